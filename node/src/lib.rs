@@ -1,0 +1,5 @@
+//! One node of a Witan federation: the only crate that knows both the protocol and the model.
+//!
+//! `cli` parses, `driver` loops, `net` talks, `store` remembers, `jobs` compute, `testnet` runs many.
+
+pub mod cli;
