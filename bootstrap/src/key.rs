@@ -46,14 +46,14 @@ pub fn load_or_create(path: &Path) -> Result<Keypair, KeyError> {
     }
 }
 
-fn load(path: &Path, mut file: File) -> Result<Keypair, KeyError> {
+fn load(path: &Path, file: File) -> Result<Keypair, KeyError> {
     let in_file = |source| KeyError::Io { path: path.to_owned(), source };
     let mode = file.metadata().map_err(in_file)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(KeyError::Readable { path: path.to_owned(), mode });
     }
     let mut text = String::new();
-    file.by_ref().take(KEY_FILE_BYTES_MAX).read_to_string(&mut text).map_err(in_file)?;
+    file.take(KEY_FILE_BYTES_MAX).read_to_string(&mut text).map_err(in_file)?;
     decode(&text).ok_or_else(|| KeyError::Malformed { path: path.to_owned() })
 }
 
@@ -63,12 +63,8 @@ fn create(path: &Path) -> Result<Keypair, KeyError> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(in_file)?;
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(in_file)?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(in_file)?;
     file.write_all(encode(&key).as_bytes()).map_err(in_file)?;
     file.sync_all().map_err(in_file)?;
     Ok(key.into())
@@ -94,8 +90,9 @@ const FOOT: &str = "-----END PRIVATE KEY-----";
 const KEY_FILE_BYTES_MAX: u64 = 4096;
 
 /// RFC 8410, section 7: version 0, algorithm 1.3.101.112, then the 32-byte secret in two wrappers.
-const PKCS8_ED25519_PREFIX: [u8; 16] =
-    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+const PKCS8_ED25519_PREFIX: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,7 @@
 mod behaviour;
 mod key;
 mod limits;
+pub mod listen;
 mod server;
 mod settings;
 

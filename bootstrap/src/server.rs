@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 use std::future::Future;
-use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
 use futures::{FutureExt, StreamExt};
 use libp2p::multiaddr::Protocol;
@@ -15,6 +13,7 @@ use tokio::time::timeout;
 use crate::behaviour::{Behaviour, BehaviourEvent};
 use crate::key::{self, KeyError};
 use crate::limits;
+use crate::listen::{self, ListenError};
 use crate::settings::Settings;
 
 /// Why the bootstrap peer does not run.
@@ -23,21 +22,10 @@ pub enum BootstrapError {
     /// No usable key.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// Not a multiaddress, or not one that can be listened on.
-    #[error("{address} is not an address to listen on")]
-    Address {
-        /// As given.
-        address: String,
-    },
-    /// The system did not let us listen.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// As given.
-        address: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Nothing to listen on was given, or no interface came up in time.
+    /// An address that cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// No address was given, or none came up in time.
     #[error("no address to listen on")]
     Silent,
     /// The transports could not be set up.
@@ -50,12 +38,8 @@ impl BootstrapError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Key(KeyError::Readable { .. }) => Some("chmod 600 the key file"),
-            Self::Address { .. } | Self::Silent => {
-                Some("an address looks like /ip4/0.0.0.0/tcp/4000 or /ip4/0.0.0.0/udp/4000/quic-v1")
-            }
-            Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-                Some("another program has this port; stop it, or listen on another port")
-            }
+            Self::Silent => Some(listen::HINT),
+            Self::Listen(error) => error.hint(),
             _ => None,
         }
     }
@@ -97,7 +81,7 @@ impl Server {
             .build();
         let mut server = Self { swarm, addresses: Vec::new() };
         for address in &settings.listen {
-            server.listen(address)?;
+            listen::listen(&mut server.swarm, address)?;
         }
         let listening = server.await_addresses(settings.listen.len());
         match timeout(limits::LISTEN_TIMEOUT, listening).await {
@@ -123,17 +107,6 @@ impl Server {
         }
     }
 
-    fn listen(&mut self, text: &str) -> Result<(), BootstrapError> {
-        let wrong = || BootstrapError::Address { address: text.to_owned() };
-        let refused = |source| BootstrapError::Listen { address: text.to_owned(), source };
-        let address: Multiaddr = text.parse().map_err(|_| wrong())?;
-        probe(&address).map_err(refused)?;
-        self.swarm.listen_on(address).map(|_| ()).map_err(|error| match error {
-            libp2p::TransportError::MultiaddrNotSupported(_) => wrong(),
-            libp2p::TransportError::Other(source) => refused(source),
-        })
-    }
-
     /// Waits until `count` listeners have told their first address, and takes what else is told
     /// at once; interfaces that come up later are served all the same.
     async fn await_addresses(&mut self, count: usize) {
@@ -149,22 +122,6 @@ impl Server {
                 self.addresses.push(address);
             }
         }
-    }
-}
-
-/// Binds the address and lets go again. libp2p listens with `SO_REUSEPORT`, under which a second
-/// listener of the same user would share the port in silence; this bind finds the first one.
-fn probe(address: &Multiaddr) -> io::Result<()> {
-    let mut parts = address.iter();
-    let ip = match parts.next() {
-        Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
-        Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
-        _ => return Ok(()),
-    };
-    match parts.next() {
-        Some(Protocol::Tcp(port)) => TcpListener::bind(SocketAddr::new(ip, port)).map(drop),
-        Some(Protocol::Udp(port)) => UdpSocket::bind(SocketAddr::new(ip, port)).map(drop),
-        _ => Ok(()),
     }
 }
 
@@ -213,14 +170,5 @@ mod tests {
         let error = Server::start(&settings(&dir, &address)).await.err().unwrap();
         assert!(error.to_string().contains(&address), "{error}");
         assert!(error.hint().unwrap().contains("another port"));
-    }
-
-    #[tokio::test]
-    async fn what_is_no_address_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let error = Server::start(&settings(&dir, "localhost:4000")).await.err().unwrap();
-        assert_eq!(error.to_string(), "localhost:4000 is not an address to listen on");
-        let error = Server::start(&settings(&dir, "/ip4/127.0.0.1/udp/0")).await.err().unwrap();
-        assert!(matches!(error, BootstrapError::Address { .. }), "{error}");
     }
 }

@@ -120,12 +120,7 @@ impl Blobs {
 
     /// At most `len` bytes from `offset`; empty past the end. Not checked: whoever asked checks
     /// the whole.
-    pub fn read_chunk(
-        &self,
-        digest: &Digest,
-        offset: u64,
-        len: u32,
-    ) -> Result<Vec<u8>, BlobError> {
+    pub fn read_chunk(&self, digest: &Digest, offset: u64, len: u32) -> Result<Vec<u8>, BlobError> {
         let path = self.path(digest);
         let mut file = File::open(&path).map_err(|source| self.missing(*digest, source))?;
         let size = file.metadata().map_err(|source| io_error("stat", &path, source))?.len();
@@ -151,8 +146,7 @@ impl Blobs {
         let mut written = 0;
         let mut buffer = vec![0; 1 << 16];
         loop {
-            let count =
-                file.read(&mut buffer).map_err(|source| io_error("read", &path, source))?;
+            let count = file.read(&mut buffer).map_err(|source| io_error("read", &path, source))?;
             if count == 0 {
                 break;
             }
@@ -173,8 +167,7 @@ impl Blobs {
             for path in files(&folder)? {
                 let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
                 let Some(digest) = parse_digest(name) else { continue };
-                let meta =
-                    fs::metadata(&path).map_err(|source| io_error("stat", &path, source))?;
+                let meta = fs::metadata(&path).map_err(|source| io_error("stat", &path, source))?;
                 blobs.push(BlobRef { digest, size_bytes: meta.len() });
             }
         }
@@ -290,9 +283,8 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, BlobError> {
 }
 
 fn folders(root: &Path) -> Result<Vec<PathBuf>, BlobError> {
-    let is_blob_folder = |path: &PathBuf| {
-        path.is_dir() && path.file_name().is_some_and(|name| name.len() == 2)
-    };
+    let is_blob_folder =
+        |path: &PathBuf| path.is_dir() && path.file_name().is_some_and(|name| name.len() == 2);
     Ok(entries(root)?.into_iter().filter(is_blob_folder).collect())
 }
 
@@ -343,7 +335,9 @@ mod tests {
         blobs.remove(&blob.digest).unwrap();
         blobs.remove(&blob.digest).unwrap();
         assert!(!blobs.has(&blob));
-        assert!(matches!(blobs.read(&blob), Err(BlobError::Missing(digest)) if digest == blob.digest));
+        assert!(
+            matches!(blobs.read(&blob), Err(BlobError::Missing(digest)) if digest == blob.digest)
+        );
     }
 
     #[test]
