@@ -38,7 +38,7 @@ pub struct Document {
     /// Seeds the data partition, the adapter's first values and nothing secret.
     pub seed: u64,
     /// Digest of the frozen base model, in hexadecimal.
-    pub base: Digest64,
+    pub base: Digest,
     /// Addresses of bootstrap peers; operational.
     #[serde(default)]
     pub bootstrap: Vec<String>,
@@ -59,7 +59,7 @@ pub struct Member {
     /// What people call it; unique, 1 to 64 characters.
     pub name: String,
     /// Its ed25519 public key, in hexadecimal.
-    pub key: Digest64,
+    pub key: MemberId,
     /// Where it may be reached; operational.
     #[serde(default)]
     pub addresses: Vec<String>,
@@ -125,10 +125,6 @@ pub enum FaultModel {
     /// Less than half is dead and nobody lies: more than 1/2 must vote (3 members: 2).
     Crash,
 }
-
-/// 32 bytes that a document shows as 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Digest64(pub [u8; 32]);
 
 /// What is wrong with a document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -230,9 +226,9 @@ impl Federation {
 }
 
 impl Member {
-    /// The key as an identity.
+    /// Who it is.
     pub fn id(&self) -> MemberId {
-        MemberId(self.key.0)
+        self.key
     }
 }
 
@@ -245,38 +241,6 @@ impl fmt::Display for FederationId {
 impl fmt::Debug for FederationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-impl fmt::Display for Digest64 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
-    }
-}
-
-impl fmt::Debug for Digest64 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-impl Serialize for Digest64 {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Digest64 {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
-        bytes.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or_else(|| {
-            serde::de::Error::custom(format!(
-                "expected 64 hexadecimal digits, found {:?} ({} characters)",
-                text.chars().take(80).collect::<String>(),
-                text.chars().count()
-            ))
-        })
     }
 }
 

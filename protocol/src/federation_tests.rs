@@ -14,14 +14,14 @@ pub(crate) fn federation(size: usize) -> Federation {
 fn document() -> Document {
     let member = |n: u8| Member {
         name: format!("member-{n:02}"),
-        key: Digest64(Identity::from_seed([n; 32]).member().0),
+        key: Identity::from_seed([n; 32]).member(),
         addresses: vec![format!("/ip4/127.0.0.1/tcp/{}", 4000 + u16::from(n))],
         weight: 1,
     };
     Document {
         name: "test".into(),
         seed: 1,
-        base: Digest64([9; 32]),
+        base: Digest([9; 32]),
         bootstrap: vec!["/ip4/127.0.0.1/tcp/4000".into()],
         lora: Lora { rank: 8, alpha: 16.0, dropout: 0.05, targets: vec!["q".into(), "v".into()] },
         training: Training {
