@@ -16,12 +16,7 @@ impl Digest {
 
     /// The digest of `bytes` under a domain, so that two kinds of content never share one.
     pub fn of_kind(domain: &str, bytes: &[u8]) -> Self {
-        Self(
-            *blake3::Hasher::new_derive_key(domain)
-                .update(bytes)
-                .finalize()
-                .as_bytes(),
-        )
+        Self(*blake3::Hasher::new_derive_key(domain).update(bytes).finalize().as_bytes())
     }
 
     /// The first 8 hexadecimal digits, for people.
@@ -54,10 +49,7 @@ pub struct BlobRef {
 impl BlobRef {
     /// The reference to `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        Self {
-            digest: Digest::of(bytes),
-            size_bytes: bytes.len() as u64,
-        }
+        Self { digest: Digest::of(bytes), size_bytes: bytes.len() as u64 }
     }
 }
 
@@ -95,9 +87,7 @@ pub(crate) mod bytes32 {
         }
 
         fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<[u8; 32], E> {
-            bytes
-                .try_into()
-                .map_err(|_| E::invalid_length(bytes.len(), &self))
+            bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))
         }
 
         fn visit_str<E: Error>(self, text: &str) -> Result<[u8; 32], E> {
@@ -126,16 +116,10 @@ mod tests {
         let one = Tagged::One { digest };
         let mut cbor = Vec::new();
         ciborium::into_writer(&one, &mut cbor).unwrap();
-        assert_eq!(
-            ciborium::from_reader::<Tagged, _>(cbor.as_slice()).unwrap(),
-            one
-        );
+        assert_eq!(ciborium::from_reader::<Tagged, _>(cbor.as_slice()).unwrap(), one);
         let mut cbor = Vec::new();
         ciborium::into_writer(&digest, &mut cbor).unwrap();
         assert_eq!(cbor[..2], [0x58, 32], "a byte string");
-        assert_eq!(
-            ciborium::from_reader::<Digest, _>(cbor.as_slice()).unwrap(),
-            digest
-        );
+        assert_eq!(ciborium::from_reader::<Digest, _>(cbor.as_slice()).unwrap(), digest);
     }
 }
