@@ -20,8 +20,8 @@ pub mod limits;
 mod outbox;
 mod refusals;
 mod roster;
-mod serve;
 mod routes;
+mod serve;
 mod service;
 mod transport;
 
@@ -207,12 +207,8 @@ pub fn start(settings: NetSettings) -> Result<(NetHandle, mpsc::Receiver<Event>)
     let (commands, to_do) = mpsc::channel(limits::COMMANDS_MAX);
     let (events, told) = mpsc::channel(limits::EVENTS_MAX);
     let (counters, peers) = (Arc::<Counters>::default(), Arc::<AtomicUsize>::default());
-    let channels = Channels {
-        commands: to_do,
-        events,
-        counters: counters.clone(),
-        connected: peers.clone(),
-    };
+    let channels =
+        Channels { commands: to_do, events, counters: counters.clone(), connected: peers.clone() };
     let service = Service::new(settings, channels)?;
     let task = tokio::spawn(service.run());
     Ok((NetHandle { commands, counters, peers, task }, told))

@@ -51,7 +51,8 @@ impl Behaviour {
         let pings = ping::Config::new()
             .with_interval(limits::PING_INTERVAL)
             .with_timeout(limits::PING_TIMEOUT);
-        let hello = Frames { request_bytes_max: HELLO_BYTES_MAX, answer_bytes_max: HELLO_BYTES_MAX };
+        let hello =
+            Frames { request_bytes_max: HELLO_BYTES_MAX, answer_bytes_max: HELLO_BYTES_MAX };
         let direct = Frames { request_bytes_max: limits::DIRECT_BYTES_MAX, answer_bytes_max: 0 };
         let blob =
             Frames { request_bytes_max: Question::BYTES, answer_bytes_max: Answer::BYTES_MAX };

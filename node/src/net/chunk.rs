@@ -46,8 +46,7 @@ impl Question {
         let (digest, rest) = bytes.split_first_chunk()?;
         let (offset, rest) = rest.split_first_chunk()?;
         let len = u32::from_be_bytes(rest.try_into().ok()?);
-        let question =
-            Self { digest: Digest(*digest), offset: u64::from_be_bytes(*offset), len };
+        let question = Self { digest: Digest(*digest), offset: u64::from_be_bytes(*offset), len };
         (len <= limits::CHUNK_BYTES_MAX).then_some(question)
     }
 }
@@ -102,8 +101,7 @@ mod tests {
         let question = Question { digest: Digest::of(b"x"), offset: 1 << 40, len: 7 };
         assert_eq!(question.encode().len(), Question::BYTES);
         assert_eq!(Question::decode(&question.encode()), Some(question));
-        for answer in
-            [Answer::Data(vec![9; 3]), Answer::NotFound, Answer::Busy(limits::BUSY_WAIT)]
+        for answer in [Answer::Data(vec![9; 3]), Answer::NotFound, Answer::Busy(limits::BUSY_WAIT)]
         {
             assert_eq!(Answer::decode(answer.clone().encode()), Some(answer));
         }

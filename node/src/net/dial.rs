@@ -47,8 +47,7 @@ impl Dialer {
     /// Every other member, to be dialled from `now` on.
     pub fn new(roster: &Roster, now: Instant) -> Self {
         let target = |peer: PeerId| {
-            let politeness =
-                if roster.me < peer { Duration::ZERO } else { limits::POLITE_PAUSE };
+            let politeness = if roster.me < peer { Duration::ZERO } else { limits::POLITE_PAUSE };
             let fixed = roster.addresses.get(&peer).cloned().unwrap_or_default();
             let state = State::Waiting { until: now + politeness };
             (peer, Target { fixed, learned: Vec::new(), politeness, state, failures: 0 })

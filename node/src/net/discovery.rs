@@ -53,11 +53,6 @@ impl Discovery {
         Self { points: roster.bootstrap.iter().map(|(id, at)| (*id, point(at))).collect() }
     }
 
-    /// Whether this peer is a bootstrap peer.
-    pub fn knows(&self, peer: &PeerId) -> bool {
-        self.points.contains_key(peer)
-    }
-
     /// The steps to take now. `is_complete`: every member is connected.
     pub fn due(&mut self, now: Instant, is_complete: bool) -> Vec<Step> {
         let mut steps = Vec::new();
@@ -124,8 +119,7 @@ impl Discovery {
 
 impl Point {
     fn step(&self, peer: PeerId, now: Instant) -> Step {
-        let is_registered =
-            self.registered.is_some_and(|at| now < at + limits::REGISTRATION_TIME);
+        let is_registered = self.registered.is_some_and(|at| now < at + limits::REGISTRATION_TIME);
         match (self.is_connected, is_registered) {
             (false, _) => Step::Dial(peer, self.addresses.clone()),
             (true, false) => Step::Register(peer),

@@ -52,6 +52,10 @@ impl Fetching {
             known.send_if_modified(|known| add(known, holders));
             return;
         }
+        if blob.size_bytes > limits::BLOB_BYTES_MAX {
+            tracing::error!(blob = %blob.digest, size = blob.size_bytes, "a blob is too large");
+            return;
+        }
         if self.holders.len() >= limits::FETCHES_WAITING_MAX {
             tracing::warn!(blob = %blob.digest, "too many fetches: one is lost");
             return;

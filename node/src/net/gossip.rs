@@ -7,12 +7,12 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
 
-use libp2p::gossipsub::{
-    Behaviour, ConfigBuilder, IdentTopic, IdentityTransform, Message,
-    MessageAcceptance, MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds,
-    PublishError, TopicScoreParams, ValidationMode, WhitelistSubscriptionFilter,
-};
 use libp2p::PeerId;
+use libp2p::gossipsub::{
+    Behaviour, ConfigBuilder, IdentTopic, IdentityTransform, Message, MessageAcceptance,
+    MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds, PublishError,
+    TopicScoreParams, ValidationMode, WhitelistSubscriptionFilter,
+};
 use libp2p::identity::Keypair;
 use witan_protocol::federation::FederationId;
 

@@ -15,8 +15,6 @@ use super::identity;
 pub struct Roster {
     /// This node.
     pub me: PeerId,
-    /// This node as a member.
-    pub my_id: MemberId,
     /// Where the federation file says this node may be reached.
     pub my_addresses: Vec<Multiaddr>,
     /// The other members.
@@ -33,7 +31,6 @@ impl Roster {
         let me = identity::peer_of(&my_id).ok_or(NetError::NotAMember { key: my_id })?;
         let mut roster = Self {
             me,
-            my_id,
             my_addresses: Vec::new(),
             members: BTreeMap::new(),
             addresses: BTreeMap::new(),
@@ -67,11 +64,6 @@ impl Roster {
     /// The other members as peers, in order of peer id.
     pub fn peers(&self) -> impl Iterator<Item = PeerId> + '_ {
         self.members.keys().copied()
-    }
-
-    /// How many other members there are.
-    pub fn others(&self) -> usize {
-        self.members.len()
     }
 
     /// Everyone a connection is kept with.

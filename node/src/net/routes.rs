@@ -57,6 +57,7 @@ impl Service {
             {
                 self.on_connected(peer_id);
             }
+            SwarmEvent::ConnectionEstablished { peer_id, .. } => self.on_another(peer_id),
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
                 self.on_closed(peer_id);
             }
@@ -186,6 +187,7 @@ impl Service {
 
     fn on_connected(&mut self, peer: PeerId) {
         let now = Instant::now();
+        self.since.insert(peer, now);
         self.discovery.on_connected(&peer, now);
         if self.roster.member(&peer).is_some() {
             self.dialer.on_connected(&peer);
@@ -194,8 +196,21 @@ impl Service {
         }
     }
 
+    /// A connection beside an older one. If that is old, the peer has restarted without our
+    /// noticing, and gossip would go on as if it still knew us: start over with it.
+    fn on_another(&mut self, peer: PeerId) {
+        let is_stale =
+            self.since.get(&peer).is_some_and(|since| since.elapsed() > limits::STALE_AGE);
+        if is_stale {
+            tracing::debug!(%peer, "a peer that was connected connects again: starting over");
+            // An error says that the peer is gone already.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
     fn on_closed(&mut self, peer: PeerId) {
         let now = Instant::now();
+        self.since.remove(&peer);
         self.discovery.on_closed(&peer);
         self.server.on_closed(&peer);
         self.direct.remove(&peer);
@@ -334,7 +349,11 @@ impl Service {
 
     fn on_blob(&mut self, event: Told) {
         match event {
-            Told::Message { peer, message: Exchange::Request { request_id, request, channel }, .. } => {
+            Told::Message {
+                peer,
+                message: Exchange::Request { request_id, request, channel },
+                ..
+            } => {
                 if self.roster.member(&peer).is_none() {
                     return;
                 }

@@ -56,6 +56,8 @@ pub struct Service {
     pub(super) fetching: Fetching,
     /// Direct messages under way, by peer.
     pub(super) direct: BTreeMap<PeerId, usize>,
+    /// Since when each peer is connected.
+    pub(super) since: BTreeMap<PeerId, Instant>,
     /// Peers to be disconnected, and when.
     pub(super) farewells: BTreeMap<PeerId, Instant>,
     refusals: Refusals,
@@ -73,10 +75,9 @@ impl Service {
         let my_id = identity::member_of(&me).expect("an ed25519 key is inlined in its peer id");
         let roster = Roster::new(&federation, my_id)?;
         let behaviour = Behaviour::new(&key, federation.id(), &roster)?;
-        let transport =
-            transport::build(&key, &channels.counters).map_err(NetError::Transport)?;
-        let config = swarm::Config::with_tokio_executor()
-            .with_idle_connection_timeout(limits::IDLE_TIMEOUT);
+        let transport = transport::build(&key, &channels.counters).map_err(NetError::Transport)?;
+        let config =
+            swarm::Config::with_tokio_executor().with_idle_connection_timeout(limits::IDLE_TIMEOUT);
         let mut swarm = Swarm::new(transport, behaviour, me, config);
         for address in &listen {
             listen::listen(&mut swarm, address)?;
@@ -96,6 +97,7 @@ impl Service {
             ready,
             fetching: Fetching::new(blobs, &roster),
             direct: BTreeMap::new(),
+            since: BTreeMap::new(),
             farewells: BTreeMap::new(),
             refusals: Refusals::default(),
             outbox: Outbox::new(channels.events),

@@ -80,10 +80,7 @@ struct CountedMuxer {
 }
 
 impl CountedMuxer {
-    fn counted(
-        &self,
-        stream: Result<SubstreamBox, io::Error>,
-    ) -> Result<CountedStream, io::Error> {
+    fn counted(&self, stream: Result<SubstreamBox, io::Error>) -> Result<CountedStream, io::Error> {
         Ok(CountedStream { inner: stream?, counters: self.counters.clone() })
     }
 }
