@@ -10,6 +10,7 @@ mod behaviour;
 mod chunk;
 mod dial;
 mod discovery;
+mod exchange;
 mod fetch;
 mod fetching;
 mod frames;

@@ -154,3 +154,95 @@ impl Target {
 fn is_udp(address: &Multiaddr) -> bool {
     address.iter().any(|part| matches!(part, Protocol::Udp(_)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::identity;
+
+    const TCP: &str = "/ip4/192.0.2.1/tcp/1";
+    const QUIC: &str = "/ip4/192.0.2.1/udp/1/quic-v1";
+
+    fn target(addresses: &[&str]) -> Fixture {
+        let members = [1, 2].map(|seed| identity::keypair([seed; 32]).public().to_peer_id());
+        let (me, peer) = (members[0].min(members[1]), members[0].max(members[1]));
+        let now = Instant::now();
+        let fixed: Vec<Multiaddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        let roster = Roster::of_two(me, peer, fixed);
+        Fixture { dialer: Dialer::new(&roster, now), peer, now }
+    }
+
+    struct Fixture {
+        dialer: Dialer,
+        peer: PeerId,
+        now: Instant,
+    }
+
+    #[test]
+    fn a_member_is_dialled_once_until_that_failed() {
+        let Fixture { mut dialer, peer, now } = target(&[TCP]);
+        let [dial] = dialer.due(now).try_into().unwrap();
+        assert_eq!((dial.peer, dial.addresses), (peer, vec![TCP.parse().unwrap()]));
+        assert_eq!(dialer.due(now + limits::REDIAL_PAUSE_MAX), []);
+        dialer.on_failed(&peer, now);
+        assert_eq!(dialer.due(now), []);
+        assert_eq!(dialer.due(now + limits::REDIAL_PAUSE).len(), 1);
+    }
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_dialling_never_stops() {
+        let Fixture { mut dialer, peer, mut now } = target(&[TCP]);
+        for _ in 0..1000 {
+            assert_eq!(dialer.due(now).len(), 1);
+            dialer.on_failed(&peer, now);
+            now += limits::REDIAL_PAUSE_MAX;
+        }
+        assert_eq!(dialer.due(now).len(), 1);
+    }
+
+    #[test]
+    fn nobody_is_dialled_without_an_address_or_while_connected() {
+        let Fixture { mut dialer, peer, now } = target(&[]);
+        assert_eq!(dialer.due(now), []);
+        dialer.on_connected(&peer);
+        dialer.learn(&peer, vec![TCP.parse().unwrap()], now);
+        assert!(dialer.is_complete());
+        assert_eq!(dialer.due(now), []);
+        dialer.on_closed(&peer, now);
+        assert_eq!(dialer.due(now + limits::REDIAL_PAUSE).len(), 1);
+    }
+
+    #[test]
+    fn a_new_address_is_tried_soon_after_many_failures() {
+        let Fixture { mut dialer, peer, mut now } = target(&[TCP]);
+        for _ in 0..20 {
+            dialer.due(now);
+            dialer.on_failed(&peer, now);
+            now += limits::REDIAL_PAUSE_MAX;
+        }
+        dialer.due(now);
+        dialer.on_failed(&peer, now);
+        assert_eq!(dialer.due(now), []);
+        dialer.learn(&peer, vec!["/ip4/192.0.2.2/tcp/2".parse().unwrap()], now);
+        assert_eq!(dialer.due(now).len(), 1);
+    }
+
+    #[test]
+    fn quic_is_tried_every_second_time() {
+        let Fixture { mut dialer, peer, now } = target(&[QUIC, TCP]);
+        let first = dialer.due(now).remove(0).addresses;
+        dialer.on_failed(&peer, now);
+        let second = dialer.due(now + limits::REDIAL_PAUSE_MAX).remove(0).addresses;
+        assert_eq!(first, [TCP.parse().unwrap()]);
+        assert_eq!(second, [QUIC.parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_refused_member_is_left_alone_for_a_while() {
+        let Fixture { mut dialer, peer, now } = target(&[TCP]);
+        dialer.due(now);
+        dialer.on_refused(&peer, now);
+        assert_eq!(dialer.due(now + limits::REFUSED_PAUSE / 2), []);
+        assert_eq!(dialer.due(now + limits::REFUSED_PAUSE).len(), 1);
+    }
+}

@@ -127,3 +127,57 @@ impl Point {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::identity;
+
+    struct Fixture {
+        discovery: Discovery,
+        point: PeerId,
+        now: Instant,
+    }
+
+    fn fixture() -> Fixture {
+        let [me, other, point] =
+            [1, 2, 3].map(|seed| identity::keypair([seed; 32]).public().to_peer_id());
+        let mut roster = Roster::of_two(me, other, Vec::new());
+        roster.bootstrap.insert(point, vec!["/ip4/192.0.2.1/tcp/1".parse().unwrap()]);
+        let now = Instant::now();
+        Fixture { discovery: Discovery::new(&roster, now), point, now }
+    }
+
+    #[test]
+    fn a_node_connects_registers_then_asks() {
+        let Fixture { mut discovery, point, now } = fixture();
+        assert!(matches!(discovery.due(now, false)[..], [Step::Dial(peer, _)] if peer == point));
+        discovery.on_connected(&point, now);
+        assert!(matches!(discovery.due(now, false)[..], [Step::Register(peer)] if peer == point));
+        assert!(discovery.due(now, false).is_empty());
+        discovery.on_registered(&point, now);
+        assert!(matches!(discovery.due(now, false)[..], [Step::Discover(_, None)]));
+    }
+
+    #[test]
+    fn questions_are_rare_when_complete_and_quick_again_when_a_member_is_missing() {
+        let Fixture { mut discovery, point, now } = fixture();
+        discovery.on_connected(&point, now);
+        discovery.on_registered(&point, now);
+        assert_eq!(discovery.due(now, true).len(), 1);
+        let soon = now + limits::DISCOVER_PAUSE * 2;
+        assert_eq!(discovery.due(soon, true).len(), 1);
+        assert!(discovery.due(soon + limits::DISCOVER_PAUSE_MAX, true).is_empty());
+        assert_eq!(discovery.due(soon + limits::DISCOVER_PAUSE_MAX, false).len(), 1);
+    }
+
+    #[test]
+    fn a_bootstrap_peer_that_was_lost_is_registered_with_again() {
+        let Fixture { mut discovery, point, now } = fixture();
+        discovery.on_connected(&point, now);
+        discovery.on_registered(&point, now);
+        discovery.on_closed(&point);
+        discovery.on_connected(&point, now);
+        assert!(matches!(discovery.due(now, false)[..], [Step::Register(_)]));
+    }
+}

@@ -51,6 +51,19 @@ impl Roster {
         Ok(roster)
     }
 
+    /// This node and one other member, without a federation file.
+    #[cfg(test)]
+    pub fn of_two(me: PeerId, other: PeerId, addresses: Vec<Multiaddr>) -> Self {
+        let member = identity::member_of(&other).expect("tests use ed25519 keys");
+        Self {
+            me,
+            my_addresses: Vec::new(),
+            members: BTreeMap::from([(other, member)]),
+            addresses: BTreeMap::from([(other, addresses)]),
+            bootstrap: BTreeMap::new(),
+        }
+    }
+
     /// The other member that `peer` is.
     pub fn member(&self, peer: &PeerId) -> Option<MemberId> {
         self.members.get(peer).copied()
