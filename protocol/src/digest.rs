@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A 32-byte BLAKE3 digest, shown as lower-case hexadecimal.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Digest(#[serde(with = "bytes32")] pub [u8; 32]);
 
 impl Digest {
@@ -75,6 +75,11 @@ pub(crate) mod bytes32 {
             .decode(text.as_bytes())
             .ok()
             .and_then(|bytes| bytes.try_into().ok())
-            .ok_or_else(|| D::Error::custom("expected 64 hexadecimal digits"))
+            .ok_or_else(|| {
+                let (head, count) = (text.chars().take(80).collect::<String>(), text.len());
+                D::Error::custom(format!(
+                    "expected 64 hexadecimal digits, found {head:?} ({count} bytes)"
+                ))
+            })
     }
 }
