@@ -14,7 +14,7 @@ use super::greeting::Ended;
 use super::refusals::Party;
 use super::roster::without_peer;
 use super::service::Service;
-use super::{Event, identity};
+use super::{Event, identity, limits};
 
 impl Service {
     /// An event of one of the protocols.
