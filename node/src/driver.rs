@@ -12,7 +12,7 @@ use witan_protocol::Participant;
 use witan_protocol::io::{Input, JobId, Time};
 use witan_protocol::member::Round;
 
-use crate::control;
+use crate::control::{self, StatusReport};
 use crate::error::Failure;
 use crate::events::{Happening, NodeEvent};
 use crate::jobs::{self, Jobs};
@@ -78,7 +78,10 @@ impl Driver {
             let event = self.next_event(&mut sources, &mut stop).await;
             match event {
                 Event::Stop => break,
-                Event::Timer => inputs.push_back(Input::Tick),
+                Event::Timer => {
+                    self.store.flush()?;
+                    inputs.push_back(Input::Tick);
+                }
                 Event::Net(event) => inputs.extend(self.on_net(event)),
                 Event::Job(event) => inputs.extend(self.on_job(event, &mut heartbeat)?),
                 Event::Control(request) => {
@@ -167,11 +170,12 @@ impl Driver {
     fn on_control(&mut self, request: control::Request) -> bool {
         match request {
             control::Request::Status(reply) => {
-                let _ = reply.send(self.participant.status());
+                let report = StatusReport { now: self.now(), status: self.participant.status() };
+                let _ = reply.send(report);
                 false
             }
             control::Request::Log(filter, reply) => {
-                let _ = reply.send(self.store.log(&filter));
+                let _ = reply.send(self.store.log(&filter, LOG_PAGE));
                 false
             }
             control::Request::Stop(reply) => {
@@ -224,5 +228,7 @@ impl Heartbeat {
 
 /// Between two heartbeats of one training: well under any peer's patience, few beside the votes.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// The longest the loop sleeps without looking at its timers.
-const IDLE_MAX: Duration = Duration::from_secs(60);
+/// Entries of the gossip log in one answer; a client asks for the next page itself.
+const LOG_PAGE: usize = 500;
+/// The longest the loop sleeps; it then hands the gossip log to the system.
+const IDLE_MAX: Duration = Duration::from_secs(1);

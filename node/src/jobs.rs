@@ -5,6 +5,8 @@
 //! of a long training still verifies and votes.
 
 pub mod aggregate;
+pub mod judge;
+pub mod score;
 pub mod shard;
 pub mod train;
 pub mod turns;
@@ -13,8 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
-use witan_model::{Adapter, Base, LoraConfig};
-use witan_protocol::digest::BlobRef;
+use witan_model::{Adapter, Base};
+pub use witan_model::LoraConfig;
+use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::federation::Federation;
 use witan_protocol::io::{AggregateInput, JobId};
 use witan_protocol::member::{MemberId, Round};
@@ -113,7 +116,7 @@ pub enum Event {
 }
 
 /// The federation's model as this node holds it: base, LoRA layout and the adapter all start from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Ground {
     /// The frozen base.
     pub base: Arc<Base>,
@@ -129,24 +132,31 @@ impl Ground {
     /// # Errors
     /// If the base differs from the federation's.
     pub fn new(base: Base, federation: &Federation) -> Result<Self, Failure> {
-        let found = witan_protocol::digest::Digest::of(base.bytes());
-        if found != federation.base {
+        let document = federation.document();
+        let found = base_digest(&base);
+        if found != document.base {
             return Err(Failure::input(format!(
                 "the base model differs: federation.toml names {}, this one is {}",
-                federation.base.short(),
+                document.base.short(),
                 found.short()
             ))
             .hint("every member needs the same base; rebuild from the same release"));
         }
         let lora = LoraConfig {
-            rank: federation.lora.rank as usize,
-            alpha: federation.lora.alpha,
-            dropout: federation.lora.dropout,
-            targets: federation.lora.targets.clone(),
+            rank: document.lora.rank as usize,
+            alpha: document.lora.alpha,
+            dropout: document.lora.dropout,
+            targets: document.lora.targets.clone(),
         };
-        let initial = Arc::new(Adapter::init(&base, &lora, federation.seed));
+        let initial = Arc::new(Adapter::init(&base, &lora, document.seed));
         Ok(Self { base: Arc::new(base), lora, initial })
     }
+}
+
+/// The digest by which a federation names its base: sizes and weights.
+pub fn base_digest(base: &Base) -> Digest {
+    let sizes = serde_json::to_vec(base.config()).expect("a model's sizes are plain JSON");
+    Digest::of_kind("witan base model", &[sizes, base.weight_bytes()].concat())
 }
 
 /// The running threads' doors.
@@ -219,3 +229,11 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure
 const TASKS_MAX: usize = 64;
 /// Events waiting for the driver.
 const EVENTS_MAX: usize = 256;
+
+/// The base that ships inside the program.
+///
+/// # Errors
+/// If it is damaged: the program must be built again.
+pub fn embedded_base() -> Result<Base, Failure> {
+    Ok(Base::embedded())
+}

@@ -36,14 +36,6 @@ pub enum DataSource {
         /// Which part of them is this member's.
         share: Share,
     },
-    /// A folder in VQA v2's own layout.
-    Vqa {
-        /// The folder.
-        dir: PathBuf,
-        /// Which part of it is this member's; absent: all of it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        share: Option<Share>,
-    },
 }
 
 /// One part of a partition that every member computes alike.
@@ -91,15 +83,12 @@ impl Settings {
         if self.threads == 0 || self.threads > 256 {
             return Err(format!("threads: expected 1 to 256, found {}", self.threads));
         }
-        let share = match &self.data {
-            DataSource::Scenes { share, .. } => Some(share),
-            DataSource::Vqa { share, .. } => share.as_ref(),
-        };
-        match share {
-            Some(share) if share.index >= share.of => {
-                Err(format!("data.share: index {} of {} parts", share.index, share.of))
-            }
-            Some(Share { alpha: Some(alpha), .. }) if !(*alpha > 0.0 && alpha.is_finite()) => {
+        let DataSource::Scenes { share, .. } = &self.data;
+        if share.index >= share.of {
+            return Err(format!("data.share: index {} of {} parts", share.index, share.of));
+        }
+        match share.alpha {
+            Some(alpha) if !(alpha > 0.0 && alpha.is_finite()) => {
                 Err(format!("data.share.alpha: expected a positive number, found {alpha}"))
             }
             _ => Ok(()),

@@ -11,7 +11,6 @@ use crate::error::Failure;
 use crate::store::blobs::Blobs;
 
 /// Owns what aggregation needs.
-#[derive(Debug)]
 pub struct Aggregator {
     ground: Ground,
     blobs: Blobs,

@@ -9,8 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use witan_model::data::Dataset;
-use witan_model::{Adapter, Base, EncodedShard, TrainPlan, Umm};
-use witan_protocol::digest::Digest;
+use witan_model::{Adapter, EncodedShard, TrainPlan, Umm};
 use witan_protocol::federation::Federation;
 
 use super::score::{Exam, Marks};
@@ -94,7 +93,7 @@ impl Handle {
 }
 
 /// What is judged, and on what.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Case {
     /// Base, LoRA layout and initial adapter.
     pub ground: Ground,
@@ -123,12 +122,6 @@ pub fn start(case: Case) -> Result<Handle, Failure> {
     Ok(Handle { questions, verdicts, stopping })
 }
 
-/// The digest by which a federation names its base: sizes and weights.
-pub fn base_digest(base: &Base) -> Digest {
-    let config = serde_json::to_vec(base.config()).expect("a model's sizes are plain JSON");
-    Digest::of_kind("witan base model", &[config, base.weight_bytes()].concat())
-}
-
 struct Judge {
     case: Case,
     umm: Umm,
@@ -145,8 +138,8 @@ impl Judge {
         say: mpsc::Sender<Result<Verdict, Failure>>,
     ) -> Result<Self, Failure> {
         let umm = Umm::new(&case.ground.base, &case.ground.lora).map_err(Failure::input)?;
-        let (test, prompts) = shard::federation_exam(&case.data)?;
-        let parts = shard::all_parts(&case.data)?;
+        let (test, prompts) = shard::exam(&case.data);
+        let parts = shard::parts(&case.data);
         let exam = Exam::new(&umm, test, prompts).map_err(Failure::input)?;
         Ok(Self { case, umm, exam, parts, stopping, say })
     }

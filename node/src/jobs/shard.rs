@@ -1,7 +1,9 @@
 //! A member's data: read from where `node.toml` says, cut to this member's share, and split into what
-//! it trains on and what it keeps aside to score with. The data never leave this folder's functions.
+//! it trains on and what it keeps aside to score with. Data never leave the thread that reads them.
 
-use witan_model::data::{Dataset, partition, scenes, vqa_v2};
+use witan_model::data::partition::{self, Partition};
+use witan_model::data::scenes::{self, PromptCase};
+use witan_model::data::Dataset;
 
 use crate::error::Failure;
 use crate::settings::{DataSource, Share};
@@ -18,35 +20,81 @@ pub struct Shard {
 /// Reads a member's data.
 ///
 /// # Errors
-/// Whatever is wrong with the files, named.
+/// If the source has nothing for this member.
 pub fn read(source: &DataSource) -> Result<Shard, Failure> {
-    let (whole, share) = match source {
-        DataSource::Scenes { seed, share } => (scenes::federation_split(*seed).train, Some(share)),
-        DataSource::Vqa { dir, share } => (
-            vqa_v2::read(dir, vqa_v2::Split::Train).map_err(|error| {
-                Failure::input(error)
-                    .hint("docs/DATA.md says what a VQA v2 folder must hold")
-            })?,
-            share.as_ref(),
-        ),
-    };
-    let mine = match share {
-        Some(share) => part(&whole, share),
-        None => whole,
-    };
-    let (training, held_out) = split(mine);
+    let DataSource::Scenes { share, .. } = source;
+    let mut parts = parts(source);
+    let mine = parts.swap_remove(share.index);
+    let held_out = keep_pictures(&mine, |picture| picture % HELD_OUT_EVERY == 0);
+    let training = keep_pictures(&mine, |picture| picture % HELD_OUT_EVERY != 0);
+    if training.questions.is_empty() && training.captions.is_empty() {
+        return Err(Failure::input(format!("part {} of the data is empty", share.index))
+            .hint("use fewer members, or a larger alpha"));
+    }
     Ok(Shard { training, held_out })
 }
 
-/// Every member's part of `whole`; the same on every member.
-pub fn parts(whole: &Dataset, share: &Share) -> Vec<Dataset> {
-    let kind = match share.alpha {
-        Some(alpha) => partition::Partition::Dirichlet(alpha),
-        None => partition::Partition::Iid,
-    };
-    partition::partition(whole, share.of, kind, share.seed)
+/// Every member's part, in roster order; the same on every member.
+pub fn parts(source: &DataSource) -> Vec<Dataset> {
+    let DataSource::Scenes { seed, share } = source;
+    let Share { of, alpha, seed: partition_seed, .. } = *share;
+    let whole = scenes::federation_split(*seed, of, SCENES_PER_MEMBER).train;
+    let kind = alpha.map_or(Partition::Iid, Partition::Dirichlet);
+    partition::partition(&whole, of, kind, partition_seed)
 }
 
-fn part(whole: &Dataset, share: &Share) -> Dataset {
-    parts(whole, share).swap_remove(share.index)
+/// What no member trains on: the federation's held-out questions and prompts.
+pub fn exam(source: &DataSource) -> (Dataset, Vec<PromptCase>) {
+    let DataSource::Scenes { seed, share } = source;
+    let split = scenes::federation_split(*seed, share.of, SCENES_PER_MEMBER);
+    (split.test, split.prompts)
 }
+
+/// All parts as one data set.
+pub fn join(parts: &[Dataset]) -> Dataset {
+    let mut whole = Dataset::default();
+    for part in parts {
+        let offset = whole.pictures.len();
+        whole.pictures.extend(part.pictures.iter().cloned());
+        whole.questions.extend(part.questions.iter().cloned().map(|mut question| {
+            question.picture += offset;
+            question
+        }));
+        whole.captions.extend(part.captions.iter().cloned().map(|mut caption| {
+            caption.picture += offset;
+            caption
+        }));
+    }
+    whole
+}
+
+/// The questions and captions of the pictures that `keeps` says, so that a picture is on one side of
+/// a split only.
+fn keep_pictures(whole: &Dataset, keeps: impl Fn(usize) -> bool) -> Dataset {
+    let mut kept = Dataset::default();
+    let mut places = vec![None; whole.pictures.len()];
+    for (index, picture) in whole.pictures.iter().enumerate().filter(|(index, _)| keeps(*index)) {
+        places[index] = Some(kept.pictures.len());
+        kept.pictures.push(picture.clone());
+    }
+    for question in &whole.questions {
+        if let Some(place) = places[question.picture] {
+            let mut question = question.clone();
+            question.picture = place;
+            kept.questions.push(question);
+        }
+    }
+    for caption in &whole.captions {
+        if let Some(place) = places[caption.picture] {
+            let mut caption = caption.clone();
+            caption.picture = place;
+            kept.captions.push(caption);
+        }
+    }
+    kept
+}
+
+/// Scenes of the embedded data for each member of a testnet.
+pub const SCENES_PER_MEMBER: usize = 150;
+/// Every how many pictures one is kept aside for a member's own scores.
+const HELD_OUT_EVERY: usize = 10;

@@ -15,7 +15,8 @@ use witan_protocol::record::Scores;
 
 use super::shard::{self, Shard};
 use super::turns::{Turn, Turns};
-use super::{Event, Ground, Task, score};
+use super::score::Exam;
+use super::{Event, Ground, Task};
 use crate::error::Failure;
 use crate::settings::Settings;
 use crate::store::blobs::Blobs;
@@ -36,7 +37,7 @@ pub struct Trainer {
 struct Bench {
     umm: Umm,
     training: EncodedShard,
-    held_out: EncodedShard,
+    held_out: Exam,
 }
 
 impl Trainer {
@@ -55,8 +56,8 @@ impl Trainer {
             .map_err(|error| Failure::input(format!("node.toml: turns: {error}")))?;
         Ok(Self {
             ground,
-            training: federation.training.clone(),
-            seed: federation.seed,
+            training: federation.document().training.clone(),
+            seed: federation.document().seed,
             threads: settings.threads,
             shard: shard::read(&settings.data)?,
             turns,
@@ -97,7 +98,7 @@ impl Trainer {
             Some(bench) => bench,
             None => bench.insert(self.bench()?),
         };
-        let steps = self.training.local_steps;
+        let steps = u64::from(self.training.local_steps);
         let tell = |step, loss| {
             let event = Event::Progress { job, round, step, steps, loss };
             // A full queue only means that the driver is behind: the next step tells again.
@@ -107,11 +108,12 @@ impl Trainer {
         let start = Adapter::from_bytes(&self.blobs.read(start)?, &self.ground.initial)
             .map_err(Failure::input)?;
         bench.umm.set_adapter(&start).map_err(Failure::input)?;
-        let mut scores = score::held_out(&bench.umm, &bench.held_out, self.seed ^ round.0);
+        let mut scores = bench.held_out.scores(&bench.umm, self.seed ^ round.0);
         let plan = self.plan(round);
         let trained =
             witan_model::train(&mut bench.umm, &start, &bench.training, &plan, &mut |step| {
-                tell(step.step, step.loss);
+                let loss = step.answer_loss.unwrap_or(0.0) + step.flow_loss.unwrap_or(0.0);
+                tell(step.step as u64, loss);
                 match self.is_stopping() {
                     true => ControlFlow::Break(()),
                     false => ControlFlow::Continue(()),
@@ -133,7 +135,7 @@ impl Trainer {
     fn bench(&self) -> Result<Bench, Failure> {
         let umm = Umm::new(&self.ground.base, &self.ground.lora).map_err(Failure::input)?;
         let training = EncodedShard::encode(&umm, &self.shard.training).map_err(Failure::input)?;
-        let held_out = EncodedShard::encode(&umm, &self.shard.held_out).map_err(Failure::input)?;
+        let held_out = Exam::of_member(&umm, self.shard.held_out.clone()).map_err(Failure::input)?;
         Ok(Bench { umm, training, held_out })
     }
 

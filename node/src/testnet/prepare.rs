@@ -11,13 +11,19 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use witan_protocol::digest::Digest;
-use witan_protocol::federation::Federation;
+use witan_protocol::federation::{
+    Council, Document, FaultModel, Federation, Lora, Member, Training,
+};
+use witan_protocol::identity::Identity;
 use witan_protocol::member::MemberId;
 
 use crate::error::Failure;
 use crate::home::Home;
+use crate::jobs::LoraConfig;
 use crate::jobs::turns::Turns;
+use crate::open;
 use crate::settings::{DataSource, Settings, Share};
+use crate::store::keys;
 
 /// What a testnet is asked to be; kept in its folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,9 +37,7 @@ pub struct Plan {
     /// Seeds keys, data, partition and training.
     pub seed: u64,
     /// Optimiser steps a member takes each round.
-    pub local_steps: u64,
-    /// A VQA v2 folder in place of the embedded scenes.
-    pub vqa: Option<PathBuf>,
+    pub local_steps: u32,
 }
 
 /// A prepared folder.
@@ -63,10 +67,13 @@ impl Folder {
         Turns::create(&dir.join("turns"), turns).map_err(|error| cannot_write(dir, &error))?;
         let mut members = Vec::with_capacity(plan.nodes);
         for index in 0..plan.nodes {
-            let home = Home::new(home_path(dir, index));
-            members.push(home.create_key(node_seed(plan.seed, index))?);
+            let home = Home::at(home_path(dir, index));
+            home.create()?;
+            let identity = Identity::from_seed(node_seed(plan.seed, index));
+            keys::create(&home.key(), &identity.to_pem())?;
+            members.push(identity.member());
         }
-        let federation = federation(&plan, &members, base);
+        let federation = federation(&plan, &members, base)?;
         for index in 0..plan.nodes {
             let home = home_path(dir, index);
             write(&home.join("federation.toml"), federation.to_toml().as_bytes())?;
@@ -87,8 +94,8 @@ impl Folder {
         })?;
         let plan: Plan = serde_json::from_slice(&bytes)
             .map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
-        let federation = Home::new(home_path(dir, 0)).federation()?;
-        let members = federation.members.iter().map(|member| member.key).collect();
+        let federation = open::federation(&Home::at(home_path(dir, 0)))?;
+        let members = federation.members().iter().map(|member| member.key).collect();
         Ok(Self { dir: dir.to_owned(), plan, members })
     }
 
@@ -103,20 +110,52 @@ impl Folder {
     /// If a federation file cannot be read or written.
     pub fn set_bootstrap(&self, address: &str) -> Result<(), Failure> {
         for index in 0..self.plan.nodes {
-            let mut federation = Home::new(self.home(index)).federation()?;
-            federation.bootstrap = vec![address.to_owned()];
-            write(&self.home(index).join("federation.toml"), federation.to_toml().as_bytes())?;
+            let home = Home::at(self.home(index));
+            let mut document = open::federation(&home)?.document().clone();
+            document.bootstrap = vec![address.to_owned()];
+            let federation = Federation::new(document).map_err(Failure::input)?;
+            write(&home.federation(), federation.to_toml().as_bytes())?;
         }
         Ok(())
     }
 }
 
-fn federation(plan: &Plan, members: &[MemberId], base: Digest) -> Federation {
-    let mut federation = Federation::with_defaults("testnet", base, members);
-    federation.seed = plan.seed;
-    federation.training.rounds = plan.rounds;
-    federation.training.local_steps = plan.local_steps;
-    federation
+fn federation(plan: &Plan, members: &[MemberId], base: Digest) -> Result<Federation, Failure> {
+    let lora = LoraConfig::default();
+    let member = |(index, key): (usize, &MemberId)| Member {
+        name: format!("node-{index:02}"),
+        key: *key,
+        addresses: Vec::new(),
+        weight: 1,
+    };
+    Federation::new(Document {
+        name: "testnet".into(),
+        seed: plan.seed,
+        base,
+        bootstrap: Vec::new(),
+        lora: Lora {
+            rank: u32::try_from(lora.rank).map_err(Failure::usage)?,
+            alpha: lora.alpha,
+            dropout: lora.dropout,
+            targets: lora.targets,
+        },
+        training: Training {
+            rounds: plan.rounds,
+            local_steps: plan.local_steps,
+            batch_questions: BATCH,
+            batch_captions: BATCH,
+            learning_rate: LEARNING_RATE,
+            weight_decay: 0.0,
+            strategy: "fedavg".into(),
+        },
+        council: Council {
+            fault_model: FaultModel::Byzantine,
+            round_deadline_s: ROUND_DEADLINE_S,
+            view_timeout_ms: VIEW_TIMEOUT_MS,
+        },
+        members: members.iter().enumerate().map(member).collect(),
+    })
+    .map_err(Failure::usage)
 }
 
 fn settings(dir: &Path, plan: &Plan, index: usize) -> Result<Settings, Failure> {
@@ -126,10 +165,7 @@ fn settings(dir: &Path, plan: &Plan, index: usize) -> Result<Settings, Failure> 
     };
     Ok(Settings {
         listen: vec!["/ip4/127.0.0.1/tcp/0".into(), "/ip4/127.0.0.1/udp/0/quic-v1".into()],
-        data: match &plan.vqa {
-            Some(vqa) => DataSource::Vqa { dir: absolute(vqa)?, share: Some(share) },
-            None => DataSource::Scenes { seed: plan.seed, share },
-        },
+        data: DataSource::Scenes { seed: plan.seed, share },
         threads: 1,
         turns: Some(absolute(&dir.join("turns"))?),
     })
@@ -157,3 +193,11 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 const PLAN: &str = "testnet.json";
+/// Questions, and captions, of one training step.
+const BATCH: u32 = 16;
+/// AdamW's step size on the adapters of the embedded base.
+const LEARNING_RATE: f64 = 3e-3;
+/// Members of one machine take turns, so a round may take as long as all of them one by one.
+const ROUND_DEADLINE_S: u64 = 300;
+/// How long the first aggregator of a round has before the next takes its seat.
+const VIEW_TIMEOUT_MS: u64 = 2000;
