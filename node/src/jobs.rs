@@ -8,6 +8,7 @@ pub mod aggregate;
 pub mod judge;
 pub mod score;
 pub mod shard;
+pub mod speak;
 pub mod train;
 pub mod turns;
 

@@ -9,15 +9,24 @@ pub mod strike;
 pub mod watch;
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use witan_protocol::io::Notice;
 
+use crate::driver::unix_ms;
 use crate::error::{Failure, FailureKind};
-use crate::jobs::judge::{self, Judge, Verdict};
-use crate::jobs::{Ground, turns::Turns};
+use crate::events::{Happening, NodeEvent};
+use crate::home::Home;
+use crate::jobs::judge::{self, Case, Verdict};
+use crate::jobs::turns::Turns;
+use crate::jobs::{self, Ground};
+use crate::open;
+use crate::settings::Settings;
+use crate::store::blobs::Blobs;
 use prepare::{Folder, Plan};
-use report::TestnetReport;
+use report::{Checked, Evidence, TestnetReport};
 use screen::Screen;
 use spawn::{BootstrapProcess, NodeProcess, Report};
 use strike::{Order, Strike};
@@ -32,9 +41,12 @@ pub struct Request {
     pub dir: PathBuf,
     /// Kill the aggregator of this round once the updates are out.
     pub kill_aggregator: Option<u64>,
-    /// Train the base's other adapters too (local-only, centralised) and score them beside it.
+    /// Train what the federation is compared with.
     pub compare: bool,
 }
+
+/// Checks one home offline and gives its ledger head, or says what is wrong with it.
+pub type CheckHome = fn(&Home) -> Result<String, Failure>;
 
 /// The running federation.
 struct Testnet {
@@ -46,6 +58,8 @@ struct Testnet {
     strike: Option<Strike>,
     judge: judge::Handle,
     verdicts: Vec<Verdict>,
+    judged: u64,
+    sizes: (u64, u64),
     started: Instant,
 }
 
@@ -53,19 +67,31 @@ struct Testnet {
 ///
 /// # Errors
 /// Bad input, a node that does not come up, an interruption, a run that lost members.
-pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport, Failure> {
-    let base = witan_model::Base::embedded().map_err(Failure::input)?;
-    let folder = match &request.plan {
-        Some(plan) => Folder::create(&request.dir, plan.clone(), judge::base_digest(&base))?,
+pub async fn run(
+    request: Request,
+    screen: &mut Screen,
+    check: CheckHome,
+) -> Result<TestnetReport, Failure> {
+    let base = jobs::embedded_base()?;
+    let folder = match request.plan {
+        Some(plan) => Folder::create(&request.dir, plan, jobs::base_digest(&base))?,
         None => Folder::open(&request.dir)?,
     };
     let bootstrap = BootstrapProcess::start(&folder.dir.join("bootstrap")).await?;
     folder.set_bootstrap(&bootstrap.address)?;
-    let federation = crate::home::Home::at(folder.home(0)).read_federation()?;
+    let first = Home::at(folder.home(0));
+    let federation = open::federation(&first)?;
+    let model_bytes = 4 * base.parameter_count() as u64;
     let ground = Ground::new(base, &federation)?;
-    let turns = Turns::open(Some(&folder.dir.join("turns"))).map_err(Failure::environment)?;
-    let judge = Judge::start(ground, folder.plan.clone(), federation, turns)?;
+    let sizes = (ground.initial.to_bytes().len() as u64, model_bytes);
+    let judge = judge::start(Case {
+        ground,
+        federation,
+        data: Settings::read(&first.settings())?.data,
+        turns: Turns::open(Some(&folder.dir.join("turns"))).map_err(Failure::environment)?,
+    })?;
     let (sender, reports) = mpsc::channel(REPORTS_MAX);
+    screen.begin(&folder);
     let mut testnet = Testnet {
         watch: Watch::new(folder.members.clone()),
         nodes: Vec::new(),
@@ -74,15 +100,17 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
         strike: request.kill_aggregator.map(Strike::new),
         judge,
         verdicts: Vec::new(),
+        judged: 0,
+        sizes,
         started: Instant::now(),
         folder,
     };
-    screen.begin(&testnet.folder);
     let outcome = testnet.federate(screen).await;
+    let federation_s = testnet.started.elapsed().as_secs_f64();
     testnet.stop_all().await;
     drop(bootstrap);
     outcome?;
-    testnet.conclude(request.compare, screen).await
+    testnet.conclude(request.compare, federation_s, screen, check).await
 }
 
 impl Testnet {
@@ -100,26 +128,47 @@ impl Testnet {
                 _ = &mut interrupt => return Err(self.interrupted()),
                 Some(report) = self.reports.recv() => self.on_report(report, screen)?,
                 Some(verdict) = self.judge.next() => self.verdicts.push(verdict?),
-                _ = redraw.tick() => screen.draw(&self.watch, &self.verdicts, self.started.elapsed()),
+                _ = redraw.tick() => {
+                    screen.draw(&self.watch, &self.verdicts, self.started.elapsed());
+                }
             }
         }
         screen.draw(&self.watch, &self.verdicts, self.started.elapsed());
         Ok(())
     }
 
+    fn is_over(&self) -> bool {
+        let strike_is_done = self.strike.as_ref().is_none_or(|strike| {
+            let is_past = self.watch.newest_round() > strike.round() || self.watch.is_finished();
+            strike.is_over() || (is_past && strike.victim().is_none())
+        });
+        self.watch.is_finished() && strike_is_done
+    }
+
     fn on_report(&mut self, report: Report, screen: &mut Screen) -> Result<(), Failure> {
         match report {
             Report::Event { index, event } => {
-                let before = self.watch.committed();
                 self.watch.observe(index, &event);
                 screen.tell(index, &event, &self.watch);
-                if self.watch.adopted_first(before, &event.what) {
-                    self.judge_round(index);
-                }
+                self.judge_round(index, &event)?;
             }
             Report::Ended { index, code, last_words } => self.on_end(index, code, &last_words)?,
         }
         self.strike()
+    }
+
+    /// Has the adapter of a round judged when the first node has adopted it.
+    fn judge_round(&mut self, index: usize, event: &NodeEvent) -> Result<(), Failure> {
+        let Happening::Protocol { notice: Notice::Committed { round, result, .. } } = &event.what
+        else {
+            return Ok(());
+        };
+        let blobs = Blobs::open(Home::at(self.folder.home(index)).blobs())?;
+        if round.0 > self.judged && blobs.has(result) {
+            self.judged = round.0;
+            self.judge.score(round.0, blobs.read(result)?);
+        }
+        Ok(())
     }
 
     fn on_end(&mut self, index: usize, code: Option<i32>, words: &str) -> Result<(), Failure> {
@@ -129,19 +178,24 @@ impl Testnet {
             return Ok(());
         }
         let how = code.map_or("was killed".to_owned(), |code| format!("ended with code {code}"));
-        self.watch.remark(format!("node {index:02} {how}: {words}"));
-        if self.nodes.iter().all(Option::is_none) {
-            return Err(Failure::new(FailureKind::Incomplete, format!("node {index:02} {how}: {words}"))
-                .hint("no node is left; `witan status --home` on a node's home says where it stood"));
+        self.watch.remark(format!("node-{index:02} {how}: {words}"));
+        let living = self.nodes.iter().filter(|node| node.is_some()).count();
+        if living == 0 {
+            let message = format!("no node is left; the last, node-{index:02}, {how}: {words}");
+            return Err(Failure::new(FailureKind::Incomplete, message)
+                .hint("run again with --resume, or look at `witan log --home` of a node's home"));
         }
         Ok(())
     }
 
     /// Does what a planned strike wants done now, if one is planned.
     fn strike(&mut self) -> Result<(), Failure> {
-        let Some(strike) = &mut self.strike else { return Ok(()) };
-        match strike.next(&self.watch) {
-            Some(Order::Pause(index)) => signal(&self.nodes, index, "-STOP"),
+        let order = match &mut self.strike {
+            Some(strike) => strike.next(&self.watch, unix_ms()),
+            None => None,
+        };
+        match order {
+            Some(Order::Pause(index)) => self.pause(index)?,
             Some(Order::Kill(index)) => {
                 if let Some(node) = &mut self.nodes[index] {
                     node.kill();
@@ -156,7 +210,118 @@ impl Testnet {
         Ok(())
     }
 
+    fn pause(&self, index: usize) -> Result<(), Failure> {
+        let Some(node) = &self.nodes[index] else { return Ok(()) };
+        let status = Command::new("kill").args(["-STOP", &node.pid.to_string()]).status();
+        match status {
+            Ok(status) if status.success() => Ok(()),
+            _ => Err(Failure::environment(format!("cannot pause node-{index:02} with `kill`"))),
+        }
+    }
+
     fn start(&self, index: usize) -> Result<NodeProcess, Failure> {
         NodeProcess::start(index, &self.folder.home(index), self.sender.clone())
     }
+
+    fn interrupted(&self) -> Failure {
+        let dir = self.folder.dir.display();
+        Failure::new(FailureKind::Interrupted, "interrupted; every process is stopped")
+            .hint(format!("continue with: witan testnet --resume --dir {dir}"))
+    }
+
+    /// Stops every node cleanly; one that does not end in time is killed.
+    async fn stop_all(&mut self) {
+        for node in self.nodes.iter_mut().flatten() {
+            node.stop();
+        }
+        let patience = tokio::time::Instant::now() + STOP_MAX;
+        while self.nodes.iter().any(Option::is_some) {
+            match tokio::time::timeout_at(patience, self.reports.recv()).await {
+                Ok(Some(Report::Ended { index, .. })) => self.nodes[index] = None,
+                Ok(Some(Report::Event { .. })) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        for node in self.nodes.iter_mut().flatten() {
+            node.kill();
+        }
+    }
+
+    /// Checks every home, waits for the judge, writes the report.
+    async fn conclude(
+        mut self,
+        compare: bool,
+        federation_s: f64,
+        screen: &Screen,
+        check: CheckHome,
+    ) -> Result<TestnetReport, Failure> {
+        screen.say("checking every ledger");
+        let mut checked = Checked::default();
+        for index in 0..self.folder.plan.nodes {
+            match check(&Home::at(self.folder.home(index))) {
+                Ok(head) => checked.heads.push(head),
+                Err(failure) => checked.flaws.push(format!("node-{index:02}: {}", failure.message)),
+            }
+        }
+        if compare {
+            screen.say("training what the federation is compared with");
+            self.judge.compare();
+        }
+        self.hear_out(compare, screen).await?;
+        screen.end();
+        let report = TestnetReport::new(Evidence {
+            folder: &self.folder,
+            watch: &self.watch,
+            verdicts: &self.verdicts,
+            strike: self.strike.as_ref(),
+            checked,
+            sizes: self.sizes,
+            federation_s,
+        });
+        report.write(&self.folder.dir)?;
+        Ok(report)
+    }
+
+    /// Waits until the judge has said all it was asked for.
+    async fn hear_out(&mut self, compare: bool, screen: &Screen) -> Result<(), Failure> {
+        let interrupt = tokio::signal::ctrl_c();
+        tokio::pin!(interrupt);
+        let mut is_compared = !compare;
+        while !(is_compared && self.has_marks(self.judged)) {
+            tokio::select! {
+                _ = &mut interrupt => {
+                    self.judge.stop();
+                    return Err(self.interrupted());
+                }
+                verdict = self.judge.next() => {
+                    let Some(verdict) = verdict else { return Ok(()) };
+                    let verdict = verdict?;
+                    match &verdict {
+                        Verdict::Compared(_) => is_compared = true,
+                        Verdict::Comparing { what, step: 1, steps } => {
+                            screen.say(&format!("  {what}: {steps} steps"));
+                        }
+                        _ => {}
+                    }
+                    if !matches!(verdict, Verdict::Comparing { .. }) {
+                        self.verdicts.push(verdict);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn has_marks(&self, wanted: u64) -> bool {
+        self.verdicts
+            .iter()
+            .any(|verdict| matches!(verdict, Verdict::Round { round, .. } if *round == wanted))
+    }
 }
+
+/// Between two redraws of the screen.
+const REDRAW: Duration = Duration::from_millis(200);
+/// How long a node may take to stop.
+const STOP_MAX: Duration = Duration::from_secs(15);
+/// Reports waiting for the launcher; a node that is ahead of it waits.
+const REPORTS_MAX: usize = 4096;

@@ -139,7 +139,7 @@ impl Judge {
     ) -> Result<Self, Failure> {
         let umm = Umm::new(&case.ground.base, &case.ground.lora).map_err(Failure::input)?;
         let (test, prompts) = shard::exam(&case.data);
-        let parts = shard::parts(&case.data);
+        let parts = shard::parts(&case.data)?;
         let exam = Exam::new(&umm, test, prompts).map_err(Failure::input)?;
         Ok(Self { case, umm, exam, parts, stopping, say })
     }

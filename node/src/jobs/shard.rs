@@ -23,7 +23,7 @@ pub struct Shard {
 /// If the source has nothing for this member.
 pub fn read(source: &DataSource) -> Result<Shard, Failure> {
     let DataSource::Scenes { share, .. } = source;
-    let mut parts = parts(source);
+    let mut parts = parts(source)?;
     let mine = parts.swap_remove(share.index);
     let held_out = keep_pictures(&mine, |picture| picture % HELD_OUT_EVERY == 0);
     let training = keep_pictures(&mine, |picture| picture % HELD_OUT_EVERY != 0);
@@ -35,12 +35,16 @@ pub fn read(source: &DataSource) -> Result<Shard, Failure> {
 }
 
 /// Every member's part, in roster order; the same on every member.
-pub fn parts(source: &DataSource) -> Vec<Dataset> {
+///
+/// # Errors
+/// If there are fewer examples than members.
+pub fn parts(source: &DataSource) -> Result<Vec<Dataset>, Failure> {
     let DataSource::Scenes { seed, share } = source;
     let Share { of, alpha, seed: partition_seed, .. } = *share;
     let whole = scenes::federation_split(*seed, of, SCENES_PER_MEMBER).train;
     let kind = alpha.map_or(Partition::Iid, Partition::Dirichlet);
     partition::partition(&whole, of, kind, partition_seed)
+        .map_err(|error| Failure::input(error).hint("use fewer members"))
 }
 
 /// What no member trains on: the federation's held-out questions and prompts.

@@ -30,8 +30,6 @@ pub struct NodeView {
     pub finished: bool,
     /// It said that nothing can be decided: votes needed and members missing.
     pub stalled: Option<(u64, Vec<MemberId>)>,
-    /// Rounds in which it started training, and how many times: nothing is trained twice.
-    pub trained: BTreeMap<u64, BTreeSet<u64>>,
 }
 
 /// One round, as the nodes' events tell it.
@@ -45,6 +43,10 @@ pub struct RoundView {
     pub committed_ms: Option<(u64, u64)>,
     /// Who published an update.
     pub updates: BTreeSet<MemberId>,
+    /// How often each node began to train it: once.
+    pub trainings: BTreeMap<usize, usize>,
+    /// The newest training loss of each node.
+    pub losses: BTreeMap<usize, f32>,
     /// Who voted, as far as seen.
     pub votes: BTreeSet<MemberId>,
     /// The view under way or the one that closed it, and its aggregator.
@@ -55,6 +57,8 @@ pub struct RoundView {
     pub deltas: BTreeMap<MemberId, Digest>,
     /// Nodes that have fetched each blob.
     pub holders: BTreeMap<Digest, usize>,
+    /// Nodes that have committed it.
+    pub commits: usize,
     /// What was committed: included, votes, record, result.
     pub outcome: Option<RoundOutcome>,
     /// The most any node received and sent during it.
@@ -112,13 +116,18 @@ impl Watch {
                 node.peers.remove(member);
             }
             Happening::PeerRefused { peer, reason } => {
-                self.remark(format!("node {index:02} turned {peer} away: {reason}"));
+                self.remark(format!("node-{index:02} turned {peer} away: {reason}"));
             }
             Happening::Training { round, step, steps, loss } => {
                 node.round = round.0;
                 node.step = (*step, *steps);
                 node.loss = (*step > 0).then_some(*loss);
-                node.trained.entry(round.0).or_default().insert(*step);
+                let seen = self.rounds.entry(round.0).or_default();
+                if *step == 0 {
+                    *seen.trainings.entry(index).or_default() += 1;
+                } else {
+                    seen.losses.insert(index, *loss);
+                }
             }
             Happening::Trained { round, delta } => {
                 let member = self.members[index];
@@ -156,6 +165,17 @@ impl Watch {
     pub fn is_finished(&self) -> bool {
         self.nodes.iter().any(|node| node.alive)
             && self.nodes.iter().all(|node| !node.alive || node.finished)
+    }
+
+    /// Whether a round is committed by one node so far.
+    pub fn is_first_commit(&self, round: u64) -> bool {
+        self.rounds.get(&round).is_some_and(|round| round.commits == 1)
+    }
+
+    /// Members outside a set, by name.
+    pub fn names_without(&self, present: &BTreeSet<MemberId>) -> Vec<String> {
+        let absent = self.members.iter().filter(|member| !present.contains(member));
+        absent.map(|member| self.name(member)).collect()
     }
 
     /// The newest round that some node has begun.
@@ -200,6 +220,7 @@ impl Watch {
                 let seen = self.round(*round);
                 let (first, last) = seen.committed_ms.unwrap_or((at_ms, at_ms));
                 seen.committed_ms = Some((first.min(at_ms), last.max(at_ms)));
+                seen.commits += 1;
                 seen.view = Some((*view, *aggregator));
                 seen.outcome = Some(RoundOutcome {
                     included: *included,
@@ -214,7 +235,7 @@ impl Watch {
             Notice::Finished => self.nodes[index].finished = true,
             Notice::Refused { via, reason, .. } => {
                 let name = self.name(via);
-                self.remark(format!("node {index:02} refused a message of {name}: {reason}"));
+                self.remark(format!("node-{index:02} refused a message of {name}: {reason}"));
             }
             Notice::Sent { .. } | Notice::Accepted { .. } => {}
         }
@@ -224,14 +245,16 @@ impl Watch {
         self.rounds.entry(round.0).or_default()
     }
 
-    fn name(&self, member: &MemberId) -> String {
+    /// A member's name.
+    pub fn name(&self, member: &MemberId) -> String {
         match self.index_of(member) {
-            Some(index) => format!("node {index:02}"),
+            Some(index) => format!("node-{index:02}"),
             None => member.short(),
         }
     }
 
-    fn remark(&mut self, words: String) {
+    /// Notes something in words.
+    pub fn remark(&mut self, words: String) {
         if self.remarks.len() == REMARKS_MAX {
             self.remarks.remove(0);
         }

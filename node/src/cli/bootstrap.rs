@@ -1,0 +1,44 @@
+//! `witan bootstrap`.
+
+use std::path::PathBuf;
+
+use witan_bootstrap::{Server, Settings};
+
+use super::{block_on, stop_requested};
+use crate::error::Failure;
+
+/// Run a bootstrap peer: through it nodes find each other. It sees no update and has no vote.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folder of its key; made if missing.
+    #[arg(long)]
+    home: PathBuf,
+    /// Addresses to listen on.
+    #[arg(long, default_value = "/ip4/0.0.0.0/tcp/4000")]
+    listen: Vec<String>,
+    /// Stop when standard input ends.
+    #[arg(long)]
+    stop_on_eof: bool,
+}
+
+/// Prints each address members can be given, one a line, and answers until stopped.
+pub fn run(args: Args) -> Result<(), Failure> {
+    std::fs::create_dir_all(&args.home).map_err(|error| {
+        Failure::environment(format!("cannot make {}: {error}", args.home.display()))
+    })?;
+    let settings = Settings { listen: args.listen, key_file: args.home.join("key.pem") };
+    block_on(async {
+        let server = Server::start(&settings).await.map_err(|error| {
+            let failure = Failure::environment(&error);
+            match error.hint() {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        })?;
+        for address in server.addresses() {
+            println!("{address}");
+        }
+        server.serve(stop_requested(args.stop_on_eof)).await;
+        Ok(())
+    })
+}

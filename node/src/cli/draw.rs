@@ -1,0 +1,34 @@
+//! `witan draw`.
+
+use std::path::PathBuf;
+
+use crate::error::Failure;
+use crate::home::Home;
+use crate::jobs::speak::Speaker;
+
+/// Have the newest committed model of a home draw a picture.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A node's home, running or not.
+    #[arg(long)]
+    home: PathBuf,
+    /// What to draw, such as "a red circle left of a blue square".
+    caption: String,
+    /// The PNG to write.
+    #[arg(long)]
+    out: PathBuf,
+    /// Another seed, another drawing.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+/// Writes the drawing.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let speaker = Speaker::of_home(&Home::existing(&args.home)?)?;
+    let png = speaker.draw(&args.caption, args.seed)?;
+    std::fs::write(&args.out, png).map_err(|error| {
+        Failure::environment(format!("cannot write {}: {error}", args.out.display()))
+    })?;
+    println!("{}", args.out.display());
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! `witan testnet`.
+
+use std::path::PathBuf;
+
+use super::{block_on, inspect};
+use crate::error::{Failure, FailureKind};
+use crate::testnet::prepare::Plan;
+use crate::testnet::report::TestnetReport;
+use crate::testnet::screen::Screen;
+use crate::testnet::{self, Request};
+
+/// Run a whole federation on this machine: a bootstrap process and many nodes on loopback.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Nodes.
+    #[arg(long, default_value_t = 16)]
+    nodes: usize,
+    /// Rounds.
+    #[arg(long, default_value_t = 5)]
+    rounds: u64,
+    /// Dirichlet concentration of the data over the answers; smaller is more uneven.
+    #[arg(long, default_value_t = 0.5, conflicts_with = "iid")]
+    alpha: f64,
+    /// Identically distributed data.
+    #[arg(long)]
+    iid: bool,
+    /// Seed of keys, data, partition and training.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folder of the testnet.
+    #[arg(long, default_value = "witan-testnet")]
+    dir: PathBuf,
+    /// Optimiser steps each member takes in a round.
+    #[arg(long, default_value_t = 10)]
+    local_steps: u32,
+    /// SIGKILL the elected aggregator of this round once the updates are out; start it again after.
+    #[arg(long, value_name = "ROUND")]
+    kill_aggregator: Option<u64>,
+    /// Continue the testnet in --dir.
+    #[arg(long)]
+    resume: bool,
+    /// Do not train the adapters the federation is compared with.
+    #[arg(long)]
+    no_compare: bool,
+    /// Print report.json instead of tables.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the testnet and prints its report.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let mut screen = if args.json { Screen::silent() } else { Screen::for_people() };
+    let request = Request {
+        plan: (!args.resume).then(|| plan(&args)).transpose()?,
+        dir: args.dir.clone(),
+        kill_aggregator: args.kill_aggregator,
+        compare: !args.no_compare,
+    };
+    let report = block_on(testnet::run(request, &mut screen, inspect::check))?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report).expect("a report is plain JSON"));
+    } else {
+        println!("{}", report.to_text());
+        let home = args.dir.join("nodes").join("00");
+        let home = home.display();
+        println!("next: witan rounds --home {home}");
+        println!("      witan draw --home {home} \"a crimson disc\" --out disc.png");
+    }
+    conclude(&report)
+}
+
+fn plan(args: &Args) -> Result<Plan, Failure> {
+    if !(2..=64).contains(&args.nodes) {
+        return Err(Failure::usage(format!("--nodes {}: expected 2 to 64", args.nodes)));
+    }
+    if args.rounds == 0 || args.local_steps == 0 {
+        return Err(Failure::usage("--rounds and --local-steps must be at least 1"));
+    }
+    if !(args.alpha > 0.0 && args.alpha.is_finite()) {
+        return Err(Failure::usage(format!("--alpha {}: expected a positive number", args.alpha)));
+    }
+    Ok(Plan {
+        nodes: args.nodes,
+        rounds: args.rounds,
+        alpha: (!args.iid).then_some(args.alpha),
+        seed: args.seed,
+        local_steps: args.local_steps,
+    })
+}
+
+/// A run that lost members, or whose history does not check out, is no success.
+fn conclude(report: &TestnetReport) -> Result<(), Failure> {
+    if let Some(flaw) = report.flaws.first() {
+        return Err(Failure::new(FailureKind::Tampered, flaw));
+    }
+    if !report.ledger_heads_agree {
+        return Err(Failure::new(FailureKind::Incomplete, "the ledger heads do not agree")
+            .hint("continue with --resume: members that are behind catch up"));
+    }
+    Ok(())
+}

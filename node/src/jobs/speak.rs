@@ -1,0 +1,57 @@
+//! The newest committed model of a home, for people: answers and drawings.
+
+use std::path::Path;
+
+use witan_model::data::Picture;
+use witan_model::{Adapter, Umm};
+
+use super::{Ground, embedded_base};
+use crate::error::Failure;
+use crate::home::Home;
+use crate::open;
+use crate::store::blobs::Blobs;
+
+/// A loaded model.
+pub struct Speaker {
+    umm: Umm,
+}
+
+impl Speaker {
+    /// Loads the base with the newest committed adapter of `home`; the base alone before round 1.
+    ///
+    /// # Errors
+    /// If the federation, the ledger or the adapter cannot be read.
+    pub fn of_home(home: &Home) -> Result<Self, Failure> {
+        let federation = open::federation(home)?;
+        let ground = Ground::new(embedded_base()?, &federation)?;
+        let mut umm = Umm::new(&ground.base, &ground.lora).map_err(Failure::input)?;
+        if let Some(result) = open::newest_adapter(home, &federation, &ground)? {
+            let bytes = Blobs::open(home.blobs())?.read(&result)?;
+            let adapter = Adapter::from_bytes(&bytes, &ground.initial).map_err(Failure::input)?;
+            umm.set_adapter(&adapter).map_err(Failure::input)?;
+        }
+        Ok(Self { umm })
+    }
+
+    /// The answer to a question about the picture in a file.
+    ///
+    /// # Errors
+    /// If the file is no picture, or a word is unknown.
+    pub fn answer(&self, image: &Path, question: &str) -> Result<String, Failure> {
+        let named = |error: &dyn std::fmt::Display| {
+            Failure::input(format!("{}: {error}", image.display()))
+        };
+        let bytes = std::fs::read(image).map_err(|error| named(&error))?;
+        let picture = Picture::from_bytes(&bytes).map_err(|error| named(&error))?;
+        self.umm.answer(&picture, question).map_err(Failure::input)
+    }
+
+    /// A drawing as PNG bytes.
+    ///
+    /// # Errors
+    /// If a word is unknown.
+    pub fn draw(&self, caption: &str, seed: u64) -> Result<Vec<u8>, Failure> {
+        let mut drawn = self.umm.draw(&[caption], seed).map_err(Failure::input)?;
+        drawn.swap_remove(0).to_png().map_err(Failure::input)
+    }
+}

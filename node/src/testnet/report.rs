@@ -1,0 +1,287 @@
+//! `report.json`: what a run did, for programs; and the same as a table, for people.
+
+use std::path::Path;
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use super::prepare::Folder;
+use super::strike::Strike;
+use super::watch::Watch;
+use crate::error::Failure;
+use crate::jobs::judge::{Comparison, Verdict};
+use crate::jobs::score::Marks;
+
+/// A finished run.
+#[derive(Clone, Debug, Serialize)]
+pub struct TestnetReport {
+    /// Nodes.
+    pub nodes: usize,
+    /// The run's seed.
+    pub seed: u64,
+    /// Dirichlet concentration; `null` for identically distributed data.
+    pub alpha: Option<f64>,
+    /// The rounds, oldest first.
+    pub rounds: Vec<RoundRow>,
+    /// Whether every node ended with the same ledger head.
+    pub ledger_heads_agree: bool,
+    /// How many homes `witan verify` passed.
+    pub verified: usize,
+    /// What it could not pass, in words.
+    pub flaws: Vec<String>,
+    /// The strike, if one was asked for.
+    pub killed: Option<Killed>,
+    /// The federation beside what it is compared with.
+    pub comparison: ComparisonRows,
+    /// Bytes of one adapter as it travels.
+    pub adapter_bytes: u64,
+    /// Bytes of the whole model, in the same precision.
+    pub full_model_bytes: u64,
+    /// Seconds from the first process to the last committed round.
+    pub federation_s: f64,
+}
+
+/// One committed round.
+#[derive(Clone, Debug, Serialize)]
+pub struct RoundRow {
+    /// Its number.
+    pub round: u64,
+    /// The view that closed it.
+    pub view: u32,
+    /// Who led that view.
+    pub aggregator: String,
+    /// Views that closed nothing, and who led them.
+    pub failed_views: Vec<String>,
+    /// Updates in the aggregate.
+    pub included: u64,
+    /// Members left out.
+    pub absent: Vec<String>,
+    /// Digest of the record.
+    pub record_digest: String,
+    /// Digest of the aggregate.
+    pub result_digest: String,
+    /// Seconds from the round's beginning to the last update.
+    pub train_s: f64,
+    /// Seconds from the last update to the first node's commit.
+    pub overhead_s: f64,
+    /// The most any node received, in bytes.
+    pub bytes_in_max: u64,
+    /// The most any node sent, in bytes.
+    pub bytes_out_max: u64,
+    /// Mean training loss of the last steps seen.
+    pub loss: Option<f32>,
+    /// On held-out data.
+    #[serde(flatten)]
+    pub marks: Option<Marks>,
+}
+
+/// What became of a strike.
+#[derive(Clone, Debug, Serialize)]
+pub struct Killed {
+    /// The round.
+    pub round: u64,
+    /// The killed aggregator.
+    pub node: String,
+    /// The view that closed the round.
+    pub view: u32,
+    /// Seconds from the kill to the first commit.
+    pub closed_after_s: f64,
+    /// Nodes that trained this round a second time: none.
+    pub retrained: usize,
+    /// Whether the node, started again, ended with every round.
+    pub rejoined: bool,
+}
+
+/// The four adapters, on the same held-out data.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ComparisonRows {
+    /// Before any training.
+    pub base: Option<Marks>,
+    /// The best member alone.
+    pub local_only_best: Option<Marks>,
+    /// All data in one place.
+    pub centralized: Option<Marks>,
+    /// The committed adapter.
+    pub federated: Option<Marks>,
+}
+
+/// What the homes said when they were checked.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// The ledger head of each home that passed.
+    pub heads: Vec<String>,
+    /// What did not pass.
+    pub flaws: Vec<String>,
+}
+
+/// Everything a report is made from.
+pub struct Evidence<'a> {
+    /// The folder.
+    pub folder: &'a Folder,
+    /// What was seen.
+    pub watch: &'a Watch,
+    /// What the judge said.
+    pub verdicts: &'a [Verdict],
+    /// The strike.
+    pub strike: Option<&'a Strike>,
+    /// What the homes said.
+    pub checked: Checked,
+    /// Bytes of one adapter, and of the model.
+    pub sizes: (u64, u64),
+    /// Seconds the federation took.
+    pub federation_s: f64,
+}
+
+impl TestnetReport {
+    /// Puts the evidence together.
+    pub fn new(evidence: Evidence<'_>) -> Self {
+        let Evidence { folder, watch, verdicts, strike, checked, sizes, federation_s } = evidence;
+        let rounds: Vec<_> =
+            watch.rounds.keys().filter_map(|round| row(watch, verdicts, *round)).collect();
+        let marks = |wanted| marks_of(verdicts, wanted);
+        let compared = verdicts.iter().rev().find_map(|verdict| match verdict {
+            Verdict::Compared(comparison) => Some(comparison.as_ref()),
+            _ => None,
+        });
+        let all_agree = checked.heads.len() == folder.plan.nodes
+            && checked.heads.windows(2).all(|pair| pair[0] == pair[1]);
+        let comparison = ComparisonRows {
+            base: marks(0),
+            local_only_best: compared.map(|it: &Comparison| it.local_only_best),
+            centralized: compared.map(|it| it.centralized),
+            federated: rounds.last().and_then(|row: &RoundRow| row.marks),
+        };
+        Self {
+            nodes: folder.plan.nodes,
+            seed: folder.plan.seed,
+            alpha: folder.plan.alpha,
+            killed: strike.and_then(|strike| killed(watch, strike)),
+            rounds,
+            ledger_heads_agree: all_agree,
+            verified: checked.heads.len(),
+            flaws: checked.flaws,
+            comparison,
+            adapter_bytes: sizes.0,
+            full_model_bytes: sizes.1,
+            federation_s,
+        }
+    }
+
+    /// Writes `report.json` into the folder.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn write(&self, dir: &Path) -> Result<(), Failure> {
+        let path = dir.join("report.json");
+        let text = serde_json::to_string_pretty(self).expect("a report is plain JSON");
+        std::fs::write(&path, text + "\n")
+            .map_err(|error| Failure::environment(format!("cannot write {}: {error}", path.display())))
+    }
+
+    /// The tables.
+    pub fn to_text(&self) -> String {
+        let mut rounds = table(&["round", "view", "aggregator", "in", "train", "vote", "VQA", "drawings"]);
+        for row in &self.rounds {
+            rounds.add_row([
+                row.round.to_string(),
+                row.view.to_string(),
+                row.aggregator.clone(),
+                format!("{}/{}", row.included, self.nodes),
+                format!("{:.1} s", row.train_s),
+                format!("{:.2} s", row.overhead_s),
+                percent(row.marks.map(|marks| marks.vqa_accuracy)),
+                percent(row.marks.and_then(|marks| marks.drawing_accuracy)),
+            ]);
+        }
+        let mut compared =
+            table(&["held-out data", "VQA", "old words", "new words", "drawings", "old words", "new words"]);
+        let rows = [
+            ("base", self.comparison.base),
+            ("best member alone", self.comparison.local_only_best),
+            ("federated", self.comparison.federated),
+            ("all data in one place", self.comparison.centralized),
+        ];
+        for (name, marks) in rows {
+            let Some(marks) = marks else { continue };
+            compared.add_row([
+                name.to_owned(),
+                percent(Some(marks.vqa_accuracy)),
+                percent(marks.vqa_accuracy_old_words),
+                percent(marks.vqa_accuracy_new_words),
+                percent(marks.drawing_accuracy),
+                percent(marks.drawing_accuracy_old_words),
+                percent(marks.drawing_accuracy_new_words),
+            ]);
+        }
+        let mut text = format!("{rounds}\n\n{compared}\n");
+        if let Some(killed) = &self.killed {
+            text += &format!(
+                "\n{} was killed as aggregator of round {}; view {} closed it {:.1} s later\n",
+                killed.node, killed.round, killed.view, killed.closed_after_s
+            );
+        }
+        text + &format!(
+            "\n{} of {} ledgers verified, heads {}\n",
+            self.verified,
+            self.nodes,
+            if self.ledger_heads_agree { "agree" } else { "DISAGREE" }
+        )
+    }
+}
+
+fn row(watch: &Watch, verdicts: &[Verdict], number: u64) -> Option<RoundRow> {
+    let round = watch.rounds.get(&number)?;
+    let (outcome, (view, aggregator)) = (round.outcome?, round.view?);
+    let committed = round.committed_ms?.0;
+    let losses: Vec<f32> = round.losses.values().copied().collect();
+    Some(RoundRow {
+        round: number,
+        view: view.0,
+        aggregator: watch.name(&aggregator),
+        failed_views: round.failed.values().map(|member| watch.name(member)).collect(),
+        included: outcome.included,
+        absent: watch.names_without(&round.updates),
+        record_digest: outcome.record.to_string(),
+        result_digest: outcome.result.digest.to_string(),
+        train_s: seconds(round.began_ms, round.trained_ms),
+        overhead_s: seconds(round.trained_ms, committed),
+        bytes_in_max: round.bytes_max.0,
+        bytes_out_max: round.bytes_max.1,
+        loss: (!losses.is_empty()).then(|| losses.iter().sum::<f32>() / losses.len() as f32),
+        marks: marks_of(verdicts, number),
+    })
+}
+
+fn killed(watch: &Watch, strike: &Strike) -> Option<Killed> {
+    let (victim, at_ms) = strike.victim()?;
+    let round = watch.rounds.get(&strike.round())?;
+    Some(Killed {
+        round: strike.round(),
+        node: format!("node-{victim:02}"),
+        view: round.view?.0.0,
+        closed_after_s: seconds(at_ms, round.committed_ms?.0),
+        retrained: round.trainings.values().filter(|count| **count > 1).count(),
+        rejoined: watch.nodes[victim].finished,
+    })
+}
+
+fn marks_of(verdicts: &[Verdict], wanted: u64) -> Option<Marks> {
+    verdicts.iter().rev().find_map(|verdict| match verdict {
+        Verdict::Round { round, marks } if *round == wanted => Some(*marks),
+        _ => None,
+    })
+}
+
+fn seconds(from_ms: u64, to_ms: u64) -> f64 {
+    to_ms.saturating_sub(from_ms) as f64 / 1000.0
+}
+
+fn percent(fraction: Option<f64>) -> String {
+    fraction.map_or_else(|| "-".to_owned(), |fraction| format!("{:.1} %", 100.0 * fraction))
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table
+}

@@ -1,0 +1,138 @@
+//! What a person sees of a running testnet: a line for each node and one for the council, redrawn in
+//! place on a terminal; a line for each thing that matters where there is none.
+
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use witan_protocol::io::Notice;
+
+use super::prepare::Folder;
+use super::watch::Watch;
+use crate::events::{Happening, NodeEvent};
+use crate::jobs::judge::Verdict;
+
+/// The screen; silent if the output is for a program.
+pub struct Screen {
+    bars: MultiProgress,
+    council: ProgressBar,
+    nodes: Vec<ProgressBar>,
+    is_plain: bool,
+}
+
+impl Screen {
+    /// For people: live on a terminal, plain lines elsewhere.
+    pub fn for_people() -> Self {
+        Self::new(ProgressDrawTarget::stderr(), !std::io::IsTerminal::is_terminal(&std::io::stderr()))
+    }
+
+    /// For programs: nothing but the report.
+    pub fn silent() -> Self {
+        Self::new(ProgressDrawTarget::hidden(), false)
+    }
+
+    fn new(target: ProgressDrawTarget, is_plain: bool) -> Self {
+        let bars = MultiProgress::with_draw_target(target);
+        let council = bars.add(ProgressBar::new_spinner().with_style(words()));
+        Self { bars, council, nodes: Vec::new(), is_plain }
+    }
+
+    /// The testnet is about to start.
+    pub fn begin(&mut self, folder: &Folder) {
+        self.nodes = (0..folder.plan.nodes)
+            .map(|_| self.bars.add(ProgressBar::new_spinner().with_style(words())))
+            .collect();
+        if self.is_plain {
+            eprintln!("{} nodes in {}", folder.plan.nodes, folder.dir.display());
+        }
+    }
+
+    /// One event, for the plain lines.
+    pub fn tell(&self, index: usize, event: &NodeEvent, watch: &Watch) {
+        if !self.is_plain {
+            return;
+        }
+        match &event.what {
+            Happening::Protocol { notice: Notice::ViewFailed { round, view, aggregator } } => {
+                let name = watch.name(aggregator);
+                eprintln!("node-{index:02} round {round} view {view} failed ({name})");
+            }
+            Happening::Protocol { notice: Notice::Committed { round, view, aggregator, included, .. } }
+                if watch.is_first_commit(round.0) =>
+            {
+                let name = watch.name(aggregator);
+                eprintln!("round {round} committed in view {view} by {name}, {included} updates");
+            }
+            _ => {}
+        }
+    }
+
+    /// A sentence between the redrawn lines.
+    pub fn say(&self, sentence: &str) {
+        if self.is_plain {
+            eprintln!("{sentence}");
+        } else {
+            let _ = self.bars.println(sentence);
+        }
+    }
+
+    /// Redraws.
+    pub fn draw(&self, watch: &Watch, verdicts: &[Verdict], elapsed: Duration) {
+        for (index, (bar, node)) in self.nodes.iter().zip(&watch.nodes).enumerate() {
+            let state = match (node.alive, node.finished) {
+                (false, _) => "not running".to_owned(),
+                (true, true) => "finished".to_owned(),
+                (true, false) if node.step.1 > 0 => bar_of(node.step.0, node.step.1),
+                (true, false) => "starting".to_owned(),
+            };
+            let loss = node.loss.map_or(String::new(), |loss| format!("loss {loss:.2}"));
+            let peers = node.peers.len();
+            bar.set_message(format!(
+                "node-{index:02}  round {:>2}  {state:<26} {loss:<10} peers {peers}",
+                node.round
+            ));
+        }
+        self.council.set_message(council(watch, verdicts, elapsed));
+    }
+
+    /// Leaves the terminal to others.
+    pub fn end(&self) {
+        let _ = self.bars.clear();
+    }
+}
+
+fn council(watch: &Watch, verdicts: &[Verdict], elapsed: Duration) -> String {
+    let number = watch.newest_round();
+    let Some(round) = watch.rounds.get(&number) else {
+        return format!("{:>4} s  the nodes are finding each other", elapsed.as_secs());
+    };
+    let (view, aggregator) =
+        round.view.map_or((0, "-".to_owned()), |(view, who)| (view.0, watch.name(&who)));
+    let committed = round.outcome.map_or("", |_| "committed");
+    let last = verdicts.iter().rev().find_map(|verdict| match verdict {
+        Verdict::Round { round, marks } => Some(format!(
+            "after round {round}: VQA {:.1} %, drawings {:.1} %",
+            100.0 * marks.vqa_accuracy,
+            100.0 * marks.drawing_accuracy.unwrap_or(0.0)
+        )),
+        _ => None,
+    });
+    format!(
+        "{:>4} s  round {number} view {view} aggregator {aggregator}  updates {}  votes {} {committed}  {}",
+        elapsed.as_secs(),
+        round.updates.len(),
+        round.votes.len(),
+        last.unwrap_or_default()
+    )
+}
+
+fn bar_of(step: u64, steps: u64) -> String {
+    let full = usize::try_from(step * BAR_WIDTH / steps.max(1)).unwrap_or(0);
+    let bar: String = "█".repeat(full) + &"░".repeat(BAR_WIDTH as usize - full);
+    format!("{bar} {step}/{steps}")
+}
+
+fn words() -> ProgressStyle {
+    ProgressStyle::with_template("{msg}").expect("the template is a constant")
+}
+
+const BAR_WIDTH: u64 = 16;

@@ -1,0 +1,99 @@
+//! `--kill-aggregator`: strikes the elected aggregator dead once the updates of its round are out, and
+//! starts it again once the round is closed. Pure: it says what to do, the launcher does it.
+//!
+//! The victim is first paused (its update is out and somebody holds its delta), so that it cannot
+//! close the round in the moment between the last update and the kill.
+
+use witan_protocol::member::View;
+
+use super::watch::Watch;
+
+/// What the launcher is to do to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Stop its process without ending it.
+    Pause(usize),
+    /// SIGKILL.
+    Kill(usize),
+    /// Start it again.
+    Restart(usize),
+}
+
+/// A planned strike and how far it has come.
+#[derive(Clone, Debug)]
+pub struct Strike {
+    round: u64,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    Paused { victim: usize },
+    Killed { victim: usize, at_ms: u64 },
+    Restarted { victim: usize, at_ms: u64 },
+}
+
+impl Strike {
+    /// A strike on the aggregator of `round`.
+    pub fn new(round: u64) -> Self {
+        Self { round, stage: Stage::Waiting }
+    }
+
+    /// The round whose aggregator is struck.
+    pub fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// The struck node and when, once it is.
+    pub fn victim(&self) -> Option<(usize, u64)> {
+        match self.stage {
+            Stage::Waiting | Stage::Paused { .. } => None,
+            Stage::Killed { victim, at_ms } | Stage::Restarted { victim, at_ms } => {
+                Some((victim, at_ms))
+            }
+        }
+    }
+
+    /// Whether nothing is left to do.
+    pub fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Restarted { .. })
+    }
+
+    /// Whether the end of node `index` is this strike's doing.
+    pub fn is_victim(&self, index: usize) -> bool {
+        matches!(self.stage, Stage::Killed { victim, .. } if victim == index)
+    }
+
+    /// The next order, given what is seen; asked after every event.
+    pub fn next(&mut self, watch: &Watch, now_ms: u64) -> Option<Order> {
+        let round = watch.rounds.get(&self.round)?;
+        match self.stage {
+            Stage::Waiting => {
+                let (view, aggregator) = round.view?;
+                let victim = watch.index_of(&aggregator)?;
+                let delta = round.deltas.get(&aggregator)?;
+                let is_held = round.holders.get(delta).copied().unwrap_or(0) > 0;
+                (view == View(0) && is_held && round.outcome.is_none()).then(|| {
+                    self.stage = Stage::Paused { victim };
+                    Order::Pause(victim)
+                })
+            }
+            Stage::Paused { victim } => {
+                let alive = watch.nodes.iter().filter(|node| node.alive).count();
+                (round.updates.len() >= alive).then(|| {
+                    self.stage = Stage::Killed { victim, at_ms: now_ms };
+                    Order::Kill(victim)
+                })
+            }
+            Stage::Killed { victim, at_ms } => {
+                let is_dead = !watch.nodes[victim].alive;
+                (is_dead && round.outcome.is_some()).then(|| {
+                    self.stage = Stage::Restarted { victim, at_ms };
+                    Order::Restart(victim)
+                })
+            }
+            Stage::Restarted { .. } => None,
+        }
+    }
+}
