@@ -3,7 +3,6 @@
 mod ask;
 mod bootstrap;
 mod draw;
-mod inspect;
 mod run;
 mod testnet;
 
@@ -27,10 +26,6 @@ enum Command {
     Testnet(testnet::Args),
     Run(run::Args),
     Bootstrap(bootstrap::Args),
-    Status(inspect::HomeArgs),
-    Rounds(inspect::HomeArgs),
-    Log(inspect::LogArgs),
-    Verify(inspect::HomeArgs),
     Ask(ask::Args),
     Draw(draw::Args),
 }
@@ -46,10 +41,6 @@ pub fn main() -> ExitCode {
         Command::Testnet(args) => testnet::run(args),
         Command::Run(args) => run::run(args),
         Command::Bootstrap(args) => bootstrap::run(args),
-        Command::Status(args) => inspect::status(&args),
-        Command::Rounds(args) => inspect::rounds(&args),
-        Command::Log(args) => inspect::log(&args),
-        Command::Verify(args) => inspect::verify(&args),
         Command::Ask(args) => ask::run(&args),
         Command::Draw(args) => draw::run(&args),
     };

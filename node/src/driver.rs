@@ -175,7 +175,7 @@ impl Driver {
                 false
             }
             control::Request::Log(filter, reply) => {
-                let _ = reply.send(self.store.log(&filter, LOG_PAGE));
+                let _ = reply.send(self.store.log(&filter));
                 false
             }
             control::Request::Stop(reply) => {
@@ -228,7 +228,5 @@ impl Heartbeat {
 
 /// Between two heartbeats of one training: well under any peer's patience, few beside the votes.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Entries of the gossip log in one answer; a client asks for the next page itself.
-const LOG_PAGE: usize = 500;
 /// The longest the loop sleeps; it then hands the gossip log to the system.
 const IDLE_MAX: Duration = Duration::from_secs(1);

@@ -85,3 +85,19 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl From<crate::store::blobs::BlobError> for Failure {
+    fn from(error: crate::store::blobs::BlobError) -> Self {
+        Self::environment(error)
+    }
+}
+
+impl From<crate::net::NetError> for Failure {
+    fn from(error: crate::net::NetError) -> Self {
+        let failure = Self::environment(&error);
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}

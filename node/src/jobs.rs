@@ -5,6 +5,7 @@
 //! of a long training still verifies and votes.
 
 pub mod aggregate;
+pub mod check;
 pub mod judge;
 pub mod score;
 pub mod shard;

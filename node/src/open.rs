@@ -1,24 +1,23 @@
 //! Opens a home and puts a node together: what it recovers, in what order, and what stops the start.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::Federation;
-use witan_protocol::identity::Identity;
 use witan_protocol::io::Time;
-use witan_protocol::{Config, Participant};
+use witan_protocol::{Config, Participant, ledger};
 
 use crate::control::{self, ControlSocket};
 use crate::driver::{Driver, Sources};
-use crate::error::Failure;
+use crate::error::{Failure, FailureKind};
 use crate::events::NodeEvent;
 use crate::home::Home;
 use crate::jobs::{self, Ground, Jobs};
 use crate::net::{self, NetSettings};
 use crate::settings::Settings;
 use crate::store::blobs::Blobs;
-use crate::store::{Store, keys};
+use crate::store::{self, Store};
 
 
 /// A node ready to run.
@@ -35,40 +34,34 @@ pub struct Node {
     pub socket: ControlSocket,
 }
 
-/// The federation of a home.
+/// The adapter that the newest record of `home` commits; `None` before round 1.
 ///
 /// # Errors
-/// If the file is missing or wrong; the field is named.
-pub fn federation(home: &Home) -> Result<Federation, Failure> {
-    let path = home.federation();
-    let text = read(&path)?;
-    Federation::from_toml(&text)
-        .map_err(|error| Failure::input(format!("{}: {error}", path.display())))
-}
-
-/// The member's key.
-///
-/// # Errors
-/// If the file is missing, damaged, or readable by others.
-pub fn identity(home: &Home) -> Result<Identity, Failure> {
-    let pem = keys::read(&home.key())?;
-    Identity::from_pem(&pem).map_err(|error| {
-        Failure::input(format!("{}: {error}", home.key().display()))
-            .hint("the key file must be an ed25519 key in PKCS#8 PEM form")
-    })
+/// If the ledger cannot be read or does not hold.
+pub fn newest_adapter(
+    home: &Home,
+    federation: &Federation,
+    ground: &Ground,
+) -> Result<Option<BlobRef>, Failure> {
+    let start = BlobRef::of(&ground.initial.to_bytes());
+    let file = store::read_records(home)?;
+    let bytes = file.records.iter().map(|record| record.bytes.as_slice());
+    let records = ledger::audit(federation, start, bytes)
+        .map_err(|error| Failure::new(FailureKind::Tampered, error))?;
+    Ok(records.last().map(|record| record.proposal.result))
 }
 
 /// Opens `home` and starts everything but the loop.
 ///
 /// # Errors
 /// Whatever stops a start: a busy home, a damaged journal, bad data, a port in use.
-pub fn node(
+pub async fn node(
     home: &Home,
     tell: Box<dyn FnMut(&NodeEvent) + Send>,
 ) -> Result<Node, Failure> {
-    let federation = Arc::new(federation(home)?);
-    let settings = Settings::read(&home.settings())?;
-    let identity = identity(home)?;
+    let federation = Arc::new(home.read_federation()?);
+    let settings = Settings::read(&home.settings_file())?;
+    let identity = home.read_key()?;
     let name = federation.name_of(&identity.member());
     let (store, recovered) = Store::open(home)?;
     let blobs = Blobs::open(home.blobs())?;
@@ -96,11 +89,4 @@ pub fn node(
     let driver = Driver { participant, store, blobs, net, jobs, tell, started };
     let sources = Sources { net: net_events, jobs: job_events, control };
     Ok(Node { driver, sources, name, rounds, socket })
-}
-
-fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| {
-        Failure::input(format!("cannot read {}: {error}", path.display()))
-            .hint("a node's home holds federation.toml; `witan testnet` makes such homes")
-    })
 }

@@ -19,6 +19,7 @@ use crate::driver::unix_ms;
 use crate::error::{Failure, FailureKind};
 use crate::events::{Happening, NodeEvent};
 use crate::home::Home;
+use crate::jobs::check;
 use crate::jobs::judge::{self, Case, Verdict};
 use crate::jobs::turns::Turns;
 use crate::jobs::{self, Ground};
@@ -45,9 +46,6 @@ pub struct Request {
     pub compare: bool,
 }
 
-/// Checks one home offline and gives its ledger head, or says what is wrong with it.
-pub type CheckHome = fn(&Home) -> Result<String, Failure>;
-
 /// The running federation.
 struct Testnet {
     folder: Folder,
@@ -67,11 +65,7 @@ struct Testnet {
 ///
 /// # Errors
 /// Bad input, a node that does not come up, an interruption, a run that lost members.
-pub async fn run(
-    request: Request,
-    screen: &mut Screen,
-    check: CheckHome,
-) -> Result<TestnetReport, Failure> {
+pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport, Failure> {
     let base = jobs::embedded_base()?;
     let folder = match request.plan {
         Some(plan) => Folder::create(&request.dir, plan, jobs::base_digest(&base))?,
@@ -80,14 +74,14 @@ pub async fn run(
     let bootstrap = BootstrapProcess::start(&folder.dir.join("bootstrap")).await?;
     folder.set_bootstrap(&bootstrap.address)?;
     let first = Home::at(folder.home(0));
-    let federation = open::federation(&first)?;
+    let federation = first.read_federation()?;
     let model_bytes = 4 * base.parameter_count() as u64;
     let ground = Ground::new(base, &federation)?;
     let sizes = (ground.initial.to_bytes().len() as u64, model_bytes);
     let judge = judge::start(Case {
         ground,
         federation,
-        data: Settings::read(&first.settings())?.data,
+        data: Settings::read(&first.settings_file())?.data,
         turns: Turns::open(Some(&folder.dir.join("turns"))).map_err(Failure::environment)?,
     })?;
     let (sender, reports) = mpsc::channel(REPORTS_MAX);
@@ -110,7 +104,7 @@ pub async fn run(
     testnet.stop_all().await;
     drop(bootstrap);
     outcome?;
-    testnet.conclude(request.compare, federation_s, screen, check).await
+    testnet.conclude(request.compare, federation_s, screen).await
 }
 
 impl Testnet {
@@ -253,13 +247,12 @@ impl Testnet {
         compare: bool,
         federation_s: f64,
         screen: &Screen,
-        check: CheckHome,
     ) -> Result<TestnetReport, Failure> {
         screen.say("checking every ledger");
         let mut checked = Checked::default();
         for index in 0..self.folder.plan.nodes {
-            match check(&Home::at(self.folder.home(index))) {
-                Ok(head) => checked.heads.push(head),
+            match check::home(&Home::at(self.folder.home(index))) {
+                Ok(report) => checked.heads.push(report.head.to_string()),
                 Err(failure) => checked.flaws.push(format!("node-{index:02}: {}", failure.message)),
             }
         }

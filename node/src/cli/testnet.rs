@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{block_on, inspect};
+use super::block_on;
 use crate::error::{Failure, FailureKind};
 use crate::testnet::prepare::Plan;
 use crate::testnet::report::TestnetReport;
@@ -56,7 +56,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         kill_aggregator: args.kill_aggregator,
         compare: !args.no_compare,
     };
-    let report = block_on(testnet::run(request, &mut screen, inspect::check))?;
+    let report = block_on(testnet::run(request, &mut screen))?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report).expect("a report is plain JSON"));
     } else {

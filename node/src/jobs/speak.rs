@@ -22,7 +22,7 @@ impl Speaker {
     /// # Errors
     /// If the federation, the ledger or the adapter cannot be read.
     pub fn of_home(home: &Home) -> Result<Self, Failure> {
-        let federation = open::federation(home)?;
+        let federation = home.read_federation()?;
         let ground = Ground::new(embedded_base()?, &federation)?;
         let mut umm = Umm::new(&ground.base, &ground.lora).map_err(Failure::input)?;
         if let Some(result) = open::newest_adapter(home, &federation, &ground)? {

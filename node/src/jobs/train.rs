@@ -11,7 +11,6 @@ use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::{Federation, Training};
 use witan_protocol::io::JobId;
 use witan_protocol::member::Round;
-use witan_protocol::record::Scores;
 
 use super::shard::{self, Shard};
 use super::turns::{Turn, Turns};

@@ -14,7 +14,6 @@ use witan_protocol::digest::Digest;
 use witan_protocol::federation::{
     Council, Document, FaultModel, Federation, Lora, Member, Training,
 };
-use witan_protocol::identity::Identity;
 use witan_protocol::member::MemberId;
 
 use crate::error::Failure;
@@ -23,7 +22,6 @@ use crate::jobs::LoraConfig;
 use crate::jobs::turns::Turns;
 use crate::open;
 use crate::settings::{DataSource, Settings, Share};
-use crate::store::keys;
 
 /// What a testnet is asked to be; kept in its folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,9 +67,7 @@ impl Folder {
         for index in 0..plan.nodes {
             let home = Home::at(home_path(dir, index));
             home.create()?;
-            let identity = Identity::from_seed(node_seed(plan.seed, index));
-            keys::create(&home.key(), &identity.to_pem())?;
-            members.push(identity.member());
+            members.push(home.create_key(node_seed(plan.seed, index))?);
         }
         let federation = federation(&plan, &members, base)?;
         for index in 0..plan.nodes {
@@ -94,7 +90,7 @@ impl Folder {
         })?;
         let plan: Plan = serde_json::from_slice(&bytes)
             .map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
-        let federation = open::federation(&Home::at(home_path(dir, 0)))?;
+        let federation = Home::at(home_path(dir, 0)).read_federation()?;
         let members = federation.members().iter().map(|member| member.key).collect();
         Ok(Self { dir: dir.to_owned(), plan, members })
     }
@@ -111,10 +107,10 @@ impl Folder {
     pub fn set_bootstrap(&self, address: &str) -> Result<(), Failure> {
         for index in 0..self.plan.nodes {
             let home = Home::at(self.home(index));
-            let mut document = open::federation(&home)?.document().clone();
+            let mut document = home.read_federation()?.document().clone();
             document.bootstrap = vec![address.to_owned()];
             let federation = Federation::new(document).map_err(Failure::input)?;
-            write(&home.federation(), federation.to_toml().as_bytes())?;
+            write(&home.federation_file(), federation.to_toml().as_bytes())?;
         }
         Ok(())
     }

@@ -1,0 +1,28 @@
+//! Re-checks a home with the model at hand: what `witan verify` and the testnet launcher run.
+
+use super::aggregate::Aggregator;
+use super::{Ground, embedded_base};
+use crate::audit::{self, AggregateCheck, Model, Report};
+use crate::error::Failure;
+use crate::home::Home;
+use crate::open;
+use crate::store::blobs::Blobs;
+
+/// Checks every signature, certificate, link, blob and aggregate of `home`, running or not.
+///
+/// # Errors
+/// Names the first thing that is not as it was written.
+pub fn home(home: &Home) -> Result<Report, Failure> {
+    let federation = home.read_federation()?;
+    let ground = Ground::new(embedded_base()?, &federation)?;
+    let start = witan_protocol::digest::BlobRef::of(&ground.initial.to_bytes());
+    let aggregator = Aggregator::new(ground, Blobs::open(home.blobs())?);
+    let aggregate = |check: &AggregateCheck| {
+        aggregator.aggregate(&check.start, &check.inputs)?.map_err(|unusable| {
+            let (member, because) = &unusable[0];
+            Failure::input(format!("the delta of {} is unusable: {because}", member.short()))
+        })
+    };
+    let model = Model { start, aggregate: &aggregate };
+    audit::audit(home, &federation, &model).map_err(Failure::from)
+}
