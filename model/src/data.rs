@@ -4,6 +4,7 @@
 //! own file layout. Everything downstream (tokenizer, partition, training, evaluation) sees only this
 //! form. Nothing here knows the model: no tensor, no device.
 
+pub mod partition;
 pub mod picture;
 pub mod scenes;
 pub mod tokenizer;

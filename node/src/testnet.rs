@@ -23,7 +23,6 @@ use crate::jobs::check;
 use crate::jobs::judge::{self, Case, Verdict};
 use crate::jobs::turns::Turns;
 use crate::jobs::{self, Ground};
-use crate::open;
 use crate::settings::Settings;
 use crate::store::blobs::Blobs;
 use prepare::{Folder, Plan};

@@ -5,7 +5,6 @@ use super::{Ground, embedded_base};
 use crate::audit::{self, AggregateCheck, Model, Report};
 use crate::error::Failure;
 use crate::home::Home;
-use crate::open;
 use crate::store::blobs::Blobs;
 
 /// Checks every signature, certificate, link, blob and aggregate of `home`, running or not.

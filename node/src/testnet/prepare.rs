@@ -20,7 +20,6 @@ use crate::error::Failure;
 use crate::home::Home;
 use crate::jobs::LoraConfig;
 use crate::jobs::turns::Turns;
-use crate::open;
 use crate::settings::{DataSource, Settings, Share};
 
 /// What a testnet is asked to be; kept in its folder.
