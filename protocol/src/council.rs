@@ -25,7 +25,7 @@ use crate::federation::{FaultModel, Federation};
 use crate::identity::Identity;
 use crate::io::Time;
 use crate::ledger::Tip;
-use crate::member::{MemberId, Round, View};
+use crate::member::{MemberId, View};
 use crate::message::{Message, Motion, Vote};
 use crate::record::{Certificate, Proposal};
 use context::{Ballot, Context, Seat, Seats, Tabled, round_of};

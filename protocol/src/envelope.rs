@@ -84,11 +84,6 @@ pub fn reseal(member: MemberId, message: &Message, signature: &[u8; 64]) -> Vec<
     assemble(message.kind(), member, payload_of(message), signature)
 }
 
-/// The signature inside an envelope made by [`seal`].
-pub(crate) fn signature_of(sealed: &[u8]) -> [u8; 64] {
-    sealed[sealed.len() - 64..].try_into().expect("an envelope ends with its 64-byte signature")
-}
-
 /// Checks an envelope and reads its message. Nothing is decoded before its signature is checked.
 pub fn open(bytes: &[u8], federation: &Federation) -> Result<Verified<Message>, Refusal> {
     let max = RECORD_BYTES_MAX;
