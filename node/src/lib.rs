@@ -3,3 +3,5 @@
 //! `cli` parses, `driver` loops, `net` talks, `store` remembers, `jobs` compute, `testnet` runs many.
 
 pub mod cli;
+pub mod home;
+pub mod store;

@@ -4,7 +4,20 @@
 //! argument; every effect leaves as a value of [`io::Output`]. The words used here are defined in
 //! `docs/GLOSSARY.md`.
 
+pub mod codec;
+pub mod council;
 pub mod digest;
+pub mod envelope;
+pub mod federation;
+pub mod identity;
 pub mod io;
+pub mod ledger;
 pub mod member;
+pub mod message;
+pub mod participant;
 pub mod record;
+pub mod status;
+
+pub use federation::Federation;
+pub use identity::Identity;
+pub use participant::{Config, Participant};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A member's ed25519 public key; it is also its libp2p identity.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct MemberId(#[serde(with = "serde_bytes")] pub [u8; 32]);
+pub struct MemberId(#[serde(with = "crate::digest::bytes32")] pub [u8; 32]);
 
 impl MemberId {
     /// The first 8 hexadecimal digits, for people.

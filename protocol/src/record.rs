@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
 use crate::digest::{BlobRef, Digest};
 use crate::member::{MemberId, Round, View};
 
@@ -56,11 +57,27 @@ pub enum Absence {
     },
 }
 
+/// A member of the roster that is not among the contributors.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absent {
+    /// Who.
+    pub member: MemberId,
+    /// Why.
+    pub why: Absence,
+}
+
 /// What the elected aggregator proposes, and what the votes are about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Proposal {
     /// The round it closes.
     pub round: Round,
+    /// The view it was first made in. A later view may commit it: the certificate says which.
+    pub view: View,
+    /// The elected aggregator of that view, who made it.
+    pub aggregator: MemberId,
+    /// The views before that one, which closed nothing; part of what is agreed, because the seats
+    /// of later rounds follow from it.
+    pub failed_views: Vec<FailedView>,
     /// The digest of the record before it: the chain.
     pub previous: Digest,
     /// The adapter the round started from.
@@ -68,7 +85,7 @@ pub struct Proposal {
     /// The updates used, in roster order.
     pub included: Vec<Contribution>,
     /// Everyone else, in roster order, with the reason.
-    pub absent: Vec<(MemberId, Absence)>,
+    pub absent: Vec<Absent>,
     /// The name of the aggregation strategy.
     pub strategy: String,
     /// The aggregate: the adapter everyone adopts.
@@ -82,4 +99,59 @@ pub struct FailedView {
     pub view: View,
     /// Its aggregator, who loses the seat until it has contributed again.
     pub aggregator: MemberId,
+}
+
+/// A member's precommit, reduced to its signature: the rest of the vote follows from the record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitSignature {
+    /// Who voted.
+    pub member: MemberId,
+    /// The COSE_Sign1 signature of its precommit.
+    #[serde(with = "serde_bytes")]
+    pub signature: [u8; 64],
+}
+
+/// A quorum of precommits: the proof that a proposal was committed.
+///
+/// To check one with any COSE library: the payload is the canonical CBOR of
+/// `{"round": r, "view": v, "step": "precommit", "value": digest}`, where the digest is the
+/// proposal's; the protected header is `{1: -8, 3: "witan/vote", 4: member}`; the external AAD is
+/// `"witan/1/vote"` followed by the 32 bytes of the FederationId.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The view whose precommits these are.
+    pub view: View,
+    /// At least a quorum of distinct members, in roster order.
+    pub signatures: Vec<CommitSignature>,
+}
+
+/// One link of the ledger: what was agreed, and the proof.
+///
+/// The digest of a record is that of its proposal: members may hold different quorums of the same
+/// decision, so the certificate is evidence beside the chain, not part of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoundRecord {
+    /// What was agreed.
+    pub proposal: Proposal,
+    /// The proof.
+    pub certificate: Certificate,
+}
+
+impl Proposal {
+    /// The digest the votes are about, and by which the next record names this one.
+    pub fn digest(&self) -> Digest {
+        Digest::of_kind("witan 1 proposal", &codec::encode(self))
+    }
+}
+
+impl RoundRecord {
+    /// The digest of the record: the ledger head after it.
+    pub fn digest(&self) -> Digest {
+        self.proposal.digest()
+    }
+
+    /// The canonical bytes, as stored and sent.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
 }

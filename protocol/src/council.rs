@@ -1,0 +1,3 @@
+//! The vote of one round.
+
+pub mod seats;

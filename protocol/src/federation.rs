@@ -1,0 +1,353 @@
+//! The federation: its members and everything they must agree on, as people edit it and as digests.
+//!
+//! The document is TOML. Its [`FederationId`] is the digest of the canonical CBOR of everything but
+//! the operational parts (addresses and bootstrap peers): it separates the domains of every
+//! signature. Must never accept a document two members could read differently.
+
+pub mod hello;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec;
+use crate::digest::Digest;
+use crate::identity;
+use crate::member::MemberId;
+
+/// Names a federation: two documents with the same id are the same federation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FederationId(pub Digest);
+
+/// A checked document: members are sorted by name, unique, and have usable keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Federation {
+    document: Document,
+    id: FederationId,
+    by_key: BTreeMap<MemberId, usize>,
+}
+
+/// `federation.toml`, field by field. [`Federation::new`] checks it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// What people call the federation; 1 to 64 characters.
+    pub name: String,
+    /// Seeds the data partition, the adapter's first values and nothing secret.
+    pub seed: u64,
+    /// Digest of the frozen base model, in hexadecimal.
+    pub base: Digest,
+    /// Addresses of bootstrap peers; operational.
+    #[serde(default)]
+    pub bootstrap: Vec<String>,
+    /// The adapter.
+    pub lora: Lora,
+    /// The training.
+    pub training: Training,
+    /// The vote.
+    pub council: Council,
+    /// The institutions.
+    pub members: Vec<Member>,
+}
+
+/// One institution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// What people call it; unique, 1 to 64 characters.
+    pub name: String,
+    /// Its ed25519 public key, in hexadecimal.
+    pub key: MemberId,
+    /// Where it may be reached; operational.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// Multiplies its steps when updates are averaged; every member has one vote whatever it is.
+    #[serde(default = "one")]
+    pub weight: u32,
+}
+
+/// The LoRA adapter every member trains.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lora {
+    /// Rank of the factors, 1 to 1024.
+    pub rank: u32,
+    /// Scale numerator: the product of the factors is multiplied by alpha / rank.
+    pub alpha: f64,
+    /// Dropout on the adapter's input, 0 up to but not including 1.
+    pub dropout: f64,
+    /// Names of the linear layers that carry an adapter.
+    pub targets: Vec<String>,
+}
+
+/// What a member does in a round.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Rounds in all, 1 to 4096: a participant keeps every record at hand.
+    pub rounds: u64,
+    /// Optimiser steps a member takes in a round.
+    pub local_steps: u32,
+    /// Questions in a step's batch.
+    pub batch_questions: u32,
+    /// Captions in a step's batch.
+    pub batch_captions: u32,
+    /// The optimiser's learning rate.
+    pub learning_rate: f64,
+    /// The optimiser's weight decay.
+    pub weight_decay: f64,
+    /// How updates are combined: `fedavg`.
+    pub strategy: String,
+}
+
+/// How a round is decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Council {
+    /// What members may do wrong; sets the quorum.
+    #[serde(default = "byzantine")]
+    pub fault_model: FaultModel,
+    /// How long a round waits for slow but live members, in seconds.
+    pub round_deadline_s: u64,
+    /// How long view 0 waits for its aggregator, in milliseconds; later views wait longer.
+    #[serde(default = "view_timeout_ms")]
+    pub view_timeout_ms: u64,
+}
+
+/// What the quorum must survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultModel {
+    /// Less than a third lies or is dead: more than 2/3 must vote (16 members: 11).
+    Byzantine,
+    /// Less than half is dead and nobody lies: more than 1/2 must vote (3 members: 2).
+    Crash,
+}
+
+/// What is wrong with a document.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FederationError {
+    /// Not TOML, an unknown or missing field, or a value of the wrong type; says where.
+    #[error("federation file: {}", .0.trim().replace('\n', " "))]
+    Syntax(String),
+    /// A field whose value cannot be used.
+    #[error("federation file: {field} is {found}, expected {expected}")]
+    Field {
+        /// Its path, such as `members[3].key`.
+        field: String,
+        /// What it says.
+        found: String,
+        /// What it may say.
+        expected: &'static str,
+    },
+}
+
+/// Members a federation may have. A proposal carries every update envelope (about 370 bytes each)
+/// and must fit one gossip message; a verifying committee is the way past this number.
+pub const MEMBERS_MAX: usize = 64;
+
+/// Rounds a federation may have: a participant keeps every record at hand.
+pub const ROUNDS_MAX: u64 = 4096;
+
+impl Federation {
+    /// Checks a document.
+    pub fn new(mut document: Document) -> Result<Self, FederationError> {
+        document.members.sort_by(|a, b| a.name.cmp(&b.name));
+        check(&document)?;
+        let id = id_of(&document);
+        let by_key = document.members.iter().enumerate().map(|(i, m)| (m.id(), i)).collect();
+        Ok(Self { document, id, by_key })
+    }
+
+    /// Reads `federation.toml`.
+    pub fn from_toml(text: &str) -> Result<Self, FederationError> {
+        let document =
+            toml::from_str(text).map_err(|error| FederationError::Syntax(error.to_string()))?;
+        Self::new(document)
+    }
+
+    /// Writes `federation.toml`.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(&self.document).expect("a checked document is plain data")
+    }
+
+    /// The fields.
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// The digest of everything members must agree on.
+    pub fn id(&self) -> FederationId {
+        self.id
+    }
+
+    /// The roster: members in name order, which is the order of every list of members.
+    pub fn members(&self) -> &[Member] {
+        &self.document.members
+    }
+
+    /// How many members there are.
+    pub fn size(&self) -> usize {
+        self.document.members.len()
+    }
+
+    /// A member's place in the roster.
+    pub fn seat_of(&self, member: &MemberId) -> Option<usize> {
+        self.by_key.get(member).copied()
+    }
+
+    /// A member by its key.
+    pub fn member(&self, member: &MemberId) -> Option<&Member> {
+        self.seat_of(member).map(|seat| &self.document.members[seat])
+    }
+
+    /// A member's name, or the head of its key if it is a stranger.
+    pub fn name_of(&self, member: &MemberId) -> String {
+        self.member(member).map_or_else(|| member.short(), |m| m.name.clone())
+    }
+
+    /// Votes that decide: more than 2/3, or more than 1/2 when nobody lies.
+    pub fn quorum(&self) -> usize {
+        match self.document.council.fault_model {
+            FaultModel::Byzantine => self.size() * 2 / 3 + 1,
+            FaultModel::Crash => self.size() / 2 + 1,
+        }
+    }
+
+    /// Members among whom at least one tells the truth.
+    pub fn honest(&self) -> usize {
+        match self.document.council.fault_model {
+            FaultModel::Byzantine => self.size() / 3 + 1,
+            FaultModel::Crash => 1,
+        }
+    }
+}
+
+impl Member {
+    /// Who it is.
+    pub fn id(&self) -> MemberId {
+        self.key
+    }
+}
+
+impl fmt::Display for FederationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for FederationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The id covers a copy without the operational parts.
+fn id_of(document: &Document) -> FederationId {
+    let mut agreed = document.clone();
+    agreed.bootstrap.clear();
+    for member in &mut agreed.members {
+        member.addresses.clear();
+    }
+    FederationId(Digest::of_kind("witan 1 federation", &codec::encode(&agreed)))
+}
+
+fn check(document: &Document) -> Result<(), FederationError> {
+    require(is_name(&document.name), "name", &document.name, "1 to 64 printable characters")?;
+    check_members(&document.members)?;
+    check_lora(&document.lora)?;
+    check_training(&document.training)?;
+    let council = &document.council;
+    let deadline = council.round_deadline_s;
+    let expected = "1 to 604800 seconds";
+    require((1..=604_800).contains(&deadline), "council.round_deadline_s", deadline, expected)?;
+    let timeout = council.view_timeout_ms;
+    let expected = "50 to 600000 milliseconds";
+    require((50..=600_000).contains(&timeout), "council.view_timeout_ms", timeout, expected)
+}
+
+fn check_members(members: &[Member]) -> Result<(), FederationError> {
+    let count = members.len();
+    require((1..=MEMBERS_MAX).contains(&count), "members", count, "1 to 64 members")?;
+    let (mut names, mut keys) = (BTreeSet::new(), BTreeMap::new());
+    for (place, member) in members.iter().enumerate() {
+        let field = |name: &str| format!("members[{place}].{name}");
+        let name = &member.name;
+        require(is_name(name), &field("name"), name, "1 to 64 printable characters")?;
+        require(names.insert(name), &field("name"), name, "a name no other member has")?;
+        let key = member.key;
+        require(keys.insert(key, name).is_none(), &field("key"), key, "a key no other member has")?;
+        let usable = identity::is_public_key(&member.id());
+        require(usable, &field("key"), key, "an ed25519 public key")?;
+        let weight = member.weight;
+        require((1..=1_000_000).contains(&weight), &field("weight"), weight, "1 to 1000000")?;
+        let addresses = member.addresses.len();
+        require(addresses <= 16, &field("addresses"), addresses, "at most 16 addresses")?;
+    }
+    Ok(())
+}
+
+fn check_lora(lora: &Lora) -> Result<(), FederationError> {
+    require((1..=1024).contains(&lora.rank), "lora.rank", lora.rank, "1 to 1024")?;
+    let alpha = lora.alpha;
+    require(alpha.is_finite() && alpha > 0.0, "lora.alpha", alpha, "a positive number")?;
+    let dropout = lora.dropout;
+    require((0.0..1.0).contains(&dropout), "lora.dropout", dropout, "at least 0, less than 1")?;
+    let targets = lora.targets.len();
+    require((1..=64).contains(&targets), "lora.targets", targets, "1 to 64 layer names")?;
+    let distinct: BTreeSet<_> = lora.targets.iter().collect();
+    require(distinct.len() == targets, "lora.targets", targets, "names without repetition")
+}
+
+fn check_training(training: &Training) -> Result<(), FederationError> {
+    let t = training;
+    require((1..=ROUNDS_MAX).contains(&t.rounds), "training.rounds", t.rounds, "1 to 4096")?;
+    let steps = t.local_steps;
+    require((1..=1_000_000).contains(&steps), "training.local_steps", steps, "1 to 1000000")?;
+    let batch = u64::from(t.batch_questions) + u64::from(t.batch_captions);
+    let field = "training.batch_questions + training.batch_captions";
+    require((1..=65_536).contains(&batch), field, batch, "1 to 65536")?;
+    let rate = t.learning_rate;
+    let field = "training.learning_rate";
+    require(rate.is_finite() && rate > 0.0, field, rate, "a positive number")?;
+    let decay = t.weight_decay;
+    let field = "training.weight_decay";
+    require(decay.is_finite() && decay >= 0.0, field, decay, "zero or a positive number")?;
+    require(t.strategy == "fedavg", "training.strategy", &t.strategy, "\"fedavg\"")
+}
+
+fn require(
+    holds: bool,
+    field: &str,
+    found: impl fmt::Display,
+    expected: &'static str,
+) -> Result<(), FederationError> {
+    if holds {
+        return Ok(());
+    }
+    let found = found.to_string();
+    Err(FederationError::Field { field: field.to_owned(), found, expected })
+}
+
+fn is_name(name: &str) -> bool {
+    let length = name.chars().count();
+    (1..=64).contains(&length) && !name.chars().any(char::is_control)
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn byzantine() -> FaultModel {
+    FaultModel::Byzantine
+}
+
+fn view_timeout_ms() -> u64 {
+    2000
+}
+
+#[cfg(test)]
+#[path = "federation_tests.rs"]
+pub(crate) mod tests;

@@ -1,0 +1,320 @@
+//! The ledger: a hash chain of certified round records.
+//!
+//! A record names the digest of the one before it; the first names the genesis digest, which covers
+//! the federation and the adapter training began from. Must never append what it has not checked:
+//! every signature, the seat, the roster, the link and the quorum. What it cannot check is that a
+//! result digest is the aggregate of its inputs: that takes the deltas, and the node does it.
+
+use std::sync::Arc;
+
+use crate::codec;
+use crate::council::seats;
+use crate::digest::{BlobRef, Digest};
+use crate::envelope::{self, RECORD_BYTES_MAX};
+use crate::federation::Federation;
+use crate::member::{MemberId, Round, View};
+use crate::message::{Message, Roll, Step, Vote};
+use crate::record::{Absence, Certificate, FailedView, Proposal, RoundRecord, Update};
+
+/// Where the chain stands: everything the next round follows from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tip {
+    /// The next round to decide.
+    pub round: Round,
+    /// The digest of the newest record, or the genesis digest.
+    pub head: Digest,
+    /// The committed adapter.
+    pub adapter: BlobRef,
+    /// Members whose view failed and who have not contributed since.
+    pub suspended: Roll,
+}
+
+/// The chain as one member has it.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    federation: Arc<Federation>,
+    records: Vec<Vec<u8>>,
+    tip: Tip,
+}
+
+/// One thing wrong with a proposal or record: also what an objection says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {found}, expected {expected}")]
+pub struct Flaw {
+    /// The field, such as `included[3]`.
+    pub field: String,
+    /// What it should be.
+    pub expected: String,
+    /// What it is.
+    pub found: String,
+}
+
+/// The first record of a chain that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("record of round {round}: {what}")]
+pub struct BadRecord {
+    /// The round the record stands for by its place in the chain.
+    pub round: Round,
+    /// What is wrong.
+    pub what: Flaw,
+}
+
+impl Tip {
+    /// Before the first round.
+    pub fn genesis(federation: &Federation, start: BlobRef) -> Self {
+        let bytes = codec::encode(&(federation.id(), start));
+        let head = Digest::of_kind("witan 1 genesis", &bytes);
+        Self { round: Round(1), head, adapter: start, suspended: Roll(0) }
+    }
+
+    /// After `proposal` was committed.
+    pub fn after(&self, federation: &Federation, proposal: &Proposal) -> Self {
+        Self {
+            round: Round(self.round.0 + 1),
+            head: proposal.digest(),
+            adapter: proposal.result,
+            suspended: seats::suspended_after(federation, self.suspended, proposal),
+        }
+    }
+
+    /// Who leads `view` of the next round.
+    pub fn aggregator(&self, federation: &Federation, view: View) -> MemberId {
+        seats::aggregator(federation, self.suspended, self.round, view)
+    }
+
+    /// The views before `view`, with those who led them.
+    pub fn failed_views(&self, federation: &Federation, view: View) -> Vec<FailedView> {
+        (0..view.0)
+            .map(View)
+            .map(|view| FailedView { view, aggregator: self.aggregator(federation, view) })
+            .collect()
+    }
+}
+
+impl Ledger {
+    /// An empty ledger.
+    pub fn new(federation: Arc<Federation>, start: BlobRef) -> Self {
+        let tip = Tip::genesis(&federation, start);
+        Self { federation, records: Vec::new(), tip }
+    }
+
+    /// Where the chain stands.
+    pub fn tip(&self) -> &Tip {
+        &self.tip
+    }
+
+    /// How many rounds are committed.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether no round is committed yet.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The canonical bytes of a round's record.
+    pub fn record(&self, round: Round) -> Option<&[u8]> {
+        let index = usize::try_from(round.0.checked_sub(1)?).ok()?;
+        self.records.get(index).map(Vec::as_slice)
+    }
+
+    /// Checks that `bytes` are the next record, in full.
+    pub fn check(&self, bytes: &[u8]) -> Result<RoundRecord, BadRecord> {
+        check_record(&self.federation, &self.tip, bytes)
+            .map_err(|what| BadRecord { round: self.tip.round, what })
+    }
+
+    /// Appends a record that [`Ledger::check`] returned, or that the own council certified.
+    pub fn append(&mut self, record: &RoundRecord) {
+        debug_assert_eq!(record.proposal.round, self.tip.round, "records follow each other");
+        self.tip = self.tip.after(&self.federation, &record.proposal);
+        self.records.push(record.encode());
+    }
+}
+
+/// Checks a whole chain for an auditor: every update and precommit signature, every quorum of
+/// distinct members, every link, roster and seat. Returns the records, or the first bad one.
+pub fn audit<'a>(
+    federation: &Federation,
+    start: BlobRef,
+    records: impl Iterator<Item = &'a [u8]>,
+) -> Result<Vec<RoundRecord>, BadRecord> {
+    let mut tip = Tip::genesis(federation, start);
+    let mut checked = Vec::new();
+    for bytes in records {
+        let record = check_record(federation, &tip, bytes)
+            .map_err(|what| BadRecord { round: tip.round, what })?;
+        tip = tip.after(federation, &record.proposal);
+        checked.push(record);
+    }
+    Ok(checked)
+}
+
+/// Checks all of a proposal that can be checked without computing; returns the included updates.
+/// `known` answers for envelopes whose signature was checked before.
+pub fn check_proposal(
+    federation: &Federation,
+    tip: &Tip,
+    proposal: &Proposal,
+    known: &dyn Fn(&[u8]) -> Option<Update>,
+) -> Result<Vec<Update>, Flaw> {
+    same("round", tip.round, proposal.round)?;
+    same("previous", tip.head, proposal.previous)?;
+    same("start", shown(tip.adapter), shown(proposal.start))?;
+    same("strategy", &federation.document().training.strategy, &proposal.strategy)?;
+    require(proposal.view.0 < VIEWS_MAX, "view", "less than 1000000", proposal.view)?;
+    let name = |member: &MemberId| federation.name_of(member);
+    let elected = tip.aggregator(federation, proposal.view);
+    same("aggregator", name(&elected), name(&proposal.aggregator))?;
+    let failed = proposal.failed_views.len();
+    require(failed == proposal.view.0 as usize, "failed_views", proposal.view, failed)?;
+    let turns = seats::turns(federation, tip.suspended, tip.round);
+    for (index, failed) in proposal.failed_views.iter().enumerate() {
+        let field = format!("failed_views[{index}]");
+        same(&field, index, failed.view.0 as usize)?;
+        let elected = turns[index % turns.len()];
+        same(&field, name(&elected), name(&failed.aggregator))?;
+    }
+    check_roster(federation, proposal)?;
+    let mut updates = Vec::with_capacity(proposal.included.len());
+    for (index, contribution) in proposal.included.iter().enumerate() {
+        let field = format!("included[{index}]");
+        let envelope = &contribution.envelope;
+        let update = match known(envelope) {
+            Some(update) => update,
+            None => open_update(federation, &contribution.member, envelope, &field)?,
+        };
+        check_update(tip, &update)
+            .map_err(|flaw| Flaw { field: format!("{field}.{}", flaw.field), ..flaw })?;
+        updates.push(update);
+    }
+    require(updates.iter().all(|u| u.delta.size_bytes > 0), "included", "deltas", "empty")?;
+    Ok(updates)
+}
+
+/// Whether an update belongs to the next round and is plausible.
+pub fn check_update(tip: &Tip, update: &Update) -> Result<(), Flaw> {
+    same("round", tip.round, update.round)?;
+    same("start", tip.adapter.digest, update.start)?;
+    let size = update.delta.size_bytes;
+    require((1..=DELTA_BYTES_MAX).contains(&size), "delta.size_bytes", "1 to 1 GiB", size)?;
+    require((1..=STEPS_MAX).contains(&update.steps), "steps", "1 to 1000000", update.steps)?;
+    let scores = update.scores;
+    let finite = [scores.loss, scores.vqa_accuracy, scores.drawing_accuracy];
+    require(finite.iter().all(|s| s.is_finite()), "scores", "finite numbers", "NaN or infinite")
+}
+
+fn check_record(federation: &Federation, tip: &Tip, bytes: &[u8]) -> Result<RoundRecord, Flaw> {
+    let record: RoundRecord = codec::decode(bytes, RECORD_BYTES_MAX)
+        .map_err(|error| flaw("record", "canonical CBOR", error))?;
+    check_proposal(federation, tip, &record.proposal, &|_| None)?;
+    check_certificate(federation, &record.proposal, &record.certificate)?;
+    Ok(record)
+}
+
+/// Whether a certificate holds a quorum of distinct members' precommits for `proposal`.
+pub fn check_certificate(
+    federation: &Federation,
+    proposal: &Proposal,
+    certificate: &Certificate,
+) -> Result<(), Flaw> {
+    let (view, field) = (certificate.view, "certificate.view");
+    require(view >= proposal.view, field, format!("at least {}", proposal.view), view)?;
+    let value = Some(proposal.digest());
+    let vote = Vote { round: proposal.round, view, step: Step::Precommit, value };
+    let vote = Message::Vote(vote);
+    let mut last = None;
+    for (index, commit) in certificate.signatures.iter().enumerate() {
+        let field = format!("certificate.signatures[{index}]");
+        let place = federation.seat_of(&commit.member);
+        let ordered = place.is_some() && place > last;
+        require(ordered, &field, "members in roster order", commit.member.short())?;
+        last = place;
+        let valid = envelope::is_signed(&commit.member, federation.id(), &vote, &commit.signature);
+        let expected = format!("a signature of {}", federation.name_of(&commit.member));
+        require(valid, &field, expected, "not")?;
+    }
+    let (votes, quorum) = (certificate.signatures.len(), federation.quorum());
+    require(votes >= quorum, "certificate", format!("{quorum} votes"), format!("{votes} votes"))
+}
+
+/// Included and absent together are the roster: everybody once, each list in roster order.
+fn check_roster(federation: &Federation, proposal: &Proposal) -> Result<(), Flaw> {
+    let lists = [
+        ("included", proposal.included.iter().map(|c| c.member).collect::<Vec<_>>()),
+        ("absent", proposal.absent.iter().map(|a| a.member).collect()),
+    ];
+    let mut seen = Roll(0);
+    for (list, members) in &lists {
+        let mut last = None;
+        for (index, member) in members.iter().enumerate() {
+            let place = federation.seat_of(member);
+            let field = format!("{list}[{index}]");
+            let ordered = place.is_some_and(|p| !seen.contains(p)) && place > last;
+            require(ordered, &field, "each member once, in roster order", member.short())?;
+            seen.insert(place.expect("checked on the line above"));
+            last = place;
+        }
+    }
+    let (found, size) = (seen.count(), federation.size());
+    require(found == size, "included + absent", format!("{size} members"), found)?;
+    require(!proposal.included.is_empty(), "included", "at least one update", 0)?;
+    for (index, absent) in proposal.absent.iter().enumerate() {
+        if let Absence::Refused { because } = &absent.why {
+            let field = format!("absent[{index}].because");
+            let (length, expected) = (because.len(), format!("at most {REASON_BYTES_MAX} bytes"));
+            require(length <= REASON_BYTES_MAX, &field, expected, length)?;
+        }
+    }
+    Ok(())
+}
+
+fn open_update(
+    federation: &Federation,
+    member: &MemberId,
+    bytes: &[u8],
+    field: &str,
+) -> Result<Update, Flaw> {
+    let expected = format!("an update signed by {}", federation.name_of(member));
+    let opened = envelope::open(bytes, federation);
+    let verified = opened.map_err(|refusal| flaw(field, &expected, refusal))?;
+    require(verified.signer == *member, field, &expected, verified.signer.short())?;
+    match verified.message {
+        Message::Update(update) => Ok(update),
+        other => Err(flaw(field, expected, envelope::kind_name(other.kind()))),
+    }
+}
+
+fn same<T: PartialEq + std::fmt::Display>(field: &str, expected: T, found: T) -> Result<(), Flaw> {
+    require(expected == found, field, &expected, &found)
+}
+
+fn require(
+    holds: bool,
+    field: &str,
+    expected: impl std::fmt::Display,
+    found: impl std::fmt::Display,
+) -> Result<(), Flaw> {
+    if holds { Ok(()) } else { Err(flaw(field, expected, found)) }
+}
+
+fn flaw(field: &str, expected: impl std::fmt::Display, found: impl std::fmt::Display) -> Flaw {
+    Flaw { field: field.to_owned(), expected: expected.to_string(), found: found.to_string() }
+}
+
+fn shown(blob: BlobRef) -> String {
+    format!("{} ({} bytes)", blob.digest, blob.size_bytes)
+}
+
+/// Bytes a delta may have; far above any adapter, far below any disk.
+const DELTA_BYTES_MAX: u64 = 1 << 30;
+
+/// Steps an update may claim: weights stay far from overflow when 64 members are summed.
+const STEPS_MAX: u64 = 1_000_000;
+
+/// Views a round may take; a bound on `failed_views`, which the envelope's size bounds further.
+const VIEWS_MAX: u32 = 1_000_000;
+
+/// Bytes of a refusal's reason in a record.
+pub const REASON_BYTES_MAX: usize = 200;

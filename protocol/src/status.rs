@@ -1,0 +1,60 @@
+//! What a participant is doing, with whom, what it waits for and until when. For people only.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{BlobRef, Digest};
+use crate::io::Time;
+use crate::member::{MemberId, Round, View};
+
+/// Where in its round a participant is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhaseName {
+    /// Its own training job is running.
+    Training,
+    /// It waits for the updates of other live members.
+    Collecting,
+    /// The council votes.
+    Deciding,
+    /// The committed adapter is being fetched or loaded.
+    Adopting,
+    /// All rounds are committed; it only answers those behind.
+    Finished,
+}
+
+/// A snapshot of a participant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The round it is in: the first without a record.
+    pub round: Round,
+    /// Rounds in all.
+    pub rounds: u64,
+    /// Where in that round it is.
+    pub phase: PhaseName,
+    /// The view being voted on; 0 before the vote.
+    pub view: View,
+    /// Who leads that view.
+    pub aggregator: MemberId,
+    /// Members it waits for: for their updates, or to come back.
+    pub waiting_for: Vec<MemberId>,
+    /// When that waiting ends by itself, on the caller's clock.
+    pub waiting_until: Option<Time>,
+    /// Updates held for the round.
+    pub updates_in: u64,
+    /// Of those, how many with their delta stored.
+    pub deltas_in: u64,
+    /// Prevotes held in the current view.
+    pub prevotes: u64,
+    /// Precommits held in the current view.
+    pub precommits: u64,
+    /// Votes that decide.
+    pub quorum: u64,
+    /// The digest of the newest record, or the genesis digest.
+    pub head: Digest,
+    /// The committed adapter.
+    pub adapter: BlobRef,
+    /// Members connected directly.
+    pub connected: Vec<MemberId>,
+    /// Set when nothing can be decided: why.
+    pub stalled: Option<String>,
+}
