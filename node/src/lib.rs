@@ -2,6 +2,9 @@
 //!
 //! `cli` parses, `driver` loops, `net` talks, `store` remembers, `jobs` compute, `testnet` runs many.
 
+pub mod audit;
 pub mod cli;
+pub mod control;
+pub mod error;
 pub mod home;
 pub mod store;
