@@ -7,4 +7,5 @@ pub mod cli;
 pub mod control;
 pub mod error;
 pub mod home;
+pub mod net;
 pub mod store;
