@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::io::AggregateInput;
 use witan_protocol::ledger::{self, BadRecord};
-use witan_protocol::member::Round;
+use witan_protocol::member::{MemberId, Round};
 use witan_protocol::message::Message;
 use witan_protocol::record::RoundRecord;
 use witan_protocol::{Federation, envelope};
@@ -158,12 +158,18 @@ pub fn aggregate_of(record: &RoundRecord, federation: &Federation) -> AggregateC
             Message::Update(update) => Some(AggregateInput {
                 member: contribution.member,
                 delta: update.delta,
-                weight: update.steps,
+                weight: weight(federation, &contribution.member, update.steps),
             }),
             _ => None,
         }
     });
     AggregateCheck { round: proposal.round, start: proposal.start, inputs: inputs.collect() }
+}
+
+/// An update counts by its steps, times the weight the federation gives its member.
+fn weight(federation: &Federation, member: &MemberId, steps: u64) -> u64 {
+    let factor = federation.member(member).map_or(0, |member| u64::from(member.weight));
+    steps.saturating_mul(factor)
 }
 
 fn recompute(record: &RoundRecord, check: &AggregateCheck, model: &Model<'_>) -> Result<(), Fault> {
