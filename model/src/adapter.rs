@@ -140,7 +140,8 @@ impl Adapter {
         }
         let mut tensors = Weights::new();
         for (name, wanted) in &like.tensors {
-            let view = file.tensor(name).map_err(|_| AdapterError::Missing { name: name.clone() })?;
+            let view =
+                file.tensor(name).map_err(|_| AdapterError::Missing { name: name.clone() })?;
             if view.shape() != wanted.shape || view.dtype() != Dtype::F32 {
                 return Err(AdapterError::Shape {
                     name: name.clone(),
@@ -163,7 +164,8 @@ impl Adapter {
     pub fn delta(&self, start: &Adapter) -> Adapter {
         let tensors = self.tensors.iter().map(|(name, tensor)| {
             let before = &start.tensors[name].values;
-            let values = tensor.values.iter().zip(before).map(|(after, before)| after - before).collect();
+            let values =
+                tensor.values.iter().zip(before).map(|(after, before)| after - before).collect();
             (name.clone(), HostTensor { shape: tensor.shape.clone(), values })
         });
         Adapter { tensors: tensors.collect() }
@@ -172,7 +174,11 @@ impl Adapter {
     /// Whether the other adapter has the same names and shapes.
     pub fn is_like(&self, other: &Adapter) -> bool {
         let shapes = |adapter: &'_ Adapter| -> Vec<(String, Vec<usize>)> {
-            adapter.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect()
+            adapter
+                .tensors
+                .iter()
+                .map(|(name, tensor)| (name.clone(), tensor.shape.clone()))
+                .collect()
         };
         shapes(self) == shapes(other)
     }
@@ -199,7 +205,10 @@ mod tests {
 
     fn adapter(values: &[f32]) -> Adapter {
         let tensor = HostTensor { shape: vec![2, values.len() / 2], values: values.to_vec() };
-        Adapter::from_tensors(Weights::from([("base_model.model.x.lora_A.weight".to_string(), tensor)]))
+        Adapter::from_tensors(Weights::from([(
+            "base_model.model.x.lora_A.weight".to_string(),
+            tensor,
+        )]))
     }
 
     #[test]
@@ -228,7 +237,8 @@ mod tests {
         let bytes = like.to_bytes();
         let error = Adapter::from_bytes(&bytes[..bytes.len() - 1], &like).unwrap_err();
         assert!(matches!(error, AdapterError::Length { .. }), "{error}");
-        let tensors = like.tensors.iter().map(|(name, tensor)| (name.replace('x', "y"), tensor.clone()));
+        let tensors =
+            like.tensors.iter().map(|(name, tensor)| (name.replace('x', "y"), tensor.clone()));
         let foreign = Adapter::from_tensors(tensors.collect());
         let error = Adapter::from_bytes(&foreign.to_bytes(), &like).unwrap_err();
         assert!(matches!(error, AdapterError::Unknown { .. }), "{error}");
@@ -238,7 +248,11 @@ mod tests {
     fn bytes_with_a_respelled_header_are_not_canonical() {
         let like = adapter(&[0.0; 4]);
         let text = String::from_utf8(like.to_bytes()).unwrap();
-        let respelled = text.replacen("\"dtype\":\"F32\",\"shape\":[2,2]", "\"shape\":[2,2],\"dtype\":\"F32\"", 1);
+        let respelled = text.replacen(
+            "\"dtype\":\"F32\",\"shape\":[2,2]",
+            "\"shape\":[2,2],\"dtype\":\"F32\"",
+            1,
+        );
         assert_ne!(respelled, text);
         let error = Adapter::from_bytes(respelled.as_bytes(), &like).unwrap_err();
         assert_eq!(error, AdapterError::NotCanonical);

@@ -102,7 +102,9 @@ impl Base {
         if config.vocab_size != expected {
             return Err(BaseError::Vocabulary { expected, found: config.vocab_size });
         }
-        if let Some((name, _)) = weights.iter().find(|(_, t)| t.values.iter().any(|v| !v.is_finite())) {
+        if let Some((name, _)) =
+            weights.iter().find(|(_, t)| t.values.iter().any(|v| !v.is_finite()))
+        {
             return Err(BaseError::NotFinite { name: name.clone() });
         }
         let mut loader = Loader::from_weights(weights, &crate::umm::inference_device());
@@ -156,9 +158,13 @@ fn read_weights(bytes: &[u8]) -> Result<Weights, BaseError> {
         let data = view.data();
         let halves = || data.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
         let values: Vec<f32> = match view.dtype() {
-            Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            Dtype::F32 => {
+                data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
             Dtype::F16 => halves().map(|pair| f16::from_le_bytes(pair).to_f32()).collect(),
-            Dtype::BF16 => halves().map(|pair| f32::from_bits(u32::from(u16::from_le_bytes(pair)) << 16)).collect(),
+            Dtype::BF16 => halves()
+                .map(|pair| f32::from_bits(u32::from(u16::from_le_bytes(pair)) << 16))
+                .collect(),
             _ => return Err(BaseError::Format { name: name.to_string() }),
         };
         weights.insert(name.to_string(), HostTensor { shape: view.shape().to_vec(), values });

@@ -93,10 +93,24 @@ pub struct LoraConfig {
 impl Default for LoraConfig {
     fn default() -> LoraConfig {
         let targets = [
-            "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "to_q", "to_k", "to_v",
+            "q_proj",
+            "k_proj",
+            "v_proj",
+            "o_proj",
+            "gate_proj",
+            "up_proj",
+            "down_proj",
+            "to_q",
+            "to_k",
+            "to_v",
             "to_out",
         ];
-        LoraConfig { rank: 8, alpha: 16.0, dropout: 0.0, targets: targets.map(String::from).to_vec() }
+        LoraConfig {
+            rank: 8,
+            alpha: 16.0,
+            dropout: 0.0,
+            targets: targets.map(String::from).to_vec(),
+        }
     }
 }
 
@@ -104,7 +118,8 @@ impl LoraConfig {
     /// Whether the linear layer at `path` carries an adapter.
     pub fn adapts(&self, path: &str) -> bool {
         self.targets.iter().any(|target| {
-            path.strip_suffix(target.as_str()).is_some_and(|head| head.is_empty() || head.ends_with('.'))
+            path.strip_suffix(target.as_str())
+                .is_some_and(|head| head.is_empty() || head.ends_with('.'))
         })
     }
 

@@ -6,14 +6,14 @@ use std::ops::Range;
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::config::{PICTURE_TOKENS, PICTURE_SIDE};
+use crate::config::ModelConfig;
+use crate::config::{PICTURE_SIDE, PICTURE_TOKENS};
 use crate::data::tokenizer::{ANS, IMG, Tokenizer, WordError};
 use crate::data::{Dataset, Picture};
 use crate::umm::diffusion::to_patches;
 use crate::umm::vision::pixels;
 use crate::umm::weights::floats;
 use crate::umm::{Network, Umm, inference_device};
-use crate::config::ModelConfig;
 
 /// A question in tokens, ending where the answer is due.
 #[derive(Clone, Debug)]
@@ -92,14 +92,17 @@ impl EncodedShard {
         self.tokens.values.extend(other.tokens.values);
         self.targets.values.extend(other.targets.values);
         let questions = other.questions.into_iter();
-        self.questions.extend(questions.map(|q| EncodedQuestion { picture: q.picture + pictures, ..q }));
+        self.questions
+            .extend(questions.map(|q| EncodedQuestion { picture: q.picture + pictures, ..q }));
         let captions = other.captions.into_iter();
-        self.captions.extend(captions.map(|c| EncodedCaption { picture: c.picture + pictures, ..c }));
+        self.captions
+            .extend(captions.map(|c| EncodedCaption { picture: c.picture + pictures, ..c }));
     }
 
     /// How many questions can be trained on, and how many captions.
     pub fn example_count(&self) -> usize {
-        self.questions.iter().filter(|question| question.answer.is_some()).count() + self.captions.len()
+        self.questions.iter().filter(|question| question.answer.is_some()).count()
+            + self.captions.len()
     }
 
     /// How many questions there are.
@@ -116,7 +119,10 @@ impl FeatureTable {
         for &picture in pictures {
             values.extend_from_slice(&self.values[picture * row..(picture + 1) * row]);
         }
-        Tensor::from_data(TensorData::new(values, [pictures.len(), PICTURE_TOKENS, self.width]), device)
+        Tensor::from_data(
+            TensorData::new(values, [pictures.len(), PICTURE_TOKENS, self.width]),
+            device,
+        )
     }
 
     /// The table with every row passed through `map`, in chunks.
@@ -154,7 +160,10 @@ pub(crate) fn picture_features(
 }
 
 /// The tokens of a question, ending where the answer is due.
-pub(crate) fn question_tokens(tokenizer: &Tokenizer, question: &str) -> Result<Vec<u32>, WordError> {
+pub(crate) fn question_tokens(
+    tokenizer: &Tokenizer,
+    question: &str,
+) -> Result<Vec<u32>, WordError> {
     let mut tokens = tokenizer.encode(question)?;
     tokens.push(ANS);
     Ok(tokens)

@@ -76,7 +76,8 @@ impl Umm {
         let logits = network.answer_logits(pictures, &rows, &self.config);
         let [_, vocabulary] = logits.dims();
         let word = |row: &[f32]| {
-            let best = (0..vocabulary as u32).max_by(|a, b| row[*a as usize].total_cmp(&row[*b as usize]));
+            let best =
+                (0..vocabulary as u32).max_by(|a, b| row[*a as usize].total_cmp(&row[*b as usize]));
             best.map(|token| self.tokenizer.decode(&[token])).unwrap_or_default()
         };
         floats(logits).chunks(vocabulary).map(word).collect()
@@ -88,7 +89,12 @@ impl Umm {
 /// # Shapes
 /// - noise: `[batch, 16, patch]`
 /// - output: `[batch, 64, channels]`
-fn denoise(network: &Network, config: &ModelConfig, captions: &[Vec<u32>], noise: Tensor<3>) -> Tensor<3> {
+fn denoise(
+    network: &Network,
+    config: &ModelConfig,
+    captions: &[Vec<u32>],
+    noise: Tensor<3>,
+) -> Tensor<3> {
     let device = inference_device();
     let batch = captions.len();
     let texts: Vec<&[u32]> = captions.iter().map(|tokens| &tokens[..]).collect();

@@ -199,14 +199,22 @@ impl Stage {
         let network = Network::load(&mut loader, config)?;
         let optimizer =
             AdamWConfig::new().with_beta_2(0.99).with_epsilon(1e-8).with_weight_decay(0.0).init();
-        Ok(Stage { name, plan: plan.clone(), network, names: loader.into_names(), optimizer, step: 0 })
+        Ok(Stage {
+            name,
+            plan: plan.clone(),
+            network,
+            names: loader.into_names(),
+            optimizer,
+            step: 0,
+        })
     }
 
     /// Rises over the first steps, then falls along a cosine to a fiftieth.
     fn learning_rate(&self) -> f64 {
         let done = self.step as f64 / self.plan.steps as f64;
         let rise = ((self.step + 1) as f64 / WARM_UP_STEPS).min(1.0);
-        let fall = LEARNING_RATE_END + (1.0 - LEARNING_RATE_END) * 0.5 * (1.0 + (done * std::f64::consts::PI).cos());
+        let fall = LEARNING_RATE_END
+            + (1.0 - LEARNING_RATE_END) * 0.5 * (1.0 + (done * std::f64::consts::PI).cos());
         self.plan.learning_rate * rise * fall
     }
 
@@ -229,11 +237,18 @@ impl Stage {
             let gradients = GradientsParams::from_grads(sum.backward(), &self.network);
             self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients);
         }
-        let report =
-            StageStep { stage: self.name, step: self.step, steps: self.plan.steps, examples, losses: values };
+        let report = StageStep {
+            stage: self.name,
+            step: self.step,
+            steps: self.plan.steps,
+            examples,
+            losses: values,
+        };
         match progress(Event::Step(report)) {
             ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(PretrainError::Stopped { stage: self.name, step: self.step }),
+            ControlFlow::Break(()) => {
+                Err(PretrainError::Stopped { stage: self.name, step: self.step })
+            }
         }
     }
 

@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::Device;
-use rand::seq::SliceRandom;
 use rand::SeedableRng;
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -134,11 +134,16 @@ fn train_here(
         let questions = batches.questions();
         let captions = batches.captions();
         let answers = (!questions.is_empty()).then(|| umm.answer_step(shard, &questions, &device));
-        let drawings =
-            (!captions.is_empty()).then(|| umm.draw_step(shard, &captions, &mut batches.rng, &device));
-        let value = |loss: &Option<burn::tensor::Tensor<1>>| loss.clone().map(|loss| floats(loss)[0]);
-        let report =
-            Step { step, steps: plan.local_steps, answer_loss: value(&answers), flow_loss: value(&drawings) };
+        let drawings = (!captions.is_empty())
+            .then(|| umm.draw_step(shard, &captions, &mut batches.rng, &device));
+        let value =
+            |loss: &Option<burn::tensor::Tensor<1>>| loss.clone().map(|loss| floats(loss)[0]);
+        let report = Step {
+            step,
+            steps: plan.local_steps,
+            answer_loss: value(&answers),
+            flow_loss: value(&drawings),
+        };
         let loss = [answers, drawings].into_iter().flatten().reduce(|sum, loss| sum.add(loss));
         let loss = loss.ok_or(TrainError::Empty)?;
         let sum = report.answer_loss.unwrap_or(0.0) + report.flow_loss.unwrap_or(0.0);
@@ -161,7 +166,12 @@ fn train_here(
 }
 
 impl Umm {
-    fn answer_step(&self, shard: &EncodedShard, questions: &[usize], device: &Device) -> burn::tensor::Tensor<1> {
+    fn answer_step(
+        &self,
+        shard: &EncodedShard,
+        questions: &[usize],
+        device: &Device,
+    ) -> burn::tensor::Tensor<1> {
         let examples: Vec<_> = questions.iter().map(|index| &shard.questions[*index]).collect();
         let pictures: Vec<usize> = examples.iter().map(|example| example.picture).collect();
         let tokens: Vec<&[u32]> = examples.iter().map(|example| &example.tokens[..]).collect();

@@ -86,8 +86,9 @@ impl Umm {
     /// Loads a base and adds adapters that change nothing until [`Umm::set_adapter`].
     pub fn new(base: &Base, lora: &LoraConfig) -> Result<Umm, BaseError> {
         let device = training_device();
-        let mut loader =
-            Loader::from_weights(base.weights().clone(), &device).with_lora(lora).training(&[ADAPTER]);
+        let mut loader = Loader::from_weights(base.weights().clone(), &device)
+            .with_lora(lora)
+            .training(&[ADAPTER]);
         let network = Network::load(&mut loader, base.config())?;
         let names = loader.into_names();
         let zero = Adapter::from_tensors(names.collect(&network, is_adapter));
@@ -110,7 +111,9 @@ impl Umm {
                 });
             }
         }
-        if let Some(name) = adapter.tensors().keys().find(|name| !self.zero.tensors().contains_key(*name)) {
+        if let Some(name) =
+            adapter.tensors().keys().find(|name| !self.zero.tensors().contains_key(*name))
+        {
             return Err(AdapterError::Unknown { name: name.clone() });
         }
         adapter.check_finite()?;

@@ -1,15 +1,109 @@
 //! The command line: one file per command. Only this folder prints.
 
+mod ask;
+mod bootstrap;
+mod draw;
 pub mod keys;
 pub mod log;
 pub mod output;
 pub mod rounds;
+mod run;
 pub mod status;
+mod testnet;
 pub mod verify;
 
+use std::future::Future;
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Failure;
+use crate::home::Home;
+use crate::jobs::check;
+
+/// Institutions train one multimodal model together, without a coordinator.
+#[derive(Debug, Parser)]
+#[command(name = "witan", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Testnet(testnet::Args),
+    Run(run::Args),
+    Bootstrap(bootstrap::Args),
+    Status(status::Args),
+    Rounds(rounds::Args),
+    Log(log::Args),
+    Verify(verify::Args),
+    Keys(keys::Args),
+    Ask(ask::Args),
+    Draw(draw::Args),
+}
 
 /// Parses the arguments, runs the command, and turns an error into its exit code.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_env("WITAN_LOG"))
+        .with_writer(std::io::stderr)
+        .init();
+    let outcome = match cli.command {
+        Command::Testnet(args) => testnet::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Bootstrap(args) => bootstrap::run(args),
+        Command::Status(args) => status::run(&args),
+        Command::Rounds(args) => rounds::run(&args),
+        Command::Log(args) => log::run(&args),
+        Command::Verify(args) => {
+            check::with_model(&Home::at(&args.home), |model| verify::run(&args, model))
+        }
+        Command::Keys(args) => keys::run(&args),
+        Command::Ask(args) => ask::run(&args),
+        Command::Draw(args) => draw::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+/// Runs `work` on a new runtime.
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::environment(format!("cannot start the runtime: {error}")))?
+        .block_on(work)
+}
+
+/// Resolves on the first interrupt or termination signal, or, if asked for, when standard input ends.
+async fn stop_requested(on_end_of_input: bool) {
+    use tokio::io::AsyncReadExt;
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let input_ended = async {
+        if !on_end_of_input {
+            std::future::pending::<()>().await;
+        }
+        let mut input = tokio::io::stdin();
+        let mut buffer = [0; 64];
+        while matches!(input.read(&mut buffer).await, Ok(count) if count > 0) {}
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => {}
+        () = input_ended => {}
+    }
 }

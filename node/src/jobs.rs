@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
-use witan_model::{Adapter, Base};
 pub use witan_model::LoraConfig;
+use witan_model::{Adapter, Base};
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::federation::Federation;
 use witan_protocol::io::{AggregateInput, JobId};

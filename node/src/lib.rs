@@ -5,7 +5,13 @@
 pub mod audit;
 pub mod cli;
 pub mod control;
+pub mod driver;
 pub mod error;
+pub mod events;
 pub mod home;
+pub mod jobs;
 pub mod net;
+pub mod open;
+pub mod settings;
 pub mod store;
+pub mod testnet;

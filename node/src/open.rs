@@ -19,7 +19,6 @@ use crate::settings::Settings;
 use crate::store::blobs::Blobs;
 use crate::store::{self, Store};
 
-
 /// A node ready to run.
 pub struct Node {
     /// The loop.
@@ -55,10 +54,7 @@ pub fn newest_adapter(
 ///
 /// # Errors
 /// Whatever stops a start: a busy home, a damaged journal, bad data, a port in use.
-pub async fn node(
-    home: &Home,
-    tell: Box<dyn FnMut(&NodeEvent) + Send>,
-) -> Result<Node, Failure> {
+pub async fn node(home: &Home, tell: Box<dyn FnMut(&NodeEvent) + Send>) -> Result<Node, Failure> {
     let federation = Arc::new(home.read_federation()?);
     let settings = Settings::read(&home.settings_file())?;
     let identity = home.read_key()?;
@@ -70,14 +66,12 @@ pub async fn node(
     let start_adapter = blobs.put(&ground.initial.to_bytes())?;
     let started = Instant::now();
     let rounds = recovered.records.len() as u64;
-    let config = Config {
-        federation: Arc::clone(&federation),
-        identity: identity.clone(),
-        start_adapter,
-    };
+    let config =
+        Config { federation: Arc::clone(&federation), identity: identity.clone(), start_adapter };
     let records = recovered.records.into_iter().map(|record| record.bytes).collect();
     let wal = recovered.wal.into_iter().map(|entry| entry.bytes).collect();
-    let participant = Participant::restore(config, records, wal, Time(0)).map_err(Failure::input)?;
+    let participant =
+        Participant::restore(config, records, wal, Time(0)).map_err(Failure::input)?;
     let (jobs, job_events) = Jobs::start(ground, &federation, &settings, blobs.clone())?;
     let (net, net_events) = net::start(NetSettings {
         seed: identity.seed(),

@@ -29,8 +29,8 @@ use crate::member::{MemberId, View};
 use crate::message::{Message, Motion, Vote};
 use crate::record::{Certificate, Proposal};
 use context::{Ballot, Context, Seat, Seats, Tabled, round_of};
-pub use desk::{Signed, Tally};
 use desk::Desk;
+pub use desk::{Signed, Tally};
 use wal::Remembered;
 
 /// What a council wants done, in order.

@@ -234,7 +234,8 @@ mod tests {
         let labels = labels(3200);
         let spread = |alpha| {
             let shares = dirichlet(&labels, 16, alpha, 4).unwrap();
-            let class = |share: &[usize]| share.iter().filter(|at| labels[**at] == "class 1").count();
+            let class =
+                |share: &[usize]| share.iter().filter(|at| labels[**at] == "class 1").count();
             let counts: Vec<usize> = shares.iter().map(|share| class(share)).collect();
             counts.iter().max().unwrap() - counts.iter().min().unwrap()
         };
@@ -283,6 +284,5 @@ mod tests {
         assert_eq!(iid(10, 11, 1), few);
     }
 
-    const PINNED: [usize; 16] =
-        [41, 22, 32, 66, 132, 74, 19, 14, 145, 34, 94, 47, 28, 26, 23, 103];
+    const PINNED: [usize; 16] = [41, 22, 32, 66, 132, 74, 19, 14, 145, 34, 94, 47, 28, 26, 23, 103];
 }

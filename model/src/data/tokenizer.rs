@@ -70,9 +70,7 @@ impl Tokenizer {
         inner.with_normalizer(Some(Lowercase)).expect("no token is added yet");
         inner.with_pre_tokenizer(Some(Whitespace {}));
         let specials = SPECIALS.map(|special| AddedToken::from(special, true));
-        inner
-            .add_special_tokens(specials)
-            .expect("the specials are in the word list already");
+        inner.add_special_tokens(specials).expect("the specials are in the word list already");
         Self { inner, words }
     }
 
@@ -83,7 +81,10 @@ impl Tokenizer {
         let mut pieces = PreTokenizedString::from(normalized);
         Whitespace {}.pre_tokenize(&mut pieces).expect("splitting at spaces never fails");
         let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
-        splits.into_iter().map(|(word, ..)| self.id(word).ok_or_else(|| self.unknown(word))).collect()
+        splits
+            .into_iter()
+            .map(|(word, ..)| self.id(word).ok_or_else(|| self.unknown(word)))
+            .collect()
     }
 
     /// The text of ids, words with one space between; specials and ids out of range are left out.
@@ -175,13 +176,10 @@ mod tests {
         let tokenizer = Tokenizer::new();
         assert_eq!(tokenizer.len() % 8, 0);
         assert!(tokenizer.len() <= 256);
-        assert_eq!(["<pad>", "<bos>", "<eos>", "<img>", "<ans>"].map(|word| tokenizer.id(word)), [
-            Some(PAD),
-            Some(BOS),
-            Some(EOS),
-            Some(IMG),
-            Some(ANS)
-        ]);
+        assert_eq!(
+            ["<pad>", "<bos>", "<eos>", "<img>", "<ans>"].map(|word| tokenizer.id(word)),
+            [Some(PAD), Some(BOS), Some(EOS), Some(IMG), Some(ANS)]
+        );
         assert_eq!(tokenizer.inner.get_vocab_size(true), tokenizer.len());
     }
 

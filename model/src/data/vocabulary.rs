@@ -239,13 +239,15 @@ impl Relation {
 
 /// The words held out of pre-training; plurals of the shapes among them count too.
 pub const NEW_WORDS: [&str; 13] = [
-    "crimson", "azure", "emerald", "violet", "amber", "disc", "lozenge", "plus", "triangle", "black",
-    "gray", "teal", "brown",
+    "crimson", "azure", "emerald", "violet", "amber", "disc", "lozenge", "plus", "triangle",
+    "black", "gray", "teal", "brown",
 ];
 
 /// Whether a lower-case word is held out of pre-training.
 pub fn is_new_word(word: &str) -> bool {
-    NEW_WORDS.iter().any(|new| word == *new || (Shape::from_word(new).is_some() && word == plural(new)))
+    NEW_WORDS
+        .iter()
+        .any(|new| word == *new || (Shape::from_word(new).is_some() && word == plural(new)))
 }
 
 /// Whether a text holds a word held out of pre-training, whatever its case and punctuation.

@@ -84,7 +84,9 @@ pub enum VqaError {
         question_id: u64,
     },
     /// Question and annotation are about different images.
-    #[error("{path}: question {question_id} is about image {asked}, its annotation about {annotated}")]
+    #[error(
+        "{path}: question {question_id} is about image {asked}, its annotation about {annotated}"
+    )]
     OtherImage {
         /// The annotations file.
         path: PathBuf,
@@ -106,7 +108,9 @@ pub enum VqaError {
         found: usize,
     },
     /// An answer type that is none of the three.
-    #[error("{path}: question {question_id} has answer type {found:?}; known: yes/no, number, other")]
+    #[error(
+        "{path}: question {question_id} has answer type {found:?}; known: yes/no, number, other"
+    )]
     AnswerKind {
         /// The annotations file.
         path: PathBuf,
@@ -201,8 +205,11 @@ impl Album<'_> {
             return Err(VqaError::NoImage { image_id, path });
         };
         let bytes = bounded(&path, IMAGE_BYTES_MAX)?;
-        let picture = Picture::from_bytes(&bytes)
-            .map_err(|source| VqaError::Image { image_id, path, source })?;
+        let picture = Picture::from_bytes(&bytes).map_err(|source| VqaError::Image {
+            image_id,
+            path,
+            source,
+        })?;
         self.pictures.push(picture);
         self.places.insert(image_id, self.pictures.len() - 1);
         Ok(self.pictures.len() - 1)
@@ -249,7 +256,9 @@ fn captions(path: &Path) -> Result<Vec<(u64, Prompt)>, VqaError> {
     let bytes = bounded(path, JSON_BYTES_MAX)?;
     let lines = serde_json::Deserializer::from_slice(&bytes).into_iter::<layout::Caption>();
     let pairs = lines.map(|line| line.map(|caption| (caption.image_id, caption.prompt)));
-    pairs.collect::<Result<_, _>>().map_err(|source| VqaError::Json { path: path.to_owned(), source })
+    pairs
+        .collect::<Result<_, _>>()
+        .map_err(|source| VqaError::Json { path: path.to_owned(), source })
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, VqaError> {

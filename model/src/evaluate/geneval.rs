@@ -79,7 +79,8 @@ impl Prompt {
             self.include.iter().map(|entry| matching(entry.class).copied().collect()).collect();
         let included = self.include.iter().zip(&groups).all(|(entry, group)| {
             let Some(taken) = group.get(..entry.count) else { return false };
-            let coloured = |object: &&Found| entry.color.is_none_or(|colour| colour == object.colour);
+            let coloured =
+                |object: &&Found| entry.color.is_none_or(|colour| colour == object.colour);
             let placed = entry.position.as_ref().is_none_or(|position| {
                 // The reference is its entry's own `count` best, as GenEval matched them before.
                 let Some(wanted) = self.include.get(position.of) else { return false };

@@ -54,9 +54,13 @@ fn cell_pixels(pictures: &[Picture]) -> Tensor<4> {
     let area = CELL_PIXELS * CELL_PIXELS;
     let mut values = Vec::with_capacity(pictures.len() * GRID_CELLS * area * 3);
     for picture in pictures {
-        for (cell, pixel) in (0..GRID_CELLS).flat_map(|cell| (0..area).map(move |pixel| (cell, pixel))) {
+        for (cell, pixel) in
+            (0..GRID_CELLS).flat_map(|cell| (0..area).map(move |pixel| (cell, pixel)))
+        {
             let at = pixel_index(cell, pixel) * 3;
-            values.extend(picture.pixels[at..at + 3].iter().map(|channel| f32::from(*channel) / 255.0));
+            values.extend(
+                picture.pixels[at..at + 3].iter().map(|channel| f32::from(*channel) / 255.0),
+            );
         }
     }
     let shape = [pictures.len(), GRID_CELLS, area, 3];

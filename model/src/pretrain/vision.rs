@@ -80,7 +80,10 @@ impl Labels {
     fn losses(self, reading: &CellReading) -> Vec<(&'static str, Tensor<1>)> {
         let device = reading.raw.device();
         let values = |values: Vec<f32>, width: usize| {
-            Tensor::<3>::from_data(TensorData::new(values, [self.batch, GRID_CELLS, width]), &device)
+            Tensor::<3>::from_data(
+                TensorData::new(values, [self.batch, GRID_CELLS, width]),
+                &device,
+            )
         };
         let owned = self.occupied.iter().sum::<f32>().max(1.0);
         let occupied = values(self.occupied.clone(), 1);
@@ -91,25 +94,36 @@ impl Labels {
         let classes = TensorData::new(self.shape, [self.batch, GRID_CELLS, 1]);
         let classes = Tensor::<3, Int>::from_data(classes, &device);
         let shape = log_softmax(reading.channels(SHAPE), 2).gather(2, classes);
-        let object = reading.channels(COLOUR.start..SIZE.end).sub(values(self.object, SIZE.end - COLOUR.start));
-        let background = reading.channels(BACKGROUND).sub(values(self.background, BACKGROUND.len()));
+        let object = reading
+            .channels(COLOUR.start..SIZE.end)
+            .sub(values(self.object, SIZE.end - COLOUR.start));
+        let background =
+            reading.channels(BACKGROUND).sub(values(self.background, BACKGROUND.len()));
         vec![
             ("occupancy", hit.add(miss).mean().neg()),
             ("shape", shape.mul(occupied.clone()).sum().div_scalar(-owned)),
-            ("object", object.square().mul(occupied).sum().div_scalar(owned).mul_scalar(OBJECT_WEIGHT)),
+            (
+                "object",
+                object.square().mul(occupied).sum().div_scalar(owned).mul_scalar(OBJECT_WEIGHT),
+            ),
             ("background", background.square().mean().mul_scalar(BACKGROUND_WEIGHT)),
         ]
     }
 }
 
 /// Sets the channels' mean and deviation to those of fresh scenes.
-fn scale(weights: &mut Weights, config: &ModelConfig, rng: &mut ChaCha8Rng) -> Result<(), PretrainError> {
+fn scale(
+    weights: &mut Weights,
+    config: &ModelConfig,
+    rng: &mut ChaCha8Rng,
+) -> Result<(), PretrainError> {
     let mut loader = Loader::from_weights(weights.clone(), &inference_device());
     let network = Network::load(&mut loader, config)?;
     let mut sums = [[0.0_f64; 2]; CHANNELS];
     let mut count = 0.0;
     for _ in 0..SCALE_BATCHES {
-        let pictures: Vec<Picture> = (0..SCALE_BATCH).map(|_| Scene::random(rng).picture()).collect();
+        let pictures: Vec<Picture> =
+            (0..SCALE_BATCH).map(|_| Scene::random(rng).picture()).collect();
         let input = pixels(pictures.iter().map(|picture| &picture.pixels[..]), &inference_device());
         let plain = network.vision.read(network.vision.forward(input, config)).plain();
         for cell in floats(plain).chunks_exact(CHANNELS) {
@@ -121,10 +135,15 @@ fn scale(weights: &mut Weights, config: &ModelConfig, rng: &mut ChaCha8Rng) -> R
         }
     }
     let mean: Vec<f32> = sums.iter().map(|[sum, _]| (sum / count) as f32).collect();
-    let deviation = |[sum, squares]: &[f64; 2]| (squares / count - (sum / count).powi(2)).max(0.0).sqrt();
-    let deviation: Vec<f32> = sums.iter().map(|sums| (deviation(sums) as f32).max(DEVIATION_MIN)).collect();
+    let deviation =
+        |[sum, squares]: &[f64; 2]| (squares / count - (sum / count).powi(2)).max(0.0).sqrt();
+    let deviation: Vec<f32> =
+        sums.iter().map(|sums| (deviation(sums) as f32).max(DEVIATION_MIN)).collect();
     weights.insert("visual.cells.mean".into(), HostTensor { shape: vec![CHANNELS], values: mean });
-    weights.insert("visual.cells.deviation".into(), HostTensor { shape: vec![CHANNELS], values: deviation });
+    weights.insert(
+        "visual.cells.deviation".into(),
+        HostTensor { shape: vec![CHANNELS], values: deviation },
+    );
     Ok(())
 }
 

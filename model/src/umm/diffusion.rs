@@ -89,7 +89,11 @@ impl Diffusion {
                 [TIME_CHANNELS, width],
                 true,
             )?,
-            time: loader.linear(&format!("{embed}.timestep_embedder.linear_2"), [width, width], true)?,
+            time: loader.linear(
+                &format!("{embed}.timestep_embedder.linear_2"),
+                [width, width],
+                true,
+            )?,
             pooled: loader.linear(&format!("{embed}.caption_embedder.1"), [width, width], true)?,
             blocks,
             final_scale: loader.zero_linear("model.dit.norm_out.linear_1", [width, width])?,
@@ -142,7 +146,8 @@ impl Block {
         let heads = dit_heads(config);
         let own = ["to_q", "to_k", "to_v"].map(|name| format!("{path}.attn1.{name}"));
         let cross = ["to_q", "to_k", "to_v"].map(|name| format!("{path}.attn2.{name}"));
-        let feed = ["linear_1", "linear_3", "linear_2"].map(|name| format!("{path}.feed_forward.{name}"));
+        let feed =
+            ["linear_1", "linear_3", "linear_2"].map(|name| format!("{path}.feed_forward.{name}"));
         Ok(Block {
             modulation: loader.zero_linear(&format!("{path}.norm1.linear"), [width, 4 * width])?,
             norm: Norm::load(loader, &format!("{path}.norm1.norm"), width)?,
@@ -156,7 +161,13 @@ impl Block {
         })
     }
 
-    fn forward(&self, x: Tensor<3>, context: &Tensor<3>, signal: Tensor<2>, heads: Heads) -> Tensor<3> {
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        context: &Tensor<3>,
+        signal: Tensor<2>,
+        heads: Heads,
+    ) -> Tensor<3> {
         let [batch, patches, width] = x.dims();
         let modulation = self.modulation.forward(signal).reshape([batch, 4, width]);
         let part = |index: usize| modulation.clone().narrow(1, index, 1);
@@ -181,10 +192,11 @@ impl Block {
 pub fn to_patches(cells: Tensor<3>) -> Tensor<3> {
     let [batch, _, channels] = cells.dims();
     let side = GRID_SIDE / MERGE;
-    cells
-        .reshape([batch, side, MERGE, side, MERGE * channels])
-        .permute([0, 1, 3, 2, 4])
-        .reshape([batch, side * side, MERGE * MERGE * channels])
+    cells.reshape([batch, side, MERGE, side, MERGE * channels]).permute([0, 1, 3, 2, 4]).reshape([
+        batch,
+        side * side,
+        MERGE * MERGE * channels,
+    ])
 }
 
 /// The inverse of [`to_patches`].

@@ -61,7 +61,10 @@ impl Reading {
                     }));
                 }
             }
-            Tensor::from_data(TensorData::new(values, [padding.len(), 1, group * rows, length]), device)
+            Tensor::from_data(
+                TensorData::new(values, [padding.len(), 1, group * rows, length]),
+                device,
+            )
         };
         let angles = Angles::new(length, heads.width, config.rope_theta, device);
         Reading { angles, mask: mask(length), last_mask: mask(last), last }
@@ -74,7 +77,8 @@ impl Language {
         let width = config.hidden_size;
         // Rows of norm about one: held-out words keep these rows, and trained rows end near that norm.
         let rows = Init::Normal((1.0 / width as f32).sqrt());
-        let embed_tokens = loader.tensor("model.embed_tokens.weight", [config.vocab_size, width], rows)?;
+        let embed_tokens =
+            loader.tensor("model.embed_tokens.weight", [config.vocab_size, width], rows)?;
         let mut layers = Vec::new();
         for index in 0..config.num_hidden_layers {
             layers.push(Layer::load(loader, &format!("model.layers.{index}"), config)?);
@@ -92,7 +96,12 @@ impl Language {
     /// # Shapes
     /// - embeddings: `[batch, length, width]`
     /// - output: `[batch, last, width]`
-    pub fn forward(&self, embeddings: Tensor<3>, reading: &Reading, config: &ModelConfig) -> Tensor<3> {
+    pub fn forward(
+        &self,
+        embeddings: Tensor<3>,
+        reading: &Reading,
+        config: &ModelConfig,
+    ) -> Tensor<3> {
         let heads = language_heads(config);
         let mut x = embeddings;
         for (index, layer) in self.layers.iter().enumerate() {
@@ -115,7 +124,8 @@ impl Language {
 impl Layer {
     fn load(loader: &mut Loader, path: &str, config: &ModelConfig) -> Result<Layer, WeightError> {
         let width = config.hidden_size;
-        let attention = ["q_proj", "k_proj", "v_proj"].map(|name| format!("{path}.self_attn.{name}"));
+        let attention =
+            ["q_proj", "k_proj", "v_proj"].map(|name| format!("{path}.self_attn.{name}"));
         let feed = ["gate_proj", "up_proj", "down_proj"].map(|name| format!("{path}.mlp.{name}"));
         Ok(Layer {
             input_norm: Norm::load(loader, &format!("{path}.input_layernorm"), width)?,

@@ -129,8 +129,10 @@ impl Projections {
         let [_, columns, _] = attended.dims();
         let group = heads.count / heads.shared;
         let query = self.query.forward(queried).reshape([batch, rows, heads.count, heads.width]);
-        let key = self.key.forward(attended.clone()).reshape([batch, columns, heads.shared, heads.width]);
-        let value = self.value.forward(attended).reshape([batch, columns, heads.shared, heads.width]);
+        let key =
+            self.key.forward(attended.clone()).reshape([batch, columns, heads.shared, heads.width]);
+        let value =
+            self.value.forward(attended).reshape([batch, columns, heads.shared, heads.width]);
         let (query, key) = match angles {
             Some(angles) => (angles.turn(query), angles.turn(key)),
             None => (query, key),
@@ -181,7 +183,8 @@ impl Angles {
             (index / half) as f64 * frequency
         };
         let table = |turn: fn(f64) -> f64| {
-            let values: Vec<f32> = (0..length * half).map(|index| turn(angle(index)) as f32).collect();
+            let values: Vec<f32> =
+                (0..length * half).map(|index| turn(angle(index)) as f32).collect();
             Tensor::from_data(TensorData::new(values, [1, length, 1, half]), device)
         };
         Angles { cosine: table(f64::cos), sine: table(f64::sin) }

@@ -52,7 +52,8 @@ impl Rows {
         let length = rows.iter().map(Vec::len).max().unwrap_or(0);
         let padding: Vec<usize> = rows.iter().map(|row| length - row.len()).collect();
         let padded = rows.iter().zip(&padding);
-        let indices = padded.flat_map(|(row, pad)| vec![0; *pad].into_iter().chain(row.iter().copied()));
+        let indices =
+            padded.flat_map(|(row, pad)| vec![0; *pad].into_iter().chain(row.iter().copied()));
         Rows { indices: indices.collect(), padding, length }
     }
 
@@ -60,7 +61,8 @@ impl Rows {
     fn embed(&self, network: &Network, extra: Tensor<2>, device: &Device) -> Tensor<3> {
         let table = Tensor::cat(vec![network.language.table(), extra], 0);
         let shape = [self.padding.len(), self.length];
-        let indices = Tensor::<2, Int>::from_data(TensorData::new(self.indices.clone(), shape), device);
+        let indices =
+            Tensor::<2, Int>::from_data(TensorData::new(self.indices.clone(), shape), device);
         embedding(table, indices)
     }
 }
@@ -71,7 +73,12 @@ impl Network {
     /// # Shapes
     /// - pictures: `[batch, 16, hidden]`, from [`Network::project`]
     /// - output: `[batch, vocabulary]`
-    pub fn answer_logits(&self, pictures: Tensor<3>, rows: &Rows, config: &ModelConfig) -> Tensor<2> {
+    pub fn answer_logits(
+        &self,
+        pictures: Tensor<3>,
+        rows: &Rows,
+        config: &ModelConfig,
+    ) -> Tensor<2> {
         let [batch, tokens, width] = pictures.dims();
         let device = pictures.device();
         let embedded = rows.embed(self, pictures.reshape([batch * tokens, width]), &device);
@@ -121,9 +128,13 @@ impl Noise {
     pub fn draw(rng: &mut ChaCha8Rng, captions: usize, times: usize, size: usize) -> Noise {
         let targets = captions * times;
         Noise {
-            levels: (0..targets).map(|_| rng.random::<f32>().powf(LEVEL_POWER).clamp(0.001, 1.0)).collect(),
+            levels: (0..targets)
+                .map(|_| rng.random::<f32>().powf(LEVEL_POWER).clamp(0.001, 1.0))
+                .collect(),
             values: (0..targets * size).map(|_| rng.sample(StandardNormal)).collect(),
-            kept: (0..captions).map(|_| if rng.random::<f32>() < DROPPED { 0.0 } else { 1.0 }).collect(),
+            kept: (0..captions)
+                .map(|_| if rng.random::<f32>() < DROPPED { 0.0 } else { 1.0 })
+                .collect(),
         }
     }
 }
@@ -146,9 +157,12 @@ pub fn flow_loss(
     let rows = captions * times;
     let kept = Tensor::<3>::from_data(TensorData::new(noise.kept, [captions, 1, 1]), &device);
     let condition = network.diffusion.condition(states.mul(kept)).repeat(times);
-    let targets = targets.unsqueeze_dim::<4>(1).repeat_dim(1, times).reshape([rows, patches, patch]);
-    let level = Tensor::<3>::from_data(TensorData::new(noise.levels.clone(), [rows, 1, 1]), &device);
-    let values = Tensor::<3>::from_data(TensorData::new(noise.values, [rows, patches, patch]), &device);
+    let targets =
+        targets.unsqueeze_dim::<4>(1).repeat_dim(1, times).reshape([rows, patches, patch]);
+    let level =
+        Tensor::<3>::from_data(TensorData::new(noise.levels.clone(), [rows, 1, 1]), &device);
+    let values =
+        Tensor::<3>::from_data(TensorData::new(noise.values, [rows, patches, patch]), &device);
     let clean = level.clone().neg().add_scalar(1.0);
     let noised = targets.clone().mul(clean).add(values.mul(level));
     let predicted = network.diffusion.forward(noised, &noise.levels, &condition, config);

@@ -63,13 +63,21 @@ impl Vision {
             stem_bias: loader.tensor("visual.stem.0.bias", [stem_width], Init::Zeros)?,
             merge: loader.tensor("visual.stem.1.weight", [width, stem_width, 3, 3], merge_bound)?,
             merge_bias: loader.tensor("visual.stem.1.bias", [width], Init::Zeros)?,
-            position: loader.tensor("visual.position.weight", [GRID_CELLS, width], Init::Normal(0.02))?,
+            position: loader.tensor(
+                "visual.position.weight",
+                [GRID_CELLS, width],
+                Init::Normal(0.02),
+            )?,
             blocks,
             norm: Norm::load(loader, "visual.norm", width)?,
             head_inner: loader.linear("visual.cells.0", [width, width], true)?,
             head: loader.linear("visual.cells.1", [width, config.gen_channels], true)?,
             mean: loader.tensor("visual.cells.mean", [config.gen_channels], Init::Zeros)?,
-            deviation: loader.tensor("visual.cells.deviation", [config.gen_channels], Init::Ones)?,
+            deviation: loader.tensor(
+                "visual.cells.deviation",
+                [config.gen_channels],
+                Init::Ones,
+            )?,
         })
     }
 
@@ -141,7 +149,11 @@ impl Block {
             projections: Projections::load(loader, attention, width, heads)?,
             out: loader.lora_linear(&format!("{path}.attn.proj"), [width, width])?,
             feed_norm: Norm::load(loader, &format!("{path}.norm2"), width)?,
-            feed_forward: FeedForward::load(loader, feed, [width, config.vision_intermediate_size])?,
+            feed_forward: FeedForward::load(
+                loader,
+                feed,
+                [width, config.vision_intermediate_size],
+            )?,
         })
     }
 

@@ -150,7 +150,11 @@ impl Loader {
     }
 
     /// The linear layer at `path` without bias, with an adapter beside it if the configuration names it.
-    pub fn lora_linear(&mut self, path: &str, sizes: [usize; 2]) -> Result<LoraLinear, WeightError> {
+    pub fn lora_linear(
+        &mut self,
+        path: &str,
+        sizes: [usize; 2],
+    ) -> Result<LoraLinear, WeightError> {
         let base = self.linear(path, sizes, false)?;
         let Some(lora) = self.lora.clone().filter(|lora| lora.adapts(path)) else {
             return Ok(LoraLinear { base, lora_a: None, lora_b: None, scale: 0.0 });

@@ -41,9 +41,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
         };
         let mut first = None;
         let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
-        let node = open::node(&home, Box::new(move |event| {
-            let _ = sender.send(event.clone());
-        }))
+        let node = open::node(
+            &home,
+            Box::new(move |event| {
+                let _ = sender.send(event.clone());
+            }),
+        )
         .await?;
         first.get_or_insert(started(&node.name, node.rounds));
         if let Some(event) = &first {
@@ -88,9 +91,14 @@ fn tell_notice(notice: &Notice) {
             println!("round {round}: view {view} of {} closed nothing", aggregator.short());
         }
         Notice::Stalled { round, missing, needed } => {
-            println!("round {round}: stalled, {} members missing, {needed} votes needed", missing.len());
+            println!(
+                "round {round}: stalled, {} members missing, {needed} votes needed",
+                missing.len()
+            );
         }
-        Notice::Finished => println!("every round is committed; still here for others, Ctrl-C stops"),
+        Notice::Finished => {
+            println!("every round is committed; still here for others, Ctrl-C stops")
+        }
         _ => {}
     }
 }

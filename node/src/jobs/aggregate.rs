@@ -26,12 +26,10 @@ impl Aggregator {
     pub fn run(self, mut tasks: mpsc::Receiver<Task>, events: mpsc::Sender<Event>) {
         while let Some(task) = tasks.blocking_recv() {
             let event = match task {
-                Task::Aggregate { job, start, inputs } => {
-                    match self.aggregate(&start, &inputs) {
-                        Ok(result) => Event::Aggregated { job, result },
-                        Err(failure) => Event::Broken(failure),
-                    }
-                }
+                Task::Aggregate { job, start, inputs } => match self.aggregate(&start, &inputs) {
+                    Ok(result) => Event::Aggregated { job, result },
+                    Err(failure) => Event::Broken(failure),
+                },
                 Task::Adopt { job, round, adapter } => match self.adapter(&adapter) {
                     Ok(_) => Event::Adopted { job, round },
                     Err(failure) => Event::Broken(failure),

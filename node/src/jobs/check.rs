@@ -1,5 +1,7 @@
 //! Re-checks a home with the model at hand: what `witan verify` and the testnet launcher run.
 
+use witan_protocol::digest::BlobRef;
+
 use super::aggregate::Aggregator;
 use super::{Ground, embedded_base};
 use crate::audit::{self, AggregateCheck, Model, Report};
@@ -13,8 +15,20 @@ use crate::store::blobs::Blobs;
 /// Names the first thing that is not as it was written.
 pub fn home(home: &Home) -> Result<Report, Failure> {
     let federation = home.read_federation()?;
+    with_model(home, |model| Ok(audit::audit(home, &federation, model)?))
+}
+
+/// Lends the model of `home`, as the audit needs it, to `work`.
+///
+/// # Errors
+/// If the home's federation cannot be read, or whatever `work` says.
+pub fn with_model<T>(
+    home: &Home,
+    work: impl FnOnce(&Model<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let federation = home.read_federation()?;
     let ground = Ground::new(embedded_base()?, &federation)?;
-    let start = witan_protocol::digest::BlobRef::of(&ground.initial.to_bytes());
+    let start = BlobRef::of(&ground.initial.to_bytes());
     let aggregator = Aggregator::new(ground, Blobs::open(home.blobs())?);
     let aggregate = |check: &AggregateCheck| {
         aggregator.aggregate(&check.start, &check.inputs)?.map_err(|unusable| {
@@ -22,6 +36,5 @@ pub fn home(home: &Home) -> Result<Report, Failure> {
             Failure::input(format!("the delta of {} is unusable: {because}", member.short()))
         })
     };
-    let model = Model { start, aggregate: &aggregate };
-    audit::audit(home, &federation, &model).map_err(Failure::from)
+    work(&Model { start, aggregate: &aggregate })
 }

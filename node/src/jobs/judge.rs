@@ -115,7 +115,8 @@ pub fn start(case: Case) -> Result<Handle, Failure> {
     let stopping = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stopping);
     spawn("witan-judge", move || {
-        if let Err(failure) = Judge::open(case, flag, say.clone()).and_then(|mut it| it.run(asked)) {
+        if let Err(failure) = Judge::open(case, flag, say.clone()).and_then(|mut it| it.run(asked))
+        {
             let _ = say.blocking_send(Err(failure));
         }
     })?;
@@ -216,9 +217,8 @@ impl Judge {
             }
         };
         let initial = Arc::clone(&self.case.ground.initial);
-        let trained =
-            witan_model::train(&mut self.umm, &initial, &shard, &plan, &mut progress)
-                .map_err(Failure::input)?;
+        let trained = witan_model::train(&mut self.umm, &initial, &shard, &plan, &mut progress)
+            .map_err(Failure::input)?;
         trained
             .map(|trained| trained.adapter)
             .ok_or_else(|| Failure::new(crate::error::FailureKind::Interrupted, "interrupted"))

@@ -1,9 +1,9 @@
 //! A member's data: read from where `node.toml` says, cut to this member's share, and split into what
 //! it trains on and what it keeps aside to score with. Data never leave the thread that reads them.
 
+use witan_model::data::Dataset;
 use witan_model::data::partition::{self, Partition};
 use witan_model::data::scenes::{self, PromptCase};
-use witan_model::data::Dataset;
 
 use crate::error::Failure;
 use crate::settings::{DataSource, Share};

@@ -38,9 +38,8 @@ impl Speaker {
     /// # Errors
     /// If the file is no picture, or a word is unknown.
     pub fn answer(&self, image: &Path, question: &str) -> Result<String, Failure> {
-        let named = |error: &dyn std::fmt::Display| {
-            Failure::input(format!("{}: {error}", image.display()))
-        };
+        let named =
+            |error: &dyn std::fmt::Display| Failure::input(format!("{}: {error}", image.display()));
         let bytes = std::fs::read(image).map_err(|error| named(&error))?;
         let picture = Picture::from_bytes(&bytes).map_err(|error| named(&error))?;
         self.umm.answer(&picture, question).map_err(Failure::input)

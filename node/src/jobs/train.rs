@@ -12,9 +12,9 @@ use witan_protocol::federation::{Federation, Training};
 use witan_protocol::io::JobId;
 use witan_protocol::member::Round;
 
+use super::score::Exam;
 use super::shard::{self, Shard};
 use super::turns::{Turn, Turns};
-use super::score::Exam;
 use super::{Event, Ground, Task};
 use crate::error::Failure;
 use crate::settings::Settings;
@@ -134,7 +134,8 @@ impl Trainer {
     fn bench(&self) -> Result<Bench, Failure> {
         let umm = Umm::new(&self.ground.base, &self.ground.lora).map_err(Failure::input)?;
         let training = EncodedShard::encode(&umm, &self.shard.training).map_err(Failure::input)?;
-        let held_out = Exam::of_member(&umm, self.shard.held_out.clone()).map_err(Failure::input)?;
+        let held_out =
+            Exam::of_member(&umm, self.shard.held_out.clone()).map_err(Failure::input)?;
         Ok(Bench { umm, training, held_out })
     }
 

@@ -156,7 +156,8 @@ fn federation(plan: &Plan, members: &[MemberId], base: Digest) -> Result<Federat
 fn settings(dir: &Path, plan: &Plan, index: usize) -> Result<Settings, Failure> {
     let share = Share { index, of: plan.nodes, alpha: plan.alpha, seed: plan.seed };
     let absolute = |path: &Path| {
-        std::path::absolute(path).map_err(|error| Failure::input(format!("{}: {error}", path.display())))
+        std::path::absolute(path)
+            .map_err(|error| Failure::input(format!("{}: {error}", path.display())))
     };
     Ok(Settings {
         listen: vec!["/ip4/127.0.0.1/tcp/0".into(), "/ip4/127.0.0.1/udp/0/quic-v1".into()],

@@ -174,13 +174,15 @@ impl TestnetReport {
     pub fn write(&self, dir: &Path) -> Result<(), Failure> {
         let path = dir.join("report.json");
         let text = serde_json::to_string_pretty(self).expect("a report is plain JSON");
-        std::fs::write(&path, text + "\n")
-            .map_err(|error| Failure::environment(format!("cannot write {}: {error}", path.display())))
+        std::fs::write(&path, text + "\n").map_err(|error| {
+            Failure::environment(format!("cannot write {}: {error}", path.display()))
+        })
     }
 
     /// The tables.
     pub fn to_text(&self) -> String {
-        let mut rounds = table(&["round", "view", "aggregator", "in", "train", "vote", "VQA", "drawings"]);
+        let mut rounds =
+            table(&["round", "view", "aggregator", "in", "train", "vote", "VQA", "drawings"]);
         for row in &self.rounds {
             rounds.add_row([
                 row.round.to_string(),
@@ -193,8 +195,15 @@ impl TestnetReport {
                 percent(row.marks.and_then(|marks| marks.drawing_accuracy)),
             ]);
         }
-        let mut compared =
-            table(&["held-out data", "VQA", "old words", "new words", "drawings", "old words", "new words"]);
+        let mut compared = table(&[
+            "held-out data",
+            "VQA",
+            "old words",
+            "new words",
+            "drawings",
+            "old words",
+            "new words",
+        ]);
         let rows = [
             ("base", self.comparison.base),
             ("best member alone", self.comparison.local_only_best),

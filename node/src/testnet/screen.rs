@@ -22,7 +22,10 @@ pub struct Screen {
 impl Screen {
     /// For people: live on a terminal, plain lines elsewhere.
     pub fn for_people() -> Self {
-        Self::new(ProgressDrawTarget::stderr(), !std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        Self::new(
+            ProgressDrawTarget::stderr(),
+            !std::io::IsTerminal::is_terminal(&std::io::stderr()),
+        )
     }
 
     /// For programs: nothing but the report.
@@ -56,9 +59,9 @@ impl Screen {
                 let name = watch.name(aggregator);
                 eprintln!("node-{index:02} round {round} view {view} failed ({name})");
             }
-            Happening::Protocol { notice: Notice::Committed { round, view, aggregator, included, .. } }
-                if watch.is_first_commit(round.0) =>
-            {
+            Happening::Protocol {
+                notice: Notice::Committed { round, view, aggregator, included, .. },
+            } if watch.is_first_commit(round.0) => {
                 let name = watch.name(aggregator);
                 eprintln!("round {round} committed in view {view} by {name}, {included} updates");
             }

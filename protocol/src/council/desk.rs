@@ -100,7 +100,8 @@ impl Tally {
                 Step::Prevote => h.prevotes,
                 Step::Precommit => h.precommits,
             });
-            missing.extend(votes.iter().filter(|(p, _)| !roll.contains(**p)).map(|(_, v)| v).cloned());
+            missing
+                .extend(votes.iter().filter(|(p, _)| !roll.contains(**p)).map(|(_, v)| v).cloned());
         }
         missing
     }
@@ -214,7 +215,9 @@ impl Desk {
         match effect {
             Effect::CancelAllTimeouts(resume) => resume.resume_with(self.timers.clear()),
             Effect::CancelTimeout(t, resume) => resume.resume_with(self.timers.cancel(t)),
-            Effect::ScheduleTimeout(t, resume) => resume.resume_with(self.timers.start(self.now, t)),
+            Effect::ScheduleTimeout(t, resume) => {
+                resume.resume_with(self.timers.start(self.now, t))
+            }
             Effect::StartRound(_, round, _, _, resume) => {
                 resume.resume_with(self.on_view_started(view_of(round)))
             }

@@ -57,10 +57,12 @@ impl Timers {
 
     /// The wait that ended first, if one has.
     pub fn pop(&mut self, now: Time) -> Option<Timeout> {
-        let (index, _) =
-            self.running.iter().enumerate().filter(|(_, (at, _))| *at <= now).min_by_key(
-                |(_, (at, _))| *at,
-            )?;
+        let (index, _) = self
+            .running
+            .iter()
+            .enumerate()
+            .filter(|(_, (at, _))| *at <= now)
+            .min_by_key(|(_, (at, _))| *at)?;
         Some(self.running.remove(index).1)
     }
 

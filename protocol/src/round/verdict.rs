@@ -110,8 +110,8 @@ impl Round {
                 }
                 None => {
                     let refused = self.refused.get(&place).cloned();
-                    let why = refused
-                        .map_or(Absence::NoUpdate, |because| Absence::Refused { because });
+                    let why =
+                        refused.map_or(Absence::NoUpdate, |because| Absence::Refused { because });
                     absent.push(Absent { member, why });
                 }
             }

@@ -92,8 +92,7 @@ fn things(rng: &mut ChaCha8Rng, concepts: &Concepts, mentions: &[Mention]) -> Ve
             concepts.drawn_shapes.iter().copied().filter(|shape| !named.contains(shape)).collect();
         let shape = mention.shape.or(unnamed.choose(rng).copied()).unwrap_or(Shape::Circle);
         let are_alike = rng.random_bool(0.5);
-        let mut any_colour =
-            || *concepts.drawn_colours.choose(rng).expect("some colour is drawn");
+        let mut any_colour = || *concepts.drawn_colours.choose(rng).expect("some colour is drawn");
         let common = any_colour();
         for _ in 0..mention.count {
             let free = if are_alike { common } else { any_colour() };

@@ -67,11 +67,7 @@ impl Asker<'_> {
     fn is_there(&self, rng: &mut ChaCha8Rng) -> Option<Question> {
         let is_present = rng.random_bool(0.5);
         let object = self.objects.choose(rng)?;
-        let described = if is_present {
-            self.describe(rng, object)?
-        } else {
-            self.absent(rng)?
-        };
+        let described = if is_present { self.describe(rng, object)? } else { self.absent(rng)? };
         let noun = self.noun(described, 1);
         let one = with_article(&noun);
         let (text, kind, is_negated) = match rng.random_range(0..10) {
@@ -246,7 +242,10 @@ impl Asker<'_> {
             short.swap(0, 1);
         }
         let [first, second] = short;
-        [first, second, by_both].into_iter().flatten().find(|described| self.only(*described).is_some())
+        [first, second, by_both]
+            .into_iter()
+            .flatten()
+            .find(|described| self.only(*described).is_some())
     }
 
     fn only(&self, described: Description) -> Option<&Object> {

@@ -65,7 +65,11 @@ fn position_follows_geneval_slack_and_threshold() {
         (circle(27.0, 32.0), [true, false, false, false]), // (5 - 2) / 5 is
     ];
     for (circle, expected) in table {
-        assert_eq!(Relation::ALL.map(|relation| circle.is(relation, &star)), expected, "{circle:?}");
+        assert_eq!(
+            Relation::ALL.map(|relation| circle.is(relation, &star)),
+            expected,
+            "{circle:?}"
+        );
     }
 }
 
@@ -102,7 +106,10 @@ fn an_empty_or_random_picture_holds_nothing_asked_for() {
 }
 
 /// How many objects come back with their shape, colour and place, of how many drawn.
-fn read_back(scenes: usize, change: impl Fn(Picture, &mut ChaCha8Rng) -> Picture) -> (usize, usize) {
+fn read_back(
+    scenes: usize,
+    change: impl Fn(Picture, &mut ChaCha8Rng) -> Picture,
+) -> (usize, usize) {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let (mut right, mut asked) = (0, 0);
     for _ in 0..scenes {
