@@ -195,7 +195,9 @@ impl Round {
     }
 
     fn adopt(&mut self, now: Time, post: &mut Post) {
-        let Adoption::Fetching(from) = self.adoption else { return };
+        let Adoption::Fetching(from) = self.adoption else {
+            return;
+        };
         if self.shelf.has(&self.tip.adapter) {
             let (job, adapter) = (post.job(), self.tip.adapter);
             let round = crate::member::Round(self.tip.round.0 - 1);
