@@ -1,0 +1,208 @@
+//! `witan status`: what a node is doing, with whom, what it waits for and until when; for a stopped
+//! one, where it stands and how to start it.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use serde::Serialize;
+use witan_protocol::Federation;
+use witan_protocol::status::{PhaseName, Status};
+
+use super::output;
+use super::rounds::{self, RoundRow};
+use crate::control::{Client, StatusReport};
+use crate::error::Failure;
+use crate::home::Home;
+use crate::store::{self, StoreError};
+
+/// Show what a node is doing, with whom, what it waits for and until when.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The node's home folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub home: PathBuf,
+    /// One JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Clone, Debug, Serialize)]
+struct Answer {
+    running: bool,
+    pid: Option<u32>,
+    report: Option<StatusReport>,
+    last_committed: Option<RoundRow>,
+}
+
+/// Prints the status.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let home = Home::existing(&args.home)?;
+    let federation = home.read_federation()?;
+    let report = Client::connect(&home).map(Client::status).transpose()?;
+    let pid = match home.lock() {
+        Err(StoreError::Busy { pid, .. }) => pid,
+        _ => None,
+    };
+    let file = store::read_records(&home)?;
+    let last = file.records.last().map(|record| rounds::row(&home, &federation, record));
+    let last_committed = last.transpose()?;
+    let running = report.is_some() || pid.is_some();
+    let answer = Answer { running, pid, report, last_committed };
+    output::print(|out| match args.json {
+        true => output::json_line(out, &answer),
+        false => for_people(out, &home, &federation, &answer),
+    })?;
+    file.damage.map_or(Ok(()), |damage| Err(damage.into()))
+}
+
+fn for_people(
+    out: &mut dyn Write,
+    home: &Home,
+    federation: &Federation,
+    answer: &Answer,
+) -> io::Result<()> {
+    let shown_home = home.root().display();
+    match (&answer.report, answer.running) {
+        (Some(report), _) => running(out, federation, report)?,
+        (None, true) => writeln!(
+            out,
+            "the node is running{} but does not answer yet: it is starting or stopping",
+            answer.pid.map(|pid| format!(" as process {pid}")).unwrap_or_default()
+        )?,
+        (None, false) => writeln!(out, "the node is not running")?,
+    }
+    match &answer.last_committed {
+        Some(row) => writeln!(
+            out,
+            "ledger    round {} of {}, head {}, adapter {}",
+            row.round,
+            federation.document().training.rounds,
+            row.record_digest.short(),
+            row.result_digest.short()
+        )?,
+        None => writeln!(out, "ledger    no round is committed yet")?,
+    }
+    match answer.running {
+        true => writeln!(out, "\nnext: witan log --home {shown_home} --follow"),
+        false => writeln!(out, "\nnext: witan run --home {shown_home}   starts it"),
+    }
+}
+
+fn running(out: &mut dyn Write, federation: &Federation, report: &StatusReport) -> io::Result<()> {
+    let StatusReport { now, status } = report;
+    let others = federation.size().saturating_sub(1);
+    writeln!(out, "doing     {}", doing(federation, status))?;
+    writeln!(
+        out,
+        "with      {} of {others} others: {}",
+        status.connected.len(),
+        output::names(federation, &status.connected, "nobody is connected")
+    )?;
+    writeln!(
+        out,
+        "updates   {} of {} are here, {} with their delta",
+        status.updates_in,
+        federation.size(),
+        status.deltas_in
+    )?;
+    writeln!(
+        out,
+        "votes     {} prevotes, {} precommits; {} decide",
+        status.prevotes, status.precommits, status.quorum
+    )?;
+    let until = status.waiting_until.map_or_else(String::new, |until| {
+        format!(", at the latest in {}", output::span(until.0.saturating_sub(now.0)))
+    });
+    let waiting = output::names(federation, &status.waiting_for, "nobody in particular");
+    writeln!(out, "waits for {waiting}{until}")?;
+    match &status.stalled {
+        Some(why) => writeln!(out, "stalled   {why}"),
+        None => Ok(()),
+    }
+}
+
+fn doing(federation: &Federation, status: &Status) -> String {
+    let Status { round, rounds, view, .. } = status;
+    let aggregator = federation.name_of(&status.aggregator);
+    match status.phase {
+        PhaseName::Training => format!("round {round} of {rounds}: training"),
+        PhaseName::Collecting => {
+            format!("round {round} of {rounds}: collecting updates, for {aggregator} to aggregate")
+        }
+        PhaseName::Deciding => {
+            format!("round {round} of {rounds}: voting, view {view}, led by {aggregator}")
+        }
+        PhaseName::Adopting => format!("round {round} of {rounds}: loading the new adapter"),
+        PhaseName::Finished => format!("all {rounds} rounds are done; it answers those behind"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_protocol::io::Time;
+    use witan_protocol::member::{Round, View};
+
+    use super::*;
+    use crate::audit::tests::filled;
+
+    fn shown(answer: &Answer) -> String {
+        let filled = filled();
+        let mut text = Vec::new();
+        for_people(&mut text, &filled.home, &filled.federation, answer).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        println!("{text}");
+        text
+    }
+
+    #[test]
+    fn a_stopped_node_tells_where_it_stands_and_how_to_start_it() {
+        let filled = filled();
+        let record = store::read_records(&filled.home).unwrap().records.pop().unwrap();
+        let row = rounds::row(&filled.home, &filled.federation, &record).unwrap();
+        let answer = Answer { running: false, pid: None, report: None, last_committed: Some(row) };
+        let text = shown(&answer);
+        assert!(text.contains("not running"), "{text}");
+        assert!(text.contains("round 3 of 3, head "), "{text}");
+        assert!(text.contains("next: witan run --home "), "{text}");
+    }
+
+    #[test]
+    fn a_running_node_tells_what_it_waits_for_and_until_when() {
+        let members: Vec<_> =
+            filled().federation.members().iter().map(|member| member.id()).collect();
+        let status = Status {
+            round: Round(2),
+            rounds: 3,
+            phase: PhaseName::Collecting,
+            view: View(0),
+            aggregator: members[1],
+            waiting_for: vec![members[3]],
+            waiting_until: Some(Time(31_500)),
+            updates_in: 3,
+            deltas_in: 2,
+            prevotes: 0,
+            precommits: 0,
+            quorum: 3,
+            head: record_digest(),
+            adapter: witan_protocol::digest::BlobRef::of(b"adapter"),
+            connected: members[1..].to_vec(),
+            stalled: None,
+        };
+        let report = Some(StatusReport { now: Time(1_500), status });
+        let text = shown(&Answer { running: true, pid: Some(7), report, last_committed: None });
+        for expected in [
+            "round 2 of 3: collecting updates, for member-2 to aggregate",
+            "3 of 3 others: member-2, member-3, member-4",
+            "3 of 4 are here, 2 with their delta",
+            "waits for member-4, at the latest in 30 s",
+            "--follow",
+        ] {
+            assert!(text.contains(expected), "{expected} in\n{text}");
+        }
+    }
+
+    fn record_digest() -> witan_protocol::digest::Digest {
+        witan_protocol::digest::Digest([1; 32])
+    }
+}
