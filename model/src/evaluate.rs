@@ -4,3 +4,8 @@
 //! figures by old and new words, so that what the base already knew is not counted as learnt.
 
 pub mod geneval;
+pub mod vqa;
+
+mod tally;
+
+pub use tally::Tally;

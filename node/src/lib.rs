@@ -3,3 +3,6 @@
 //! `cli` parses, `driver` loops, `net` talks, `store` remembers, `jobs` compute, `testnet` runs many.
 
 pub mod cli;
+pub mod home;
+pub mod net;
+pub mod store;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// A 32-byte BLAKE3 digest, shown as lower-case hexadecimal.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -55,8 +55,10 @@ impl BlobRef {
 
 /// 32 bytes as a byte string in CBOR, as 64 hexadecimal digits in formats that people read.
 pub(crate) mod bytes32 {
-    use super::{Deserialize, Deserializer, Serializer};
-    use serde::de::Error;
+    use std::fmt;
+
+    use serde::de::{Error, Unexpected, Visitor};
+    use serde::{Deserializer, Serializer};
 
     pub fn serialize<S: Serializer>(bytes: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
         if to.is_human_readable() {
@@ -67,19 +69,57 @@ pub(crate) mod bytes32 {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
-        if !from.is_human_readable() {
-            return serde_bytes::deserialize(from);
+        if from.is_human_readable() {
+            from.deserialize_str(Bytes)
+        } else {
+            from.deserialize_bytes(Bytes)
         }
-        let text = String::deserialize(from)?;
-        data_encoding::HEXLOWER_PERMISSIVE
-            .decode(text.as_bytes())
-            .ok()
-            .and_then(|bytes| bytes.try_into().ok())
-            .ok_or_else(|| {
-                let (head, count) = (text.chars().take(80).collect::<String>(), text.len());
-                D::Error::custom(format!(
-                    "expected 64 hexadecimal digits, found {head:?} ({count} bytes)"
-                ))
-            })
+    }
+
+    /// Takes both forms: inside a tagged enum, serde says "for people" of any format.
+    struct Bytes;
+
+    impl Visitor<'_> for Bytes {
+        type Value = [u8; 32];
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("32 bytes, or 64 hexadecimal digits")
+        }
+
+        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<[u8; 32], E> {
+            bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<[u8; 32], E> {
+            data_encoding::HEXLOWER_PERMISSIVE
+                .decode(text.as_bytes())
+                .ok()
+                .and_then(|bytes| bytes.try_into().ok())
+                .ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "tag")]
+    enum Tagged {
+        One { digest: Digest },
+    }
+
+    #[test]
+    fn a_digest_survives_cbor_and_json_also_inside_a_tagged_enum() {
+        let digest = Digest::of(b"x");
+        let one = Tagged::One { digest };
+        let mut cbor = Vec::new();
+        ciborium::into_writer(&one, &mut cbor).unwrap();
+        assert_eq!(ciborium::from_reader::<Tagged, _>(cbor.as_slice()).unwrap(), one);
+        let mut cbor = Vec::new();
+        ciborium::into_writer(&digest, &mut cbor).unwrap();
+        assert_eq!(cbor[..2], [0x58, 32], "a byte string");
+        assert_eq!(ciborium::from_reader::<Digest, _>(cbor.as_slice()).unwrap(), digest);
     }
 }

@@ -7,8 +7,10 @@
 
 pub mod detector;
 mod prompt;
+mod report;
 
 pub use prompt::{Exclude, Include, Position, Prompt, Tag};
+pub use report::{ByTag, Report, detector_ceiling, is_right, score};
 
 use crate::data::vocabulary::{Colour, Relation, Shape};
 
@@ -98,3 +100,5 @@ const BOX_SLACK: f32 = 0.1;
 /// The share of the offset's length beyond which a direction counts.
 const POSITION_THRESHOLD: f32 = 0.5;
 
+#[cfg(test)]
+mod tests;

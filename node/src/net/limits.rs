@@ -30,6 +30,9 @@ pub const DIRECT_IN_FLIGHT_MAX: usize = 64;
 /// Bytes of one chunk of a blob, asked or answered.
 pub const CHUNK_BYTES_MAX: u32 = 1024 * 1024;
 
+/// Bytes of a blob that is fetched at all; a reference to a larger one is nonsense or an attack.
+pub const BLOB_BYTES_MAX: u64 = 4 << 30;
+
 /// Chunks asked of one peer at once.
 pub const CHUNKS_PER_PEER_MAX: usize = 2;
 
@@ -71,6 +74,10 @@ pub const PENDING_INBOUND_MAX: u32 = 128;
 
 /// Connections of one peer: one, a second from dialling each other at once, a stale one.
 pub const CONNECTIONS_PER_PEER_MAX: u32 = 3;
+
+/// A connection this old beside a new one is stale: the peer has restarted and forgot it. Two that
+/// dial each other at once are through within [`POLITE_PAUSE`] and a handshake.
+pub const STALE_AGE: Duration = Duration::from_secs(5);
 
 /// Members stay connected; nothing is closed for being idle within a year.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);

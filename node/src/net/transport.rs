@@ -4,6 +4,7 @@
 //! there for members that only UDP reaches.
 
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,10 +33,11 @@ pub struct Counters {
 pub fn build(
     key: &Keypair,
     counters: &Arc<Counters>,
-) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    let noise = noise::Config::new(key).map_err(io::Error::other)?;
     let tcp = tcp::tokio::Transport::new(tcp::Config::default())
         .upgrade(Version::V1Lazy)
-        .authenticate(noise::Config::new(key)?)
+        .authenticate(noise)
         .multiplex(yamux::Config::default())
         .timeout(limits::HANDSHAKE_TIMEOUT)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
@@ -50,25 +52,26 @@ pub fn build(
         let counters = counters.clone();
         (peer, StreamMuxerBox::new(CountedMuxer { inner, counters }))
     });
-    Ok(with_names(counted))
+    with_names(counted)
 }
 
 /// Resolves names with the system's servers, or not at all where the system names none.
-fn with_names<T>(inner: T) -> Boxed<T::Output>
+fn with_names<T>(inner: T) -> io::Result<Boxed<T::Output>>
 where
     T: Transport + Send + Unpin + 'static,
     T::Error: Send + Sync + 'static,
     T::Dial: Send,
     T::ListenerUpgrade: Send,
-    T::Output: Send,
 {
-    let (servers, options) = dns_settings();
-    dns::tokio::Transport::custom(inner, servers, options).boxed()
+    if Path::new(NAME_SERVERS).exists() {
+        return Ok(dns::tokio::Transport::system(inner)?.boxed());
+    }
+    let (servers, options) = (dns::ResolverConfig::default(), dns::ResolverOpts::default());
+    Ok(dns::tokio::Transport::custom(inner, servers, options).boxed())
 }
 
-fn dns_settings() -> (dns::ResolverConfig, dns::ResolverOpts) {
-    (dns::ResolverConfig::default(), dns::ResolverOpts::default())
-}
+/// Where the system lists its name servers.
+const NAME_SERVERS: &str = "/etc/resolv.conf";
 
 /// A connection whose streams are counted.
 struct CountedMuxer {
@@ -77,10 +80,7 @@ struct CountedMuxer {
 }
 
 impl CountedMuxer {
-    fn counted(
-        &self,
-        stream: Result<SubstreamBox, io::Error>,
-    ) -> Result<CountedStream, io::Error> {
+    fn counted(&self, stream: Result<SubstreamBox, io::Error>) -> Result<CountedStream, io::Error> {
         Ok(CountedStream { inner: stream?, counters: self.counters.clone() })
     }
 }

@@ -1,0 +1,94 @@
+//! Scores of drawings: by tag, and apart for old and new words.
+
+use super::{Prompt, Tag, detector};
+use crate::data::scenes::{self, PromptCase};
+use crate::data::vocabulary::Vocabulary;
+use crate::data::{Dataset, Picture};
+use crate::evaluate::Tally;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The score of a suite of drawings. Print it beside [`detector_ceiling`]'s.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Every prompt.
+    pub all: ByTag,
+    /// Prompts of words that the base was taught.
+    pub old: ByTag,
+    /// Prompts with a word held out of pre-training.
+    pub new: ByTag,
+}
+
+/// Right drawings by tag.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ByTag {
+    /// Right and asked; tags that were not asked are absent.
+    pub tags: BTreeMap<Tag, Tally>,
+}
+
+impl ByTag {
+    /// GenEval's overall score: the plain mean over the tags asked, 0 to 1; none where none was.
+    pub fn overall(&self) -> Option<f64> {
+        let fractions: Vec<f64> = self.tags.values().filter_map(|tally| tally.fraction()).collect();
+        (!fractions.is_empty()).then(|| fractions.iter().sum::<f64>() / fractions.len() as f64)
+    }
+
+    /// All tags together: right and asked.
+    pub fn total(&self) -> Tally {
+        let mut total = Tally::default();
+        self.tags.values().for_each(|tally| total += *tally);
+        total
+    }
+}
+
+impl Report {
+    /// Adds one judged drawing.
+    pub fn add(&mut self, tag: Tag, is_new: bool, is_right: bool) {
+        let tally = Tally::of(if is_right { 10 } else { 0 });
+        let part = if is_new { &mut self.new } else { &mut self.old };
+        for by_tag in [&mut self.all, part] {
+            *by_tag.tags.entry(tag).or_default() += tally;
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |fraction: Option<f64>| match fraction {
+            Some(fraction) => format!("{:5.1} %", fraction * 100.0),
+            None => "    –".to_owned(),
+        };
+        for (tag, tally) in &self.all.tags {
+            let name = tag.name();
+            let asked = tally.asked;
+            writeln!(formatter, "{name:<14}{} of {asked}", percent(tally.fraction()))?;
+        }
+        let [all, old, new] = [&self.all, &self.old, &self.new].map(|part| percent(part.overall()));
+        write!(formatter, "GenEval-Scenes{all} (old words {old}, new words {new})")
+    }
+}
+
+/// Judges one drawing by its pixels.
+pub fn is_right(prompt: &Prompt, drawing: &Picture) -> bool {
+    prompt.is_satisfied(&detector::detect(drawing))
+}
+
+/// Scores drawings, the first for the first case and so on; the longer of the two is cut.
+pub fn score(cases: &[PromptCase], drawings: &[Picture]) -> Report {
+    let mut report = Report::default();
+    for (case, drawing) in cases.iter().zip(drawings) {
+        report.add(case.prompt.tag, case.is_new, is_right(&case.prompt, drawing));
+    }
+    report
+}
+
+/// What a faultless drawer would score: clean renders of `scenes` captioned scenes, judged by pixels.
+pub fn detector_ceiling(seed: u64, scenes: usize) -> Report {
+    let Dataset { pictures, captions, .. } = scenes::dataset(Vocabulary::Domain, seed, scenes);
+    let mut report = Report::default();
+    for caption in &captions {
+        let is_right = is_right(&caption.prompt, &pictures[caption.picture]);
+        report.add(caption.prompt.tag, caption.is_new, is_right);
+    }
+    report
+}

@@ -1,0 +1,228 @@
+//! The only loop: an event comes in, the participant decides, its outputs are carried out in order.
+//! Routes; decides nothing.
+
+mod execute;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use witan_protocol::Participant;
+use witan_protocol::io::{Input, JobId, Time};
+use witan_protocol::member::Round;
+
+use crate::control;
+use crate::error::Failure;
+use crate::events::{Happening, NodeEvent};
+use crate::jobs::{self, Jobs};
+use crate::net::{self, NetHandle};
+use crate::store::Store;
+use crate::store::blobs::Blobs;
+
+/// Everything a node is made of, ready to run.
+pub struct Driver {
+    /// The protocol.
+    pub participant: Participant,
+    /// The history.
+    pub store: Store,
+    /// The blobs.
+    pub blobs: Blobs,
+    /// The network.
+    pub net: NetHandle,
+    /// The work.
+    pub jobs: Jobs,
+    /// What the node tells; called in order, must not block for long.
+    pub tell: Box<dyn FnMut(&NodeEvent) + Send>,
+    /// The clock's zero.
+    pub started: Instant,
+}
+
+/// Where events come from.
+pub struct Sources {
+    /// From the network.
+    pub net: mpsc::Receiver<net::Event>,
+    /// From the work.
+    pub jobs: mpsc::Receiver<jobs::Event>,
+    /// From the control socket.
+    pub control: mpsc::Receiver<control::Request>,
+}
+
+/// One turn of the loop.
+enum Event {
+    Net(net::Event),
+    Job(jobs::Event),
+    Control(control::Request),
+    Timer,
+    Stop,
+}
+
+impl Driver {
+    /// Runs until `stop` resolves or a control request says so.
+    ///
+    /// # Errors
+    /// If the disk refuses or a worker dies; everything persisted before stays so.
+    pub async fn run(
+        mut self,
+        mut sources: Sources,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), Failure> {
+        tokio::pin!(stop);
+        let mut inputs = VecDeque::from([Input::Tick]);
+        let mut heartbeat = Heartbeat::default();
+        loop {
+            while let Some(input) = inputs.pop_front() {
+                self.participant.handle(self.now(), input);
+                self.carry_out(&mut inputs)?;
+            }
+            let event = self.next_event(&mut sources, &mut stop).await;
+            match event {
+                Event::Stop => break,
+                Event::Timer => inputs.push_back(Input::Tick),
+                Event::Net(event) => inputs.extend(self.on_net(event)),
+                Event::Job(event) => inputs.extend(self.on_job(event, &mut heartbeat)?),
+                Event::Control(request) => {
+                    if self.on_control(request) {
+                        break;
+                    }
+                }
+            }
+        }
+        self.say(Happening::Stopping);
+        self.jobs.stop();
+        self.net.shutdown().await;
+        self.store.flush().map_err(Failure::from)
+    }
+
+    async fn next_event(
+        &mut self,
+        sources: &mut Sources,
+        stop: &mut (impl Future<Output = ()> + Unpin),
+    ) -> Event {
+        let wait = self
+            .participant
+            .next_timeout()
+            .map_or(IDLE_MAX, |at| Duration::from_millis(at.0.saturating_sub(self.now().0)));
+        tokio::select! {
+            biased;
+            () = stop => Event::Stop,
+            Some(event) = sources.jobs.recv() => Event::Job(event),
+            Some(event) = sources.net.recv() => Event::Net(event),
+            Some(request) = sources.control.recv() => Event::Control(request),
+            () = tokio::time::sleep(wait.min(IDLE_MAX)) => Event::Timer,
+        }
+    }
+
+    fn on_net(&mut self, event: net::Event) -> Option<Input> {
+        match event {
+            net::Event::Listening(address) => {
+                self.say(Happening::Listening { address });
+                None
+            }
+            net::Event::PeerRefused { peer, reason } => {
+                self.say(Happening::PeerRefused { peer, reason });
+                None
+            }
+            net::Event::Connected(member) => {
+                self.say(Happening::Connected { member });
+                Some(Input::PeerConnected(member))
+            }
+            net::Event::Disconnected(member) => {
+                self.say(Happening::Disconnected { member });
+                Some(Input::PeerDisconnected(member))
+            }
+            net::Event::Message { via, bytes } => Some(Input::Message { via, bytes }),
+            net::Event::BlobStored(digest) => {
+                self.say(Happening::BlobStored { digest });
+                Some(Input::BlobStored(digest))
+            }
+        }
+    }
+
+    fn on_job(
+        &mut self,
+        event: jobs::Event,
+        heartbeat: &mut Heartbeat,
+    ) -> Result<Option<Input>, Failure> {
+        Ok(match event {
+            jobs::Event::Progress { job, round, step, steps, loss } => {
+                self.say(Happening::Training { round, step, steps, loss });
+                heartbeat.is_due(job).then_some(Input::Progress { job, step, steps, loss })
+            }
+            jobs::Event::Trained { job, round, delta, examples, steps, scores } => {
+                self.say(Happening::Trained { round, delta: delta.digest });
+                Some(Input::Trained { job, delta, examples, steps, scores })
+            }
+            jobs::Event::TrainFailed { job, reason } => Some(Input::TrainFailed { job, reason }),
+            jobs::Event::Aggregated { job, result } => Some(Input::Aggregated { job, result }),
+            jobs::Event::Adopted { job, round } => {
+                self.say_adopted(round);
+                Some(Input::Adopted { job })
+            }
+            jobs::Event::Broken(failure) => return Err(failure),
+        })
+    }
+
+    /// Answers a control request; true if it asks the node to stop.
+    fn on_control(&mut self, request: control::Request) -> bool {
+        match request {
+            control::Request::Status(reply) => {
+                let _ = reply.send(self.participant.status());
+                false
+            }
+            control::Request::Log(filter, reply) => {
+                let _ = reply.send(self.store.log(&filter));
+                false
+            }
+            control::Request::Stop(reply) => {
+                let _ = reply.send(());
+                true
+            }
+        }
+    }
+
+    fn say_adopted(&mut self, round: Round) {
+        let traffic = self.net.traffic();
+        self.say(Happening::Adopted {
+            round,
+            bytes_in: traffic.bytes_in,
+            bytes_out: traffic.bytes_out,
+        });
+    }
+
+    fn say(&mut self, what: Happening) {
+        let event = NodeEvent { at_ms: unix_ms(), what };
+        (self.tell)(&event);
+    }
+
+    fn now(&self) -> Time {
+        Time(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// Milliseconds since the Unix epoch, for people and logs; nothing is decided by it.
+pub fn unix_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Thins training progress to what peers need to know that a slow member is not dead.
+#[derive(Debug, Default)]
+struct Heartbeat {
+    last: Option<(JobId, Instant)>,
+}
+
+impl Heartbeat {
+    fn is_due(&mut self, job: JobId) -> bool {
+        let due = self.last.is_none_or(|(last, at)| last != job || at.elapsed() >= HEARTBEAT);
+        if due {
+            self.last = Some((job, Instant::now()));
+        }
+        due
+    }
+}
+
+/// Between two heartbeats of one training: well under any peer's patience, few beside the votes.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// The longest the loop sleeps without looking at its timers.
+const IDLE_MAX: Duration = Duration::from_secs(60);

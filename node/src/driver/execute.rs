@@ -1,0 +1,50 @@
+//! Carries out what the participant wants, in order.
+
+use std::collections::VecDeque;
+
+use witan_protocol::io::{Input, Output};
+
+use super::{Driver, unix_ms};
+use crate::error::Failure;
+use crate::events::Happening;
+use crate::jobs::Task;
+use crate::net::Command;
+
+impl Driver {
+    /// Polls the participant dry. Inputs that arise at once (a blob that is here already) are queued.
+    pub(super) fn carry_out(&mut self, inputs: &mut VecDeque<Input>) -> Result<(), Failure> {
+        while let Some(output) = self.participant.poll_output() {
+            self.execute(output, inputs)?;
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, output: Output, inputs: &mut VecDeque<Input>) -> Result<(), Failure> {
+        match output {
+            Output::Persist(entry) => self.store.persist(&entry)?,
+            Output::Gossip(bytes) => self.net.send(Command::Gossip(bytes)),
+            Output::Send { to, bytes } => self.net.send(Command::Send { to, bytes }),
+            Output::Fetch { blob, holders } => {
+                if self.blobs.has(&blob.digest) {
+                    inputs.push_back(Input::BlobStored(blob.digest));
+                } else {
+                    self.net.send(Command::Fetch { blob, holders });
+                }
+            }
+            Output::Train { job, round, start } => {
+                self.jobs.submit(Task::Train { job, round, start })?;
+            }
+            Output::Aggregate { job, start, inputs, .. } => {
+                self.jobs.submit(Task::Aggregate { job, start, inputs })?;
+            }
+            Output::Adopt { job, round, adapter } => {
+                self.jobs.submit(Task::Adopt { job, round, adapter })?;
+            }
+            Output::Notice(notice) => {
+                self.store.append_log(unix_ms(), &notice)?;
+                self.say(Happening::Protocol { notice });
+            }
+        }
+        Ok(())
+    }
+}

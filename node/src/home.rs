@@ -1,0 +1,191 @@
+//! The home folder of one node: where each thing lies, and the lock that keeps a second node out.
+//!
+//! ```text
+//! key.pem          the member's secret key, mode 0600        lock            held while a node runs
+//! federation.toml  what all members agreed on                control.sock    answers `witan status`
+//! node.toml        this node's own settings                  blobs/ab/abcd…  adapters, named by digest
+//! journal/records.log, journal/wal.log   the truth           db/             sled: an index over it
+//! ```
+//! Nothing else in the program spells one of these names.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use witan_protocol::digest::Digest;
+
+use crate::store::StoreError;
+
+/// The paths of one home folder; knows names, opens nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    root: PathBuf,
+}
+
+impl Home {
+    /// The home at `root`, whether or not it exists.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The home at `root`, which must hold a federation file: commands that read start here.
+    pub fn existing(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let home = Self::at(root);
+        match home.federation().is_file() {
+            true => Ok(home),
+            false => Err(StoreError::NotAHome { path: home.root }),
+        }
+    }
+
+    /// Makes the folder, for its owner only, with the folders inside it.
+    pub fn create(&self) -> Result<(), StoreError> {
+        for dir in [self.root.clone(), self.journal(), self.blobs()] {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&dir)
+                .map_err(|source| StoreError::io("cannot create", &dir, source))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the lock, or says which process holds it. Held until the value is dropped.
+    pub fn lock(&self) -> Result<HomeLock, StoreError> {
+        HomeLock::take(self)
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The member's secret key.
+    pub fn key(&self) -> PathBuf {
+        self.root.join("key.pem")
+    }
+
+    /// What all members agreed on.
+    pub fn federation(&self) -> PathBuf {
+        self.root.join("federation.toml")
+    }
+
+    /// This node's own settings.
+    pub fn settings(&self) -> PathBuf {
+        self.root.join("node.toml")
+    }
+
+    /// The control socket of the running node.
+    pub fn control_socket(&self) -> PathBuf {
+        self.root.join("control.sock")
+    }
+
+    /// The folder of the append-only files.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    /// The ledger: every committed round record.
+    pub fn records_log(&self) -> PathBuf {
+        self.journal().join("records.log")
+    }
+
+    /// The write-ahead log of the rounds not yet committed.
+    pub fn wal_log(&self) -> PathBuf {
+        self.journal().join("wal.log")
+    }
+
+    /// The sled index and gossip log.
+    pub fn db(&self) -> PathBuf {
+        self.root.join("db")
+    }
+
+    /// The folder of adapters and adapter deltas.
+    pub fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
+    /// Where the blob of this digest lies, if it is here.
+    pub fn blob(&self, digest: &Digest) -> PathBuf {
+        let name = digest.to_string();
+        self.blobs().join(&name[..2]).join(name)
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+}
+
+/// Proof that this process alone works in a home. The kernel frees it when the process ends, however
+/// it ends, so a left-over lock file means nothing.
+#[derive(Debug)]
+pub struct HomeLock {
+    _file: File,
+}
+
+impl HomeLock {
+    fn take(home: &Home) -> Result<Self, StoreError> {
+        let path = home.lock_file();
+        let failed = |source| StoreError::io("cannot lock", &path, source);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::Busy { home: home.root.clone(), pid: holder(&mut file) });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        write_pid(&mut file).map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn write_pid(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.seek(SeekFrom::Start(0))?;
+    writeln!(file, "{}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_is_locked_once_and_the_second_is_told_by_whom() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let lock = home.lock().unwrap();
+        let error = home.lock().unwrap_err();
+        let expected = format!("already running as process {}", std::process::id());
+        assert!(error.to_string().contains(&expected), "{error}");
+        drop(lock);
+        home.lock().unwrap();
+    }
+
+    #[test]
+    fn a_folder_without_a_federation_is_not_a_home() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = Home::existing(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("is not a node's home"), "{error}");
+        assert!(error.hint().is_some());
+    }
+
+    #[test]
+    fn blobs_are_spread_over_folders_by_their_first_two_digits() {
+        let path = Home::at("h").blob(&Digest([0xab; 32]));
+        assert_eq!(path, Path::new("h/blobs/ab").join("ab".repeat(32)));
+    }
+}

@@ -1,0 +1,221 @@
+//! The work a node does off its loop: training, aggregating, checking adapters. The only folder of
+//! this crate that names the model.
+//!
+//! Two threads, each with a bounded queue: one trains, one aggregates, so that a member in the middle
+//! of a long training still verifies and votes.
+
+pub mod aggregate;
+pub mod shard;
+pub mod train;
+pub mod turns;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::mpsc;
+use witan_model::{Adapter, Base, LoraConfig};
+use witan_protocol::digest::BlobRef;
+use witan_protocol::federation::Federation;
+use witan_protocol::io::{AggregateInput, JobId};
+use witan_protocol::member::{MemberId, Round};
+use witan_protocol::record::Scores;
+
+use crate::error::Failure;
+use crate::settings::Settings;
+use crate::store::blobs::Blobs;
+
+/// Work asked of the jobs.
+#[derive(Debug)]
+pub enum Task {
+    /// Train from `start`.
+    Train {
+        /// To be echoed.
+        job: JobId,
+        /// The round, which seeds the order of the data.
+        round: Round,
+        /// The committed adapter.
+        start: BlobRef,
+    },
+    /// Compute an aggregate.
+    Aggregate {
+        /// To be echoed.
+        job: JobId,
+        /// The adapter the round started from.
+        start: BlobRef,
+        /// Deltas and weights in roster order.
+        inputs: Vec<AggregateInput>,
+    },
+    /// Check that a committed adapter can be used.
+    Adopt {
+        /// To be echoed.
+        job: JobId,
+        /// Its round.
+        round: Round,
+        /// The adapter.
+        adapter: BlobRef,
+    },
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Event {
+    /// A training step was done (or, at step 0, the turn has come).
+    Progress {
+        /// The job.
+        job: JobId,
+        /// Its round.
+        round: Round,
+        /// Steps done.
+        step: u64,
+        /// Steps in all.
+        steps: u64,
+        /// The newest loss.
+        loss: f32,
+    },
+    /// Training is done, its delta stored.
+    Trained {
+        /// The job.
+        job: JobId,
+        /// Its round.
+        round: Round,
+        /// The delta.
+        delta: BlobRef,
+        /// Samples seen.
+        examples: u64,
+        /// Steps taken.
+        steps: u64,
+        /// Measured.
+        scores: Scores,
+    },
+    /// Training failed.
+    TrainFailed {
+        /// The job.
+        job: JobId,
+        /// Why.
+        reason: String,
+    },
+    /// Aggregation is done.
+    Aggregated {
+        /// The job.
+        job: JobId,
+        /// The stored aggregate, or whose deltas are unusable.
+        result: Result<BlobRef, Vec<(MemberId, String)>>,
+    },
+    /// The adapter is usable.
+    Adopted {
+        /// The job.
+        job: JobId,
+        /// Its round.
+        round: Round,
+    },
+    /// The disk refused: the node cannot go on.
+    Broken(Failure),
+}
+
+/// The federation's model as this node holds it: base, LoRA layout and the adapter all start from.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// The frozen base.
+    pub base: Arc<Base>,
+    /// The LoRA layout.
+    pub lora: LoraConfig,
+    /// The adapter before round 1, the same on every member.
+    pub initial: Arc<Adapter>,
+}
+
+impl Ground {
+    /// Builds the model's part of `federation` and checks that the base is the one it names.
+    ///
+    /// # Errors
+    /// If the base differs from the federation's.
+    pub fn new(base: Base, federation: &Federation) -> Result<Self, Failure> {
+        let found = witan_protocol::digest::Digest::of(base.bytes());
+        if found != federation.base {
+            return Err(Failure::input(format!(
+                "the base model differs: federation.toml names {}, this one is {}",
+                federation.base.short(),
+                found.short()
+            ))
+            .hint("every member needs the same base; rebuild from the same release"));
+        }
+        let lora = LoraConfig {
+            rank: federation.lora.rank as usize,
+            alpha: federation.lora.alpha,
+            dropout: federation.lora.dropout,
+            targets: federation.lora.targets.clone(),
+        };
+        let initial = Arc::new(Adapter::init(&base, &lora, federation.seed));
+        Ok(Self { base: Arc::new(base), lora, initial })
+    }
+}
+
+/// The running threads' doors.
+#[derive(Debug)]
+pub struct Jobs {
+    train: mpsc::Sender<Task>,
+    compute: mpsc::Sender<Task>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Jobs {
+    /// Starts the threads. The data are read before this returns, so that bad data stop the start.
+    ///
+    /// # Errors
+    /// If the data cannot be read or a thread cannot be started.
+    pub fn start(
+        ground: Ground,
+        federation: &Federation,
+        settings: &Settings,
+        blobs: Blobs,
+    ) -> Result<(Self, mpsc::Receiver<Event>), Failure> {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let (train, train_tasks) = mpsc::channel(TASKS_MAX);
+        let (compute, compute_tasks) = mpsc::channel(TASKS_MAX);
+        let trainer = train::Trainer::new(
+            ground.clone(),
+            federation,
+            settings,
+            blobs.clone(),
+            Arc::clone(&stopping),
+        )?;
+        let aggregator = aggregate::Aggregator::new(ground, blobs);
+        let for_trainer = events.clone();
+        spawn("witan-train", move || trainer.run(train_tasks, for_trainer))?;
+        spawn("witan-aggregate", move || aggregator.run(compute_tasks, events))?;
+        Ok((Self { train, compute, stopping }, receiver))
+    }
+
+    /// Queues a task. The participant never has more than a few under way, so the queues never fill;
+    /// if one does, the task is refused rather than waited for.
+    ///
+    /// # Errors
+    /// If the queue is full or its thread is gone: our own bug.
+    pub fn submit(&self, task: Task) -> Result<(), Failure> {
+        let queue = match task {
+            Task::Train { .. } => &self.train,
+            Task::Aggregate { .. } | Task::Adopt { .. } => &self.compute,
+        };
+        queue.try_send(task).map_err(|error| {
+            Failure::environment(format!("a worker thread does not take its work: {error}"))
+        })
+    }
+
+    /// Asks running work to end early.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(work)
+        .map(|_| ())
+        .map_err(|error| Failure::environment(format!("cannot start thread {name}: {error}")))
+}
+
+/// Tasks waiting for a thread.
+const TASKS_MAX: usize = 64;
+/// Events waiting for the driver.
+const EVENTS_MAX: usize = 256;

@@ -1,0 +1,102 @@
+//! Scoring an adapter: answers by VQA v2's rule, drawings by GenEval's rules on the decoded pixels.
+
+use serde::{Deserialize, Serialize};
+use witan_model::data::scenes::PromptCase;
+use witan_model::data::{CaptionExample, Dataset};
+use witan_model::evaluate::{geneval, vqa};
+use witan_model::{EncodedShard, Umm};
+use witan_protocol::record::Scores;
+
+/// An adapter's marks on held-out data; fractions of 1. A split with nothing in it is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Marks {
+    /// VQA accuracy.
+    pub vqa_accuracy: f64,
+    /// The same over questions of old words only.
+    pub vqa_accuracy_old_words: Option<f64>,
+    /// The same over questions with a new word.
+    pub vqa_accuracy_new_words: Option<f64>,
+    /// Share of correct drawings: the mean over GenEval's six tasks.
+    pub drawing_accuracy: Option<f64>,
+    /// The same over captions of old words only.
+    pub drawing_accuracy_old_words: Option<f64>,
+    /// The same over captions with a new word.
+    pub drawing_accuracy_new_words: Option<f64>,
+}
+
+/// Held-out data, encoded once.
+pub struct Exam {
+    dataset: Dataset,
+    encoded: EncodedShard,
+    prompts: Vec<PromptCase>,
+}
+
+impl Exam {
+    /// An exam of these questions and prompts.
+    ///
+    /// # Errors
+    /// If a question holds a word the tokenizer does not know.
+    pub fn new(
+        umm: &Umm,
+        dataset: Dataset,
+        prompts: Vec<PromptCase>,
+    ) -> Result<Self, witan_model::data::tokenizer::WordError> {
+        let encoded = EncodedShard::encode(umm, &dataset)?;
+        Ok(Self { dataset, encoded, prompts })
+    }
+
+    /// A member's own small exam: its held-out questions and the captions of its held-out pictures.
+    ///
+    /// # Errors
+    /// If a question holds a word the tokenizer does not know.
+    pub fn of_member(
+        umm: &Umm,
+        mut held_out: Dataset,
+    ) -> Result<Self, witan_model::data::tokenizer::WordError> {
+        held_out.questions.truncate(MEMBER_QUESTIONS_MAX);
+        let prompts = held_out.captions.iter().take(MEMBER_DRAWINGS_MAX).map(case).collect();
+        Self::new(umm, held_out, prompts)
+    }
+
+    /// The marks of the adapter that `umm` holds.
+    pub fn marks(&self, umm: &Umm, seed: u64) -> Marks {
+        let answers = umm.answer_batch(&self.encoded, 0..self.dataset.questions.len());
+        let answered = vqa::score(&self.dataset.questions, &answers);
+        let drawn = self.drawn(umm, seed);
+        let tags = |by: &geneval::ByTag| by.overall();
+        Marks {
+            vqa_accuracy: answered.all.fraction().unwrap_or(0.0),
+            vqa_accuracy_old_words: answered.old.fraction(),
+            vqa_accuracy_new_words: answered.new.fraction(),
+            drawing_accuracy: drawn.as_ref().and_then(|drawn| tags(&drawn.all)),
+            drawing_accuracy_old_words: drawn.as_ref().and_then(|drawn| tags(&drawn.old)),
+            drawing_accuracy_new_words: drawn.as_ref().and_then(|drawn| tags(&drawn.new)),
+        }
+    }
+
+    /// The marks as a member's update carries them.
+    pub fn scores(&self, umm: &Umm, seed: u64) -> Scores {
+        let marks = self.marks(umm, seed);
+        Scores {
+            loss: 0.0,
+            vqa_accuracy: marks.vqa_accuracy as f32,
+            drawing_accuracy: marks.drawing_accuracy.unwrap_or(0.0) as f32,
+        }
+    }
+
+    fn drawn(&self, umm: &Umm, seed: u64) -> Option<geneval::Report> {
+        let captions: Vec<&str> =
+            self.prompts.iter().map(|case| case.prompt.prompt.as_str()).collect();
+        let drawings = umm.draw(&captions, seed).ok()?;
+        (!drawings.is_empty()).then(|| geneval::score(&self.prompts, &drawings))
+    }
+}
+
+fn case(caption: &CaptionExample) -> PromptCase {
+    PromptCase { prompt: caption.prompt.clone(), is_new: caption.is_new }
+}
+
+/// Questions a member scores itself on each round: enough to see a trend, a fraction of a second.
+const MEMBER_QUESTIONS_MAX: usize = 48;
+/// Drawings it scores itself on.
+const MEMBER_DRAWINGS_MAX: usize = 6;

@@ -1,0 +1,93 @@
+//! Turns at the cores: nodes on one machine take turns instead of fighting for them.
+//!
+//! A turn is an exclusive lock on one of a folder's `turn-N` files, one for each core. The kernel
+//! releases it when its holder dies, so a killed node never keeps a core. Without a folder every
+//! job may run at once.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The folder of turns, or none.
+#[derive(Clone, Debug)]
+pub struct Turns {
+    files: Vec<PathBuf>,
+}
+
+/// Held while computing; dropping it gives the turn back.
+#[derive(Debug)]
+pub struct Turn {
+    _file: Option<File>,
+}
+
+impl Turns {
+    /// The turns of `folder` as [`Turns::create`] made them; `None` means no waiting.
+    pub fn open(folder: Option<&Path>) -> io::Result<Self> {
+        let mut files = Vec::new();
+        if let Some(folder) = folder {
+            for entry in std::fs::read_dir(folder)? {
+                files.push(entry?.path());
+            }
+            files.sort();
+        }
+        Ok(Self { files })
+    }
+
+    /// Makes a folder with `count` turns.
+    pub fn create(folder: &Path, count: usize) -> io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        for index in 0..count {
+            File::create(folder.join(format!("turn-{index}")))?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a turn. `is_stopping` is asked while waiting; `None` when it says yes.
+    pub fn take(&self, is_stopping: impl Fn() -> bool) -> io::Result<Option<Turn>> {
+        if self.files.is_empty() {
+            return Ok(Some(Turn { _file: None }));
+        }
+        while !is_stopping() {
+            for path in &self.files {
+                let file = File::open(path)?;
+                match file.try_lock() {
+                    Ok(()) => return Ok(Some(Turn { _file: Some(file) })),
+                    Err(TryLockError::WouldBlock) => {}
+                    Err(TryLockError::Error(error)) => return Err(error),
+                }
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(None)
+    }
+}
+
+/// How often a waiting job looks again: short beside a training job, cheap beside a core.
+const POLL: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_turns_are_given_and_a_third_waits_until_one_is_back() {
+        let folder = tempfile::tempdir().unwrap();
+        Turns::create(folder.path(), 2).unwrap();
+        let turns = Turns::open(Some(folder.path())).unwrap();
+        let first = turns.take(|| false).unwrap().unwrap();
+        let _second = turns.take(|| false).unwrap().unwrap();
+        assert!(turns.take(|| true).unwrap().is_none());
+        let asked = std::cell::Cell::new(0);
+        let waiting = || asked.replace(asked.get() + 1) > 3;
+        assert!(turns.take(waiting).unwrap().is_none());
+        drop(first);
+        assert!(turns.take(|| false).unwrap().is_some());
+    }
+
+    #[test]
+    fn without_a_folder_nobody_waits() {
+        let turns = Turns::open(None).unwrap();
+        let _held: Vec<_> = (0..9).map(|_| turns.take(|| false).unwrap().unwrap()).collect();
+    }
+}

@@ -1,0 +1,216 @@
+//! The network of one member: connections to all others, gossip, direct messages and blobs.
+//!
+//! Decides who is connected (members whose handshake matched) and nothing about what is said:
+//! bytes go in and out unread. One task owns libp2p; callers hold a [`NetHandle`] and a channel of
+//! [`Event`]s. Only this folder says libp2p. Gossip and direct messages may be lost, and the
+//! protocol's anti-entropy must make up for it; a blob is fetched until it is there or no holder
+//! is. Everything is bounded, in [`limits`].
+
+mod behaviour;
+mod chunk;
+mod dial;
+mod discovery;
+mod exchange;
+mod fetch;
+mod fetching;
+mod frames;
+mod gossip;
+mod greeting;
+mod identity;
+pub mod limits;
+mod outbox;
+mod refusals;
+mod roster;
+mod routes;
+mod serve;
+mod service;
+mod transport;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use witan_bootstrap::listen::{self, ListenError};
+use witan_protocol::digest::{BlobRef, Digest};
+use witan_protocol::federation::Federation;
+use witan_protocol::member::MemberId;
+
+use crate::store::blobs::{BlobError, Blobs};
+use service::{Channels, Service};
+use transport::Counters;
+
+/// What the network needs to know.
+#[derive(Clone)]
+pub struct NetSettings {
+    /// The member's secret seed; its public key must be in the federation.
+    pub seed: [u8; 32],
+    /// Who takes part, where they may be reached, and which bootstrap peers to ask.
+    pub federation: Arc<Federation>,
+    /// Multiaddresses to listen on, such as `/ip4/0.0.0.0/tcp/4001`; port 0 lets the system choose.
+    pub listen: Vec<String>,
+    /// Where blobs are served from and fetched to.
+    pub blobs: Blobs,
+}
+
+/// What the network is asked to do.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Give these bytes to every member; at most [`limits::GOSSIP_BYTES_MAX`].
+    Gossip(Vec<u8>),
+    /// Give these bytes to one member, if it is connected; at most [`limits::DIRECT_BYTES_MAX`].
+    Send {
+        /// To whom.
+        to: MemberId,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// Fetch a blob; [`Event::BlobStored`] follows, at once if it is here. Asking again while it
+    /// is under way adds holders. When no holder delivers, nothing follows: ask again.
+    Fetch {
+        /// Which.
+        blob: BlobRef,
+        /// Who is known to have it, nearest guess first.
+        holders: Vec<MemberId>,
+    },
+}
+
+/// What the network tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// This node listens on the multiaddress, given with its peer id.
+    Listening(String),
+    /// A member is connected and its handshake matched.
+    Connected(MemberId),
+    /// The last connection to a member closed; dialling goes on.
+    Disconnected(MemberId),
+    /// Bytes from gossip or a direct message.
+    Message {
+        /// The member that handed them over, not necessarily their author.
+        via: MemberId,
+        /// The bytes, unread.
+        bytes: Vec<u8>,
+    },
+    /// A blob is stored and durable, and its bytes have this digest.
+    BlobStored(Digest),
+    /// Someone was turned away, or did what no member does.
+    PeerRefused {
+        /// A member's name, a key, or an address.
+        peer: String,
+        /// Why, in one line.
+        reason: String,
+    },
+}
+
+/// What passed over the network so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes received on all streams.
+    pub bytes_in: u64,
+    /// Bytes sent on all streams.
+    pub bytes_out: u64,
+    /// Members connected now.
+    pub peers: usize,
+}
+
+/// Why there is no network.
+#[derive(Debug, Error)]
+pub enum NetError {
+    /// Not a multiaddress.
+    #[error("{address} in the federation file is not a multiaddress")]
+    Address {
+        /// As given.
+        address: String,
+    },
+    /// A bootstrap address that does not say who answers there.
+    #[error("bootstrap address {address} does not end in /p2p/ and a peer id")]
+    Anonymous {
+        /// As given.
+        address: String,
+    },
+    /// The key is not in the federation.
+    #[error("key {key} is not a member of the federation")]
+    NotAMember {
+        /// The public key, in full.
+        key: MemberId,
+    },
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The transports could not be set up.
+    #[error("cannot set up the transport: {0}")]
+    Transport(#[source] io::Error),
+    /// Gossip could not be set up.
+    #[error("cannot set up gossip: {0}")]
+    Gossip(String),
+    /// The blob folder cannot be used.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+}
+
+impl NetError {
+    /// What to do next, if that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Address { .. } => Some(listen::HINT),
+            Self::Anonymous { .. } => Some("the bootstrap peer prints its full address on start"),
+            Self::NotAMember { .. } => Some("add the key to federation.toml, or use another key"),
+            Self::Listen(error) => error.hint(),
+            Self::Transport(_) | Self::Gossip(_) | Self::Blobs(_) => None,
+        }
+    }
+}
+
+/// The way to a running network. Dropping it ends the network.
+#[derive(Debug)]
+pub struct NetHandle {
+    commands: mpsc::Sender<Command>,
+    counters: Arc<Counters>,
+    peers: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl NetHandle {
+    /// Asks for something; never waits. Lost, with a warning, if [`limits::COMMANDS_MAX`] wait,
+    /// as everything asked for here may be lost on the way.
+    pub fn send(&self, command: Command) {
+        if self.commands.try_send(command).is_err() {
+            tracing::warn!("the network does not keep up: a command is lost");
+        }
+    }
+
+    /// What passed over the network so far.
+    pub fn traffic(&self) -> Traffic {
+        Traffic {
+            bytes_in: self.counters.bytes_in.load(Ordering::Relaxed),
+            bytes_out: self.counters.bytes_out.load(Ordering::Relaxed),
+            peers: self.peers.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Closes every connection and waits, for a bounded time, until that is done.
+    pub async fn shutdown(self) {
+        drop(self.commands);
+        let stop = self.task.abort_handle();
+        if tokio::time::timeout(limits::SHUTDOWN_TIMEOUT, self.task).await.is_err() {
+            tracing::warn!("the network did not end in time");
+            stop.abort();
+        }
+    }
+}
+
+/// Starts the network on the current tokio runtime. Returns once every address is bound, so that a
+/// port in use is an error here; [`Event::Listening`] follows for each.
+pub fn start(settings: NetSettings) -> Result<(NetHandle, mpsc::Receiver<Event>), NetError> {
+    settings.blobs.sweep()?;
+    let (commands, to_do) = mpsc::channel(limits::COMMANDS_MAX);
+    let (events, told) = mpsc::channel(limits::EVENTS_MAX);
+    let (counters, peers) = (Arc::<Counters>::default(), Arc::<AtomicUsize>::default());
+    let channels =
+        Channels { commands: to_do, events, counters: counters.clone(), connected: peers.clone() };
+    let service = Service::new(settings, channels)?;
+    let task = tokio::spawn(service.run());
+    Ok((NetHandle { commands, counters, peers, task }, told))
+}

@@ -1,0 +1,58 @@
+//! Events on their way to the driver, in order.
+//!
+//! The network never waits for the driver: were it to, every peer would wait with it. What says
+//! where things stand is kept, and is bounded by the roster; messages and refusals are lost past a
+//! bound, as they may be lost on the wire.
+
+use std::collections::VecDeque;
+
+use tokio::sync::mpsc;
+
+use super::Event;
+use super::limits;
+
+/// The queue before the driver's channel.
+#[derive(Debug)]
+pub struct Outbox {
+    waiting: VecDeque<Event>,
+    channel: mpsc::Sender<Event>,
+    lost: u64,
+}
+
+/// The driver is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+impl Outbox {
+    /// An empty queue before `channel`.
+    pub fn new(channel: mpsc::Sender<Event>) -> Self {
+        Self { waiting: VecDeque::new(), channel, lost: 0 }
+    }
+
+    /// Queues an event.
+    pub fn push(&mut self, event: Event) {
+        let may_be_lost = matches!(event, Event::Message { .. } | Event::PeerRefused { .. });
+        if may_be_lost && self.waiting.len() >= limits::EVENTS_WAITING_MAX {
+            self.lost += 1;
+            if self.lost.is_power_of_two() {
+                tracing::warn!(lost = self.lost, "the driver is slow: messages are lost");
+            }
+            return;
+        }
+        self.waiting.push_back(event);
+    }
+
+    /// Hands over one event once there is room; waits for ever when there is none to hand over.
+    /// Nothing is lost if this is dropped while it waits.
+    pub async fn deliver(&mut self) -> Result<(), Gone> {
+        if self.waiting.is_empty() {
+            self.channel.closed().await;
+            return Err(Gone);
+        }
+        let room = self.channel.reserve().await.map_err(|_| Gone)?;
+        if let Some(event) = self.waiting.pop_front() {
+            room.send(event);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,114 @@
+//! Who may be connected: the members of the federation, and its bootstrap peers to ask for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+use witan_protocol::federation::Federation;
+use witan_protocol::member::MemberId;
+
+use super::NetError;
+use super::identity;
+
+/// The peers of a federation, as libp2p names them.
+#[derive(Clone, Debug)]
+pub struct Roster {
+    /// This node.
+    pub me: PeerId,
+    /// Where the federation file says this node may be reached.
+    pub my_addresses: Vec<Multiaddr>,
+    /// The other members.
+    members: BTreeMap<PeerId, MemberId>,
+    /// Their addresses in the federation file.
+    pub addresses: BTreeMap<PeerId, Vec<Multiaddr>>,
+    /// The bootstrap peers, with their addresses.
+    pub bootstrap: BTreeMap<PeerId, Vec<Multiaddr>>,
+}
+
+impl Roster {
+    /// The roster as seen by the member `my_id`.
+    pub fn new(federation: &Federation, my_id: MemberId) -> Result<Self, NetError> {
+        let me = identity::peer_of(&my_id).ok_or(NetError::NotAMember { key: my_id })?;
+        let mut roster = Self {
+            me,
+            my_addresses: Vec::new(),
+            members: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            bootstrap: bootstrap_peers(&federation.document().bootstrap)?,
+        };
+        federation.member(&my_id).ok_or(NetError::NotAMember { key: my_id })?;
+        for member in federation.members() {
+            let addresses = parse_all(&member.addresses)?;
+            let id = member.id();
+            let peer = identity::peer_of(&id).ok_or(NetError::NotAMember { key: id })?;
+            if id == my_id {
+                roster.my_addresses = addresses;
+            } else {
+                roster.members.insert(peer, id);
+                roster.addresses.insert(peer, addresses);
+            }
+        }
+        Ok(roster)
+    }
+
+    /// This node and one other member, without a federation file.
+    #[cfg(test)]
+    pub fn of_two(me: PeerId, other: PeerId, addresses: Vec<Multiaddr>) -> Self {
+        let member = identity::member_of(&other).expect("tests use ed25519 keys");
+        Self {
+            me,
+            my_addresses: Vec::new(),
+            members: BTreeMap::from([(other, member)]),
+            addresses: BTreeMap::from([(other, addresses)]),
+            bootstrap: BTreeMap::new(),
+        }
+    }
+
+    /// The other member that `peer` is.
+    pub fn member(&self, peer: &PeerId) -> Option<MemberId> {
+        self.members.get(peer).copied()
+    }
+
+    /// The peer that another member is.
+    pub fn peer(&self, member: &MemberId) -> Option<PeerId> {
+        identity::peer_of(member).filter(|peer| self.members.contains_key(peer))
+    }
+
+    /// The other members as peers, in order of peer id.
+    pub fn peers(&self) -> impl Iterator<Item = PeerId> + '_ {
+        self.members.keys().copied()
+    }
+
+    /// Everyone a connection is kept with.
+    pub fn allowed(&self) -> BTreeSet<PeerId> {
+        self.members.keys().chain(self.bootstrap.keys()).copied().collect()
+    }
+}
+
+fn bootstrap_peers(texts: &[String]) -> Result<BTreeMap<PeerId, Vec<Multiaddr>>, NetError> {
+    let mut peers: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
+    for text in texts {
+        let mut address = parse(text)?;
+        let Some(Protocol::P2p(peer)) = address.pop() else {
+            return Err(NetError::Anonymous { address: text.clone() });
+        };
+        peers.entry(peer).or_default().push(address);
+    }
+    Ok(peers)
+}
+
+fn parse_all(texts: &[String]) -> Result<Vec<Multiaddr>, NetError> {
+    texts.iter().map(|text| parse(text).map(without_peer)).collect()
+}
+
+fn parse(text: &str) -> Result<Multiaddr, NetError> {
+    text.parse().map_err(|_| NetError::Address { address: text.to_owned() })
+}
+
+/// An address without the peer id at its end: who answers there is checked on connecting.
+pub fn without_peer(mut address: Multiaddr) -> Multiaddr {
+    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+        address.pop();
+    }
+    address
+}

@@ -1,0 +1,191 @@
+//! The network's only loop: routes what libp2p tells and what the driver asks.
+//!
+//! No rule lives here. When to dial, whom to welcome, what to pass on and what to serve are decided
+//! by the values it holds; this file carries their answers to libp2p and back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use futures::StreamExt;
+use libp2p::swarm::{self, SwarmEvent};
+use libp2p::{PeerId, Swarm};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use witan_bootstrap::listen;
+use witan_protocol::federation::Federation;
+use witan_protocol::member::MemberId;
+
+use super::behaviour::Behaviour;
+use super::dial::Dialer;
+use super::discovery::Discovery;
+use super::fetching::Fetching;
+use super::gossip::Gossip;
+use super::greeting::Greetings;
+use super::outbox::Outbox;
+use super::refusals::{Party, Refusals};
+use super::roster::Roster;
+use super::serve::{Ready, Server};
+use super::transport::{self, Counters};
+use super::{Command, Event, NetError, NetSettings, identity, limits};
+
+/// The ends of the channels that the network holds.
+pub struct Channels {
+    /// What the driver asks.
+    pub commands: mpsc::Receiver<Command>,
+    /// What the driver is told.
+    pub events: mpsc::Sender<Event>,
+    /// Bytes counted.
+    pub counters: Arc<Counters>,
+    /// Members connected.
+    pub connected: Arc<AtomicUsize>,
+}
+
+/// Everything the network of one member holds.
+pub struct Service {
+    pub(super) swarm: Swarm<Behaviour>,
+    pub(super) federation: Arc<Federation>,
+    pub(super) roster: Roster,
+    pub(super) dialer: Dialer,
+    pub(super) discovery: Discovery,
+    pub(super) greetings: Greetings,
+    pub(super) gossip: Gossip,
+    pub(super) server: Server,
+    pub(super) ready: mpsc::Receiver<Ready>,
+    pub(super) fetching: Fetching,
+    /// Direct messages under way, by peer.
+    pub(super) direct: BTreeMap<PeerId, usize>,
+    /// Since when each peer is connected.
+    pub(super) since: BTreeMap<PeerId, Instant>,
+    /// Peers to be disconnected, and when.
+    pub(super) farewells: BTreeMap<PeerId, Instant>,
+    refusals: Refusals,
+    outbox: Outbox,
+    commands: mpsc::Receiver<Command>,
+    connected: Arc<AtomicUsize>,
+}
+
+impl Service {
+    /// Builds the member's libp2p peer and binds its addresses.
+    pub fn new(settings: NetSettings, channels: Channels) -> Result<Self, NetError> {
+        let NetSettings { seed, federation, listen, blobs } = settings;
+        let key = identity::keypair(seed);
+        let me = key.public().to_peer_id();
+        let my_id = identity::member_of(&me).expect("an ed25519 key is inlined in its peer id");
+        let roster = Roster::new(&federation, my_id)?;
+        let behaviour = Behaviour::new(&key, federation.id(), &roster)?;
+        let transport = transport::build(&key, &channels.counters).map_err(NetError::Transport)?;
+        let config =
+            swarm::Config::with_tokio_executor().with_idle_connection_timeout(limits::IDLE_TIMEOUT);
+        let mut swarm = Swarm::new(transport, behaviour, me, config);
+        for address in &listen {
+            listen::listen(&mut swarm, address)?;
+        }
+        for address in &roster.my_addresses {
+            swarm.add_external_address(address.clone());
+        }
+        let now = Instant::now();
+        let (server, ready) = Server::new(blobs.clone());
+        Ok(Self {
+            swarm,
+            dialer: Dialer::new(&roster, now),
+            discovery: Discovery::new(&roster, now),
+            greetings: Greetings::new(&federation),
+            gossip: Gossip::new(federation.id()),
+            server,
+            ready,
+            fetching: Fetching::new(blobs, &roster),
+            direct: BTreeMap::new(),
+            since: BTreeMap::new(),
+            farewells: BTreeMap::new(),
+            refusals: Refusals::default(),
+            outbox: Outbox::new(channels.events),
+            commands: channels.commands,
+            connected: channels.connected,
+            federation,
+            roster,
+        })
+    }
+
+    /// Runs until the handle or the receiver of events is dropped.
+    pub async fn run(mut self) {
+        let mut ticks = interval(limits::TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_swarm(event),
+                command = self.commands.recv() => match command {
+                    Some(command) => self.on_command(command),
+                    None => return,
+                },
+                Some(ready) = self.ready.recv() => self.answer(ready),
+                step = self.fetching.next() => self.on_fetching(step),
+                delivered = self.outbox.deliver() => {
+                    if delivered.is_err() {
+                        return;
+                    }
+                }
+                _ = ticks.tick() => self.on_tick(),
+            }
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Gossip(bytes) => {
+                let gossipsub = &mut self.swarm.behaviour_mut().gossip;
+                self.gossip.publish(gossipsub, bytes, Instant::now());
+            }
+            Command::Send { to, bytes } => self.send(to, bytes),
+            Command::Fetch { blob, holders } => {
+                let holders = holders.iter().filter_map(|id| self.roster.peer(id)).collect();
+                self.fetching.start(blob, holders);
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let now = Instant::now();
+        self.gossip.retry(&mut self.swarm.behaviour_mut().gossip, now);
+        self.dial_due(now);
+        self.ask_due(now);
+        let due: Vec<_> =
+            self.farewells.iter().filter(|(_, at)| **at <= now).map(|(peer, _)| *peer).collect();
+        for peer in due {
+            self.farewells.remove(&peer);
+            // An error says that the peer is gone already.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
+    fn on_swarm(&mut self, event: SwarmEvent<super::behaviour::BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
+            other => self.on_connection(other),
+        }
+    }
+
+    /// Tells the driver something.
+    pub(super) fn tell(&mut self, event: Event) {
+        match event {
+            Event::Connected(_) => self.connected.fetch_add(1, Ordering::Relaxed),
+            Event::Disconnected(_) => self.connected.fetch_sub(1, Ordering::Relaxed),
+            _ => 0,
+        };
+        self.outbox.push(event);
+    }
+
+    /// Tells the driver whom this node turned away, unless it was told lately.
+    pub(super) fn refuse(&mut self, party: Party, peer: String, reason: String) {
+        if self.refusals.admit(party, &peer, &reason, Instant::now()) {
+            tracing::info!(peer, reason, "refused");
+            self.tell(Event::PeerRefused { peer, reason });
+        }
+    }
+
+    /// [`Service::refuse`] for a member, by its name.
+    pub(super) fn refuse_member(&mut self, member: &MemberId, reason: String) {
+        self.refuse(Party::Member, self.federation.name_of(member), reason);
+    }
+}

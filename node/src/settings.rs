@@ -1,0 +1,157 @@
+//! What one node is told about itself: `node.toml` in its home. What all must agree on is in
+//! `federation.toml` and never here.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Failure;
+
+/// The settings of one node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Addresses to listen on; port 0 lets the system choose.
+    #[serde(default = "default_listen")]
+    pub listen: Vec<String>,
+    /// Where this member's data comes from.
+    pub data: DataSource,
+    /// Threads for training; a node of a testnet takes one.
+    #[serde(default = "one")]
+    pub threads: usize,
+    /// A folder of lock files: nodes on one machine that name the same folder take turns at its
+    /// cores. Absent: train whenever there is something to train.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<PathBuf>,
+}
+
+/// A member's data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum DataSource {
+    /// The embedded scenes.
+    Scenes {
+        /// Seed of the scenes; the same on every member.
+        seed: u64,
+        /// Which part of them is this member's.
+        share: Share,
+    },
+    /// A folder in VQA v2's own layout.
+    Vqa {
+        /// The folder.
+        dir: PathBuf,
+        /// Which part of it is this member's; absent: all of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        share: Option<Share>,
+    },
+}
+
+/// One part of a partition that every member computes alike.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    /// This member's part, from 0.
+    pub index: usize,
+    /// Parts in all.
+    pub of: usize,
+    /// Dirichlet concentration over the answers; absent: identically distributed parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
+    /// Seed of the partition.
+    pub seed: u64,
+}
+
+impl Settings {
+    /// Reads and checks `path`.
+    ///
+    /// # Errors
+    /// Names the file and, for a bad field, the line.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::input(format!("cannot read {}: {error}", path.display()))
+                .hint("a node's home holds node.toml; `witan testnet` makes such homes")
+        })?;
+        let settings: Self = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            Failure::input(format!("{}, line {line}: {}", path.display(), error.message()))
+        })?;
+        settings.check().map_err(|what| Failure::input(format!("{}: {what}", path.display())))?;
+        Ok(settings)
+    }
+
+    /// The file's text.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("settings hold nothing TOML cannot write")
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.listen.is_empty() {
+            return Err("listen: name at least one address".into());
+        }
+        if self.threads == 0 || self.threads > 256 {
+            return Err(format!("threads: expected 1 to 256, found {}", self.threads));
+        }
+        let share = match &self.data {
+            DataSource::Scenes { share, .. } => Some(share),
+            DataSource::Vqa { share, .. } => share.as_ref(),
+        };
+        match share {
+            Some(share) if share.index >= share.of => {
+                Err(format!("data.share: index {} of {} parts", share.index, share.of))
+            }
+            Some(Share { alpha: Some(alpha), .. }) if !(*alpha > 0.0 && alpha.is_finite()) => {
+                Err(format!("data.share.alpha: expected a positive number, found {alpha}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn default_listen() -> Vec<String> {
+    vec!["/ip4/0.0.0.0/tcp/4001".into(), "/ip4/0.0.0.0/udp/4001/quic-v1".into()]
+}
+
+fn one() -> usize {
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Settings {
+        let share = Share { index: 3, of: 16, alpha: Some(0.5), seed: 7 };
+        Settings {
+            listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
+            data: DataSource::Scenes { seed: 7, share },
+            threads: 1,
+            turns: None,
+        }
+    }
+
+    #[test]
+    fn settings_survive_a_round_trip() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.toml");
+        std::fs::write(&path, sample().to_toml()).unwrap();
+        assert_eq!(Settings::read(&path).unwrap(), sample());
+    }
+
+    #[test]
+    fn an_unknown_field_is_named_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.toml");
+        std::fs::write(&path, format!("thread = 2\n{}", sample().to_toml())).unwrap();
+        let failure = Settings::read(&path).unwrap_err();
+        assert!(failure.message.contains("line 1"), "{}", failure.message);
+        assert!(failure.message.contains("thread"), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_share_outside_the_partition_is_refused() {
+        let mut settings = sample();
+        let share = Share { index: 16, of: 16, alpha: None, seed: 7 };
+        settings.data = DataSource::Scenes { seed: 7, share };
+        assert!(settings.check().unwrap_err().contains("16 of 16"));
+    }
+}

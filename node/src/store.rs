@@ -1,0 +1,131 @@
+//! What a node remembers: the journal (durable, the truth), sled over it (an index, and the gossip
+//! log) and blobs (files named by digest).
+//!
+//! One process writes a home, the one that holds its lock; any process may read `records.log`. The
+//! driver calls [`Store::append`] for each `Persist` and [`Store::sync`] before the first output
+//! after it, so that a run of `Persist` costs one fdatasync. All calls block: a few milliseconds.
+
+pub mod append_file;
+pub mod blobs;
+pub mod error;
+pub mod frame;
+pub mod gossip_log;
+pub mod index;
+pub mod journal;
+pub mod keys;
+
+use witan_protocol::io::{Entry, Notice};
+use witan_protocol::member::Round;
+
+pub use error::{Damage, StoreError};
+pub use gossip_log::{LogEntry, LogFilter};
+pub use index::IndexState;
+pub use journal::{CutTail, RecordsFile, StoredRecord, WalEntry, read_records};
+
+use crate::home::{Home, HomeLock};
+use index::{Index, LedgerRow};
+use journal::Journal;
+
+/// The store of one home, open for writing; holds the home's lock.
+#[derive(Debug)]
+pub struct Store {
+    home: Home,
+    journal: Journal,
+    index: Index,
+    _lock: HomeLock,
+}
+
+/// What a store held when it was opened: enough to go on as if nothing had happened.
+#[derive(Debug)]
+pub struct Recovered {
+    /// Every committed record, oldest first.
+    pub records: Vec<StoredRecord>,
+    /// The vote's steps of the rounds not committed, in order.
+    pub wal: Vec<WalEntry>,
+    /// Unfinished entries that were cut off.
+    pub cut_tails: Vec<CutTail>,
+    /// What had to be done to the index.
+    pub index: IndexState,
+}
+
+impl Store {
+    /// Locks and opens a home, making what is missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] if another process has it, [`StoreError::Damaged`] if the journal was
+    /// altered. An unfinished last entry or a broken index is no error: see [`Recovered`].
+    pub fn open(home: &Home) -> Result<(Self, Recovered), StoreError> {
+        home.create()?;
+        let lock = home.lock()?;
+        let (journal, replay) = Journal::open(home)?;
+        let (index, state) = Index::open(&home.db(), &replay.records)?;
+        let store = Self { home: home.clone(), journal, index, _lock: lock };
+        let recovered = Recovered {
+            records: replay.records,
+            wal: replay.wal,
+            cut_tails: replay.cut_tails,
+            index: state,
+        };
+        Ok((store, recovered))
+    }
+
+    /// Appends an entry; durable only after [`Store::sync`].
+    pub fn append(&mut self, entry: &Entry) -> Result<(), StoreError> {
+        let offset = self.journal.append(entry)?;
+        if let (Some(offset), Entry::Record { round, bytes }) = (offset, entry) {
+            let record = StoredRecord { offset, round: *round, bytes: bytes.clone() };
+            self.index.insert(*round, &LedgerRow::of(&record))?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything appended durable; does nothing when everything already is.
+    pub fn sync(&mut self) -> Result<(), StoreError> {
+        self.journal.sync()
+    }
+
+    /// [`Store::append`] and [`Store::sync`].
+    pub fn persist(&mut self, entry: &Entry) -> Result<(), StoreError> {
+        self.append(entry)?;
+        self.sync()
+    }
+
+    /// The bytes of the record of a round, checked against the index; `None` if it is not here.
+    pub fn record(&self, round: Round) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.index.row(round)? {
+            Some(row) => self.journal.record(row.offset).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Notes a notice in the gossip log, at this moment of the wall clock. Not durable.
+    pub fn append_log(&mut self, at_ms: u64, notice: &Notice) -> Result<LogEntry, StoreError> {
+        self.index.log.append(at_ms, notice).map_err(|source| self.index.failed(source))
+    }
+
+    /// At most `limit` entries of the gossip log, oldest first; the next page is asked for with
+    /// `after` set to the last `seq` of this one.
+    pub fn log(&mut self, filter: &LogFilter, limit: usize) -> Result<Vec<LogEntry>, StoreError> {
+        self.index.log.read(filter, limit).map_err(|source| self.index.failed(source))
+    }
+
+    /// Hands the gossip log to the system; called every second or so, and before the node ends.
+    pub fn flush(&mut self) -> Result<(), StoreError> {
+        self.index.flush()
+    }
+
+    /// Whose store this is.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Nothing that matters is lost if this fails, and nobody is left to tell.
+        let _ = self.index.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! What can go wrong with a home folder, with the evidence and what a person can do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use witan_protocol::member::Round;
+
+/// A fault of the home folder, its files or its disk. Every variant names the path.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The operating system refused; `source` says why.
+    #[error("{doing} {}", path.display())]
+    Io {
+        /// What was tried, such as "cannot write to".
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A journal holds bytes that were never written by us.
+    #[error("{} is damaged at byte {offset}{}: {damage}", path.display(), in_round(round))]
+    Damaged {
+        /// The journal file.
+        path: PathBuf,
+        /// Where the bad entry begins.
+        offset: u64,
+        /// The round it belongs to, where that is known.
+        round: Option<Round>,
+        /// What does not fit.
+        damage: Damage,
+    },
+    /// A record was given out of order; a fault of the caller.
+    #[error("the ledger in {} continues with round {expected}, not with round {found}", path.display())]
+    OutOfOrder {
+        /// The journal file.
+        path: PathBuf,
+        /// The round that must come next.
+        expected: Round,
+        /// The round that was given.
+        found: Round,
+    },
+    /// An earlier write of this file could not be made durable, so nothing after it may be.
+    #[error("{} could not be made durable earlier and is not written any more", path.display())]
+    Poisoned {
+        /// The journal file.
+        path: PathBuf,
+    },
+    /// Another process works in this home.
+    #[error("the home {} is {}", home.display(), running_as(pid))]
+    Busy {
+        /// The home folder.
+        home: PathBuf,
+        /// The process that holds the lock, if it wrote its number.
+        pid: Option<u32>,
+    },
+    /// The folder holds no federation file.
+    #[error("{} is not a node's home: it holds no federation.toml", path.display())]
+    NotAHome {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The key file can be read by others.
+    #[error("the key {} can be read by others (mode {mode:04o})", path.display())]
+    KeyExposed {
+        /// The key file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The key file holds no ed25519 key.
+    #[error("the key {} is not an ed25519 key in PKCS#8 PEM form", path.display())]
+    KeyInvalid {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// The index failed while the node ran.
+    #[error("the index {} failed", path.display())]
+    Index {
+        /// The sled folder.
+        path: PathBuf,
+        /// Sled's answer.
+        source: sled::Error,
+    },
+}
+
+/// What does not fit in a damaged journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// The first line is not ours.
+    #[error("it does not begin as such a file does")]
+    Magic,
+    /// The length of an entry does not match its check.
+    #[error("the length of an entry does not match its check")]
+    Length,
+    /// The bytes of an entry do not match their check.
+    #[error("the bytes of an entry do not match their check")]
+    Bytes,
+    /// The check holds, but the bytes are no entry of this file.
+    #[error("an entry cannot be read")]
+    Entry,
+    /// A round is missing or twice there.
+    #[error("the rounds do not follow one another")]
+    Order,
+}
+
+impl StoreError {
+    /// An [`StoreError::Io`].
+    pub fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { doing, path: path.to_owned(), source }
+    }
+
+    /// What a person can do about it, in one line.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { path, source, .. } => io_hint(path, source),
+            Self::Damaged { path, .. } => Some(format!(
+                "restore {} from a copy; or move the home's journal and db folders aside: the node \
+                 fetches the ledger again from the other members",
+                path.display()
+            )),
+            Self::Poisoned { .. } => Some("check the disk, then start the node again".into()),
+            Self::Busy { home, .. } => {
+                Some(format!("ask it with `witan status --home {}`", home.display()))
+            }
+            Self::NotAHome { .. } => {
+                Some("give the folder made by `witan init` or `witan testnet` as --home".into())
+            }
+            Self::KeyExposed { path, .. } => Some(format!("chmod 600 {}", path.display())),
+            Self::KeyInvalid { path } => {
+                Some(format!("check it with `openssl pkey -noout -text -in {}`", path.display()))
+            }
+            Self::Index { path, .. } => Some(format!(
+                "stop the node and remove {}: it is built again from the journal",
+                path.display()
+            )),
+            Self::OutOfOrder { .. } => None,
+        }
+    }
+
+    /// Whether the disk or the quota is full.
+    pub fn is_full_disk(&self) -> bool {
+        let source = match self {
+            Self::Io { source, .. } => source,
+            Self::Index { source: sled::Error::Io(source), .. } => source,
+            _ => return false,
+        };
+        full(source)
+    }
+}
+
+fn full(source: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+fn io_hint(path: &Path, source: &io::Error) -> Option<String> {
+    match source.kind() {
+        _ if full(source) => Some(format!(
+            "free space on the disk of {} and start the node again; nothing committed is lost",
+            path.display()
+        )),
+        io::ErrorKind::PermissionDenied => {
+            Some(format!("run it as the owner of {}", path.display()))
+        }
+        io::ErrorKind::ReadOnlyFilesystem => Some("choose a home on a writable disk".into()),
+        _ => None,
+    }
+}
+
+fn in_round(round: &Option<Round>) -> String {
+    round.map(|round| format!(", in round {round}")).unwrap_or_default()
+}
+
+fn running_as(pid: &Option<u32>) -> String {
+    match pid {
+        Some(pid) => format!("already running as process {pid}"),
+        None => "already running".into(),
+    }
+}

@@ -1,0 +1,159 @@
+//! The sled database: an index over the ledger, and the gossip log. Everything in it but the gossip
+//! log can be built again from the journal, and is, whenever it is missing or cannot be opened.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use witan_protocol::digest::Digest;
+use witan_protocol::member::Round;
+
+use super::error::StoreError;
+use super::gossip_log::GossipLog;
+use super::journal::StoredRecord;
+
+/// Where one record lies, and what its bytes must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerRow {
+    /// Offset of its entry in `records.log`.
+    pub offset: u64,
+    /// Digest of the record's bytes.
+    pub digest: Digest,
+}
+
+impl LedgerRow {
+    /// The row of a record.
+    pub fn of(record: &StoredRecord) -> Self {
+        Self { offset: record.offset, digest: Digest::of(&record.bytes) }
+    }
+}
+
+/// The open database. Sled lets one process in, so only the holder of the home's lock opens it.
+pub struct Index {
+    path: PathBuf,
+    db: sled::Db,
+    ledger: sled::Tree,
+    /// The gossip log.
+    pub log: GossipLog,
+}
+
+/// How the index and the journal were found to agree when they were opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IndexState {
+    /// The old database could not be opened; it was moved here and a new one made.
+    pub moved_aside: Option<PathBuf>,
+    /// Rows that were missing or wrong and are right now.
+    pub rows_mended: u64,
+    /// The newest round the index knew that `records.log` does not hold: the ledger was cut.
+    pub lost_up_to: Option<Round>,
+}
+
+impl Index {
+    /// Opens the database at `path`, whatever state it is in, and makes it agree with `records`.
+    pub fn open(path: &Path, records: &[StoredRecord]) -> Result<(Self, IndexState), StoreError> {
+        let mut state = IndexState::default();
+        let index = match try_open(path) {
+            Ok(index) => index,
+            Err(_) if path.exists() => {
+                state.moved_aside = Some(move_aside(path)?);
+                try_open(path).map_err(|source| failed(path, source))?
+            }
+            Err(source) => return Err(failed(path, source)),
+        };
+        index.mend(records, &mut state).map_err(|source| failed(path, source))?;
+        Ok((index, state))
+    }
+
+    /// Notes where a record lies.
+    pub fn insert(&self, round: Round, row: &LedgerRow) -> Result<(), StoreError> {
+        self.ledger
+            .insert(round.0.to_be_bytes(), encode(row))
+            .map(|_| ())
+            .map_err(|source| failed(&self.path, source))
+    }
+
+    /// Where the record of a round lies.
+    pub fn row(&self, round: Round) -> Result<Option<LedgerRow>, StoreError> {
+        let value =
+            self.ledger.get(round.0.to_be_bytes()).map_err(|source| failed(&self.path, source))?;
+        Ok(value.and_then(|value| ciborium::from_reader(value.as_ref()).ok()))
+    }
+
+    /// Writes what waits in the gossip log and asks sled to hand everything to the system.
+    pub fn flush(&mut self) -> Result<(), StoreError> {
+        self.log.write().map_err(|source| failed(&self.path, source))?;
+        self.db.flush().map(|_| ()).map_err(|source| failed(&self.path, source))
+    }
+
+    /// Names this database in an error of its gossip log.
+    pub fn failed(&self, source: sled::Error) -> StoreError {
+        failed(&self.path, source)
+    }
+
+    fn mend(&self, records: &[StoredRecord], state: &mut IndexState) -> sled::Result<()> {
+        for record in records {
+            let (key, value) = (record.round.0.to_be_bytes(), encode(&LedgerRow::of(record)));
+            if self.ledger.get(key)?.is_none_or(|old| old != value) {
+                self.ledger.insert(key, value)?;
+                state.rows_mended += 1;
+            }
+        }
+        let newest = records.last().map(|record| record.round.0).unwrap_or_default();
+        while let Some((key, _)) = self.ledger.last()? {
+            let round = key.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+            if round <= newest && key.len() == size_of::<u64>() {
+                break;
+            }
+            state.lost_up_to = state.lost_up_to.or(Some(Round(round)));
+            self.ledger.remove(key)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Index {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Index").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Sled panics on some damaged files instead of returning an error; either means "build it again".
+fn try_open(path: &Path) -> sled::Result<Index> {
+    let opened = panic::catch_unwind(AssertUnwindSafe(|| {
+        let db = sled::Config::new()
+            .path(path)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(Some(FLUSH_EVERY_MS))
+            .open()?;
+        let ledger = db.open_tree("ledger")?;
+        let log = GossipLog::open(db.open_tree("gossip_log")?)?;
+        Ok(Index { path: path.to_owned(), db, ledger, log })
+    }));
+    opened.unwrap_or_else(|_| Err(sled::Error::ReportableBug("panicked".into())))
+}
+
+fn move_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    let aside = (1_u32..)
+        .map(|number| path.with_extension(format!("damaged-{number}")))
+        .find(|aside| !aside.exists())
+        .expect("there are fewer than 2^32 damaged folders");
+    std::fs::rename(path, &aside)
+        .map_err(|source| StoreError::io("cannot move aside", path, source))?;
+    Ok(aside)
+}
+
+fn failed(path: &Path, source: sled::Error) -> StoreError {
+    StoreError::Index { path: path.to_owned(), source }
+}
+
+fn encode(row: &LedgerRow) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(row, &mut bytes).expect("a row is plain data, and memory takes it");
+    bytes
+}
+
+/// Sixteen nodes share a machine in a testnet, and each reads its log rarely.
+const CACHE_BYTES: u64 = 8 << 20;
+
+/// What a crash of the machine may cost the gossip log; the ledger's rows are built again.
+const FLUSH_EVERY_MS: u64 = 1_000;

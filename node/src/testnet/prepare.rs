@@ -1,0 +1,159 @@
+//! The folder of a testnet: one federation file, a home for each node, turns at the cores.
+//!
+//! ```text
+//! DIR/testnet.json           what was asked for; --resume reads it
+//! DIR/bootstrap/             the bootstrap peer's key
+//! DIR/turns/                 one lock file for each core
+//! DIR/nodes/NN/              a node's home: key.pem federation.toml node.toml journal db blobs
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use witan_protocol::digest::Digest;
+use witan_protocol::federation::Federation;
+use witan_protocol::member::MemberId;
+
+use crate::error::Failure;
+use crate::home::Home;
+use crate::jobs::turns::Turns;
+use crate::settings::{DataSource, Settings, Share};
+
+/// What a testnet is asked to be; kept in its folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Nodes.
+    pub nodes: usize,
+    /// Rounds.
+    pub rounds: u64,
+    /// Dirichlet concentration of the data over the answers; `None`: identically distributed.
+    pub alpha: Option<f64>,
+    /// Seeds keys, data, partition and training.
+    pub seed: u64,
+    /// Optimiser steps a member takes each round.
+    pub local_steps: u64,
+    /// A VQA v2 folder in place of the embedded scenes.
+    pub vqa: Option<PathBuf>,
+}
+
+/// A prepared folder.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    /// The folder.
+    pub dir: PathBuf,
+    /// What it was made for.
+    pub plan: Plan,
+    /// The members, in roster order.
+    pub members: Vec<MemberId>,
+}
+
+impl Folder {
+    /// Makes a new folder, or opens one made for the same plan.
+    ///
+    /// # Errors
+    /// If `dir` holds something else, or cannot be written.
+    pub fn create(dir: &Path, plan: Plan, base: Digest) -> Result<Self, Failure> {
+        if dir.exists() && dir.read_dir().map_or(true, |mut entries| entries.next().is_some()) {
+            return Err(Failure::input(format!("{} is not empty", dir.display())).hint(
+                "continue it with --resume, choose another folder with --dir, or remove it",
+            ));
+        }
+        write(&dir.join(PLAN), &serde_json::to_vec_pretty(&plan).expect("a plan is plain JSON"))?;
+        let turns = std::thread::available_parallelism().map_or(1, usize::from);
+        Turns::create(&dir.join("turns"), turns).map_err(|error| cannot_write(dir, &error))?;
+        let mut members = Vec::with_capacity(plan.nodes);
+        for index in 0..plan.nodes {
+            let home = Home::new(home_path(dir, index));
+            members.push(home.create_key(node_seed(plan.seed, index))?);
+        }
+        let federation = federation(&plan, &members, base);
+        for index in 0..plan.nodes {
+            let home = home_path(dir, index);
+            write(&home.join("federation.toml"), federation.to_toml().as_bytes())?;
+            write(&home.join("node.toml"), settings(dir, &plan, index)?.to_toml().as_bytes())?;
+        }
+        Ok(Self { dir: dir.to_owned(), plan, members })
+    }
+
+    /// Opens a folder that an earlier run left.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn open(dir: &Path) -> Result<Self, Failure> {
+        let path = dir.join(PLAN);
+        let bytes = std::fs::read(&path).map_err(|error| {
+            Failure::input(format!("cannot read {}: {error}", path.display()))
+                .hint("only a folder that `witan testnet` made can be resumed")
+        })?;
+        let plan: Plan = serde_json::from_slice(&bytes)
+            .map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
+        let federation = Home::new(home_path(dir, 0)).federation()?;
+        let members = federation.members.iter().map(|member| member.key).collect();
+        Ok(Self { dir: dir.to_owned(), plan, members })
+    }
+
+    /// The home of node `index`.
+    pub fn home(&self, index: usize) -> PathBuf {
+        home_path(&self.dir, index)
+    }
+
+    /// Tells every node where the bootstrap peer listens this time.
+    ///
+    /// # Errors
+    /// If a federation file cannot be read or written.
+    pub fn set_bootstrap(&self, address: &str) -> Result<(), Failure> {
+        for index in 0..self.plan.nodes {
+            let mut federation = Home::new(self.home(index)).federation()?;
+            federation.bootstrap = vec![address.to_owned()];
+            write(&self.home(index).join("federation.toml"), federation.to_toml().as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+fn federation(plan: &Plan, members: &[MemberId], base: Digest) -> Federation {
+    let mut federation = Federation::with_defaults("testnet", base, members);
+    federation.seed = plan.seed;
+    federation.training.rounds = plan.rounds;
+    federation.training.local_steps = plan.local_steps;
+    federation
+}
+
+fn settings(dir: &Path, plan: &Plan, index: usize) -> Result<Settings, Failure> {
+    let share = Share { index, of: plan.nodes, alpha: plan.alpha, seed: plan.seed };
+    let absolute = |path: &Path| {
+        std::path::absolute(path).map_err(|error| Failure::input(format!("{}: {error}", path.display())))
+    };
+    Ok(Settings {
+        listen: vec!["/ip4/127.0.0.1/tcp/0".into(), "/ip4/127.0.0.1/udp/0/quic-v1".into()],
+        data: match &plan.vqa {
+            Some(vqa) => DataSource::Vqa { dir: absolute(vqa)?, share: Some(share) },
+            None => DataSource::Scenes { seed: plan.seed, share },
+        },
+        threads: 1,
+        turns: Some(absolute(&dir.join("turns"))?),
+    })
+}
+
+/// A testnet's keys come from its seed, so that the same command makes the same federation.
+fn node_seed(seed: u64, index: usize) -> [u8; 32] {
+    Digest::of_kind("witan testnet node key", format!("{seed}/{index}").as_bytes()).0
+}
+
+fn home_path(dir: &Path, index: usize) -> PathBuf {
+    dir.join("nodes").join(format!("{index:02}"))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(|error| cannot_write(parent, &error))?;
+    }
+    std::fs::write(path, bytes).map_err(|error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::environment(format!("cannot write {}: {error}", path.display()))
+        .hint("choose a folder on a disk with room, with --dir")
+}
+
+const PLAN: &str = "testnet.json";

@@ -1,0 +1,243 @@
+//! What the launcher knows of its federation: a fold over the nodes' events. Pure: it neither reads
+//! a clock nor prints.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use witan_protocol::digest::{BlobRef, Digest};
+use witan_protocol::io::{Kind, Notice};
+use witan_protocol::member::{MemberId, Round, View};
+
+use crate::events::{Happening, NodeEvent};
+
+/// One node, as its events tell it.
+#[derive(Clone, Debug, Default)]
+pub struct NodeView {
+    /// Its process runs.
+    pub alive: bool,
+    /// The round it works on.
+    pub round: u64,
+    /// Training steps done and in all.
+    pub step: (u64, u64),
+    /// The newest training loss.
+    pub loss: Option<f32>,
+    /// Members it is connected to.
+    pub peers: BTreeSet<MemberId>,
+    /// The newest round it has adopted, and bytes in and out when it did.
+    pub adopted: u64,
+    /// Bytes in and out at the last two adoptions.
+    traffic: [(u64, u64); 2],
+    /// It has said that every round is committed.
+    pub finished: bool,
+    /// It said that nothing can be decided: votes needed and members missing.
+    pub stalled: Option<(u64, Vec<MemberId>)>,
+    /// Rounds in which it started training, and how many times: nothing is trained twice.
+    pub trained: BTreeMap<u64, BTreeSet<u64>>,
+}
+
+/// One round, as the nodes' events tell it.
+#[derive(Clone, Debug, Default)]
+pub struct RoundView {
+    /// When the first node began it.
+    pub began_ms: u64,
+    /// When the last update went out.
+    pub trained_ms: u64,
+    /// When the first and the last node had it durably committed.
+    pub committed_ms: Option<(u64, u64)>,
+    /// Who published an update.
+    pub updates: BTreeSet<MemberId>,
+    /// Who voted, as far as seen.
+    pub votes: BTreeSet<MemberId>,
+    /// The view under way or the one that closed it, and its aggregator.
+    pub view: Option<(View, MemberId)>,
+    /// Views that closed nothing.
+    pub failed: BTreeMap<View, MemberId>,
+    /// The deltas the members published.
+    pub deltas: BTreeMap<MemberId, Digest>,
+    /// Nodes that have fetched each blob.
+    pub holders: BTreeMap<Digest, usize>,
+    /// What was committed: included, votes, record, result.
+    pub outcome: Option<RoundOutcome>,
+    /// The most any node received and sent during it.
+    pub bytes_max: (u64, u64),
+}
+
+/// A committed round.
+#[derive(Clone, Copy, Debug)]
+pub struct RoundOutcome {
+    /// Updates in the aggregate.
+    pub included: u64,
+    /// Members who co-signed.
+    pub votes: u64,
+    /// The ledger head.
+    pub record: Digest,
+    /// The adapter.
+    pub result: BlobRef,
+}
+
+/// Everything seen so far.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// The nodes, in roster order.
+    pub nodes: Vec<NodeView>,
+    /// The rounds.
+    pub rounds: BTreeMap<u64, RoundView>,
+    members: Vec<MemberId>,
+    /// Refusals and objections, in words, newest last; bounded.
+    pub remarks: Vec<String>,
+}
+
+impl Watch {
+    /// Nothing seen yet; `members` in roster order.
+    pub fn new(members: Vec<MemberId>) -> Self {
+        let nodes = vec![NodeView::default(); members.len()];
+        Self { nodes, rounds: BTreeMap::new(), members, remarks: Vec::new() }
+    }
+
+    /// The roster number of a member.
+    pub fn index_of(&self, member: &MemberId) -> Option<usize> {
+        self.members.iter().position(|known| known == member)
+    }
+
+    /// Takes one event of node `index` in.
+    pub fn observe(&mut self, index: usize, event: &NodeEvent) {
+        let Some(node) = self.nodes.get_mut(index) else { return };
+        match &event.what {
+            Happening::Started { rounds, .. } => {
+                *node = NodeView { alive: true, adopted: *rounds, ..NodeView::default() };
+            }
+            Happening::Connected { member } => {
+                node.peers.insert(*member);
+            }
+            Happening::Disconnected { member } => {
+                node.peers.remove(member);
+            }
+            Happening::PeerRefused { peer, reason } => {
+                self.remark(format!("node {index:02} turned {peer} away: {reason}"));
+            }
+            Happening::Training { round, step, steps, loss } => {
+                node.round = round.0;
+                node.step = (*step, *steps);
+                node.loss = (*step > 0).then_some(*loss);
+                node.trained.entry(round.0).or_default().insert(*step);
+            }
+            Happening::Trained { round, delta } => {
+                let member = self.members[index];
+                self.round(*round).deltas.insert(member, *delta);
+            }
+            Happening::BlobStored { digest } => {
+                if let Some(mut newest) = self.rounds.last_entry() {
+                    *newest.get_mut().holders.entry(*digest).or_default() += 1;
+                }
+            }
+            Happening::Adopted { round, bytes_in, bytes_out } => {
+                node.adopted = round.0;
+                node.traffic = [node.traffic[1], (*bytes_in, *bytes_out)];
+                let spent = (
+                    node.traffic[1].0.saturating_sub(node.traffic[0].0),
+                    node.traffic[1].1.saturating_sub(node.traffic[0].1),
+                );
+                let most = &mut self.rounds.entry(round.0).or_default().bytes_max;
+                *most = (most.0.max(spent.0), most.1.max(spent.1));
+            }
+            Happening::Protocol { notice } => self.notice(index, event.at_ms, notice),
+            Happening::Listening { .. } | Happening::Stopping => {}
+        }
+    }
+
+    /// The process of node `index` has ended.
+    pub fn ended(&mut self, index: usize) {
+        if let Some(node) = self.nodes.get_mut(index) {
+            node.alive = false;
+            node.peers.clear();
+        }
+    }
+
+    /// Whether every living node has every round.
+    pub fn is_finished(&self) -> bool {
+        self.nodes.iter().any(|node| node.alive)
+            && self.nodes.iter().all(|node| !node.alive || node.finished)
+    }
+
+    /// The newest round that some node has begun.
+    pub fn newest_round(&self) -> u64 {
+        self.rounds.last_key_value().map_or(0, |(round, _)| *round)
+    }
+
+    fn notice(&mut self, index: usize, at_ms: u64, notice: &Notice) {
+        let member = self.members[index];
+        match notice {
+            Notice::RoundStarted { round } => {
+                let view = self.round(*round);
+                if view.began_ms == 0 {
+                    view.began_ms = at_ms;
+                }
+                self.nodes[index].round = round.0;
+                self.nodes[index].stalled = None;
+            }
+            Notice::Sent { kind: Kind::Update, round, .. } => {
+                let view = self.round(*round);
+                if view.updates.insert(member) {
+                    view.trained_ms = view.trained_ms.max(at_ms);
+                }
+            }
+            Notice::Sent { kind: Kind::Vote, round, .. } => {
+                self.round(*round).votes.insert(member);
+            }
+            Notice::ViewStarted { round, view, aggregator } => {
+                let seen = self.round(*round);
+                if seen.outcome.is_none() && seen.view.is_none_or(|(newest, _)| newest <= *view) {
+                    seen.view = Some((*view, *aggregator));
+                }
+            }
+            Notice::ViewFailed { round, view, aggregator } => {
+                self.round(*round).failed.insert(*view, *aggregator);
+            }
+            Notice::Objection { round, against, because } => {
+                let name = self.name(against);
+                self.remark(format!("round {round}: objection against {name}: {because}"));
+            }
+            Notice::Committed { round, view, aggregator, included, votes, record, result } => {
+                let seen = self.round(*round);
+                let (first, last) = seen.committed_ms.unwrap_or((at_ms, at_ms));
+                seen.committed_ms = Some((first.min(at_ms), last.max(at_ms)));
+                seen.view = Some((*view, *aggregator));
+                seen.outcome = Some(RoundOutcome {
+                    included: *included,
+                    votes: *votes,
+                    record: *record,
+                    result: *result,
+                });
+            }
+            Notice::Stalled { needed, missing, .. } => {
+                self.nodes[index].stalled = Some((*needed, missing.clone()));
+            }
+            Notice::Finished => self.nodes[index].finished = true,
+            Notice::Refused { via, reason, .. } => {
+                let name = self.name(via);
+                self.remark(format!("node {index:02} refused a message of {name}: {reason}"));
+            }
+            Notice::Sent { .. } | Notice::Accepted { .. } => {}
+        }
+    }
+
+    fn round(&mut self, round: Round) -> &mut RoundView {
+        self.rounds.entry(round.0).or_default()
+    }
+
+    fn name(&self, member: &MemberId) -> String {
+        match self.index_of(member) {
+            Some(index) => format!("node {index:02}"),
+            None => member.short(),
+        }
+    }
+
+    fn remark(&mut self, words: String) {
+        if self.remarks.len() == REMARKS_MAX {
+            self.remarks.remove(0);
+        }
+        self.remarks.push(words);
+    }
+}
+
+/// Remarks kept; more would not be read.
+const REMARKS_MAX: usize = 100;
