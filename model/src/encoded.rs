@@ -20,9 +20,10 @@ use crate::config::ModelConfig;
 pub struct EncodedQuestion {
     /// Index of the picture asked about.
     pub picture: usize,
-    /// The words and the answer mark.
+    /// The known words and the answer mark.
     pub tokens: Vec<u32>,
-    /// The token of the one-word answer; none if the answer is no single known word, and then not trained on.
+    /// The token of the one-word answer; none, and then not trained on, if the answer is no single known word
+    /// or the question holds an unknown one.
     pub answer: Option<u32>,
 }
 
@@ -42,6 +43,10 @@ pub struct EncodedShard {
     pub(crate) targets: FeatureTable,
     pub(crate) questions: Vec<EncodedQuestion>,
     pub(crate) captions: Vec<EncodedCaption>,
+    /// Questions asked only in part and captions left out, for their unknown words.
+    skipped: usize,
+    /// The first of those words.
+    unknown: Option<WordError>,
 }
 
 /// One row of `16 * width` values a picture.
@@ -54,13 +59,21 @@ pub(crate) struct FeatureTable {
 impl EncodedShard {
     /// Encodes a member's data with the frozen parts of the model.
     ///
+    /// Real questions hold words the tokenizer does not know. Such a question keeps its place and its known
+    /// words, to be answered but not trained on; such a caption is left out. [`EncodedShard::skipped_count`]
+    /// tells how many there were.
+    ///
     /// # Errors
-    /// A question or caption holds a word the tokenizer does not know.
+    /// Every question and every caption holds an unknown word, of which the first is named.
     pub fn encode(umm: &Umm, data: &Dataset) -> Result<EncodedShard, WordError> {
         let network = umm.frozen();
         let (merged, targets) = picture_features(&network, umm.config(), &data.pictures);
         let tokens = merged.map(|merged| network.project(merged));
-        EncodedShard::with_features(umm.tokenizer(), data, tokens, targets)
+        let shard = EncodedShard::with_features(umm.tokenizer(), data, tokens, targets);
+        match &shard.unknown {
+            Some(word) if shard.skipped == data.questions.len() + data.captions.len() => Err(word.clone()),
+            _ => Ok(shard),
+        }
     }
 
     /// Puts tokenised questions and captions beside features already computed.
@@ -69,21 +82,36 @@ impl EncodedShard {
         data: &Dataset,
         tokens: FeatureTable,
         targets: FeatureTable,
-    ) -> Result<EncodedShard, WordError> {
-        let mut questions = Vec::with_capacity(data.questions.len());
+    ) -> EncodedShard {
+        let mut shard = EncodedShard { tokens, targets, ..EncodedShard::default() };
         for example in &data.questions {
-            questions.push(EncodedQuestion {
-                picture: example.picture,
-                tokens: question_tokens(tokenizer, &example.question)?,
-                answer: tokenizer.encode(&example.answer).ok().and_then(single),
-            });
+            let answer = tokenizer.encode(&example.answer).ok().and_then(single);
+            let (tokens, answer) = match question_tokens(tokenizer, &example.question) {
+                Ok(tokens) => (tokens, answer),
+                Err(word) => {
+                    shard.skip(word);
+                    (known_tokens(tokenizer, &example.question), None)
+                }
+            };
+            shard.questions.push(EncodedQuestion { picture: example.picture, tokens, answer });
         }
-        let mut captions = Vec::with_capacity(data.captions.len());
         for example in &data.captions {
-            let tokens = caption_tokens(tokenizer, &example.caption)?;
-            captions.push(EncodedCaption { picture: example.picture, tokens });
+            match caption_tokens(tokenizer, &example.caption) {
+                Ok(tokens) => shard.captions.push(EncodedCaption { picture: example.picture, tokens }),
+                Err(word) => shard.skip(word),
+            }
         }
-        Ok(EncodedShard { tokens, targets, questions, captions })
+        shard
+    }
+
+    /// The first unknown word, if one was met.
+    pub(crate) fn unknown(&self) -> Option<&WordError> {
+        self.unknown.as_ref()
+    }
+
+    fn skip(&mut self, word: WordError) {
+        self.skipped += 1;
+        self.unknown.get_or_insert(word);
     }
 
     /// Adds another shard's pictures, questions and captions behind this one's.
@@ -95,11 +123,18 @@ impl EncodedShard {
         self.questions.extend(questions.map(|q| EncodedQuestion { picture: q.picture + pictures, ..q }));
         let captions = other.captions.into_iter();
         self.captions.extend(captions.map(|c| EncodedCaption { picture: c.picture + pictures, ..c }));
+        self.skipped += other.skipped;
+        self.unknown = self.unknown.take().or(other.unknown);
     }
 
     /// How many questions can be trained on, and how many captions.
     pub fn example_count(&self) -> usize {
         self.questions.iter().filter(|question| question.answer.is_some()).count() + self.captions.len()
+    }
+
+    /// How many questions and captions are not trained on because of a word the tokenizer does not know.
+    pub fn skipped_count(&self) -> usize {
+        self.skipped
     }
 
     /// How many questions there are.
@@ -158,6 +193,12 @@ pub(crate) fn question_tokens(tokenizer: &Tokenizer, question: &str) -> Result<V
     let mut tokens = tokenizer.encode(question)?;
     tokens.push(ANS);
     Ok(tokens)
+}
+
+/// What is left of a question without its unknown words.
+fn known_tokens(tokenizer: &Tokenizer, question: &str) -> Vec<u32> {
+    let known = question.split_whitespace().filter_map(|word| tokenizer.encode(word).ok());
+    known.flatten().chain([ANS]).collect()
 }
 
 /// The tokens of a caption, ending where the image queries follow.
