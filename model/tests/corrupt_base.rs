@@ -36,7 +36,10 @@ fn a_missing_file_is_named() {
     let folder = sound("missing-file");
     std::fs::remove_file(folder.join("model.safetensors")).unwrap();
     let error = Base::from_dir(&folder).unwrap_err();
-    assert!(matches!(&error, BaseError::File { path, .. } if path.ends_with("model.safetensors")), "{error}");
+    assert!(
+        matches!(&error, BaseError::File { path, .. } if path.ends_with("model.safetensors")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -45,7 +48,10 @@ fn cut_weights_and_a_foreign_config_are_malformed() {
     let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
     std::fs::write(folder.join("model.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
     let error = Base::from_dir(&folder).unwrap_err();
-    assert!(matches!(error, BaseError::Malformed { bytes: found } if found == bytes.len() / 2), "{error}");
+    assert!(
+        matches!(error, BaseError::Malformed { bytes: found } if found == bytes.len() / 2),
+        "{error}"
+    );
     std::fs::write(folder.join("config.json"), "{}").unwrap();
     let error = Base::from_dir(&folder).unwrap_err();
     assert!(matches!(error, BaseError::Config(_)), "{error}");
@@ -57,7 +63,9 @@ fn a_missing_tensor_is_named() {
     let mut weights = read_weights(&base.weight_bytes()).unwrap();
     weights.remove("model.latent_queries").unwrap();
     let error = Base::new(base.config().clone(), weights).unwrap_err();
-    let BaseError::Weight(WeightError::Missing { name }) = error else { panic!("{error}") };
+    let BaseError::Weight(WeightError::Missing { name }) = error else {
+        panic!("{error}")
+    };
     assert_eq!(name, "model.latent_queries");
 }
 
@@ -67,7 +75,10 @@ fn a_value_that_is_not_finite_is_named() {
     let mut weights = base.weights().clone();
     weights.get_mut("model.latent_queries").unwrap().values[7] = f32::NAN;
     let error = Base::new(base.config().clone(), weights).unwrap_err();
-    assert!(matches!(&error, BaseError::NotFinite { name } if name == "model.latent_queries"), "{error}");
+    assert!(
+        matches!(&error, BaseError::NotFinite { name } if name == "model.latent_queries"),
+        "{error}"
+    );
 }
 
 #[test]
