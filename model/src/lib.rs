@@ -14,3 +14,10 @@ pub mod lora;
 pub mod pretrain;
 pub mod train;
 pub mod umm;
+
+pub use adapter::{Adapter, AdapterError};
+pub use checkpoint::{Base, BaseError};
+pub use config::LoraConfig;
+pub use encoded::EncodedShard;
+pub use train::{Step, TrainError, TrainPlan, Trained, train};
+pub use umm::Umm;

@@ -108,7 +108,10 @@ fn corpus(
         let scenes = PART_SCENES.min(plan.scenes - part * PART_SCENES);
         let data = scenes::dataset(Vocabulary::Base, (plan.seed << 16) + part as u64, scenes);
         let (tokens, targets) = picture_features(&network, config, &data.pictures);
-        let shard = EncodedShard::with_features(tokenizer, &data, tokens, targets)?;
+        let shard = EncodedShard::with_features(tokenizer, &data, tokens, targets);
+        if let Some(word) = shard.unknown() {
+            return Err(word.clone().into());
+        }
         match &mut corpus {
             Some(corpus) => corpus.append(shard),
             None => corpus = Some(shard),
