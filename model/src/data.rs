@@ -1,13 +1,15 @@
 //! What a member learns from: pictures, questions with ten answers, captions.
 //!
-//! Two sources make a [`Dataset`]: [`scenes`] draws one from a seed, `vqa_v2` reads one in VQA v2's
+//! Two sources make a [`Dataset`]: [`scenes`] draws one from a seed, [`vqa_v2`] reads one in VQA v2's
 //! own file layout. Everything downstream (tokenizer, partition, training, evaluation) sees only this
 //! form. Nothing here knows the model: no tensor, no device.
 
+pub mod partition;
 pub mod picture;
 pub mod scenes;
 pub mod tokenizer;
 pub mod vocabulary;
+pub mod vqa_v2;
 
 pub use picture::{Picture, PictureError};
 

@@ -14,8 +14,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use witan_protocol::digest::Digest;
+use witan_protocol::member::MemberId;
+use witan_protocol::{Federation, Identity};
 
-use crate::store::StoreError;
+use crate::store::{StoreError, keys};
 
 /// The paths of one home folder; knows names, opens nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +34,7 @@ impl Home {
     /// The home at `root`, which must hold a federation file: commands that read start here.
     pub fn existing(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let home = Self::at(root);
-        match home.federation().is_file() {
+        match home.federation_file().is_file() {
             true => Ok(home),
             false => Err(StoreError::NotAHome { path: home.root }),
         }
@@ -60,18 +62,46 @@ impl Home {
         &self.root
     }
 
+    /// Makes this member's key from 32 secret random bytes, and says who the member is. Refuses to
+    /// replace a key.
+    pub fn create_key(&self, seed: [u8; 32]) -> Result<MemberId, StoreError> {
+        self.create()?;
+        let identity = Identity::from_seed(seed);
+        keys::create(&self.key_file(), &identity.to_pem())?;
+        Ok(identity.member())
+    }
+
+    /// This member's key, if nobody else can read it.
+    pub fn read_key(&self) -> Result<Identity, StoreError> {
+        let path = self.key_file();
+        Identity::from_pem(&keys::read(&path)?).map_err(|_| StoreError::KeyInvalid { path })
+    }
+
+    /// What all members agreed on.
+    pub fn read_federation(&self) -> Result<Federation, StoreError> {
+        let path = self.federation_file();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::NotAHome { path: self.root.clone() });
+            }
+            Err(source) => return Err(StoreError::io("cannot read", &path, source)),
+        };
+        Federation::from_toml(&text).map_err(|source| StoreError::Federation { path, source })
+    }
+
     /// The member's secret key.
-    pub fn key(&self) -> PathBuf {
+    pub fn key_file(&self) -> PathBuf {
         self.root.join("key.pem")
     }
 
     /// What all members agreed on.
-    pub fn federation(&self) -> PathBuf {
+    pub fn federation_file(&self) -> PathBuf {
         self.root.join("federation.toml")
     }
 
     /// This node's own settings.
-    pub fn settings(&self) -> PathBuf {
+    pub fn settings_file(&self) -> PathBuf {
         self.root.join("node.toml")
     }
 

@@ -103,10 +103,10 @@ impl Store {
         self.index.log.append(at_ms, notice).map_err(|source| self.index.failed(source))
     }
 
-    /// At most `limit` entries of the gossip log, oldest first; the next page is asked for with
-    /// `after` set to the last `seq` of this one.
-    pub fn log(&mut self, filter: &LogFilter, limit: usize) -> Result<Vec<LogEntry>, StoreError> {
-        self.index.log.read(filter, limit).map_err(|source| self.index.failed(source))
+    /// The first page of what the filter asks for, at most [`LOG_PAGE`] entries, oldest first; the
+    /// next page is asked for with `after` set to the last `seq` of this one.
+    pub fn log(&mut self, filter: &LogFilter) -> Result<Vec<LogEntry>, StoreError> {
+        self.index.log.read(filter, LOG_PAGE).map_err(|source| self.index.failed(source))
     }
 
     /// Hands the gossip log to the system; called every second or so, and before the node ends.
@@ -119,6 +119,14 @@ impl Store {
         &self.home
     }
 }
+
+/// The newest round the index of a home knows of; for the holder of its lock.
+pub fn newest_indexed(home: &Home) -> Option<Round> {
+    index::newest_round(&home.db())
+}
+
+/// Entries in a page of the gossip log: half a megabyte of JSON.
+pub const LOG_PAGE: usize = 1_000;
 
 impl Drop for Store {
     fn drop(&mut self) {

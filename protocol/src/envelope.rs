@@ -73,6 +73,12 @@ pub fn seal(identity: &Identity, federation: FederationId, message: &Message) ->
     assemble(kind, identity.member(), payload, &signature)
 }
 
+/// The signature alone, for messages whose envelope is put together later by [`reseal`].
+pub fn sign(identity: &Identity, federation: FederationId, message: &Message) -> [u8; 64] {
+    let payload = payload_of(message);
+    identity.sign(&signed_bytes(message.kind(), federation, identity.member(), &payload))
+}
+
 /// The envelope of a message whose signature is already known: the inverse of opening it.
 pub fn reseal(member: MemberId, message: &Message, signature: &[u8; 64]) -> Vec<u8> {
     assemble(message.kind(), member, payload_of(message), signature)

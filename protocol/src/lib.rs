@@ -15,8 +15,13 @@ pub mod ledger;
 pub mod member;
 pub mod message;
 pub mod participant;
+mod peers;
+mod post;
 pub mod record;
+mod round;
+mod shelf;
 pub mod status;
+mod sync;
 
 pub use federation::Federation;
 pub use identity::Identity;

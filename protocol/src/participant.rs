@@ -1,13 +1,28 @@
 //! The root: owns the machines and routes each input to the one it concerns. Must decide nothing.
 
+mod inbox;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::codec;
 use crate::digest::BlobRef;
+use crate::envelope::RECORD_BYTES_MAX;
 use crate::federation::Federation;
 use crate::identity::Identity;
-use crate::io::{Input, Output, Time};
-use crate::ledger::BadRecord;
+use crate::io::{Entry, Input, Notice, Output, Time};
+use crate::ledger::{BadRecord, Ledger};
+use crate::member::{MemberId, Round as RoundNumber};
+use crate::message::Step;
+use crate::peers::Peers;
+use crate::post::Post;
+use crate::record::RoundRecord;
+pub use crate::round::Evidence;
+use crate::round::training;
+use crate::round::{Memory, Round};
 use crate::status::Status;
+use crate::sync::Sync;
+use inbox::Early;
 
 /// What a participant is made from.
 #[derive(Clone, Debug)]
@@ -23,14 +38,23 @@ pub struct Config {
 /// One member's side of the protocol. Feed it with [`handle`](Self::handle), then drain
 /// [`poll_output`](Self::poll_output) to `None`.
 #[derive(Debug)]
-pub struct Participant {}
+pub struct Participant {
+    post: Post,
+    ledger: Ledger,
+    round: Round,
+    peers: Peers,
+    sync: Sync,
+    early: VecDeque<Early>,
+    now: Time,
+    finished: bool,
+}
 
 /// Why a participant could not be made from what was stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
     /// This identity is not in the roster.
     #[error("{} is not a member of the federation", .0.short())]
-    NotAMember(crate::member::MemberId),
+    NotAMember(MemberId),
     /// The stored ledger does not hold.
     #[error("stored ledger: {0}")]
     Ledger(#[from] BadRecord),
@@ -40,6 +64,9 @@ pub enum RestoreError {
         /// Its place, from 0.
         entry: usize,
     },
+    /// The write-ahead log contradicts the votes it holds; going on could mean voting twice.
+    #[error("write-ahead log: replaying it gave another vote than the one cast")]
+    Diverged,
 }
 
 impl Participant {
@@ -50,29 +77,182 @@ impl Participant {
 
     /// A participant with the persisted entries of its past, each kind in the order persisted.
     pub fn restore(
-        _config: Config,
-        _records: Vec<Vec<u8>>,
-        _wal: Vec<Vec<u8>>,
-        _now: Time,
+        config: Config,
+        records: Vec<Vec<u8>>,
+        wal: Vec<Vec<u8>>,
+        now: Time,
     ) -> Result<Self, RestoreError> {
-        unimplemented!("arrives with the next commit")
+        let Config { federation, identity, start_adapter } = config;
+        let me = identity.member();
+        if federation.member(&me).is_none() {
+            return Err(RestoreError::NotAMember(me));
+        }
+        let mut ledger = Ledger::new(federation.clone(), start_adapter);
+        let mut holders = vec![me];
+        for bytes in &records {
+            let record = ledger.check(bytes)?;
+            ledger.append(&record);
+            holders = signers(&record);
+        }
+        let mut post = Post::new(federation, identity);
+        let tip = ledger.tip().clone();
+        let memories = memories(&wal, tip.round)?;
+        let mut round = Round::new(&post, tip, &holders, now);
+        round.recall(now, &mut post, memories).map_err(|_| RestoreError::Diverged)?;
+        let (peers, sync, early) = (Peers::new(now), Sync::new(now), VecDeque::new());
+        let mut participant =
+            Self { post, ledger, round, peers, sync, early, now, finished: false };
+        participant.settle();
+        Ok(participant)
     }
 
     /// Takes one input in.
-    pub fn handle(&mut self, _now: Time, _input: Input) {}
+    pub fn handle(&mut self, now: Time, input: Input) {
+        self.now = now.max(self.now);
+        let now = self.now;
+        match input {
+            Input::Tick => {}
+            Input::PeerConnected(member) => {
+                self.peers.on_connected(member, now);
+                self.sync.on_connected(&mut self.post, &self.round, member);
+            }
+            Input::PeerDisconnected(member) => self.peers.on_disconnected(member, now),
+            Input::Message { via, bytes } => self.on_bytes(via, bytes),
+            Input::Progress { job, step, steps, loss } => {
+                self.round.on_progress(&mut self.post, job, (step, steps), loss);
+            }
+            Input::Trained { job, delta, examples, steps, scores } => {
+                let result = training::Result { delta, examples, steps, scores };
+                self.round.on_trained(&mut self.post, job, result);
+            }
+            Input::TrainFailed { job, reason } => {
+                self.round.on_train_failed(&mut self.post, job, &reason);
+            }
+            Input::Aggregated { job, result } => {
+                self.round.on_aggregated(now, &self.post, job, result);
+            }
+            Input::BlobStored(digest) => self.round.on_blob_stored(&digest),
+            Input::Adopted { job } => self.round.on_adopted(job),
+        }
+        self.settle();
+    }
 
     /// The next thing to do, in order; `None` when all is done.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.post.pop()
     }
 
     /// When to call [`handle`](Self::handle) with [`Input::Tick`] at the latest.
     pub fn next_timeout(&self) -> Option<Time> {
-        None
+        if self.round.is_finished() {
+            return None;
+        }
+        let regular = Time(self.now.0 + TICK_MS);
+        Some(self.round.council.next_timeout().map_or(regular, |at| at.min(regular)))
     }
 
     /// What it is doing.
     pub fn status(&self) -> Status {
-        unimplemented!("arrives with the next commit")
+        let (post, round) = (&self.post, &self.round);
+        let view = round.council.view();
+        let tally = round.council.tally();
+        let stalled = self.sync.stalled();
+        let waiting_for = match stalled {
+            [] if !round.is_last() && !round.council.is_open() => {
+                round.waiting_for(self.now, post, &self.peers)
+            }
+            missing => missing.to_vec(),
+        };
+        let deltas_in = round.updates.keys().filter(|place| round.has_delta(**place)).count();
+        let waiting_until =
+            if round.council.is_open() { round.council.next_timeout() } else { round.deadline(post) };
+        Status {
+            round: round.tip.round,
+            rounds: post.federation.document().training.rounds,
+            phase: round.phase(),
+            view,
+            aggregator: round.council.aggregator(view),
+            waiting_for,
+            waiting_until: waiting_until.filter(|_| !round.is_last()),
+            updates_in: round.updates.len() as u64,
+            deltas_in: deltas_in as u64,
+            prevotes: tally.voters(view, Step::Prevote).count() as u64,
+            precommits: tally.voters(view, Step::Precommit).count() as u64,
+            quorum: post.federation.quorum() as u64,
+            head: round.tip.head,
+            adapter: round.tip.adapter,
+            connected: self.peers.connected().iter().copied().collect(),
+            stalled: (!stalled.is_empty()).then(|| {
+                let names: Vec<_> = stalled.iter().map(|m| post.federation.name_of(m)).collect();
+                let quorum = post.federation.quorum();
+                format!("{quorum} votes are needed; missing: {}", names.join(", "))
+            }),
+        }
+    }
+
+    /// Proof of members who signed two updates for the round at hand: both envelopes, which
+    /// anyone can check.
+    pub fn evidence(&self) -> &[Evidence] {
+        self.round.evidence()
+    }
+
+    /// Lets the round take every step that is due, committing as often as it decides.
+    fn settle(&mut self) {
+        let now = self.now;
+        while let Some(record) = self.round.advance(now, &mut self.post, &self.peers) {
+            self.commit(&record, now);
+        }
+        self.sync.on_tick(now, &mut self.post, &self.round, &mut self.peers);
+        if self.round.is_finished() && !self.finished {
+            self.finished = true;
+            self.post.notice(Notice::Finished);
+        }
+    }
+
+    /// Appends a checked record, durably, and begins what follows from it.
+    fn commit(&mut self, record: &RoundRecord, fetch_from: Time) {
+        let round = record.proposal.round;
+        let here = self.round.shelf.has(&record.proposal.result);
+        self.ledger.append(record);
+        self.post.persist(Entry::Record { round, bytes: record.encode() });
+        self.post.notice(Notice::Committed {
+            round,
+            view: record.certificate.view,
+            aggregator: record.proposal.aggregator,
+            included: record.proposal.included.len() as u64,
+            votes: record.certificate.signatures.len() as u64,
+            record: record.digest(),
+            result: record.proposal.result,
+        });
+        let tip = self.ledger.tip().clone();
+        self.round = Round::new(&self.post, tip, &signers(record), fetch_from);
+        if here {
+            self.round.shelf.put(record.proposal.result);
+        }
+        self.replay_early();
     }
 }
+
+/// Who signed a record's certificate: they have its adapter, for they recomputed it.
+fn signers(record: &RoundRecord) -> Vec<MemberId> {
+    record.certificate.signatures.iter().map(|commit| commit.member).collect()
+}
+
+/// What was remembered of `round`; entries of other rounds are history.
+fn memories(wal: &[Vec<u8>], round: RoundNumber) -> Result<Vec<Memory>, RestoreError> {
+    let mut memories = Vec::new();
+    for (entry, bytes) in wal.iter().enumerate() {
+        let (of, memory): (RoundNumber, Memory) =
+            codec::decode(bytes, WAL_ENTRY_BYTES_MAX).map_err(|_| RestoreError::Wal { entry })?;
+        if of == round {
+            memories.push(memory);
+        }
+    }
+    Ok(memories)
+}
+
+/// How often waits without a timer of their own are looked at.
+const TICK_MS: u64 = 250;
+
+/// Bytes an entry may have: a few motions and the votes of many views.
+const WAL_ENTRY_BYTES_MAX: usize = 64 * RECORD_BYTES_MAX;

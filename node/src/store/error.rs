@@ -3,7 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use witan_protocol::federation::FederationError;
 use witan_protocol::member::Round;
+
+use crate::error::{Failure, FailureKind};
 
 /// A fault of the home folder, its files or its disk. Every variant names the path.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +77,14 @@ pub enum StoreError {
         /// The key file.
         path: PathBuf,
     },
+    /// The federation file cannot be used.
+    #[error("{}: {source}", path.display())]
+    Federation {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: FederationError,
+    },
     /// The index failed while the node ran.
     #[error("the index {} failed", path.display())]
     Index {
@@ -134,7 +145,25 @@ impl StoreError {
                 "stop the node and remove {}: it is built again from the journal",
                 path.display()
             )),
+            Self::Federation { .. } => {
+                Some("every member must have the same federation.toml; ask another for it".into())
+            }
             Self::OutOfOrder { .. } => None,
+        }
+    }
+
+    /// What a caller can tell it by.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Io { .. } | Self::Poisoned { .. } | Self::Index { .. } => {
+                FailureKind::Environment
+            }
+            Self::Damaged { .. } => FailureKind::Tampered,
+            Self::Busy { .. } => FailureKind::Busy,
+            Self::NotAHome { .. } | Self::KeyExposed { .. } | Self::KeyInvalid { .. } => {
+                FailureKind::Input
+            }
+            Self::Federation { .. } | Self::OutOfOrder { .. } => FailureKind::Input,
         }
     }
 
@@ -146,6 +175,18 @@ impl StoreError {
             _ => return false,
         };
         full(source)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let mut message = error.to_string();
+        if let Some(source) = std::error::Error::source(&error)
+            && !message.contains(&source.to_string())
+        {
+            message = format!("{message}: {source}");
+        }
+        Self { kind: error.kind(), message, hint: error.hint() }
     }
 }
 

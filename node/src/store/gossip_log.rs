@@ -147,11 +147,8 @@ struct Subject {
 
 impl Subject {
     fn of(notice: &Notice) -> Self {
-        let about = |round: &Round, peers: Vec<MemberId>| Self {
-            round: Some(*round),
-            kind: None,
-            peers,
-        };
+        let about =
+            |round: &Round, peers: Vec<MemberId>| Self { round: Some(*round), kind: None, peers };
         match notice {
             Notice::Sent { kind, round, to, .. } => {
                 Self { round: Some(*round), kind: Some(*kind), peers: to.iter().copied().collect() }

@@ -1,0 +1,226 @@
+//! Re-checks everything a home holds, believing nothing in it but the federation file: the journal's
+//! frames, every signature, certificate and link, every blob, every aggregate. Stops at the first
+//! thing that is not as it was written, and names it. Must never write.
+
+use std::path::PathBuf;
+
+use witan_protocol::digest::{BlobRef, Digest};
+use witan_protocol::io::AggregateInput;
+use witan_protocol::ledger::{self, BadRecord};
+use witan_protocol::member::{MemberId, Round};
+use witan_protocol::message::Message;
+use witan_protocol::record::RoundRecord;
+use witan_protocol::{Federation, envelope};
+
+use crate::error::{Failure, FailureKind};
+use crate::home::Home;
+use crate::store::blobs::{BlobError, Blobs};
+use crate::store::{self, StoreError};
+
+/// What only the model knows, brought by the caller.
+pub struct Model<'a> {
+    /// The adapter that training began from, made from the base.
+    pub start: BlobRef,
+    /// Computes an aggregate from stored blobs.
+    pub aggregate: &'a dyn Fn(&AggregateCheck) -> Result<BlobRef, Failure>,
+}
+
+/// One aggregate to compute again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AggregateCheck {
+    /// The round.
+    pub round: Round,
+    /// The adapter it started from; stored and intact.
+    pub start: BlobRef,
+    /// The deltas, in roster order; stored and intact.
+    pub inputs: Vec<AggregateInput>,
+}
+
+/// What was checked and found as it was written.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Report {
+    /// Records, each with its signatures, its certificate and its link.
+    pub rounds: u64,
+    /// Update signatures among them.
+    pub updates: u64,
+    /// Votes in their certificates.
+    pub votes: u64,
+    /// Blobs whose bytes have the digest of their name.
+    pub blobs: u64,
+    /// Rounds whose aggregate was computed again and is the committed one.
+    pub recomputed: Vec<Round>,
+    /// Rounds whose deltas are not all here (this node was away), so that others must do it.
+    pub not_held: Vec<Round>,
+    /// Where an entry was being written while this was read; harmless.
+    pub unfinished_at: Option<u64>,
+    /// The ledger's head.
+    pub head: Digest,
+}
+
+/// The first thing that is not as it was written.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The home cannot be read, or its journal was altered.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A record does not hold.
+    #[error("{}, at byte {offset}: {source}", path.display())]
+    Record {
+        /// The ledger file.
+        path: PathBuf,
+        /// Where the record's entry begins.
+        offset: u64,
+        /// What is wrong with it.
+        source: BadRecord,
+    },
+    /// The ledger was longer once.
+    #[error("{} ends with round {found}, but the index knows round {expected}", path.display())]
+    Shortened {
+        /// The ledger file.
+        path: PathBuf,
+        /// The newest round the index knows.
+        expected: Round,
+        /// The newest round in the file.
+        found: Round,
+    },
+    /// A blob was altered.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// A committed aggregate is not the aggregate of its inputs.
+    #[error("round {round}: the aggregate of its updates is {found}, the record says {expected}")]
+    Aggregate {
+        /// The round.
+        round: Round,
+        /// What the record says.
+        expected: Digest,
+        /// What came out.
+        found: Digest,
+    },
+    /// The model could not compute an aggregate of intact blobs.
+    #[error("round {round}: its aggregate cannot be computed again: {}", source.message)]
+    Incomputable {
+        /// The round.
+        round: Round,
+        /// What the model says.
+        source: Failure,
+    },
+}
+
+/// Checks a home, running or not.
+pub fn audit(home: &Home, federation: &Federation, model: &Model<'_>) -> Result<Report, Fault> {
+    let file = store::read_records(home)?;
+    let bytes = file.records.iter().map(|record| record.bytes.as_slice());
+    let records = ledger::audit(federation, model.start, bytes).map_err(|source| {
+        let bad = file.records.iter().find(|record| record.round == source.round);
+        let offset = bad.or(file.records.first()).map_or(0, |record| record.offset);
+        Fault::Record { path: home.records_log(), offset, source }
+    })?;
+    if let Some(damage) = file.damage {
+        return Err(damage.into());
+    }
+    check_length(home, &records)?;
+    let blobs = Blobs::open(home.blobs())?;
+    let intact = blobs.list()?;
+    for blob in &intact {
+        blobs.read(blob)?;
+    }
+    let mut report = Report {
+        rounds: records.len() as u64,
+        updates: records.iter().map(|record| record.proposal.included.len() as u64).sum(),
+        votes: records.iter().map(|record| record.certificate.signatures.len() as u64).sum(),
+        blobs: intact.len() as u64,
+        recomputed: Vec::new(),
+        not_held: Vec::new(),
+        unfinished_at: file.torn_at,
+        head: ledger::Tip::genesis(federation, model.start).head,
+    };
+    for record in &records {
+        report.head = record.digest();
+        let check = aggregate_of(record, federation);
+        let round = check.round;
+        let needed = check.inputs.iter().map(|input| input.delta).chain([check.start]);
+        match needed.into_iter().all(|blob| blobs.has(&blob)) {
+            false => report.not_held.push(round),
+            true => {
+                recompute(record, &check, model)?;
+                report.recomputed.push(round);
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// The aggregation a record claims to be the result of.
+pub fn aggregate_of(record: &RoundRecord, federation: &Federation) -> AggregateCheck {
+    let proposal = &record.proposal;
+    let inputs = proposal.included.iter().filter_map(|contribution| {
+        match envelope::open(&contribution.envelope, federation).ok()?.message {
+            Message::Update(update) => Some(AggregateInput {
+                member: contribution.member,
+                delta: update.delta,
+                weight: weight(federation, &contribution.member, update.steps),
+            }),
+            _ => None,
+        }
+    });
+    AggregateCheck { round: proposal.round, start: proposal.start, inputs: inputs.collect() }
+}
+
+/// An update counts by its steps, times the weight the federation gives its member.
+fn weight(federation: &Federation, member: &MemberId, steps: u64) -> u64 {
+    let factor = federation.member(member).map_or(0, |member| u64::from(member.weight));
+    steps.saturating_mul(factor)
+}
+
+fn recompute(record: &RoundRecord, check: &AggregateCheck, model: &Model<'_>) -> Result<(), Fault> {
+    let (round, expected) = (check.round, record.proposal.result);
+    match (model.aggregate)(check) {
+        Ok(found) if found == expected => Ok(()),
+        Ok(found) => {
+            Err(Fault::Aggregate { round, expected: expected.digest, found: found.digest })
+        }
+        Err(source) => Err(Fault::Incomputable { round, source }),
+    }
+}
+
+/// A ledger cut between two records is a whole ledger; only the index remembers that there was more.
+/// The index of a running node cannot be opened, but that node would tell.
+fn check_length(home: &Home, records: &[RoundRecord]) -> Result<(), Fault> {
+    let Ok(_lock) = home.lock() else { return Ok(()) };
+    let found = records.last().map_or(Round(0), |record| record.proposal.round);
+    match store::newest_indexed(home) {
+        Some(expected) if expected > found => {
+            Err(Fault::Shortened { path: home.records_log(), expected, found })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        let kind = match &fault {
+            Fault::Store(error) => error.kind(),
+            Fault::Blob(BlobError::Io { .. }) => FailureKind::Environment,
+            _ => FailureKind::Tampered,
+        };
+        let hint = match &fault {
+            Fault::Store(error) => error.hint(),
+            Fault::Blob(BlobError::Corrupt { path, .. } | BlobError::Size { path, .. }) => {
+                Some(format!("remove {}: the node fetches it again if it needs it", path.display()))
+            }
+            Fault::Blob(_) => None,
+            Fault::Record { .. } | Fault::Shortened { .. } => Some(
+                "stop the node and move its journal and db folders aside: it fetches the ledger \
+                 again from the other members"
+                    .into(),
+            ),
+            Fault::Aggregate { .. } | Fault::Incomputable { .. } => Some(
+                "run `witan verify` at another member: if it fails there too, ask who voted".into(),
+            ),
+        };
+        Self { kind, message: fault.to_string(), hint }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,248 @@
+//! Claims about the audit, on a real home: records signed by four members, blobs on disk.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+use witan_protocol::Identity;
+use witan_protocol::federation::{Council, Document, FaultModel, Lora, Member, Training};
+use witan_protocol::io::Entry;
+use witan_protocol::ledger::Tip;
+use witan_protocol::member::View;
+use witan_protocol::message::{Step, Vote};
+use witan_protocol::record::{
+    Absence, Absent, Certificate, CommitSignature, Contribution, Proposal, Scores, Update,
+};
+
+use super::*;
+use crate::store::Store;
+
+const ROUNDS: u64 = 3;
+
+/// A home after three rounds of four members, the last of whom never sent an update.
+struct Filled {
+    _dir: TempDir,
+    home: Home,
+    federation: Federation,
+    start: BlobRef,
+}
+
+fn identity(number: u8) -> Identity {
+    Identity::from_seed([number; 32])
+}
+
+fn federation() -> Federation {
+    let member = |number| Member {
+        name: format!("member-{number}"),
+        key: identity(number).member(),
+        addresses: Vec::new(),
+        weight: 1,
+    };
+    let training = Training {
+        rounds: ROUNDS,
+        local_steps: 8,
+        batch_questions: 12,
+        batch_captions: 4,
+        learning_rate: 1e-3,
+        weight_decay: 0.0,
+        strategy: "fedavg".into(),
+    };
+    let council =
+        Council { fault_model: FaultModel::Byzantine, round_deadline_s: 60, view_timeout_ms: 2000 };
+    Federation::new(Document {
+        name: "test".into(),
+        seed: 1,
+        base: Digest([9; 32]),
+        bootstrap: Vec::new(),
+        lora: Lora { rank: 8, alpha: 16.0, dropout: 0.0, targets: vec!["q".into()] },
+        training,
+        council,
+        members: (1..=4).map(member).collect(),
+    })
+    .unwrap()
+}
+
+/// Stands in for the model: joins what it reads.
+fn joined(blobs: &Blobs, check: &AggregateCheck) -> Vec<u8> {
+    let mut bytes = blobs.read(&check.start).unwrap();
+    check.inputs.iter().for_each(|input| bytes.extend(blobs.read(&input.delta).unwrap()));
+    bytes
+}
+
+fn filled() -> Filled {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::at(dir.path());
+    let federation = federation();
+    let (mut store, _) = Store::open(&home).unwrap();
+    fs::write(home.federation_file(), federation.to_toml()).unwrap();
+    let blobs = Blobs::open(home.blobs()).unwrap();
+    let start = blobs.put(b"the adapter before the first round").unwrap();
+    let mut tip = Tip::genesis(&federation, start);
+    for _ in 0..ROUNDS {
+        let record = committed(&federation, &tip, &blobs);
+        let round = tip.round;
+        store.persist(&Entry::Record { round, bytes: record.encode() }).unwrap();
+        tip = tip.after(&federation, &record.proposal);
+    }
+    Filled { _dir: dir, home, federation, start }
+}
+
+fn committed(federation: &Federation, tip: &Tip, blobs: &Blobs) -> RoundRecord {
+    let update = |number: u8| {
+        let delta = blobs.put(format!("delta {number} of round {}", tip.round).as_bytes()).unwrap();
+        let scores = Scores { loss: 1.0, vqa_accuracy: 0.5, drawing_accuracy: 0.25 };
+        let (round, start) = (tip.round, tip.adapter.digest);
+        let update = Update { round, start, delta, examples: 128, steps: 8, scores };
+        let envelope = envelope::seal(&identity(number), federation.id(), &Message::Update(update));
+        Contribution { member: identity(number).member(), envelope }
+    };
+    let mut record = RoundRecord {
+        proposal: Proposal {
+            round: tip.round,
+            view: View(0),
+            aggregator: tip.aggregator(federation, View(0)),
+            failed_views: Vec::new(),
+            previous: tip.head,
+            start: tip.adapter,
+            included: (1..=3).map(update).collect(),
+            absent: vec![Absent { member: identity(4).member(), why: Absence::NoUpdate }],
+            strategy: "fedavg".into(),
+            result: tip.adapter,
+        },
+        certificate: Certificate { view: View(0), signatures: Vec::new() },
+    };
+    let result = joined(blobs, &aggregate_of(&record, federation));
+    record.proposal.result = blobs.put(&result).unwrap();
+    record.certificate.signatures =
+        (1..=3).map(|number| precommit(federation, &record, number)).collect();
+    record
+}
+
+fn precommit(federation: &Federation, record: &RoundRecord, number: u8) -> CommitSignature {
+    let (round, value) = (record.proposal.round, Some(record.proposal.digest()));
+    let vote = Message::Vote(Vote { round, view: View(0), step: Step::Precommit, value });
+    let sealed = envelope::seal(&identity(number), federation.id(), &vote);
+    let signature = envelope::open(&sealed, federation).unwrap().signature;
+    CommitSignature { member: identity(number).member(), signature }
+}
+
+fn check(filled: &Filled) -> Result<Report, Fault> {
+    let blobs = Blobs::open(filled.home.blobs()).unwrap();
+    let aggregate = |check: &AggregateCheck| Ok(BlobRef::of(&joined(&blobs, check)));
+    let model = Model { start: filled.start, aggregate: &aggregate };
+    audit(&filled.home, &filled.federation, &model)
+}
+
+/// Writes `path` with one byte altered at a time, at most about 400 of them; each must be found.
+fn flip_each_byte(filled: &Filled, path: &Path) -> usize {
+    let whole = fs::read(path).unwrap();
+    let positions: Vec<_> = (0..whole.len()).step_by(whole.len() / 400 + 1).collect();
+    for &at in &positions {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        fs::write(path, bytes).unwrap();
+        let failure = Failure::from(check(filled).expect_err(&format!("byte {at} of {path:?}")));
+        assert_eq!(failure.kind, FailureKind::Tampered, "{}", failure.message);
+        let named = path.display().to_string();
+        assert!(failure.message.contains(&named), "byte {at}: {}", failure.message);
+        assert!(failure.hint.is_some());
+    }
+    fs::write(path, whole).unwrap();
+    positions.len()
+}
+
+#[test]
+fn an_untouched_home_passes() {
+    let filled = filled();
+    let report = check(&filled).unwrap();
+    assert_eq!((report.rounds, report.updates, report.votes), (3, 9, 9));
+    assert_eq!(report.blobs, 13);
+    assert_eq!(report.recomputed, [Round(1), Round(2), Round(3)]);
+    assert_eq!((report.not_held, report.unfinished_at), (Vec::new(), None));
+}
+
+#[test]
+fn a_flipped_byte_anywhere_in_the_ledger_is_named() {
+    let filled = filled();
+    assert!(flip_each_byte(&filled, &filled.home.records_log()) > 200);
+    check(&filled).unwrap();
+}
+
+#[test]
+fn a_flipped_byte_anywhere_in_a_blob_is_named() {
+    let filled = filled();
+    for blob in Blobs::open(filled.home.blobs()).unwrap().list().unwrap() {
+        flip_each_byte(&filled, &filled.home.blob(&blob.digest));
+    }
+    check(&filled).unwrap();
+}
+
+#[test]
+fn a_forged_record_in_a_sound_frame_is_named() {
+    let filled = filled();
+    let stored = store::read_records(&filled.home).unwrap().records;
+    for forge in [
+        |record: &mut RoundRecord| record.certificate.signatures[1].signature[7] ^= 1,
+        |record: &mut RoundRecord| drop(record.certificate.signatures.pop()),
+        |record: &mut RoundRecord| record.proposal.included[2].envelope[99] ^= 1,
+        |record: &mut RoundRecord| record.proposal.previous = Digest([0; 32]),
+        |record: &mut RoundRecord| record.proposal.result = BlobRef::of(b"mine"),
+        |record: &mut RoundRecord| record.proposal.aggregator = record.proposal.absent[0].member,
+    ] {
+        fs::remove_dir_all(filled.home.journal()).unwrap();
+        fs::remove_dir_all(filled.home.db()).unwrap();
+        let (mut store, _) = Store::open(&filled.home).unwrap();
+        for record in &stored {
+            let (round, mut bytes) = (record.round, record.bytes.clone());
+            if round == Round(2) {
+                let mut forged = witan_protocol::codec::decode(&bytes, bytes.len()).unwrap();
+                forge(&mut forged);
+                bytes = forged.encode();
+            }
+            store.persist(&Entry::Record { round, bytes }).unwrap();
+        }
+        drop(store);
+        let failure = Failure::from(check(&filled).unwrap_err());
+        assert_eq!(failure.kind, FailureKind::Tampered, "{}", failure.message);
+        assert!(failure.message.contains("round 2"), "{}", failure.message);
+    }
+}
+
+#[test]
+fn an_aggregate_of_something_else_is_named_with_its_round() {
+    let filled = filled();
+    let aggregate = |check: &AggregateCheck| Ok(BlobRef::of(&[check.round.0 as u8]));
+    let model = Model { start: filled.start, aggregate: &aggregate };
+    let fault = audit(&filled.home, &filled.federation, &model).unwrap_err();
+    assert!(matches!(fault, Fault::Aggregate { round: Round(1), .. }), "{fault}");
+}
+
+#[test]
+fn a_ledger_cut_between_two_records_is_found_out() {
+    let filled = filled();
+    let last = store::read_records(&filled.home).unwrap().records.pop().unwrap();
+    let path = filled.home.records_log();
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..usize::try_from(last.offset).unwrap()]).unwrap();
+    let fault = check(&filled).unwrap_err();
+    assert!(matches!(fault, Fault::Shortened { expected: Round(3), found: Round(2), .. }));
+}
+
+#[test]
+fn rounds_this_member_was_away_for_are_told_and_not_failed() {
+    let filled = filled();
+    let records = store::read_records(&filled.home).unwrap().records;
+    let first = witan_protocol::codec::decode(&records[0].bytes, records[0].bytes.len()).unwrap();
+    let missing = aggregate_of(&first, &filled.federation).inputs[1].delta;
+    fs::remove_file(filled.home.blob(&missing.digest)).unwrap();
+    let report = check(&filled).unwrap();
+    assert_eq!(report.not_held, [Round(1)]);
+    assert_eq!(report.recomputed, [Round(2), Round(3)]);
+}
+
+#[test]
+fn a_running_home_can_be_checked() {
+    let filled = filled();
+    let _running = Store::open(&filled.home).unwrap();
+    assert_eq!(check(&filled).unwrap().rounds, ROUNDS);
+}

@@ -1,0 +1,50 @@
+//! `witan keys`: make a member's key, or show the public half for the federation file.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+
+use super::output;
+use crate::error::Failure;
+use crate::home::Home;
+
+/// Show a member's public key; make the key first if there is none.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The node's home folder; made if it is not there.
+    #[arg(long, value_name = "FOLDER")]
+    pub home: PathBuf,
+    /// One JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Prints the public key.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let home = Home::at(&args.home);
+    let is_new = !home.key_file().exists();
+    let member = if is_new { home.create_key(seed()?)? } else { home.read_key()?.member() };
+    output::print(|out| {
+        if args.json {
+            let value = serde_json::json!({ "key": member.to_string(), "created": is_new });
+            return output::json_line(out, &value);
+        }
+        let made = if is_new { "made " } else { "" };
+        writeln!(out, "{made}{}\n", home.key_file().display())?;
+        writeln!(out, "public key {member}\n")?;
+        writeln!(
+            out,
+            "next: give the public key to whoever writes federation.toml; the file itself"
+        )?;
+        writeln!(out, "      never leaves this machine, and losing it loses the seat")
+    })
+}
+
+/// 32 bytes from the system's random number generator.
+fn seed() -> Result<[u8; 32], Failure> {
+    let mut seed = [0; 32];
+    File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut seed))
+        .map_err(|error| Failure::environment(format!("no random bytes for a key: {error}")))?;
+    Ok(seed)
+}

@@ -1,0 +1,185 @@
+//! `witan log`: the gossip log, for people and machines. A running node is asked over its control
+//! socket, because its database lets nobody else in; the log of a stopped one is opened.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use witan_protocol::Federation;
+use witan_protocol::digest::Digest;
+use witan_protocol::envelope;
+use witan_protocol::io::{Kind, Notice};
+use witan_protocol::member::{MemberId, Round};
+
+use super::output;
+use crate::control::Client;
+use crate::error::{Failure, FailureKind};
+use crate::home::Home;
+use crate::store::{LogEntry, LogFilter, Store};
+
+/// Show the gossip log: what was sent, received, accepted and refused, when and from whom.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The node's home folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub home: PathBuf,
+    /// Only entries of this round.
+    #[arg(long, value_name = "NUMBER")]
+    pub round: Option<u64>,
+    /// Only messages of this kind: progress, update, proposal, vote, objection, holdings or record.
+    #[arg(long, value_name = "KIND", value_parser = parse_kind)]
+    pub kind: Option<Kind>,
+    /// Only what was sent to, came from or through, or is about this member: a name, or the first
+    /// digits of a key.
+    #[arg(long, value_name = "MEMBER")]
+    pub peer: Option<String>,
+    /// One JSON object an entry.
+    #[arg(long)]
+    pub json: bool,
+    /// Go on showing what comes, until Ctrl-C or the node's end.
+    #[arg(long)]
+    pub follow: bool,
+}
+
+/// Prints the log.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let home = Home::existing(&args.home)?;
+    let federation = home.read_federation()?;
+    let peer = args.peer.as_deref().map(|peer| find_member(&federation, peer)).transpose()?;
+    let filter = LogFilter { round: args.round.map(Round), kind: args.kind, peer, after: None };
+    let mut shown = 0_u64;
+    let mut result = Ok(());
+    output::print(|out| {
+        let mut each = |entry: &LogEntry| {
+            shown += 1;
+            let written = match args.json {
+                true => output::json_line(out, entry),
+                false => writeln!(out, "{}", line(&federation, entry)),
+            };
+            // Whoever follows wants to see it now.
+            written.and_then(|()| if args.follow { out.flush() } else { Ok(()) }).is_ok()
+        };
+        result = read(&home, &filter, args.follow, &mut each);
+        Ok(())
+    })?;
+    result?;
+    if !args.json && !args.follow {
+        output::print(|out| summary(out, &home, shown))?;
+    }
+    Ok(())
+}
+
+fn read(
+    home: &Home,
+    filter: &LogFilter,
+    follow: bool,
+    each: &mut dyn FnMut(&LogEntry) -> bool,
+) -> Result<(), Failure> {
+    if let Some(node) = Client::connect(home) {
+        return Ok(node.log(filter, follow, each)?);
+    }
+    if follow {
+        let start = format!("start it with `witan run --home {}`", home.root().display());
+        let message = "no node runs in this home, so there is nothing to follow";
+        return Err(Failure::new(FailureKind::Input, message).hint(start));
+    }
+    let (mut store, _) = Store::open(home)?;
+    let mut filter = filter.clone();
+    loop {
+        let page = store.log(&filter)?;
+        let Some(last) = page.last() else { return Ok(()) };
+        filter.after = Some(last.seq);
+        if !page.iter().all(&mut *each) {
+            return Ok(());
+        }
+    }
+}
+
+fn summary(out: &mut dyn Write, home: &Home, shown: u64) -> io::Result<()> {
+    let home = home.root().display();
+    match shown {
+        0 => writeln!(out, "nothing in the log matches\n\nnext: witan status --home {home}"),
+        1 => writeln!(out, "\n1 entry; --json gives all fields"),
+        _ => writeln!(out, "\n{shown} entries; --round, --kind and --peer narrow it down"),
+    }
+}
+
+/// One entry on one line: when, round, what, and its evidence.
+pub fn line(federation: &Federation, entry: &LogEntry) -> String {
+    let name = |member: &MemberId| federation.name_of(member);
+    let (round, text) = match &entry.notice {
+        Notice::Sent { kind, round, to, digest, size_bytes } => {
+            let to = to.as_ref().map_or_else(|| "everybody".into(), name);
+            (Some(round), message("sent", Some(*kind), &format!("to {to}"), digest, *size_bytes))
+        }
+        Notice::Accepted { kind, round, from, via, digest, size_bytes, gist } => {
+            let route = match from == via {
+                true => format!("from {}: {gist}", name(from)),
+                false => format!("from {} via {}: {gist}", name(from), name(via)),
+            };
+            (Some(round), message("accepted", Some(*kind), &route, digest, *size_bytes))
+        }
+        Notice::Refused { via, kind, reason, digest, size_bytes } => {
+            let route = format!("via {}: {reason}", name(via));
+            (None, message("refused", *kind, &route, digest, *size_bytes))
+        }
+        Notice::RoundStarted { round } => (Some(round), "round    began".into()),
+        Notice::ViewStarted { round, view, aggregator } => {
+            (Some(round), format!("view {view:<4} began, led by {}", name(aggregator)))
+        }
+        Notice::ViewFailed { round, view, aggregator } => {
+            (Some(round), format!("view {view:<4} led by {} closed nothing", name(aggregator)))
+        }
+        Notice::Objection { round, against, because } => {
+            (Some(round), format!("object   against {}: {because}", name(against)))
+        }
+        Notice::Committed { round, view, aggregator, included, votes, record, result } => {
+            let text = format!(
+                "commit   in view {view} led by {}: {included} updates, {votes} votes, \
+                 record {}, result {}",
+                name(aggregator),
+                record.short(),
+                result.digest.short()
+            );
+            (Some(round), text)
+        }
+        Notice::Stalled { round, missing, needed } => {
+            let missing = output::names(federation, missing, "nobody");
+            (Some(round), format!("stalled  {needed} votes are needed; missing: {missing}"))
+        }
+        Notice::Finished => (None, "finished all rounds are committed".into()),
+    };
+    let round = round.map_or_else(|| "-".into(), |round| format!("r{round}"));
+    format!("{}  {round:<5} {text}", output::moment(entry.at_ms))
+}
+
+fn message(what: &str, kind: Option<Kind>, route: &str, digest: &Digest, bytes: u64) -> String {
+    let kind = kind.map_or("unknown", envelope::kind_name);
+    format!("{what:<8} {kind:<9} {route}  [{}, {bytes} B]", digest.short())
+}
+
+fn parse_kind(text: &str) -> Result<Kind, String> {
+    serde_json::from_value(serde_json::Value::from(text)).map_err(|_| {
+        "expected progress, update, proposal, vote, objection, holdings or record".to_owned()
+    })
+}
+
+/// The one member of this name, or whose key begins with these digits.
+fn find_member(federation: &Federation, text: &str) -> Result<MemberId, Failure> {
+    let members = federation.members();
+    if let Some(member) = members.iter().find(|member| member.name == text) {
+        return Ok(member.id());
+    }
+    let digits = text.to_ascii_lowercase();
+    let mut found = members
+        .iter()
+        .map(|member| member.id())
+        .filter(|member| digits.len() >= 4 && member.to_string().starts_with(&digits));
+    match (found.next(), found.next()) {
+        (Some(member), None) => Ok(member),
+        _ => {
+            let names: Vec<_> = members.iter().map(|member| member.name.as_str()).collect();
+            Err(Failure::usage(format!("--peer {text}: no member of that name"))
+                .hint(format!("the members are {}", names.join(", "))))
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What the commands that read a home share: a quiet end when a pipe closes, plain tables, times,
+//! and names of members.
+
+use std::io::{self, BufWriter, Write};
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+use witan_protocol::Federation;
+use witan_protocol::member::MemberId;
+
+use crate::error::Failure;
+
+/// Runs `write` on standard output. A reader that has seen enough (`| head`) is no failure.
+pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::environment(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes one JSON value on a line of its own.
+pub fn json_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    writeln!(out)
+}
+
+/// A table without lines, which survives copying into a mail.
+pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.to_vec());
+    for row in rows {
+        table.add_row(row);
+    }
+    table
+}
+
+/// A table's text without blanks at the ends of its lines.
+pub fn trimmed(table: &Table) -> String {
+    table.trim_fmt() + "\n"
+}
+
+/// Names with commas, or a word for none.
+pub fn names<'a>(
+    federation: &Federation,
+    members: impl IntoIterator<Item = &'a MemberId>,
+    none: &str,
+) -> String {
+    let names: Vec<_> = members.into_iter().map(|member| federation.name_of(member)).collect();
+    if names.is_empty() { none.to_owned() } else { names.join(", ") }
+}
+
+/// A moment as `2026-03-01 09:05:07.250` in UTC.
+pub fn moment(unix_ms: u64) -> String {
+    let (days, in_day) = (unix_ms / DAY_MS, unix_ms % DAY_MS);
+    let (year, month, day) = civil(days);
+    let (hours, minutes) = (in_day / 3_600_000, in_day / 60_000 % 60);
+    let (seconds, ms) = (in_day / 1_000 % 60, in_day % 1_000);
+    format!("{year:04}-{month:02}-{day:02} {hours:02}:{minutes:02}:{seconds:02}.{ms:03}")
+}
+
+/// A span of time such as `850 ms`, `12 s` or `3 min 20 s`.
+pub fn span(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{} s", ms / 1_000),
+        _ => format!("{} min {} s", ms / 60_000, ms / 1_000 % 60),
+    }
+}
+
+/// Days since 1970 to a Gregorian date: 400 years are 146 097 days, counted from March.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, in_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (in_era - in_era / 1_460 + in_era / 36_524 - in_era / 146_096) / 365;
+    let in_year = in_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * in_year + 2) / 153;
+    let day = in_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+const DAY_MS: u64 = 86_400_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_gregorian_utc() {
+        assert_eq!(moment(0), "1970-01-01 00:00:00.000");
+        assert_eq!(moment(951_827_696_789), "2000-02-29 12:34:56.789");
+        assert_eq!(moment(4_102_444_799_999), "2099-12-31 23:59:59.999");
+    }
+
+    #[test]
+    fn spans_are_short() {
+        assert_eq!(span(850), "850 ms");
+        assert_eq!(span(12_345), "12 s");
+        assert_eq!(span(200_000), "3 min 20 s");
+    }
+}

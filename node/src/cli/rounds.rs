@@ -1,0 +1,252 @@
+//! `witan rounds`: the ledger, for people and machines. Works whether or not the node runs; shows
+//! what is stored and checks nothing: that is `witan verify`.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use serde::Serialize;
+use witan_protocol::Federation;
+use witan_protocol::codec;
+use witan_protocol::digest::Digest;
+use witan_protocol::envelope::{self, RECORD_BYTES_MAX};
+use witan_protocol::member::{MemberId, Round, View};
+use witan_protocol::message::Message;
+use witan_protocol::record::{Absence, RoundRecord, Scores, Update};
+
+use super::output;
+use crate::error::{Failure, FailureKind};
+use crate::home::Home;
+use crate::store::{self, StoredRecord};
+
+/// Show the ledger: every committed round, who led it, who is in it, and who is not and why.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The node's home folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub home: PathBuf,
+    /// Only this round.
+    #[arg(long, value_name = "NUMBER")]
+    pub round: Option<u64>,
+    /// One JSON object a round.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A round as it is shown.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RoundRow {
+    /// Which.
+    pub round: Round,
+    /// The view that closed it.
+    pub view: View,
+    /// Who led that view.
+    pub aggregator: String,
+    /// Views that closed nothing, and who led them.
+    pub failed_views: Vec<FailedRow>,
+    /// Whose updates are in it, in roster order.
+    pub included: Vec<UpdateRow>,
+    /// Who is not, and why.
+    pub absent: Vec<AbsentRow>,
+    /// Who co-signed it.
+    pub votes: Vec<String>,
+    /// The aggregation strategy.
+    pub strategy: String,
+    /// The record: the ledger's head after the round.
+    pub record_digest: Digest,
+    /// The record before it.
+    pub previous_digest: Digest,
+    /// The adapter the round started from.
+    pub start_digest: Digest,
+    /// The adapter it committed.
+    pub result_digest: Digest,
+    /// What the members measured, on average; accuracy is that of the adapter it started from.
+    pub mean_scores: Scores,
+}
+
+/// A view that closed nothing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FailedRow {
+    /// Which.
+    pub view: View,
+    /// Who led it.
+    pub aggregator: String,
+}
+
+/// One member's update.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UpdateRow {
+    /// Who.
+    pub member: String,
+    /// The signed claim; absent if the envelope in the record cannot be opened.
+    pub update: Option<Update>,
+}
+
+/// One member that is not in the round.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AbsentRow {
+    /// Who.
+    pub member: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Prints the ledger.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let home = Home::existing(&args.home)?;
+    let federation = home.read_federation()?;
+    let file = store::read_records(&home)?;
+    let rows: Vec<_> = file
+        .records
+        .iter()
+        .filter(|record| args.round.is_none_or(|round| record.round.0 == round))
+        .map(|record| row(&home, &federation, record))
+        .collect::<Result<_, _>>()?;
+    if let (Some(round), true) = (args.round, rows.is_empty() && file.damage.is_none()) {
+        let known = file.records.len();
+        let hint = format!("the ledger holds {known} rounds; see them without --round");
+        return Err(Failure::input(format!("round {round} is not committed here")).hint(hint));
+    }
+    output::print(|out| match args.json {
+        true => rows.iter().try_for_each(|row| output::json_line(out, row)),
+        false => for_people(out, &home, &federation, &rows),
+    })?;
+    file.damage.map_or(Ok(()), |damage| Err(damage.into()))
+}
+
+/// Reads a stored record into what is shown.
+pub fn row(
+    home: &Home,
+    federation: &Federation,
+    stored: &StoredRecord,
+) -> Result<RoundRow, Failure> {
+    let record: RoundRecord = codec::decode(&stored.bytes, RECORD_BYTES_MAX).map_err(|error| {
+        let path = home.records_log();
+        let (path, at, round) = (path.display(), stored.offset, stored.round);
+        Failure::new(FailureKind::Tampered, format!("{path}, at byte {at}, round {round}: {error}"))
+            .hint(format!("`witan verify --home {}` says more", home.root().display()))
+    })?;
+    let name = |member: &MemberId| federation.name_of(member);
+    let record_digest = record.digest();
+    let proposal = record.proposal;
+    let included: Vec<_> = proposal
+        .included
+        .iter()
+        .map(|part| UpdateRow {
+            member: name(&part.member),
+            update: update_in(&part.envelope, federation),
+        })
+        .collect();
+    let failed = proposal.failed_views.iter();
+    let absent = proposal.absent.iter();
+    Ok(RoundRow {
+        round: proposal.round,
+        view: proposal.view,
+        aggregator: name(&proposal.aggregator),
+        failed_views: failed
+            .map(|failed| FailedRow { view: failed.view, aggregator: name(&failed.aggregator) })
+            .collect(),
+        mean_scores: mean(included.iter().filter_map(|part| part.update.as_ref())),
+        included,
+        absent: absent
+            .map(|absent| AbsentRow { member: name(&absent.member), why: reason(&absent.why) })
+            .collect(),
+        votes: record.certificate.signatures.iter().map(|vote| name(&vote.member)).collect(),
+        strategy: proposal.strategy,
+        record_digest,
+        previous_digest: proposal.previous,
+        start_digest: proposal.start.digest,
+        result_digest: proposal.result.digest,
+    })
+}
+
+fn update_in(envelope: &[u8], federation: &Federation) -> Option<Update> {
+    match envelope::open(envelope, federation).ok()?.message {
+        Message::Update(update) => Some(update),
+        _ => None,
+    }
+}
+
+fn reason(why: &Absence) -> String {
+    match why {
+        Absence::NoUpdate => "no update had arrived".into(),
+        Absence::Refused { because } => format!("refused: {because}"),
+    }
+}
+
+fn mean<'a>(updates: impl Iterator<Item = &'a Update>) -> Scores {
+    let (mut sum, mut count) = (Scores::default(), 0.0_f32);
+    for Update { scores, .. } in updates {
+        sum.loss += scores.loss;
+        sum.vqa_accuracy += scores.vqa_accuracy;
+        sum.drawing_accuracy += scores.drawing_accuracy;
+        count += 1.0;
+    }
+    let count = count.max(1.0);
+    Scores {
+        loss: sum.loss / count,
+        vqa_accuracy: sum.vqa_accuracy / count,
+        drawing_accuracy: sum.drawing_accuracy / count,
+    }
+}
+
+fn for_people(
+    out: &mut dyn Write,
+    home: &Home,
+    federation: &Federation,
+    rows: &[RoundRow],
+) -> io::Result<()> {
+    let shown_home = home.root().display();
+    let document = federation.document();
+    let Some(last) = rows.last() else {
+        writeln!(out, "{}: no round is committed yet", document.name)?;
+        return writeln!(out, "\nnext: witan status --home {shown_home}");
+    };
+    writeln!(out, "{}: round {} of {}\n", document.name, last.round, document.training.rounds)?;
+    let header = [
+        "round",
+        "view",
+        "aggregator",
+        "updates",
+        "votes",
+        "loss",
+        "VQA",
+        "drawn",
+        "record",
+        "result",
+    ];
+    let size = federation.size();
+    let cells = rows.iter().map(|row| {
+        vec![
+            row.round.to_string(),
+            row.view.to_string(),
+            row.aggregator.clone(),
+            format!("{}/{size}", row.included.len()),
+            format!("{}/{size}", row.votes.len()),
+            format!("{:.3}", row.mean_scores.loss),
+            format!("{:.1} %", row.mean_scores.vqa_accuracy * 100.0),
+            format!("{:.1} %", row.mean_scores.drawing_accuracy * 100.0),
+            row.record_digest.short(),
+            row.result_digest.short(),
+        ]
+    });
+    writeln!(out, "{}", output::trimmed(&output::table(&header, cells)))?;
+    for row in rows {
+        for failed in &row.failed_views {
+            writeln!(
+                out,
+                "round {}: view {}, led by {}, closed nothing",
+                row.round, failed.view, failed.aggregator
+            )?;
+        }
+        for absent in &row.absent {
+            writeln!(out, "round {}: {} is absent: {}", row.round, absent.member, absent.why)?;
+        }
+    }
+    writeln!(out, "VQA and drawn: members' own tests of the adapter the round started from.")?;
+    writeln!(out, "\nnext: witan verify --home {shown_home}      checks every line of this")?;
+    writeln!(
+        out,
+        "      witan log --home {shown_home} --round {}   shows how it came about",
+        last.round
+    )
+}

@@ -1,0 +1,223 @@
+//! The control socket: how the commands of a person reach the node that runs in a home.
+//!
+//! A Unix socket in the home folder, which only its owner can enter. One JSON question a line, JSON
+//! answers a line; a client that is slow, long-winded or one too many is dropped and never delays the
+//! node. The driver owns what is asked for and answers each [`Request`] through its channel.
+
+mod address;
+mod client;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use witan_protocol::io::Time;
+use witan_protocol::status::Status;
+
+pub use client::{Client, ControlError};
+
+use crate::home::Home;
+use crate::store::{LogEntry, LogFilter, StoreError};
+
+/// What the driver is asked; each is answered once. An answer nobody waits for any more is dropped.
+#[derive(Debug)]
+pub enum Request {
+    /// What is the node doing?
+    Status(oneshot::Sender<StatusReport>),
+    /// A page of the gossip log: the answer of `Store::log`.
+    Log(LogFilter, oneshot::Sender<Result<Vec<LogEntry>, StoreError>>),
+    /// Stop, in good order.
+    Stop(oneshot::Sender<()>),
+}
+
+/// A status with the clock it was read by, so that "until when" can be told as "in 12 s".
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// Now, on the participant's clock.
+    pub now: Time,
+    /// What the participant says.
+    pub status: Status,
+}
+
+/// One line from a client.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Question {
+    Status,
+    Stop,
+    Log {
+        #[serde(default)]
+        filter: LogFilter,
+        #[serde(default)]
+        follow: bool,
+    },
+}
+
+/// One line to a client.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    Status(Box<StatusReport>),
+    Stopping,
+    Entry(LogEntry),
+    End,
+    Refused(String),
+}
+
+/// The open socket; dropping it closes it and removes its file.
+#[derive(Debug)]
+pub struct ControlSocket {
+    path: PathBuf,
+    task: JoinHandle<()>,
+}
+
+/// Opens the socket of a home that this process has locked, inside a tokio runtime. The driver
+/// reads the returned channel.
+pub fn listen(home: &Home) -> Result<(ControlSocket, mpsc::Receiver<Request>), StoreError> {
+    let path = home.control_socket();
+    let failed = |source| StoreError::io("cannot listen on", &path, source);
+    // The lock is ours, so a socket that is there is left over from a node that was killed.
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let address = address::of(&path).map_err(failed)?;
+    let listener = UnixListener::bind(address.path()).map_err(failed)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    let (requests, receiver) = mpsc::channel(REQUESTS_WAITING_MAX);
+    let task = tokio::spawn(accept(listener, requests));
+    Ok((ControlSocket { path, task }, receiver))
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        self.task.abort();
+        // If it stays, the next node removes it.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn accept(listener: UnixListener, requests: mpsc::Sender<Request>) {
+    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of file descriptors, most likely: they come back.
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let requests = requests.clone();
+        tokio::spawn(async move {
+            // A client that went away is nobody's loss.
+            let _ = serve(stream, requests).await;
+            drop(place);
+        });
+    }
+}
+
+async fn serve(stream: UnixStream, requests: mpsc::Sender<Request>) -> Option<()> {
+    let (reader, writer) = stream.into_split();
+    let mut client = Connection { reader, writer, requests };
+    let mut line = String::new();
+    let mut bounded = BufReader::new((&mut client.reader).take(QUESTION_MAX_BYTES));
+    timeout(PATIENCE, bounded.read_line(&mut line)).await.ok()?.ok()?;
+    match serde_json::from_str(&line) {
+        Ok(Question::Status) => client.status().await,
+        Ok(Question::Stop) => client.stop().await,
+        Ok(Question::Log { filter, follow: false }) => client.log(filter).await,
+        Ok(Question::Log { filter, follow: true }) => client.follow(filter).await,
+        Err(error) => client.answer(&Answer::Refused(error.to_string())).await,
+    }
+}
+
+/// One client; every step ends in `None` when the client or the driver is gone.
+struct Connection {
+    reader: OwnedReadHalf,
+    writer: OwnedWriteHalf,
+    requests: mpsc::Sender<Request>,
+}
+
+impl Connection {
+    async fn status(&mut self) -> Option<()> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Status(reply)).await.ok()?;
+        self.answer(&Answer::Status(Box::new(answer.await.ok()?))).await
+    }
+
+    async fn stop(&mut self) -> Option<()> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Stop(reply)).await.ok()?;
+        answer.await.ok()?;
+        self.answer(&Answer::Stopping).await
+    }
+
+    async fn log(&mut self, mut filter: LogFilter) -> Option<()> {
+        while self.page(&mut filter).await? > 0 {}
+        self.answer(&Answer::End).await
+    }
+
+    async fn follow(&mut self, mut filter: LogFilter) -> Option<()> {
+        let mut nothing = [0; 1];
+        loop {
+            if self.page(&mut filter).await? > 0 {
+                continue;
+            }
+            // A client has nothing more to say: whatever can be read now is its end.
+            match timeout(PAUSE, self.reader.read(&mut nothing)).await {
+                Ok(_) => return None,
+                Err(_) => continue,
+            }
+        }
+    }
+
+    /// Hands one page over and moves the filter past it; tells how long the page was.
+    async fn page(&mut self, filter: &mut LogFilter) -> Option<usize> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Log(filter.clone(), reply)).await.ok()?;
+        let entries = match answer.await.ok()? {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.answer(&Answer::Refused(error.to_string())).await?;
+                return None;
+            }
+        };
+        let count = entries.len();
+        for entry in entries {
+            filter.after = Some(entry.seq);
+            self.answer(&Answer::Entry(entry)).await?;
+        }
+        Some(count)
+    }
+
+    async fn answer(&mut self, answer: &Answer) -> Option<()> {
+        let mut line = serde_json::to_vec(answer).expect("an answer is plain data");
+        line.push(b'\n');
+        timeout(PATIENCE, self.writer.write_all(&line)).await.ok()?.ok()
+    }
+}
+
+/// A person has two or three terminals open, a script a few more.
+const CLIENTS_MAX: usize = 16;
+
+/// Questions the driver has not looked at; a client waits beyond that.
+const REQUESTS_WAITING_MAX: usize = 16;
+
+/// The longest question, a log filter, is under 300 bytes.
+const QUESTION_MAX_BYTES: u64 = 4 << 10;
+
+/// How long a client may take to send its question, or to take a line of the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often `--follow` looks for news: soon enough for a person, nothing for the node.
+const PAUSE: Duration = Duration::from_millis(300);
+
+#[cfg(test)]
+mod tests;

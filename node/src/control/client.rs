@@ -1,0 +1,116 @@
+//! The asking side of the control socket: used by commands, blocking, without a runtime.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use super::{Answer, Question, StatusReport, address};
+use crate::error::{Failure, FailureKind};
+use crate::home::Home;
+use crate::store::{LogEntry, LogFilter};
+
+/// One connection; it asks one question.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<UnixStream>,
+}
+
+/// Why a running node could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The connection broke, or took too long.
+    #[error("the running node does not answer: {0}")]
+    Io(#[from] io::Error),
+    /// The node closed the connection.
+    #[error("the running node closed the connection")]
+    Closed,
+    /// The node refused the question.
+    #[error("the running node refused: {0}")]
+    Refused(String),
+    /// The node answered something else.
+    #[error("the running node is of another version: its answer cannot be read")]
+    Unreadable,
+}
+
+impl Client {
+    /// Connects to the node that runs in a home; `None` if none answers there.
+    pub fn connect(home: &Home) -> Option<Self> {
+        let address = address::of(&home.control_socket()).ok()?;
+        let stream = UnixStream::connect(address.path()).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.set_write_timeout(Some(PATIENCE)).ok()?;
+        Some(Self { stream: BufReader::new(stream) })
+    }
+
+    /// What the node is doing.
+    pub fn status(mut self) -> Result<StatusReport, ControlError> {
+        self.ask(&Question::Status)?;
+        match self.answer()? {
+            Answer::Status(report) => Ok(*report),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Asks the node to stop; it has taken note when this returns.
+    pub fn stop(mut self) -> Result<(), ControlError> {
+        self.ask(&Question::Stop)?;
+        match self.answer()? {
+            Answer::Stopping => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Hands over every entry the filter asks for, until `each` returns false; with `follow` also
+    /// those to come, until the node ends.
+    pub fn log(
+        mut self,
+        filter: &LogFilter,
+        follow: bool,
+        each: &mut dyn FnMut(&LogEntry) -> bool,
+    ) -> Result<(), ControlError> {
+        if follow {
+            self.stream.get_ref().set_read_timeout(None)?;
+        }
+        self.ask(&Question::Log { filter: filter.clone(), follow })?;
+        loop {
+            match self.answer() {
+                Ok(Answer::Entry(entry)) if each(&entry) => {}
+                Ok(Answer::Entry(_) | Answer::End) => return Ok(()),
+                Err(ControlError::Closed) if follow => return Ok(()),
+                Ok(other) => return Err(unexpected(other)),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn ask(&mut self, question: &Question) -> Result<(), ControlError> {
+        let mut line = serde_json::to_vec(question).expect("a question is plain data");
+        line.push(b'\n');
+        Ok(self.stream.get_mut().write_all(&line)?)
+    }
+
+    fn answer(&mut self) -> Result<Answer, ControlError> {
+        let mut line = String::new();
+        if self.stream.read_line(&mut line)? == 0 {
+            return Err(ControlError::Closed);
+        }
+        serde_json::from_str(&line).map_err(|_| ControlError::Unreadable)
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        Self::new(FailureKind::Environment, error)
+            .hint("look at what the node itself prints, or stop it and ask again")
+    }
+}
+
+fn unexpected(answer: Answer) -> ControlError {
+    match answer {
+        Answer::Refused(why) => ControlError::Refused(why),
+        _ => ControlError::Unreadable,
+    }
+}
+
+/// A node answers in milliseconds unless it is stuck.
+const PATIENCE: Duration = Duration::from_secs(10);

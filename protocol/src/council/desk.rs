@@ -1,0 +1,333 @@
+//! Carries out the library's effects, and keeps the signed votes and motions for those who miss them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use arc_malachitebft_core_consensus::{Effect, Input, Resumable, Resume, SignedConsensusMsg};
+use arc_malachitebft_core_types::{CommitCertificate, SignedMessage};
+
+use super::Act;
+use super::context::{Context, Tabled, view_of};
+use super::timeouts::Timers;
+use super::wal::Remembered;
+use crate::digest::Digest;
+use crate::envelope;
+use crate::federation::{Federation, FederationId};
+use crate::identity::Identity;
+use crate::io::Time;
+use crate::member::{MemberId, Round, View};
+use crate::message::{Message, Motion, MotionHeld, Roll, Step, Vote, VotesHeld};
+use crate::record::{Certificate, CommitSignature, Proposal};
+
+/// A message with who signed it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signed<T> {
+    /// Who signed.
+    pub member: MemberId,
+    /// What.
+    pub message: T,
+    /// The signature of its envelope.
+    pub signature: [u8; 64],
+}
+
+/// The signed votes and motions of the newest views.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    votes: BTreeMap<(View, Step), BTreeMap<usize, Signed<Vote>>>,
+    motions: BTreeMap<View, Signed<Motion>>,
+}
+
+/// Everything around the library's state that its effects touch.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) now: Time,
+    pub(super) round: Round,
+    pub(super) context: Context,
+    pub(super) open: bool,
+    pub(super) replaying: bool,
+    pub(super) view: View,
+    pub(super) wanted: Option<View>,
+    pub(super) tally: Tally,
+    pub(super) proposals: BTreeMap<Digest, Proposal>,
+    pub(super) verdicts: BTreeMap<Digest, bool>,
+    pub(super) timers: Timers,
+    pub(super) remembered: Vec<Remembered>,
+    pub(super) acts: super::Acts,
+    federation: FederationId,
+    identity: Identity,
+    roster: Vec<MemberId>,
+}
+
+impl Tally {
+    /// Whose votes are held for a step of a view.
+    pub fn voters(&self, view: View, step: Step) -> Roll {
+        self.votes.get(&(view, step)).map(|v| v.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// Everyone of whom any vote is held.
+    pub fn all_voters(&self) -> Roll {
+        self.votes.values().flat_map(|votes| votes.keys().copied()).collect()
+    }
+
+    /// The motions held, newest view last.
+    pub fn motions(&self) -> impl Iterator<Item = &Signed<Motion>> {
+        self.motions.values()
+    }
+
+    /// What is held, for [`Holdings`](crate::message::Holdings).
+    pub fn held(&self) -> (Vec<MotionHeld>, Vec<VotesHeld>) {
+        let motions = self.motions.iter().rev().take(VIEWS_TOLD_MAX).map(|(view, motion)| {
+            MotionHeld { view: *view, value: motion.message.proposal.digest() }
+        });
+        let mut views: Vec<_> = self.votes.keys().map(|(view, _)| *view).collect();
+        views.dedup();
+        let votes = views.into_iter().rev().take(VIEWS_TOLD_MAX).map(|view| VotesHeld {
+            view,
+            prevotes: self.voters(view, Step::Prevote),
+            precommits: self.voters(view, Step::Precommit),
+        });
+        (motions.collect(), votes.collect())
+    }
+
+    /// Votes held that are not in `held`, of the views a peer still cares about.
+    pub fn votes_missing(&self, held: &[VotesHeld]) -> Vec<Signed<Vote>> {
+        let mut missing = Vec::new();
+        let newest = self.votes.keys().next_back().map_or(0, |(view, _)| view.0);
+        for ((view, step), votes) in &self.votes {
+            if view.0 + (VIEWS_TOLD_MAX as u32) <= newest {
+                continue;
+            }
+            let roll = held.iter().find(|h| h.view == *view).map_or(Roll(0), |h| match step {
+                Step::Prevote => h.prevotes,
+                Step::Precommit => h.precommits,
+            });
+            missing.extend(votes.iter().filter(|(p, _)| !roll.contains(**p)).map(|(_, v)| v).cloned());
+        }
+        missing
+    }
+
+    /// The motions that put the proposal `value`, in the library's words.
+    pub(super) fn tabled(&self, round: Round, value: Digest) -> Vec<Tabled> {
+        self.motions
+            .values()
+            .filter(|motion| motion.message.proposal.digest() == value)
+            .map(|motion| Tabled {
+                round,
+                view: motion.message.view,
+                valid_view: motion.message.valid_view,
+                value,
+                member: motion.member,
+            })
+            .collect()
+    }
+
+    fn prune(&mut self, view: View) {
+        let oldest = View(view.0.saturating_sub(VIEWS_KEPT_MAX));
+        self.votes.retain(|(view, _), _| *view >= oldest);
+        self.motions.retain(|view, _| *view >= oldest);
+    }
+}
+
+impl Desk {
+    pub(super) fn new(
+        federation: &Federation,
+        identity: &Identity,
+        round: Round,
+        context: Context,
+    ) -> Self {
+        Self {
+            now: Time(0),
+            round,
+            context,
+            open: false,
+            replaying: false,
+            view: View(0),
+            wanted: None,
+            tally: Tally::default(),
+            proposals: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
+            timers: Timers::new(federation.document().council.view_timeout_ms),
+            remembered: Vec::new(),
+            acts: VecDeque::new(),
+            federation: federation.id(),
+            identity: identity.clone(),
+            roster: federation.members().iter().map(|member| member.id()).collect(),
+        }
+    }
+
+    /// Files a vote. False if it is known, conflicts with a known one, or is of a distant view.
+    pub(super) fn take_vote(&mut self, vote: &Signed<Vote>) -> bool {
+        let Some(place) = self.roster.iter().position(|member| *member == vote.member) else {
+            return false;
+        };
+        let Vote { view, step, .. } = vote.message;
+        if !self.is_near(view) {
+            return false;
+        }
+        let votes = self.tally.votes.entry((view, step)).or_default();
+        if let Some(known) = votes.get(&place) {
+            if known.message != vote.message {
+                self.acts.push_back(Act::Equivocated(vote.member));
+            }
+            return false;
+        }
+        votes.insert(place, vote.clone());
+        true
+    }
+
+    /// Files a motion. False if one is known for its view, or the view is distant.
+    pub(super) fn take_motion(&mut self, motion: Signed<Motion>) -> bool {
+        let view = motion.message.view;
+        if !self.is_near(view) {
+            return false;
+        }
+        if let Some(known) = self.tally.motions.get(&view) {
+            if known.message != motion.message {
+                self.acts.push_back(Act::Equivocated(motion.member));
+            }
+            return false;
+        }
+        let proposal = &motion.message.proposal;
+        self.proposals.insert(proposal.digest(), proposal.clone());
+        self.tally.motions.insert(view, motion);
+        true
+    }
+
+    /// Files what was remembered, so that the library's effects find it.
+    pub(super) fn recall(&mut self, remembered: &Remembered) {
+        match remembered {
+            Remembered::Vote { member, vote, signature } => {
+                self.take_vote(&Signed { member: *member, message: *vote, signature: *signature });
+            }
+            Remembered::Motion { member, motion, signature } => {
+                let message = (**motion).clone();
+                self.take_motion(Signed { member: *member, message, signature: *signature });
+            }
+            Remembered::Verdict { value, valid, .. } => {
+                self.verdicts.insert(*value, *valid);
+            }
+            Remembered::Opened | Remembered::Timeout { .. } => {}
+        }
+    }
+
+    /// Does what the library asks, and answers it.
+    pub(super) fn on_effect(&mut self, effect: Effect<Context>) -> Resume<Context> {
+        match effect {
+            Effect::CancelAllTimeouts(resume) => resume.resume_with(self.timers.clear()),
+            Effect::CancelTimeout(t, resume) => resume.resume_with(self.timers.cancel(t)),
+            Effect::ScheduleTimeout(t, resume) => resume.resume_with(self.timers.start(self.now, t)),
+            Effect::StartRound(_, round, _, _, resume) => {
+                resume.resume_with(self.on_view_started(view_of(round)))
+            }
+            Effect::GetValue(_, round, _, resume) => {
+                self.wanted = Some(view_of(round));
+                resume.resume_with(())
+            }
+            Effect::PublishConsensusMsg(message, resume) => resume.resume_with(self.say(message)),
+            Effect::WalAppend(_, input, resume) => resume.resume_with(self.remember(&input)),
+            Effect::Decide(certificate, _, resume) => resume.resume_with(self.decide(&certificate)),
+            Effect::SignVote(ballot, resume) => {
+                let message = Message::Vote(ballot.vote);
+                let signature = envelope::sign(&self.identity, self.federation, &message);
+                resume.resume_with(SignedMessage::new(ballot, signature))
+            }
+            Effect::SignProposal(tabled, resume) => {
+                let message = Message::Motion(self.motion(&tabled));
+                let signature = envelope::sign(&self.identity, self.federation, &message);
+                resume.resume_with(SignedMessage::new(tabled, signature))
+            }
+            // Nothing reaches the library that was not opened and checked before.
+            Effect::VerifySignature(_, _, resume) => resume.resume_with(true),
+            Effect::VerifyCommitCertificate(_, _, _, resume)
+            | Effect::VerifyPolkaCertificate(_, _, _, resume)
+            | Effect::VerifyRoundCertificate(_, _, _, resume)
+            | Effect::VerifyExtendedCommitCertificate(_, _, _, _, resume) => {
+                resume.resume_with(Ok(()))
+            }
+            // Motions carry the whole proposal, and `sync` brings what is missing.
+            Effect::PublishLivenessMsg(_, resume)
+            | Effect::RepublishVote(_, resume)
+            | Effect::RepublishRoundCertificate(_, resume)
+            | Effect::RestreamProposal(_, _, _, _, _, resume)
+            | Effect::CertVerifiedSyncValue(_, _, resume)
+            | Effect::CertRejectedSyncValue(_, _, _, resume)
+            | Effect::Finalize(_, _, _, resume) => resume.resume_with(()),
+            Effect::ExtendVote(_, _, _, _, resume) => resume.resume_with(None),
+            Effect::VerifyVoteExtension(_, _, _, _, _, _, resume) => resume.resume_with(Ok(())),
+        }
+    }
+
+    fn on_view_started(&mut self, view: View) {
+        self.view = view;
+        self.wanted = None;
+        self.tally.prune(view);
+        if view > View(0) && !self.replaying {
+            self.acts.push_back(Act::ViewStarted(view));
+        }
+    }
+
+    fn say(&mut self, message: SignedConsensusMsg<Context>) {
+        let (message, signature) = match message {
+            SignedConsensusMsg::Vote(signed) => {
+                let vote = signed.message.vote;
+                let (member, signature) = (signed.message.member, signed.signature);
+                self.take_vote(&Signed { member, message: vote, signature });
+                (Message::Vote(vote), signature)
+            }
+            SignedConsensusMsg::Proposal(signed) => {
+                let motion = self.motion(&signed.message);
+                let (member, signature) = (signed.message.member, signed.signature);
+                self.take_motion(Signed { member, message: motion.clone(), signature });
+                (Message::Motion(motion), signature)
+            }
+        };
+        if self.replaying {
+            return;
+        }
+        self.acts.push_back(Act::Remember(std::mem::take(&mut self.remembered)));
+        let member = self.identity.member();
+        self.acts.push_back(Act::Say(Signed { member, message, signature }));
+    }
+
+    fn remember(&mut self, input: &Input<Context>) {
+        if !self.replaying {
+            let remembered = Remembered::of(input, |tabled| Some(self.motion(tabled)));
+            self.remembered.extend(remembered);
+        }
+    }
+
+    fn decide(&mut self, certificate: &CommitCertificate<Context>) {
+        let place = |member: &MemberId| self.roster.iter().position(|m| m == member);
+        let mut signatures: Vec<_> = certificate
+            .commit_signatures
+            .iter()
+            .map(|commit| CommitSignature { member: commit.address, signature: commit.signature })
+            .collect();
+        signatures.sort_by_key(|commit| place(&commit.member));
+        let certificate_ = Certificate { view: view_of(certificate.round), signatures };
+        self.acts
+            .push_back(Act::Decided { value: certificate.value_id, certificate: certificate_ });
+    }
+
+    fn motion(&self, tabled: &Tabled) -> Motion {
+        let proposal = self.proposals.get(&tabled.value).cloned();
+        Motion {
+            view: tabled.view,
+            valid_view: tabled.valid_view,
+            proposal: proposal.expect("every value the library knows came with its proposal"),
+        }
+    }
+
+    fn is_near(&self, view: View) -> bool {
+        view.0 <= self.view.0.saturating_add(VIEWS_AHEAD_MAX)
+            && view.0.saturating_add(VIEWS_KEPT_MAX) >= self.view.0
+    }
+}
+
+/// Views ahead of its own of which the library takes votes.
+const VIEWS_AHEAD_MAX: u32 = arc_malachitebft_core_consensus::MAX_FUTURE_ROUND_LOOKAHEAD;
+
+/// Views behind its own of which votes and motions are kept for others.
+const VIEWS_KEPT_MAX: u32 = 32;
+
+/// Views told of in one message: those a member that lost a few messages may still need.
+const VIEWS_TOLD_MAX: usize = 6;

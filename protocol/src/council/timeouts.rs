@@ -1,0 +1,77 @@
+//! How long a view waits, and which waits are running.
+//!
+//! All derive from one setting, `council.view_timeout_ms`, and from how long this member's own
+//! aggregation took: a slow machine must not depose an aggregator that is as slow. Each later view
+//! waits longer, so that members with unequal clocks meet in one.
+
+use arc_malachitebft_core_types::{Timeout, TimeoutKind};
+
+use super::context::view_of;
+use crate::io::Time;
+
+/// The waits of one council.
+#[derive(Clone, Debug)]
+pub struct Timers {
+    view_timeout_ms: u64,
+    work_ms: u64,
+    running: Vec<(Time, Timeout)>,
+}
+
+/// The library may carry a table of timeouts; ours are above.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unused;
+
+impl Timers {
+    /// None running.
+    pub fn new(view_timeout_ms: u64) -> Self {
+        Self { view_timeout_ms, work_ms: 0, running: Vec::new() }
+    }
+
+    /// What one aggregation takes here; waits that start from now on allow for two.
+    pub fn allow_for_work(&mut self, work_ms: u64) {
+        self.work_ms = self.work_ms.max(work_ms.min(WORK_MS_MAX));
+    }
+
+    /// Starts a wait, unless it is one the council has other means for.
+    pub fn start(&mut self, now: Time, timeout: Timeout) {
+        let (base, view) = (self.view_timeout_ms, u64::from(view_of(timeout.round).0));
+        let wait = match timeout.kind {
+            TimeoutKind::Propose => base + 2 * self.work_ms,
+            TimeoutKind::Prevote | TimeoutKind::Precommit => base / 2,
+            TimeoutKind::Rebroadcast | TimeoutKind::FinalizeHeight(_) => return,
+        };
+        let longer = (base / 2).saturating_mul(view.min(VIEWS_LONGER_MAX));
+        self.cancel(timeout);
+        self.running.push((Time(now.0 + wait + longer), timeout));
+    }
+
+    /// Stops a wait.
+    pub fn cancel(&mut self, timeout: Timeout) {
+        self.running.retain(|(_, running)| *running != timeout);
+    }
+
+    /// Stops all waits.
+    pub fn clear(&mut self) {
+        self.running.clear();
+    }
+
+    /// The wait that ended first, if one has.
+    pub fn pop(&mut self, now: Time) -> Option<Timeout> {
+        let (index, _) =
+            self.running.iter().enumerate().filter(|(_, (at, _))| *at <= now).min_by_key(
+                |(_, (at, _))| *at,
+            )?;
+        Some(self.running.remove(index).1)
+    }
+
+    /// When the next wait ends.
+    pub fn next(&self) -> Option<Time> {
+        self.running.iter().map(|(at, _)| *at).min()
+    }
+}
+
+/// Waits stop growing after so many views: a council that meets again is then minutes away, not days.
+const VIEWS_LONGER_MAX: u64 = 20;
+
+/// An aggregation that takes longer than this is stuck; waiting for it is not patience.
+const WORK_MS_MAX: u64 = 60_000;

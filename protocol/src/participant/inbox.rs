@@ -1,0 +1,163 @@
+//! Incoming bytes: opened, checked, told, and routed by kind. Bad input is refused, never a panic.
+
+use super::Participant;
+use crate::council::Signed;
+use crate::envelope::{self, Verified};
+use crate::io::{Notice, Time};
+use crate::member::{MemberId, Round as RoundNumber};
+use crate::message::{Certified, Message};
+use crate::round::collecting::Filed;
+
+/// A verified message of the round after the one at hand, kept until that one is committed.
+#[derive(Clone, Debug)]
+pub(super) struct Early {
+    via: MemberId,
+    bytes: Vec<u8>,
+    verified: Verified<Message>,
+}
+
+impl Participant {
+    /// Bytes from a peer.
+    pub(super) fn on_bytes(&mut self, via: MemberId, bytes: Vec<u8>) {
+        match envelope::open(&bytes, &self.post.federation) {
+            Err(refusal) => self.refuse(via, &bytes, refusal.to_string()),
+            Ok(verified) if verified.signer == self.post.member() => {}
+            Ok(verified) => {
+                if via == verified.signer || matches!(verified.message, Message::Progress(_)) {
+                    self.peers.on_heard(verified.signer, self.now);
+                }
+                self.on_message(Early { via, bytes, verified });
+            }
+        }
+    }
+
+    /// Messages that came a round too soon.
+    pub(super) fn replay_early(&mut self) {
+        for early in std::mem::take(&mut self.early) {
+            self.on_message(early);
+        }
+    }
+
+    fn on_message(&mut self, message: Early) {
+        let (at, here) = (message.verified.message.round(), self.round.tip.round);
+        match &message.verified.message {
+            Message::Holdings(_) => self.on_holdings(message),
+            Message::Certified(_) => self.on_certified(message),
+            _ if at == here => self.on_round_message(message),
+            _ if at == RoundNumber(here.0 + 1) && !self.round.is_last() => {
+                if self.early.len() >= EARLY_MAX {
+                    self.early.pop_front();
+                }
+                self.early.push_back(message);
+            }
+            Message::Update(_) if at < here => {
+                self.refuse(message.via, &message.bytes, format!("round {at} is closed"));
+            }
+            _ => {}
+        }
+    }
+
+    fn on_round_message(&mut self, message: Early) {
+        let Early { via, bytes, verified } = message;
+        let gist = gist(&verified.message);
+        let Verified { signer: member, message, signature } = verified;
+        let (kind, round, now) = (message.kind(), message.round(), self.now);
+        let filed = match message {
+            Message::Update(update) => {
+                self.round.on_update(&mut self.post, member, update, bytes.clone())
+            }
+            Message::Motion(message) => {
+                let motion = Signed { member, message, signature };
+                match self.round.on_motion(now, &self.post, motion) {
+                    Ok(true) => Filed::New,
+                    Ok(false) => Filed::Known,
+                    Err(reason) => Filed::Refused(reason),
+                }
+            }
+            Message::Vote(message) => {
+                let new = self.round.council.on_vote(now, Signed { member, message, signature });
+                if new { Filed::New } else { Filed::Known }
+            }
+            Message::Progress(progress) => {
+                self.round.on_peer_progress(&self.post, &member, &progress);
+                Filed::New
+            }
+            _ => Filed::New,
+        };
+        match filed {
+            Filed::Known => {}
+            Filed::Refused(reason) => self.refuse(via, &bytes, reason),
+            Filed::New => self.post.notice(Notice::Accepted {
+                kind,
+                round,
+                from: member,
+                via,
+                digest: envelope::digest(&bytes),
+                size_bytes: bytes.len() as u64,
+                gist,
+            }),
+        }
+    }
+
+    fn on_holdings(&mut self, message: Early) {
+        let from = message.verified.signer;
+        self.accept(&message);
+        let Message::Holdings(holdings) = message.verified.message else { return };
+        let at_hand = (&self.ledger, &mut self.round);
+        self.sync.on_holdings(self.now, &mut self.post, at_hand, (from, &holdings));
+    }
+
+    /// A record from a member ahead: worth nothing unless every signature in it holds.
+    fn on_certified(&mut self, message: Early) {
+        let Message::Certified(Certified { round, record }) = &message.verified.message else {
+            return;
+        };
+        if *round != self.round.tip.round || self.round.is_last() {
+            return;
+        }
+        match self.ledger.check(record) {
+            Err(bad) => self.refuse(message.via, &message.bytes, bad.to_string()),
+            Ok(record) => {
+                self.accept(&message);
+                self.commit(&record, Time(self.now.0 + CATCHING_UP_MS));
+            }
+        }
+    }
+
+    fn accept(&mut self, message: &Early) {
+        let said = &message.verified.message;
+        self.post.notice(Notice::Accepted {
+            kind: said.kind(),
+            round: said.round(),
+            from: message.verified.signer,
+            via: message.via,
+            digest: envelope::digest(&message.bytes),
+            size_bytes: message.bytes.len() as u64,
+            gist: gist(said),
+        });
+    }
+
+    fn refuse(&mut self, via: MemberId, bytes: &[u8], reason: String) {
+        self.post.notice(Notice::Refused {
+            via,
+            kind: envelope::claimed_kind(bytes),
+            reason,
+            digest: envelope::digest(bytes),
+            size_bytes: bytes.len() as u64,
+        });
+    }
+}
+
+/// A peer's words, made safe to print on one line.
+fn gist(message: &Message) -> String {
+    message.gist().chars().filter(|c| !c.is_control()).take(GIST_CHARS_MAX).collect()
+}
+
+/// Early messages kept: updates, votes and heartbeats of 64 members.
+const EARLY_MAX: usize = 512;
+
+/// Characters of a message told of in a notice.
+const GIST_CHARS_MAX: usize = 200;
+
+/// More records may follow at once; only the newest adapter is worth fetching.
+const CATCHING_UP_MS: u64 = 300;

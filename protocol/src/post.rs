@@ -1,0 +1,106 @@
+//! What leaves a participant: signs, numbers, queues and tells. Must never reorder.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::council::Signed;
+use crate::envelope;
+use crate::federation::Federation;
+use crate::identity::Identity;
+use crate::io::{Entry, JobId, Kind, Notice, Output};
+use crate::member::{MemberId, Round};
+use crate::message::Message;
+
+/// The outgoing side of one member.
+#[derive(Debug)]
+pub struct Post {
+    /// The federation.
+    pub federation: Arc<Federation>,
+    /// Its key.
+    pub identity: Identity,
+    outputs: VecDeque<Output>,
+    jobs: u64,
+}
+
+impl Post {
+    /// Nothing queued yet.
+    pub fn new(federation: Arc<Federation>, identity: Identity) -> Self {
+        Self { federation, identity, outputs: VecDeque::new(), jobs: 0 }
+    }
+
+    /// Who this is.
+    pub fn member(&self) -> MemberId {
+        self.identity.member()
+    }
+
+    /// This member's place in the roster.
+    pub fn place(&self) -> usize {
+        self.federation.seat_of(&self.member()).expect("checked when the participant was made")
+    }
+
+    /// The next output.
+    pub fn pop(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// A number for a new job.
+    pub fn job(&mut self) -> JobId {
+        self.jobs += 1;
+        JobId(self.jobs)
+    }
+
+    /// Queues any output.
+    pub fn push(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    /// Tells.
+    pub fn notice(&mut self, notice: Notice) {
+        self.push(Output::Notice(notice));
+    }
+
+    /// Queues an entry to be made durable before anything queued later.
+    pub fn persist(&mut self, entry: Entry) {
+        self.push(Output::Persist(entry));
+    }
+
+    /// Signs a message of this member's.
+    pub fn seal(&self, message: &Message) -> Vec<u8> {
+        envelope::seal(&self.identity, self.federation.id(), message)
+    }
+
+    /// Signs a message and gives it to every member.
+    pub fn gossip(&mut self, message: &Message) {
+        let bytes = self.seal(message);
+        self.gossip_sealed(message.kind(), message.round(), bytes);
+    }
+
+    /// Gives a signed message to every member.
+    pub fn gossip_signed(&mut self, signed: &Signed<Message>) {
+        let bytes = envelope::reseal(signed.member, &signed.message, &signed.signature);
+        self.gossip_sealed(signed.message.kind(), signed.message.round(), bytes);
+    }
+
+    /// Gives an envelope to every member.
+    pub fn gossip_sealed(&mut self, kind: Kind, round: Round, bytes: Vec<u8>) {
+        self.tell_sent(kind, round, None, &bytes);
+        self.push(Output::Gossip(bytes));
+    }
+
+    /// Signs a message and gives it to one member.
+    pub fn send(&mut self, to: MemberId, message: &Message) {
+        let bytes = self.seal(message);
+        self.send_sealed(to, message.kind(), message.round(), bytes);
+    }
+
+    /// Gives an envelope to one member.
+    pub fn send_sealed(&mut self, to: MemberId, kind: Kind, round: Round, bytes: Vec<u8>) {
+        self.tell_sent(kind, round, Some(to), &bytes);
+        self.push(Output::Send { to, bytes });
+    }
+
+    fn tell_sent(&mut self, kind: Kind, round: Round, to: Option<MemberId>, bytes: &[u8]) {
+        let (digest, size_bytes) = (envelope::digest(bytes), bytes.len() as u64);
+        self.notice(Notice::Sent { kind, round, to, digest, size_bytes });
+    }
+}

@@ -1,0 +1,260 @@
+//! The round at hand: adopt what it starts from, train, collect, decide.
+//!
+//! One [`Round`] lives from the commit of the round before it to its own. Its parts run side by
+//! side: a member still training votes all the same. [`Round::advance`] takes every step whose time
+//! has come; it is called after every input and is harmless at any moment.
+
+pub mod aggregates;
+pub mod collecting;
+pub mod training;
+pub mod verdict;
+
+use std::collections::BTreeMap;
+
+use crate::council::wal::Remembered;
+use crate::council::{Act, Council, Diverged};
+use crate::digest::Digest;
+use crate::io::{Entry, JobId, Notice, Output, Time};
+use crate::ledger::Tip;
+use crate::member::{MemberId, View};
+use crate::message::Roll;
+use crate::peers::Peers;
+use crate::post::Post;
+use crate::record::{Certificate, RoundRecord, Update};
+use crate::shelf::Shelf;
+use crate::status::PhaseName;
+use aggregates::Aggregates;
+use serde::{Deserialize, Serialize};
+use training::Own;
+use verdict::Case;
+
+/// Everything about the first round without a record.
+#[derive(Debug)]
+pub struct Round {
+    /// What it follows from.
+    pub tip: Tip,
+    /// The vote.
+    pub council: Council,
+    /// The blobs.
+    pub shelf: Shelf,
+    /// Updates held, by place in the roster.
+    pub updates: BTreeMap<usize, Held>,
+    own: Own,
+    adoption: Adoption,
+    refused: BTreeMap<usize, String>,
+    sits_out: Roll,
+    aggregates: Aggregates,
+    cases: BTreeMap<Digest, Case>,
+    began: Option<Time>,
+    collected: bool,
+    last: bool,
+    evidence: Vec<Evidence>,
+}
+
+/// An update and its envelope.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// What it says.
+    pub update: Update,
+    /// As signed.
+    pub envelope: Vec<u8>,
+}
+
+/// Two different updates, both signed by one member for one round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// Who signed both.
+    pub member: MemberId,
+    /// The first envelope.
+    pub first: Vec<u8>,
+    /// The second.
+    pub second: Vec<u8>,
+}
+
+/// What is remembered of a round, one entry of the write-ahead log each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Memory {
+    /// The own update, in its envelope: training is not done twice.
+    Update(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// Steps of the vote.
+    Council(Vec<Remembered>),
+}
+
+/// Loading the adapter that the round starts from.
+#[derive(Debug)]
+enum Adoption {
+    /// Its blob may not be here; not asked for before this time.
+    Fetching(Time),
+    Loading(JobId),
+    Done,
+}
+
+impl Round {
+    /// The round after `tip`. `holders` have its adapter; `fetch_from` delays asking for it.
+    pub fn new(post: &Post, tip: Tip, holders: &[MemberId], fetch_from: Time) -> Self {
+        let council = Council::new(&post.federation, &post.identity, &tip);
+        let mut shelf = Shelf::default();
+        let first = tip.round.0 == 1;
+        if first {
+            shelf.put(tip.adapter);
+        } else {
+            holders.iter().for_each(|holder| shelf.want(tip.adapter, *holder));
+        }
+        let adoption = if first { Adoption::Done } else { Adoption::Fetching(fetch_from) };
+        let last = tip.round.0 > post.federation.document().training.rounds;
+        Self {
+            tip,
+            council,
+            shelf,
+            updates: BTreeMap::new(),
+            own: Own::Idle,
+            adoption,
+            refused: BTreeMap::new(),
+            sits_out: Roll(0),
+            aggregates: Aggregates::default(),
+            cases: BTreeMap::new(),
+            began: None,
+            collected: false,
+            last,
+            evidence: Vec::new(),
+        }
+    }
+
+    /// Lives through what was remembered of this round.
+    pub fn recall(
+        &mut self,
+        now: Time,
+        post: &mut Post,
+        memories: Vec<Memory>,
+    ) -> Result<(), Diverged> {
+        let mut past = Vec::new();
+        for memory in memories {
+            match memory {
+                Memory::Update(envelope) => self.recall_update(post, envelope),
+                Memory::Council(steps) => past.extend(steps),
+            }
+        }
+        self.council.replay(now, &past)
+    }
+
+    /// Whether every round is committed and the last adapter loaded.
+    pub fn is_finished(&self) -> bool {
+        self.last && matches!(self.adoption, Adoption::Done)
+    }
+
+    /// Whether every round is committed.
+    pub fn is_last(&self) -> bool {
+        self.last
+    }
+
+    /// Proof of members who signed two updates for this round.
+    pub fn evidence(&self) -> &[Evidence] {
+        &self.evidence
+    }
+
+    /// Where the round is.
+    pub fn phase(&self) -> PhaseName {
+        if !matches!(self.adoption, Adoption::Done) {
+            PhaseName::Adopting
+        } else if self.last {
+            PhaseName::Finished
+        } else if self.council.is_open() {
+            PhaseName::Deciding
+        } else if matches!(self.own, Own::Training(_)) {
+            PhaseName::Training
+        } else {
+            PhaseName::Collecting
+        }
+    }
+
+    /// A blob is stored.
+    pub fn on_blob_stored(&mut self, digest: &Digest) {
+        self.shelf.on_stored(digest);
+    }
+
+    /// The adapter is loaded.
+    pub fn on_adopted(&mut self, job: JobId) {
+        if matches!(self.adoption, Adoption::Loading(loading) if loading == job) {
+            self.adoption = Adoption::Done;
+        }
+    }
+
+    /// Takes every step that is due; returns the record once the round is decided.
+    pub fn advance(&mut self, now: Time, post: &mut Post, peers: &Peers) -> Option<RoundRecord> {
+        self.adopt(now, post);
+        if self.last {
+            return None;
+        }
+        self.begin(now, post);
+        self.council.on_tick(now);
+        self.collect(now, post, peers);
+        self.judge(now, post);
+        self.propose(now, post);
+        self.shelf.ask(now, post);
+        self.act(post)
+    }
+
+    fn adopt(&mut self, now: Time, post: &mut Post) {
+        let Adoption::Fetching(from) = self.adoption else { return };
+        if self.shelf.has(&self.tip.adapter) {
+            let (job, adapter) = (post.job(), self.tip.adapter);
+            let round = crate::member::Round(self.tip.round.0 - 1);
+            post.push(Output::Adopt { job, round, adapter });
+            self.adoption = Adoption::Loading(job);
+        } else if now >= from {
+            self.shelf.ask(now, post);
+        }
+    }
+
+    /// Says who leads, and trains, as soon as the adapter is there.
+    fn begin(&mut self, now: Time, post: &mut Post) {
+        if self.began.is_some() || !matches!(self.adoption, Adoption::Done) {
+            return;
+        }
+        self.began = Some(now);
+        let (round, view) = (self.tip.round, self.council.view());
+        post.notice(Notice::RoundStarted { round });
+        let aggregator = self.council.aggregator(view);
+        post.notice(Notice::ViewStarted { round, view, aggregator });
+        self.train(post);
+    }
+
+    /// Carries out what the council wants done.
+    fn act(&mut self, post: &mut Post) -> Option<RoundRecord> {
+        let round = self.tip.round;
+        while let Some(act) = self.council.pop() {
+            match act {
+                Act::Remember(steps) => self.remember(post, &Memory::Council(steps)),
+                Act::Say(signed) => post.gossip_signed(&signed),
+                Act::ViewStarted(view) => {
+                    let before = View(view.0.saturating_sub(1));
+                    let aggregator = self.council.aggregator(before);
+                    post.notice(Notice::ViewFailed { round, view: before, aggregator });
+                    let aggregator = self.council.aggregator(view);
+                    post.notice(Notice::ViewStarted { round, view, aggregator });
+                }
+                Act::Equivocated(against) => {
+                    let because = "signed two different votes or motions for one view".to_owned();
+                    post.notice(Notice::Objection { round, against, because });
+                }
+                Act::Decided { value, certificate } => return self.record(value, certificate),
+            }
+        }
+        None
+    }
+
+    fn record(&self, value: Digest, certificate: Certificate) -> Option<RoundRecord> {
+        let proposal = self.council.proposal(&value)?.clone();
+        Some(RoundRecord { proposal, certificate })
+    }
+
+    fn remember(&self, post: &mut Post, memory: &Memory) {
+        let round = self.tip.round;
+        let bytes = crate::codec::encode(&(round, memory));
+        post.persist(Entry::Wal { round, bytes });
+    }
+
+    fn place_of(&self, post: &Post, member: &MemberId) -> usize {
+        post.federation.seat_of(member).expect("envelopes of strangers are not opened")
+    }
+}

@@ -1,0 +1,58 @@
+//! Aggregations asked for and done, by their inputs: the same inputs are never computed twice.
+
+use crate::digest::BlobRef;
+use crate::io::{AggregateInput, JobId, Output, Time};
+use crate::ledger::Tip;
+use crate::member::MemberId;
+use crate::post::Post;
+
+/// What came of an aggregation: its stored result, or whose deltas are unusable, and why.
+pub type Outcome = Result<BlobRef, Vec<(MemberId, String)>>;
+
+/// The aggregations of a round.
+#[derive(Debug, Default)]
+pub struct Aggregates {
+    running: Vec<Running>,
+    done: Vec<(Vec<AggregateInput>, Outcome)>,
+}
+
+#[derive(Debug)]
+struct Running {
+    job: JobId,
+    since: Time,
+    inputs: Vec<AggregateInput>,
+}
+
+impl Aggregates {
+    /// Asks for an aggregation, unless it runs or is done.
+    pub fn ask(&mut self, now: Time, post: &mut Post, tip: &Tip, inputs: Vec<AggregateInput>) {
+        let runs = self.running.iter().any(|running| running.inputs == inputs);
+        if runs || self.is_done(&inputs) || self.running.len() >= RUNNING_MAX {
+            return;
+        }
+        let (job, round, start) = (post.job(), tip.round, tip.adapter);
+        post.push(Output::Aggregate { job, round, start, inputs: inputs.clone() });
+        self.running.push(Running { job, since: now, inputs });
+    }
+
+    /// An aggregation is done; returns how long it took, in milliseconds.
+    pub fn on_done(&mut self, now: Time, job: JobId, outcome: Outcome) -> Option<u64> {
+        let index = self.running.iter().position(|running| running.job == job)?;
+        let running = self.running.remove(index);
+        self.done.push((running.inputs, outcome));
+        Some(now.0.saturating_sub(running.since.0))
+    }
+
+    /// Whether the outcome is known.
+    pub fn is_done(&self, inputs: &[AggregateInput]) -> bool {
+        self.outcome(inputs).is_some()
+    }
+
+    /// The outcome, once known.
+    pub fn outcome(&self, inputs: &[AggregateInput]) -> Option<&Outcome> {
+        self.done.iter().find(|(done, _)| done == inputs).map(|(_, outcome)| outcome)
+    }
+}
+
+/// Aggregations at once: the own one and those of a few motions. The rest is asked for later.
+const RUNNING_MAX: usize = 4;

@@ -1,0 +1,185 @@
+//! Collecting: who is waited for, and when the waiting ends.
+//!
+//! It ends when every live member's update and delta are here and they are enough for a quorum, at
+//! the round's deadline, or when the council is seen voting: an elected aggregator's motion, or the
+//! votes of so many members that one of them is honest. One liar cannot cut it short.
+
+use super::training::Own;
+use super::{Adoption, Evidence, Held, Round};
+use crate::io::{AggregateInput, Notice, Time};
+use crate::ledger::{self, REASON_BYTES_MAX};
+use crate::member::MemberId;
+use crate::message::Progress;
+use crate::peers::Peers;
+use crate::post::Post;
+use crate::record::Update;
+
+/// What became of an update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filed {
+    /// New and accepted.
+    New,
+    /// Held already.
+    Known,
+    /// Refused, for this reason.
+    Refused(String),
+}
+
+impl Round {
+    /// A verified update of this round.
+    pub fn on_update(
+        &mut self,
+        post: &mut Post,
+        member: MemberId,
+        update: Update,
+        envelope: Vec<u8>,
+    ) -> Filed {
+        if let Err(flaw) = ledger::check_update(&self.tip, &update) {
+            return Filed::Refused(flaw.to_string());
+        }
+        let place = self.place_of(post, &member);
+        if let Some(held) = self.updates.get(&place) {
+            if held.update == update {
+                return Filed::Known;
+            }
+            let first = held.envelope.clone();
+            if self.evidence.iter().all(|evidence| evidence.member != member) {
+                self.evidence.push(Evidence { member, first, second: envelope });
+                let because = "signed two different updates for one round".to_owned();
+                let round = self.tip.round;
+                post.notice(Notice::Objection { round, against: member, because });
+            }
+            return Filed::Refused("a second, different update for the same round".to_owned());
+        }
+        self.shelf.want(update.delta, member);
+        self.updates.insert(place, Held { update, envelope });
+        Filed::New
+    }
+
+    /// A verified heartbeat of this round.
+    pub fn on_peer_progress(&mut self, post: &Post, member: &MemberId, progress: &Progress) {
+        if progress.sits_out.is_some() {
+            let place = self.place_of(post, member);
+            self.sits_out.insert(place);
+        }
+    }
+
+    /// `member` told that it has the deltas of these members.
+    pub fn on_holder(&mut self, holder: MemberId, places: impl Iterator<Item = usize>) {
+        for place in places {
+            if let Some(held) = self.updates.get(&place) {
+                self.shelf.want(held.update.delta, holder);
+            }
+        }
+    }
+
+    /// Whether the delta of the member at `place` is here.
+    pub fn has_delta(&self, place: usize) -> bool {
+        self.updates.get(&place).is_some_and(|held| self.shelf.has(&held.update.delta))
+    }
+
+    /// Members whose update or delta is still waited for.
+    pub fn waiting_for(&self, now: Time, post: &Post, peers: &Peers) -> Vec<MemberId> {
+        let members = post.federation.members().iter().enumerate();
+        let settled = |place| {
+            self.has_delta(place)
+                || self.refused.contains_key(&place)
+                || (self.sits_out.contains(place) && !self.updates.contains_key(&place))
+        };
+        members
+            .filter(|(place, member)| {
+                let own = *place == post.place();
+                let expected = if own {
+                    matches!(self.own, Own::Training(_) | Own::Published)
+                } else {
+                    peers.is_live(&member.id(), now)
+                };
+                expected && !settled(*place)
+            })
+            .map(|(_, member)| member.id())
+            .collect()
+    }
+
+    /// When the round stops waiting.
+    pub fn deadline(&self, post: &Post) -> Option<Time> {
+        let ms = post.federation.document().council.round_deadline_s.saturating_mul(1000);
+        self.began.map(|began| Time(began.0.saturating_add(ms)))
+    }
+
+    /// Whether the deadline has passed.
+    pub(super) fn is_late(&self, now: Time, post: &Post) -> bool {
+        self.deadline(post).is_some_and(|deadline| now >= deadline)
+    }
+
+    /// How many members are accounted for: with a delta, refused, or sitting out.
+    pub(super) fn settled_count(&self, post: &Post) -> usize {
+        (0..post.federation.size())
+            .filter(|place| {
+                self.has_delta(*place)
+                    || self.refused.contains_key(place)
+                    || self.sits_out.contains(*place)
+            })
+            .count()
+    }
+
+    /// Ends the waiting when it is time; aggregates; then opens the vote.
+    pub(super) fn collect(&mut self, now: Time, post: &mut Post, peers: &Peers) {
+        if self.council.is_open() {
+            return;
+        }
+        let pushed = self.council.tally().motions().next().is_some()
+            || self.council.tally().all_voters().count() >= post.federation.honest();
+        if pushed {
+            self.council.open(now);
+            return;
+        }
+        if !matches!(self.adoption, Adoption::Done) {
+            return;
+        }
+        let enough = self.settled_count(post) >= post.federation.quorum();
+        let complete = enough && self.waiting_for(now, post, peers).is_empty();
+        self.collected |= complete || self.is_late(now, post);
+        if !self.collected {
+            return;
+        }
+        let inputs = self.inputs(post);
+        if inputs.is_empty() || self.aggregates.is_done(&inputs) {
+            self.council.open(now);
+        } else {
+            self.aggregates.ask(now, post, &self.tip, inputs);
+        }
+    }
+
+    /// The usable deltas with their weights, in roster order.
+    pub(super) fn inputs(&self, post: &Post) -> Vec<AggregateInput> {
+        self.updates
+            .iter()
+            .filter(|(place, held)| {
+                !self.refused.contains_key(place) && self.shelf.has(&held.update.delta)
+            })
+            .map(|(place, held)| input_of(post, *place, &held.update))
+            .collect()
+    }
+
+    /// Leaves out members whose deltas turned out unusable.
+    pub(super) fn refuse(&mut self, post: &Post, unusable: &[(MemberId, String)]) {
+        for (member, reason) in unusable {
+            let Some(place) = post.federation.seat_of(member) else { continue };
+            let mut because = String::new();
+            for c in reason.chars().filter(|c| !c.is_control()) {
+                if because.len() + c.len_utf8() > REASON_BYTES_MAX {
+                    break;
+                }
+                because.push(c);
+            }
+            self.refused.insert(place, because);
+        }
+    }
+}
+
+/// An update as an input: the weight is its steps times the member's weight in the federation.
+pub(super) fn input_of(post: &Post, place: usize, update: &Update) -> AggregateInput {
+    let member = &post.federation.members()[place];
+    let weight = update.steps.saturating_mul(u64::from(member.weight));
+    AggregateInput { member: member.id(), delta: update.delta, weight }
+}

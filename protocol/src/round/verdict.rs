@@ -1,0 +1,222 @@
+//! Proposing, and the verdict on what others propose: recompute before you vote.
+//!
+//! A motion gets this member's vote only if every included update is signed and fits the ledger, and
+//! the aggregate computed *here* from the fetched deltas has the proposed digest. Otherwise the vote
+//! is nil and a signed objection names the field. An unsure member says nothing: the view times out.
+
+use super::aggregates::Outcome;
+use super::collecting::input_of;
+use super::{Held, Round};
+use crate::council::Signed;
+use crate::digest::Digest;
+use crate::io::{AggregateInput, JobId, Notice, Time};
+use crate::ledger::{self, Flaw};
+use crate::member::{MemberId, View};
+use crate::message::{Message, Motion, Objection};
+use crate::post::Post;
+use crate::record::{Absence, Absent, Contribution, Proposal};
+
+/// A proposal under examination.
+#[derive(Debug)]
+pub(super) struct Case {
+    inputs: Vec<AggregateInput>,
+}
+
+impl Round {
+    /// A verified motion of this round; refused unless the elected aggregator signed it.
+    pub fn on_motion(
+        &mut self,
+        now: Time,
+        post: &Post,
+        motion: Signed<Motion>,
+    ) -> Result<bool, String> {
+        let Motion { view, valid_view, proposal } = &motion.message;
+        let elected = self.council.aggregator(*view);
+        if motion.member != elected {
+            let name = post.federation.name_of(&elected);
+            return Err(format!("view {view} is led by {name}, not by its signer"));
+        }
+        let fresh = valid_view.is_none() && proposal.view == *view;
+        let again = valid_view.is_some_and(|valid| valid < *view && proposal.view <= valid);
+        if !fresh && !again {
+            return Err(format!("a proposal of view {} does not belong here", proposal.view));
+        }
+        Ok(self.council.on_motion(now, motion))
+    }
+
+    /// An aggregation is done: its outcome serves proposing and every case with the same inputs.
+    pub fn on_aggregated(&mut self, now: Time, post: &Post, job: JobId, outcome: Outcome) {
+        let unusable = outcome.as_ref().err().cloned();
+        if let Some(work_ms) = self.aggregates.on_done(now, job, outcome) {
+            self.council.allow_for_work(work_ms);
+            self.refuse(post, &unusable.unwrap_or_default());
+        }
+    }
+
+    /// Reaches every verdict that can be reached.
+    pub(super) fn judge(&mut self, now: Time, post: &mut Post) {
+        let open: Vec<_> = self
+            .council
+            .tally()
+            .motions()
+            .map(|motion| (motion.message.view, motion.member, motion.message.proposal.digest()))
+            .filter(|(_, _, value)| !self.council.has_verdict(value))
+            .collect();
+        for (view, against, value) in open {
+            match self.examine(now, post, value) {
+                None => {}
+                Some(Ok(())) => self.council.on_verdict(now, value, true),
+                Some(Err(flaw)) => {
+                    self.object(post, view, against, value, flaw);
+                    self.council.on_verdict(now, value, false);
+                }
+            }
+        }
+    }
+
+    /// Puts the own proposal to the vote when this member leads and has something to propose.
+    pub(super) fn propose(&mut self, now: Time, post: &mut Post) {
+        let Some(view) = self.council.wants_proposal() else { return };
+        let inputs = self.inputs(post);
+        if inputs.is_empty() {
+            return;
+        }
+        match self.aggregates.outcome(&inputs) {
+            None => self.aggregates.ask(now, post, &self.tip, inputs),
+            Some(Err(_)) => {}
+            Some(Ok(result)) => {
+                let result = *result;
+                let proposal = self.draft(post, view, &inputs, result);
+                self.shelf.put(result);
+                self.council.propose(now, view, proposal);
+            }
+        }
+    }
+
+    fn draft(
+        &self,
+        post: &Post,
+        view: View,
+        inputs: &[AggregateInput],
+        result: crate::digest::BlobRef,
+    ) -> Proposal {
+        let (mut included, mut absent) = (Vec::new(), Vec::new());
+        for (place, member) in post.federation.members().iter().enumerate() {
+            let member = member.id();
+            let used = inputs.iter().any(|input| input.member == member);
+            match self.updates.get(&place).filter(|_| used) {
+                Some(held) => {
+                    included.push(Contribution { member, envelope: held.envelope.clone() });
+                }
+                None => {
+                    let refused = self.refused.get(&place).cloned();
+                    let why = refused
+                        .map_or(Absence::NoUpdate, |because| Absence::Refused { because });
+                    absent.push(Absent { member, why });
+                }
+            }
+        }
+        Proposal {
+            round: self.tip.round,
+            view,
+            aggregator: post.member(),
+            failed_views: self.tip.failed_views(&post.federation, view),
+            previous: self.tip.head,
+            start: self.tip.adapter,
+            included,
+            absent,
+            strategy: post.federation.document().training.strategy.clone(),
+            result,
+        }
+    }
+
+    /// `None` while it cannot be told yet.
+    fn examine(&mut self, now: Time, post: &mut Post, value: Digest) -> Option<Result<(), Flaw>> {
+        if !self.cases.contains_key(&value) {
+            match self.open_case(now, post, value)? {
+                Ok(case) => self.cases.insert(value, case),
+                Err(flaw) => return Some(Err(flaw)),
+            };
+        }
+        let case = &self.cases[&value];
+        let here = self.shelf.has(&self.tip.adapter)
+            && case.inputs.iter().all(|input| self.shelf.has(&input.delta));
+        if !here {
+            return None;
+        }
+        let inputs = case.inputs.clone();
+        let Some(outcome) = self.aggregates.outcome(&inputs) else {
+            self.aggregates.ask(now, post, &self.tip, inputs);
+            return None;
+        };
+        let proposed = self.council.proposal(&value)?.result;
+        Some(match outcome {
+            Ok(computed) if *computed == proposed => {
+                self.shelf.put(proposed);
+                Ok(())
+            }
+            Ok(computed) => Err(flaw("result", computed.digest, proposed.digest)),
+            Err(unusable) => {
+                let who = unusable.first().map_or_else(String::new, |(member, reason)| {
+                    format!("{}: {reason}", post.federation.name_of(member))
+                });
+                Err(flaw("included", "usable deltas", who))
+            }
+        })
+    }
+
+    /// Checks what needs no computing, learns updates not held yet, and asks for missing deltas.
+    fn open_case(
+        &mut self,
+        now: Time,
+        post: &mut Post,
+        value: Digest,
+    ) -> Option<Result<Case, Flaw>> {
+        let proposal = self.council.proposal(&value)?.clone();
+        let held = &self.updates;
+        let known = |envelope: &[u8]| {
+            held.values().find(|held| held.envelope == envelope).map(|held| held.update.clone())
+        };
+        let checked = ledger::check_proposal(&post.federation, &self.tip, &proposal, &known);
+        let updates = match checked {
+            Ok(updates) => updates,
+            Err(flaw) => return Some(Err(flaw)),
+        };
+        let (included, quorum) = (updates.len(), post.federation.quorum());
+        let excused = self.sits_out.count() + proposal.refused_count();
+        if included + excused < quorum && !self.is_late(now, post) {
+            let expected = format!("at least {quorum} updates before the deadline");
+            return Some(Err(flaw("included", expected, included)));
+        }
+        let mut inputs = Vec::with_capacity(updates.len());
+        for (contribution, update) in proposal.included.iter().zip(updates) {
+            let place = self.place_of(post, &contribution.member);
+            inputs.push(input_of(post, place, &update));
+            self.shelf.want(update.delta, contribution.member);
+            self.shelf.want(update.delta, proposal.aggregator);
+            let envelope = contribution.envelope.clone();
+            self.updates.entry(place).or_insert(Held { update, envelope });
+        }
+        Some(Ok(Case { inputs }))
+    }
+
+    fn object(&self, post: &mut Post, view: View, against: MemberId, value: Digest, flaw: Flaw) {
+        let round = self.tip.round;
+        let because = flaw.to_string();
+        let Flaw { field, expected, found } = flaw;
+        let objection = Objection { round, view, against, value, field, expected, found };
+        post.gossip(&Message::Objection(objection));
+        post.notice(Notice::Objection { round, against, because });
+    }
+}
+
+impl Proposal {
+    /// How many members it leaves out because their updates were unusable.
+    fn refused_count(&self) -> usize {
+        self.absent.iter().filter(|absent| matches!(absent.why, Absence::Refused { .. })).count()
+    }
+}
+
+fn flaw(field: &str, expected: impl ToString, found: impl ToString) -> Flaw {
+    Flaw { field: field.to_owned(), expected: expected.to_string(), found: found.to_string() }
+}

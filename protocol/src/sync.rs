@@ -1,0 +1,170 @@
+//! Anti-entropy: members tell what they hold, and give each other what is missing.
+//!
+//! Gossip loses messages and nobody resends them; this does. Once a second, and on connecting, a
+//! member tells a few peers what it holds of its round. Whoever has more answers with it: records
+//! for one behind, updates, motions and votes for one in the same round. Answers are bounded.
+
+use crate::io::{Kind, Notice, Time};
+use crate::ledger::Ledger;
+use crate::member::{MemberId, Round as RoundNumber};
+use crate::message::{Certified, Holdings, Message};
+use crate::peers::Peers;
+use crate::post::Post;
+use crate::envelope;
+use crate::round::Round;
+
+/// When to tell what, and what was told of being stalled.
+#[derive(Debug)]
+pub struct Sync {
+    next: Time,
+    answered: Option<Time>,
+    short_since: Option<Time>,
+    stalled: Vec<MemberId>,
+}
+
+impl Sync {
+    /// Begins at once.
+    pub fn new(now: Time) -> Self {
+        Self { next: now, answered: None, short_since: None, stalled: Vec::new() }
+    }
+
+    /// Members missing while nothing can be decided; empty otherwise.
+    pub fn stalled(&self) -> &[MemberId] {
+        &self.stalled
+    }
+
+    /// Tells a few peers, once a second, while there is something to decide or to fetch.
+    pub fn on_tick(&mut self, now: Time, post: &mut Post, round: &Round, peers: &mut Peers) {
+        if now < self.next || round.is_finished() {
+            return;
+        }
+        self.next = Time(now.0 + TELL_EVERY_MS);
+        for peer in peers.next_turn(PEERS_TOLD) {
+            tell(post, round, peer);
+        }
+        self.watch(now, post, round, peers);
+    }
+
+    /// A peer was connected: it hears at once.
+    pub fn on_connected(&self, post: &mut Post, round: &Round, peer: MemberId) {
+        tell(post, round, peer);
+    }
+
+    /// What a peer holds: it is given what it lacks.
+    pub fn on_holdings(
+        &mut self,
+        now: Time,
+        post: &mut Post,
+        (ledger, round): (&Ledger, &mut Round),
+        (from, theirs): (MemberId, &Holdings),
+    ) {
+        let ours = round.tip.round;
+        if theirs.round < ours {
+            give_records(post, ledger, from, theirs.round);
+        } else if theirs.round > ours {
+            if self.answered.is_none_or(|at| now.0 >= at.0 + ANSWER_EVERY_MS) {
+                self.answered = Some(now);
+                tell(post, round, from);
+            }
+        } else if theirs.head != round.tip.head {
+            let because = format!(
+                "its ledger head is {}, ours {}",
+                theirs.head.short(),
+                round.tip.head.short()
+            );
+            post.notice(Notice::Objection { round: ours, against: from, because });
+        } else {
+            round.on_holder(from, theirs.blobs.places());
+            give(post, round, from, theirs);
+        }
+    }
+
+    /// Says once per change that too few members are there to decide anything.
+    fn watch(&mut self, now: Time, post: &mut Post, round: &Round, peers: &Peers) {
+        let me = post.member();
+        let missing: Vec<_> = post
+            .federation
+            .members()
+            .iter()
+            .map(|member| member.id())
+            .filter(|member| *member != me && !peers.is_live(member, now))
+            .collect();
+        let (size, quorum) = (post.federation.size(), post.federation.quorum());
+        if round.is_last() || size - missing.len() >= quorum {
+            self.short_since = None;
+            self.stalled.clear();
+            return;
+        }
+        let since = *self.short_since.get_or_insert(now);
+        if now.0 >= since.0 + STALL_AFTER_MS && missing != self.stalled {
+            self.stalled.clone_from(&missing);
+            let (round, needed) = (round.tip.round, quorum as u64);
+            post.notice(Notice::Stalled { round, missing, needed });
+        }
+    }
+}
+
+fn tell(post: &mut Post, round: &Round, to: MemberId) {
+    let (motions, votes) = round.council.tally().held();
+    let holdings = Holdings {
+        round: round.tip.round,
+        head: round.tip.head,
+        updates: round.updates.keys().copied().collect(),
+        blobs: round.updates.keys().copied().filter(|place| round.has_delta(*place)).collect(),
+        motions,
+        votes,
+    };
+    post.send(to, &Message::Holdings(holdings));
+}
+
+fn give_records(post: &mut Post, ledger: &Ledger, to: MemberId, from: RoundNumber) {
+    for number in (from.0..).take(RECORDS_GIVEN_MAX) {
+        let round = RoundNumber(number);
+        let Some(record) = ledger.record(round) else { break };
+        let record = record.to_vec();
+        post.send(to, &Message::Certified(Certified { round, record }));
+    }
+}
+
+fn give(post: &mut Post, round: &Round, to: MemberId, theirs: &Holdings) {
+    let number = round.tip.round;
+    for (place, held) in &round.updates {
+        if !theirs.updates.contains(*place) {
+            post.send_sealed(to, Kind::Update, number, held.envelope.clone());
+        }
+    }
+    let tally = round.council.tally();
+    for motion in tally.motions() {
+        let view = motion.message.view;
+        if !theirs.motions.iter().any(|held| held.view == view) && view.0 + VIEWS_GIVEN > round.council.view().0 {
+            let message = Message::Motion(motion.message.clone());
+            let bytes = envelope::reseal(motion.member, &message, &motion.signature);
+            post.send_sealed(to, Kind::Proposal, number, bytes);
+        }
+    }
+    for vote in tally.votes_missing(&theirs.votes).into_iter().take(VOTES_GIVEN_MAX) {
+        let bytes = envelope::reseal(vote.member, &Message::Vote(vote.message), &vote.signature);
+        post.send_sealed(to, Kind::Vote, number, bytes);
+    }
+}
+
+/// How often holdings are told: a lost message costs at most about this.
+const TELL_EVERY_MS: u64 = 1000;
+
+/// Peers told each time: with 16 members, everyone is told by somebody nearly every second.
+const PEERS_TOLD: usize = 3;
+
+/// One behind asks again no sooner.
+const ANSWER_EVERY_MS: u64 = 200;
+
+/// Records given in one answer.
+const RECORDS_GIVEN_MAX: usize = 16;
+
+/// Motions of so many newest views are given.
+const VIEWS_GIVEN: u32 = 4;
+
+/// Votes given in one answer: two steps of two views of 64 members.
+const VOTES_GIVEN_MAX: usize = 256;
+
+/// How long too few members are there before it is said.
+const STALL_AFTER_MS: u64 = 3000;
