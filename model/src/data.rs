@@ -11,6 +11,8 @@ pub mod tokenizer;
 pub mod vocabulary;
 pub mod vqa_v2;
 
+mod select;
+
 pub use picture::{Picture, PictureError};
 
 use crate::evaluate::geneval;

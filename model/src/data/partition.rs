@@ -64,7 +64,7 @@ pub fn partition(
     // A seed of their own, or the first question and caption classes would be drawn alike.
     let captions = share(&subjects, members, how, seed ^ CAPTION_SEED)?;
     let parts = questions.iter().zip(&captions);
-    Ok(parts.map(|(questions, captions)| part(dataset, questions, captions)).collect())
+    Ok(parts.map(|(questions, captions)| dataset.subset(questions, captions)).collect())
 }
 
 /// The Dirichlet partition of labelled examples: for each member the sorted indices of its share.
@@ -167,24 +167,6 @@ fn subject(caption: &CaptionExample) -> String {
     let colour = first.color.map_or("any", |colour| colour.name());
     let shape = first.class.map_or("shape", |shape| shape.name());
     format!("{colour} {shape}")
-}
-
-fn part(dataset: &Dataset, questions: &[usize], captions: &[usize]) -> Dataset {
-    let mut questions: Vec<_> =
-        questions.iter().map(|index| dataset.questions[*index].clone()).collect();
-    let mut captions: Vec<_> =
-        captions.iter().map(|index| dataset.captions[*index].clone()).collect();
-    let asked = questions.iter().map(|question| question.picture);
-    let shown = captions.iter().map(|caption| caption.picture);
-    let mut places: BTreeMap<usize, usize> = asked.chain(shown).map(|old| (old, 0)).collect();
-    let mut pictures = Vec::with_capacity(places.len());
-    for (old, new) in &mut places {
-        *new = pictures.len();
-        pictures.push(dataset.pictures[*old].clone());
-    }
-    questions.iter_mut().for_each(|question| question.picture = places[&question.picture]);
-    captions.iter_mut().for_each(|caption| caption.picture = places[&caption.picture]);
-    Dataset { pictures, questions, captions }
 }
 
 /// A member has at least this part of an even share.
