@@ -7,13 +7,11 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, Gamma};
 use witan_model::adapter::Adapter;
 use witan_model::aggregate::fedavg;
 use witan_model::checkpoint::Base;
 use witan_model::config::LoraConfig;
+use witan_model::data::partition::{Partition, partition};
 use witan_model::data::picture::contact_sheet;
 use witan_model::data::{Dataset, Picture};
 use witan_model::data::scenes::{FederationSplit, federation_split};
@@ -95,7 +93,8 @@ impl Trial {
         println!("adapter {} parameters, {} bytes", global.parameter_count(), global.to_bytes().len());
         umm.set_adapter(&global).expect("the adapter fits");
         self.report("base", &umm, &split, &test);
-        let shards: Vec<EncodedShard> = partition(&split.train, self.members, self.alpha)
+        let shards: Vec<EncodedShard> = partition(&split.train, self.members, Partition::Dirichlet(self.alpha), 3)
+            .expect("there is data for every member")
             .iter()
             .map(|part| EncodedShard::encode(&umm, part).expect("the words are known"))
             .collect();
@@ -183,33 +182,4 @@ impl Trial {
             began.elapsed().as_secs_f64() - answering
         );
     }
-}
-
-/// Deals the scenes out by Dirichlet shares of each caption's first word pair.
-fn partition(data: &Dataset, members: usize, alpha: f64) -> Vec<Dataset> {
-    let mut rng = ChaCha8Rng::seed_from_u64(3);
-    let gamma = Gamma::new(alpha, 1.0).expect("alpha is positive");
-    let mut shares = std::collections::BTreeMap::<String, Vec<f64>>::new();
-    let mut owner = |key: String| {
-        let shares = shares.entry(key).or_insert_with(|| (0..members).map(|_| gamma.sample(&mut rng)).collect());
-        let mut ticket = rng.random::<f64>() * shares.iter().sum::<f64>();
-        shares.iter().position(|share| { ticket -= share; ticket <= 0.0 }).unwrap_or(members - 1)
-    };
-    let mut parts = vec![Dataset::default(); members];
-    let take = |part: &mut Dataset, picture: usize| {
-        part.pictures.push(data.pictures[picture].clone());
-        part.pictures.len() - 1
-    };
-    for question in &data.questions {
-        let part = &mut parts[owner(question.answer.clone())];
-        let picture = take(part, question.picture);
-        part.questions.push(witan_model::data::VqaExample { picture, ..question.clone() });
-    }
-    for caption in &data.captions {
-        let first = caption.caption.split(' ').nth(1).unwrap_or_default().to_string();
-        let part = &mut parts[owner(first)];
-        let picture = take(part, caption.picture);
-        part.captions.push(witan_model::data::CaptionExample { picture, ..caption.clone() });
-    }
-    parts
 }
