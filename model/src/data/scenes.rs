@@ -136,8 +136,8 @@ pub fn prompts(vocabulary: Vocabulary, seed: u64, per_tag: usize) -> Vec<PromptC
     cases
 }
 
-/// The default federation, in the domain's vocabulary: `members` × `per_member` training scenes, 240
-/// test scenes (above 600 questions) and 6 × 40 prompts, all from disjoint random streams.
+/// The default federation, in the domain's vocabulary: `members` × `per_member` training scenes,
+/// 240 test scenes (above 600 questions), 6 × 40 prompts, all from disjoint random streams.
 pub fn federation_split(seed: u64, members: usize, per_member: usize) -> FederationSplit {
     FederationSplit {
         train: dataset(Vocabulary::Domain, seed, members * per_member),

@@ -192,8 +192,8 @@ fn word_list() -> Vec<String> {
 
 const SPECIALS: [&str; 5] = ["<pad>", "<bos>", "<eos>", "<img>", "<ans>"];
 /// Every other word of our templates and of easy-VQA's.
-const GRAMMAR: &str = "? a an the yes no not is are there in of and left right above below what how \
-    many colour color shape shapes thing image picture present does contain";
+const GRAMMAR: &str = "? a an the yes no not is are there in of and left right above below what \
+    how many colour color shape shapes thing image picture present does contain";
 const KNOWN_SHOWN: usize = 6;
 
 #[cfg(test)]
