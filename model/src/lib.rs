@@ -1,4 +1,24 @@
-//! The model of Witan: data, evaluation, and what is trained on them.
+//! The unified multimodal model of Witan: what a member trains, and what the federation agrees on.
+//!
+//! Pure computation: no clock, no network, no randomness but from seeds passed in. Progress goes out by callback.
 
+pub mod adapter;
+pub mod aggregate;
+pub mod checkpoint;
+pub mod config;
 pub mod data;
+pub mod encoded;
 pub mod evaluate;
+pub mod generate;
+pub mod lora;
+pub mod pretrain;
+pub mod train;
+pub mod umm;
+
+pub use adapter::{Adapter, AdapterError};
+pub use checkpoint::{Base, BaseError};
+pub use config::LoraConfig;
+pub use encoded::EncodedShard;
+pub use pretrain::PretrainPlan;
+pub use train::{Step, TrainError, TrainPlan, Trained, train};
+pub use umm::Umm;

@@ -1,0 +1,173 @@
+//! The frozen base on disk: sizes and weights, embedded in the program or read from a folder.
+//!
+//! Weights are kept as f16 in one safetensors file under Hugging Face names, and computed with as f32.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::tensor::f16;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+
+use crate::config::ModelConfig;
+use crate::data::tokenizer::{ExportError, Tokenizer};
+use crate::umm::Network;
+use crate::umm::weights::{HostTensor, Loader, WeightError, Weights};
+
+/// A pre-trained model, frozen; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Base {
+    config: ModelConfig,
+    weights: Arc<Weights>,
+}
+
+/// Why a base could not be loaded or saved.
+#[derive(Debug, thiserror::Error)]
+pub enum BaseError {
+    /// A file of the folder could not be read or written.
+    #[error("cannot access {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// `config.json` is not what it should be.
+    #[error("config.json is not a model configuration")]
+    Config(#[source] serde_json::Error),
+    /// The base was made for another word list.
+    #[error("base has {found} embedding rows, the tokenizer has {expected} words")]
+    Vocabulary {
+        /// Words of the tokenizer.
+        expected: usize,
+        /// Rows of the base.
+        found: usize,
+    },
+    /// `tokenizer.json` could not be written.
+    #[error(transparent)]
+    Tokenizer(#[from] ExportError),
+    /// The weights are cut or not safetensors at all.
+    #[error("model.safetensors is cut or malformed ({bytes} bytes)")]
+    Malformed {
+        /// Length of the file.
+        bytes: usize,
+    },
+    /// A tensor is kept in a number format this program does not read.
+    #[error("tensor {name} is neither f32, f16 nor bf16")]
+    Format {
+        /// The tensor in question.
+        name: String,
+    },
+    /// A tensor holds a value that is not finite.
+    #[error("tensor {name} holds a value that is not finite")]
+    NotFinite {
+        /// The tensor in question.
+        name: String,
+    },
+    /// A tensor is missing or has other axes.
+    #[error(transparent)]
+    Weight(#[from] WeightError),
+}
+
+impl Base {
+    /// The base that ships inside the program.
+    pub fn embedded() -> Base {
+        Base::from_parts(EMBEDDED_CONFIG, EMBEDDED_WEIGHTS)
+            .expect("the embedded base is checked by the tests")
+    }
+
+    /// Reads `config.json` and `model.safetensors` of a folder.
+    pub fn from_dir(folder: &Path) -> Result<Base, BaseError> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            std::fs::read(&path).map_err(|source| BaseError::File { path, source })
+        };
+        Base::from_parts(&read(CONFIG)?, &read(WEIGHTS)?)
+    }
+
+    /// Writes the two files, and `tokenizer.json` for other programs, into a folder.
+    pub fn save(&self, folder: &Path) -> Result<(), BaseError> {
+        let write = |name: &str, bytes: &[u8]| {
+            let path = folder.join(name);
+            std::fs::write(&path, bytes).map_err(|source| BaseError::File { path, source })
+        };
+        let config = serde_json::to_vec_pretty(&self.config).map_err(BaseError::Config)?;
+        write(CONFIG, &config)?;
+        Tokenizer::new().export(&folder.join(TOKENIZER))?;
+        write(WEIGHTS, &self.weight_bytes())
+    }
+
+    /// A base of finished weights; every tensor of the network must be there.
+    pub fn new(config: ModelConfig, weights: Weights) -> Result<Base, BaseError> {
+        let expected = Tokenizer::new().len();
+        if config.vocab_size != expected {
+            return Err(BaseError::Vocabulary { expected, found: config.vocab_size });
+        }
+        if let Some((name, _)) = weights.iter().find(|(_, t)| t.values.iter().any(|v| !v.is_finite())) {
+            return Err(BaseError::NotFinite { name: name.clone() });
+        }
+        let mut loader = Loader::from_weights(weights, &crate::umm::inference_device());
+        Network::load(&mut loader, &config)?;
+        Ok(Base { config, weights: Arc::new(loader.into_weights()) })
+    }
+
+    /// The sizes of the model.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Every tensor by name.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// How many numbers the base holds.
+    pub fn parameter_count(&self) -> usize {
+        self.weights.values().map(|tensor| tensor.values.len()).sum()
+    }
+
+    /// The bytes of `model.safetensors`; equal weights give equal bytes.
+    pub fn weight_bytes(&self) -> Vec<u8> {
+        let half = |value: &f32| f16::from_f32(*value).to_le_bytes();
+        let tensors: Vec<(&String, &HostTensor, Vec<u8>)> = self
+            .weights
+            .iter()
+            .map(|(name, tensor)| (name, tensor, tensor.values.iter().flat_map(half).collect()))
+            .collect();
+        let views = tensors.iter().map(|(name, tensor, bytes)| {
+            let view = TensorView::new(Dtype::F16, tensor.shape.clone(), bytes)
+                .expect("a tensor's values fill its shape");
+            (name.as_str(), view)
+        });
+        serialize(views, None).expect("tensor names are unique")
+    }
+
+    fn from_parts(config: &[u8], weights: &[u8]) -> Result<Base, BaseError> {
+        let config = serde_json::from_slice(config).map_err(BaseError::Config)?;
+        Base::new(config, read_weights(weights)?)
+    }
+}
+
+/// The tensors of a safetensors file (f32, f16 or bf16), as f32.
+pub fn read_weights(bytes: &[u8]) -> Result<Weights, BaseError> {
+    let malformed = |_| BaseError::Malformed { bytes: bytes.len() };
+    let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
+    let mut weights = Weights::new();
+    for (name, view) in file.iter() {
+        let data = view.data();
+        let halves = || data.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
+        let values: Vec<f32> = match view.dtype() {
+            Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            Dtype::F16 => halves().map(|pair| f16::from_le_bytes(pair).to_f32()).collect(),
+            Dtype::BF16 => halves().map(|pair| f32::from_bits(u32::from(u16::from_le_bytes(pair)) << 16)).collect(),
+            _ => return Err(BaseError::Format { name: name.to_string() }),
+        };
+        weights.insert(name.to_string(), HostTensor { shape: view.shape().to_vec(), values });
+    }
+    Ok(weights)
+}
+
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+const TOKENIZER: &str = "tokenizer.json";
+const EMBEDDED_CONFIG: &[u8] = include_bytes!("../base/tiny/config.json");
+const EMBEDDED_WEIGHTS: &[u8] = include_bytes!("../base/tiny/model.safetensors");

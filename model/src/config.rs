@@ -1,0 +1,128 @@
+//! The sizes of the model and of its adapters: one struct each, read from `config.json`.
+//!
+//! Decides no behaviour beyond sizes; holds no tensor. Keys follow BLIP3o's configuration where it has one
+//! (`n_query`, `dit_*`), so that a reader of that model finds his way.
+
+use serde::{Deserialize, Serialize};
+
+/// Sizes of a unified multimodal model: vision encoder, language model, diffusion transformer, painter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Name of the preset these sizes belong to.
+    pub preset: String,
+    /// Rows of the tied token embedding, at least the tokenizer's vocabulary.
+    pub vocab_size: usize,
+    /// Width of the vision encoder.
+    pub vision_hidden_size: usize,
+    /// Transformer blocks of the vision encoder.
+    pub vision_layers: usize,
+    /// Attention heads of the vision encoder.
+    pub vision_heads: usize,
+    /// Inner width of the vision encoder's feed-forward.
+    pub vision_intermediate_size: usize,
+    /// Width of the language model.
+    pub hidden_size: usize,
+    /// Decoder layers of the language model.
+    pub num_hidden_layers: usize,
+    /// Query heads of the language model.
+    pub num_attention_heads: usize,
+    /// Key and value heads of the language model, shared by groups of query heads.
+    pub num_key_value_heads: usize,
+    /// Inner width of the language model's SwiGLU.
+    pub intermediate_size: usize,
+    /// Base of the rotary position angles.
+    pub rope_theta: u32,
+    /// Learnable image queries appended to a prompt.
+    pub n_query: usize,
+    /// Width of the diffusion transformer.
+    pub dit_hidden_size: usize,
+    /// Blocks of the diffusion transformer.
+    pub dit_layers: usize,
+    /// Attention heads of the diffusion transformer.
+    pub dit_heads: usize,
+    /// Inner width of the diffusion transformer's SwiGLU.
+    pub dit_intermediate_size: usize,
+    /// Channels of one generated semantic cell.
+    pub gen_channels: usize,
+    /// Inner width of the painter.
+    pub painter_hidden_size: usize,
+}
+
+impl ModelConfig {
+    /// The embedded preset: about 2.2 million weights, 64 by 64 pixels, an 8 by 8 grid of cells.
+    pub fn tiny(vocab_size: usize) -> ModelConfig {
+        ModelConfig {
+            preset: "tiny".into(),
+            vocab_size,
+            vision_hidden_size: 96,
+            vision_layers: 2,
+            vision_heads: 3,
+            vision_intermediate_size: 256,
+            hidden_size: 128,
+            num_hidden_layers: 4,
+            num_attention_heads: 4,
+            num_key_value_heads: 2,
+            intermediate_size: 352,
+            rope_theta: 10_000,
+            n_query: 16,
+            dit_hidden_size: 128,
+            dit_layers: 3,
+            dit_heads: 4,
+            dit_intermediate_size: 352,
+            gen_channels: crate::umm::cells::CHANNELS,
+            painter_hidden_size: 48,
+        }
+    }
+}
+
+/// What a low-rank adapter is made of; every member of a federation uses the same one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoraConfig {
+    /// Rank of the update B·A of each adapted matrix. Default 8.
+    pub rank: usize,
+    /// The update is scaled by `alpha / rank`. Default 16.
+    pub alpha: f64,
+    /// Share of adapter inputs dropped while training. Default 0: shards are small and steps few.
+    pub dropout: f64,
+    /// Adapted projections: a linear layer is adapted if its path ends with one of these names.
+    pub targets: Vec<String>,
+}
+
+impl Default for LoraConfig {
+    fn default() -> LoraConfig {
+        let targets = [
+            "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "to_q", "to_k", "to_v",
+            "to_out",
+        ];
+        LoraConfig { rank: 8, alpha: 16.0, dropout: 0.0, targets: targets.map(String::from).to_vec() }
+    }
+}
+
+impl LoraConfig {
+    /// Whether the linear layer at `path` carries an adapter.
+    pub fn adapts(&self, path: &str) -> bool {
+        self.targets.iter().any(|target| {
+            path.strip_suffix(target.as_str()).is_some_and(|head| head.is_empty() || head.ends_with('.'))
+        })
+    }
+
+    /// The factor `alpha / rank` in front of B·A.
+    pub fn scale(&self) -> f64 {
+        self.alpha / self.rank as f64
+    }
+}
+
+/// Pixels along one side of every picture.
+pub const PICTURE_SIDE: usize = 64;
+/// Cells along one side of the semantic grid.
+pub const GRID_SIDE: usize = 8;
+/// Cells of the semantic grid.
+pub const GRID_CELLS: usize = GRID_SIDE * GRID_SIDE;
+/// Pixels along one side of one cell.
+pub const CELL_PIXELS: usize = PICTURE_SIDE / GRID_SIDE;
+/// Cells merged along one side into one token of the language model, and into one token of the diffusion model.
+pub const MERGE: usize = 2;
+/// Picture tokens the language model reads, and tokens the diffusion model denoises.
+pub const PICTURE_TOKENS: usize = GRID_CELLS / (MERGE * MERGE);

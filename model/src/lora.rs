@@ -1,0 +1,35 @@
+//! A frozen linear layer with a low-rank update beside it: y = W x + (alpha / rank) B (A x).
+//!
+//! Follows LoRA (Hu et al., arXiv 2106.09685). B starts at zero, hence a fresh adapter changes nothing.
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+
+/// A linear layer without bias that may carry an adapter.
+#[derive(Module, Debug)]
+pub struct LoraLinear {
+    /// The frozen map W.
+    pub base: Linear,
+    /// The map A to `rank` values.
+    pub lora_a: Option<Linear>,
+    /// The map B back.
+    pub lora_b: Option<Linear>,
+    /// The factor alpha / rank.
+    pub scale: f64,
+}
+
+impl LoraLinear {
+    /// Applies the layer.
+    ///
+    /// # Shapes
+    /// - input: `[..., inputs]`
+    /// - output: `[..., outputs]`
+    pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        let (Some(a), Some(b)) = (&self.lora_a, &self.lora_b) else {
+            return self.base.forward(input);
+        };
+        let update = b.forward(a.forward(input.clone()).mul_scalar(self.scale));
+        self.base.forward(input).add(update)
+    }
+}

@@ -1,0 +1,127 @@
+//! Stage three: the language model learns to answer, and with the diffusion transformer to draw.
+//!
+//! The encoder is frozen and every picture passes it once. Logits of held-out words are masked, so that their
+//! embeddings keep their random start.
+
+use std::ops::ControlFlow;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::{Event, PretrainError, PretrainPlan, Progress, Stage};
+use crate::checkpoint::Base;
+use crate::config::ModelConfig;
+use crate::data::scenes;
+use crate::data::tokenizer::Tokenizer;
+use crate::data::vocabulary::Vocabulary;
+use crate::encoded::{EncodedShard, picture_features};
+use crate::train::Deck;
+use crate::umm::objective::{Noise, Rows, answer_loss, flow_loss};
+use crate::umm::training_device;
+use crate::umm::weights::Weights;
+
+/// Trains everything but the encoder and the painter.
+pub fn train(
+    plan: &PretrainPlan,
+    config: &ModelConfig,
+    weights: Weights,
+    progress: Progress<'_>,
+) -> Result<Weights, PretrainError> {
+    let mut stage = Stage::new("joint", &plan.joint, config, weights, &["model."])?;
+    let tokenizer = Tokenizer::new();
+    let corpus = corpus(plan, config, &stage, &tokenizer)?;
+    let lesson = Lesson { corpus, config, device: training_device(), noises: plan.noises };
+    let held_out = lesson.held_out(&tokenizer);
+    let mut rng = ChaCha8Rng::seed_from_u64(plan.seed ^ ORDER);
+    let mut questions = Deck { cards: (0..lesson.corpus.questions.len()).collect(), next: 0 };
+    let mut captions = Deck { cards: (0..lesson.corpus.captions.len()).collect(), next: 0 };
+    for step in 1..=plan.joint.steps {
+        let asked = questions.deal(plan.batch_questions, &mut rng);
+        let drawn = captions.deal(plan.joint.batch, &mut rng);
+        let losses = vec![
+            ("answers", lesson.answers(&stage, &asked, held_out.clone())),
+            ("drawings", lesson.drawings(&stage, &drawn, &mut rng).mul_scalar(DRAWING_WEIGHT)),
+        ];
+        stage.descend(losses, asked.len() + drawn.len(), progress)?;
+        if step % plan.checkpoint_steps == 0 {
+            let base = Base::new(config.clone(), stage.weights())?;
+            if let ControlFlow::Break(()) = progress(Event::Checkpoint(Box::new(base))) {
+                return Err(PretrainError::Stopped { stage: "joint", step });
+            }
+        }
+    }
+    Ok(stage.weights())
+}
+
+/// What the stage teaches from.
+struct Lesson<'a> {
+    corpus: EncodedShard,
+    config: &'a ModelConfig,
+    device: Device,
+    noises: usize,
+}
+
+impl Lesson<'_> {
+    fn answers(&self, stage: &Stage, asked: &[usize], held_out: Tensor<2>) -> Tensor<1> {
+        let examples: Vec<_> = asked.iter().map(|index| &self.corpus.questions[*index]).collect();
+        let pictures: Vec<usize> = examples.iter().map(|example| example.picture).collect();
+        let tokens: Vec<&[u32]> = examples.iter().map(|example| &example.tokens[..]).collect();
+        let answers: Vec<u32> = examples.iter().filter_map(|example| example.answer).collect();
+        let rows = Rows::questions(&tokens, self.config);
+        let pictures = stage.network.project(self.corpus.tokens.rows(&pictures, &self.device));
+        let logits = stage.network.answer_logits(pictures, &rows, self.config);
+        answer_loss(logits.add(held_out), &answers)
+    }
+
+    fn drawings(&self, stage: &Stage, drawn: &[usize], rng: &mut ChaCha8Rng) -> Tensor<1> {
+        let examples: Vec<_> = drawn.iter().map(|index| &self.corpus.captions[*index]).collect();
+        let pictures: Vec<usize> = examples.iter().map(|example| example.picture).collect();
+        let tokens: Vec<&[u32]> = examples.iter().map(|example| &example.tokens[..]).collect();
+        let targets = self.corpus.targets.rows(&pictures, &self.device);
+        let [_, patches, patch] = targets.dims();
+        let noise = Noise::draw(rng, drawn.len(), self.noises, patches * patch);
+        let rows = Rows::captions(&tokens, self.config);
+        let states = stage.network.query_states(&rows, self.config, &self.device);
+        flow_loss(&stage.network, states, targets, noise, self.config)
+    }
+
+    /// Added to the logits: minus infinity, nearly, for words the base must not learn.
+    fn held_out(&self, tokenizer: &Tokenizer) -> Tensor<2> {
+        let bar = |id: u32| if tokenizer.is_new(id) { -1e9_f32 } else { 0.0 };
+        let values: Vec<f32> = (0..self.config.vocab_size as u32).map(bar).collect();
+        Tensor::from_data(TensorData::new(values, [1, self.config.vocab_size]), &self.device)
+    }
+}
+
+/// Renders and encodes the scenes, part by part so that few pictures are in memory at once.
+fn corpus(
+    plan: &PretrainPlan,
+    config: &ModelConfig,
+    stage: &Stage,
+    tokenizer: &Tokenizer,
+) -> Result<EncodedShard, PretrainError> {
+    let network = stage.network.valid();
+    let mut corpus: Option<EncodedShard> = None;
+    for part in 0..plan.scenes.div_ceil(PART_SCENES) {
+        let scenes = PART_SCENES.min(plan.scenes - part * PART_SCENES);
+        let data = scenes::dataset(Vocabulary::Base, (plan.seed << 16) + part as u64, scenes);
+        let (tokens, targets) = picture_features(&network, config, &data.pictures);
+        let shard = EncodedShard::with_features(tokenizer, &data, tokens, targets);
+        if let Some(word) = shard.unknown() {
+            return Err(word.clone().into());
+        }
+        match &mut corpus {
+            Some(corpus) => corpus.append(shard),
+            None => corpus = Some(shard),
+        }
+    }
+    Ok(corpus.unwrap_or_default())
+}
+
+/// Tells this stage's random stream from the others'.
+const ORDER: u64 = 0x6a6f_696e_74;
+/// The flow-matching loss is an order smaller than the cross-entropy, and drawing is the harder half.
+const DRAWING_WEIGHT: f64 = 4.0;
+const PART_SCENES: usize = 1000;

@@ -1,0 +1,259 @@
+//! One member's local training: a few visible steps of AdamW on the adapter.
+//!
+//! Follows FedUMM: the base stays frozen, the optimiser is made anew each round, and what leaves is the adapter
+//! with the number of examples it saw. The same start, shard, plan and thread count give the same bytes.
+
+use std::ops::ControlFlow;
+
+use burn::optim::{AdamWConfig, GradientsParams};
+use burn::tensor::Device;
+use rand::seq::SliceRandom;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::adapter::{Adapter, AdapterError};
+use crate::encoded::EncodedShard;
+use crate::umm::objective::{Noise, Rows, answer_loss, flow_loss};
+use crate::umm::weights::floats;
+use crate::umm::{Umm, training_device};
+
+/// How a member trains in one round.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainPlan {
+    /// Optimiser steps of the round.
+    pub local_steps: usize,
+    /// Questions a step.
+    pub batch_questions: usize,
+    /// Captions a step.
+    pub batch_captions: usize,
+    /// Step size of AdamW.
+    pub learning_rate: f64,
+    /// Decoupled weight decay of AdamW.
+    pub weight_decay: f64,
+    /// Decides the order of examples and the noise.
+    pub seed: u64,
+    /// Threads the round may use.
+    pub threads: usize,
+}
+
+impl Default for TrainPlan {
+    fn default() -> TrainPlan {
+        TrainPlan {
+            local_steps: 10,
+            batch_questions: 16,
+            batch_captions: 16,
+            learning_rate: 3e-3,
+            weight_decay: 0.0,
+            seed: 0,
+            threads: 1,
+        }
+    }
+}
+
+/// What one step reports.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Steps done, this one included.
+    pub step: usize,
+    /// Steps of the round.
+    pub steps: usize,
+    /// Mean cross-entropy of the answers, if there were questions.
+    pub answer_loss: Option<f32>,
+    /// Flow-matching loss of the drawings, if there were captions.
+    pub flow_loss: Option<f32>,
+}
+
+/// A finished round.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// The adapter after the last step.
+    pub adapter: Adapter,
+    /// Mean over the steps of the sum of both losses.
+    pub loss: f32,
+    /// Questions and captions seen, counted each time.
+    pub examples: u64,
+    /// Steps done.
+    pub steps: u64,
+}
+
+/// Why a round could not be trained.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The member has nothing to train on.
+    #[error("the shard has neither a question with a one-word answer nor a caption")]
+    Empty,
+    /// The start is no adapter of this model.
+    #[error(transparent)]
+    Start(#[from] AdapterError),
+    /// The loss left the finite numbers.
+    #[error("the loss is not finite at step {step}")]
+    Diverged {
+        /// The step, from one.
+        step: usize,
+    },
+    /// The threads could not be started.
+    #[error("cannot start {threads} training threads")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+    },
+}
+
+/// Trains `start` on a shard; `None` if `progress` stopped it.
+///
+/// The model holds the last adapter trained when this returns.
+pub fn train(
+    umm: &mut Umm,
+    start: &Adapter,
+    shard: &EncodedShard,
+    plan: &TrainPlan,
+    progress: &mut (dyn FnMut(Step) -> ControlFlow<()> + Send),
+) -> Result<Option<Trained>, TrainError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build();
+    let pool = pool.map_err(|_| TrainError::Threads { threads: plan.threads })?;
+    // Burn's kernels are slow to enter from outside a pool, hence the whole loop runs inside.
+    pool.install(|| train_here(umm, start, shard, plan, progress))
+}
+
+fn train_here(
+    umm: &mut Umm,
+    start: &Adapter,
+    shard: &EncodedShard,
+    plan: &TrainPlan,
+    progress: &mut (dyn FnMut(Step) -> ControlFlow<()> + Send),
+) -> Result<Option<Trained>, TrainError> {
+    umm.set_adapter(start)?;
+    let mut batches = Batches::new(shard, plan)?;
+    let mut optimizer =
+        AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(plan.weight_decay as f32).init();
+    let device = training_device();
+    let mut total = 0.0;
+    for step in 1..=plan.local_steps {
+        let questions = batches.questions();
+        let captions = batches.captions();
+        let answers = (!questions.is_empty()).then(|| umm.answer_step(shard, &questions, &device));
+        let drawings =
+            (!captions.is_empty()).then(|| umm.draw_step(shard, &captions, &mut batches.rng, &device));
+        let value = |loss: &Option<burn::tensor::Tensor<1>>| loss.clone().map(|loss| floats(loss)[0]);
+        let report =
+            Step { step, steps: plan.local_steps, answer_loss: value(&answers), flow_loss: value(&drawings) };
+        let loss = [answers, drawings].into_iter().flatten().reduce(|sum, loss| sum.add(loss));
+        let loss = loss.ok_or(TrainError::Empty)?;
+        let sum = report.answer_loss.unwrap_or(0.0) + report.flow_loss.unwrap_or(0.0);
+        if !sum.is_finite() {
+            return Err(TrainError::Diverged { step });
+        }
+        let gradients = GradientsParams::from_grads(loss.backward(), &umm.network);
+        umm.network = optimizer.step(plan.learning_rate, umm.network.clone(), gradients);
+        total += sum;
+        if progress(report).is_break() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(Trained {
+        adapter: umm.adapter(),
+        loss: total / plan.local_steps.max(1) as f32,
+        examples: batches.taken,
+        steps: plan.local_steps as u64,
+    }))
+}
+
+impl Umm {
+    fn answer_step(&self, shard: &EncodedShard, questions: &[usize], device: &Device) -> burn::tensor::Tensor<1> {
+        let examples: Vec<_> = questions.iter().map(|index| &shard.questions[*index]).collect();
+        let pictures: Vec<usize> = examples.iter().map(|example| example.picture).collect();
+        let tokens: Vec<&[u32]> = examples.iter().map(|example| &example.tokens[..]).collect();
+        let answers: Vec<u32> = examples.iter().filter_map(|example| example.answer).collect();
+        let rows = Rows::questions(&tokens, &self.config);
+        let logits =
+            self.network.answer_logits(shard.tokens.rows(&pictures, device), &rows, &self.config);
+        answer_loss(logits, &answers)
+    }
+
+    fn draw_step(
+        &self,
+        shard: &EncodedShard,
+        captions: &[usize],
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> burn::tensor::Tensor<1> {
+        let examples: Vec<_> = captions.iter().map(|index| &shard.captions[*index]).collect();
+        let pictures: Vec<usize> = examples.iter().map(|example| example.picture).collect();
+        let tokens: Vec<&[u32]> = examples.iter().map(|example| &example.tokens[..]).collect();
+        let targets = shard.targets.rows(&pictures, device);
+        let [_, patches, patch] = targets.dims();
+        let noise = Noise::draw(rng, captions.len(), NOISES, patches * patch);
+        let rows = Rows::captions(&tokens, &self.config);
+        let states = self.network.query_states(&rows, &self.config, device);
+        flow_loss(&self.network, states, targets, noise, &self.config)
+    }
+}
+
+/// Deals a shard's examples out in random order, beginning anew when all were dealt.
+struct Batches {
+    questions: Deck,
+    captions: Deck,
+    batch_questions: usize,
+    batch_captions: usize,
+    taken: u64,
+    rng: ChaCha8Rng,
+}
+
+impl Batches {
+    fn new(shard: &EncodedShard, plan: &TrainPlan) -> Result<Batches, TrainError> {
+        let answered = |index: &usize| shard.questions[*index].answer.is_some();
+        let questions = (0..shard.questions.len()).filter(answered).collect();
+        let batches = Batches {
+            questions: Deck { cards: questions, next: 0 },
+            captions: Deck { cards: (0..shard.captions.len()).collect(), next: 0 },
+            batch_questions: plan.batch_questions,
+            batch_captions: plan.batch_captions,
+            taken: 0,
+            rng: ChaCha8Rng::seed_from_u64(plan.seed),
+        };
+        match batches.questions.cards.is_empty() && batches.captions.cards.is_empty() {
+            true => Err(TrainError::Empty),
+            false => Ok(batches),
+        }
+    }
+
+    fn questions(&mut self) -> Vec<usize> {
+        let dealt = self.questions.deal(self.batch_questions, &mut self.rng);
+        self.taken += dealt.len() as u64;
+        dealt
+    }
+
+    fn captions(&mut self) -> Vec<usize> {
+        let dealt = self.captions.deal(self.batch_captions, &mut self.rng);
+        self.taken += dealt.len() as u64;
+        dealt
+    }
+}
+
+/// Indices in random order; shuffled each time around.
+pub(crate) struct Deck {
+    pub(crate) cards: Vec<usize>,
+    pub(crate) next: usize,
+}
+
+impl Deck {
+    pub(crate) fn deal(&mut self, count: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+        if self.cards.is_empty() {
+            return Vec::new();
+        }
+        let mut dealt = Vec::with_capacity(count);
+        while dealt.len() < count {
+            if self.next == 0 {
+                self.cards.shuffle(rng);
+            }
+            dealt.push(self.cards[self.next]);
+            self.next = (self.next + 1) % self.cards.len();
+        }
+        dealt
+    }
+}
+
+/// Noise levels drawn for each caption of a step: the language model runs once for all of them.
+const NOISES: usize = 2;

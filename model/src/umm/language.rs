@@ -1,0 +1,151 @@
+//! The decoder-only language model: rotary positions, shared key heads, SwiGLU, tied embeddings.
+//!
+//! Follows Llama and Qwen2 and keeps their tensor names. Rows of a batch are padded on the left, so that what is
+//! asked of a sequence (the answer, the image queries) is always its last positions; the last layer computes
+//! only those.
+
+use burn::module::{Module, Param};
+use burn::tensor::module::linear;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::layers::{Angles, FeedForward, Heads, Norm, Projections};
+use super::weights::{Init, Loader, WeightError};
+use crate::config::ModelConfig;
+use crate::lora::LoraLinear;
+
+/// Token embeddings, decoder layers, final norm.
+#[derive(Module, Debug)]
+pub struct Language {
+    embed_tokens: Param<Tensor<2>>,
+    layers: Vec<Layer>,
+    norm: Norm,
+}
+
+#[derive(Module, Debug)]
+struct Layer {
+    input_norm: Norm,
+    projections: Projections,
+    out: LoraLinear,
+    feed_norm: Norm,
+    feed_forward: FeedForward,
+}
+
+/// Who may look at whom in a left-padded batch, and which last positions are wanted.
+pub struct Reading {
+    angles: Angles,
+    mask: Tensor<4>,
+    last_mask: Tensor<4>,
+    last: usize,
+}
+
+impl Reading {
+    /// A batch of rows of `length` positions, row `i` starting with `padding[i]` positions nobody may read.
+    ///
+    /// `last` positions of each row are wanted from the last layer.
+    pub fn new(
+        padding: &[usize],
+        length: usize,
+        last: usize,
+        config: &ModelConfig,
+        device: &Device,
+    ) -> Reading {
+        let heads = language_heads(config);
+        let group = heads.count / heads.shared;
+        let mask = |rows: usize| {
+            let mut values = Vec::with_capacity(padding.len() * group * rows * length);
+            for &pad in padding {
+                for row in (0..group).flat_map(|_| length - rows..length) {
+                    values.extend((0..length).map(|column| {
+                        let seen = column == row || (column >= pad && column < row);
+                        if seen { 0.0_f32 } else { HIDDEN }
+                    }));
+                }
+            }
+            Tensor::from_data(TensorData::new(values, [padding.len(), 1, group * rows, length]), device)
+        };
+        let angles = Angles::new(length, heads.width, config.rope_theta, device);
+        Reading { angles, mask: mask(length), last_mask: mask(last), last }
+    }
+}
+
+impl Language {
+    /// Loads the tensors below `model.`.
+    pub fn load(loader: &mut Loader, config: &ModelConfig) -> Result<Language, WeightError> {
+        let width = config.hidden_size;
+        // Rows of norm about one: held-out words keep these rows, and trained rows end near that norm.
+        let rows = Init::Normal((1.0 / width as f32).sqrt());
+        let embed_tokens = loader.tensor("model.embed_tokens.weight", [config.vocab_size, width], rows)?;
+        let mut layers = Vec::new();
+        for index in 0..config.num_hidden_layers {
+            layers.push(Layer::load(loader, &format!("model.layers.{index}"), config)?);
+        }
+        Ok(Language { embed_tokens, layers, norm: Norm::load(loader, "model.norm", width)? })
+    }
+
+    /// The token embeddings: `[vocabulary, width]`.
+    pub fn table(&self) -> Tensor<2> {
+        self.embed_tokens.val()
+    }
+
+    /// The hidden states of the wanted last positions, after the final norm.
+    ///
+    /// # Shapes
+    /// - embeddings: `[batch, length, width]`
+    /// - output: `[batch, last, width]`
+    pub fn forward(&self, embeddings: Tensor<3>, reading: &Reading, config: &ModelConfig) -> Tensor<3> {
+        let heads = language_heads(config);
+        let mut x = embeddings;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let is_last = index + 1 == self.layers.len();
+            x = layer.forward(x, reading, heads, is_last);
+        }
+        self.norm.forward(x)
+    }
+
+    /// The logits over the vocabulary.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, width]`
+    /// - output: `[batch, vocabulary]`
+    pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        linear(hidden, self.embed_tokens.val().transpose(), None)
+    }
+}
+
+impl Layer {
+    fn load(loader: &mut Loader, path: &str, config: &ModelConfig) -> Result<Layer, WeightError> {
+        let width = config.hidden_size;
+        let attention = ["q_proj", "k_proj", "v_proj"].map(|name| format!("{path}.self_attn.{name}"));
+        let feed = ["gate_proj", "up_proj", "down_proj"].map(|name| format!("{path}.mlp.{name}"));
+        Ok(Layer {
+            input_norm: Norm::load(loader, &format!("{path}.input_layernorm"), width)?,
+            projections: Projections::load(loader, attention, width, language_heads(config))?,
+            out: loader.lora_linear(&format!("{path}.self_attn.o_proj"), [width, width])?,
+            feed_norm: Norm::load(loader, &format!("{path}.post_attention_layernorm"), width)?,
+            feed_forward: FeedForward::load(loader, feed, [width, config.intermediate_size])?,
+        })
+    }
+
+    fn forward(&self, x: Tensor<3>, reading: &Reading, heads: Heads, is_last: bool) -> Tensor<3> {
+        let length = x.dims()[1];
+        let (rows, mask) = match is_last {
+            true => (reading.last, &reading.last_mask),
+            false => (length, &reading.mask),
+        };
+        let h = self.input_norm.forward(x.clone());
+        let queried = h.clone().narrow(1, length - rows, rows);
+        let projected = self.projections.forward(queried, h, heads, Some(&reading.angles));
+        let attended = self.out.forward(projected.attend(Some(mask.clone())));
+        let x = x.narrow(1, length - rows, rows).add(attended);
+        let h = self.feed_norm.forward(x.clone());
+        x.add(self.feed_forward.forward(h))
+    }
+}
+
+fn language_heads(config: &ModelConfig) -> Heads {
+    let count = config.num_attention_heads;
+    Heads { count, shared: config.num_key_value_heads, width: config.hidden_size / count }
+}
+
+/// Added to the score of a position that may not be read: far below any score, far above overflow.
+const HIDDEN: f32 = -1e9;

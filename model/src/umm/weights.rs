@@ -1,0 +1,290 @@
+//! Weights on the host, and the one path by which modules take them.
+//!
+//! Every tensor has a Hugging Face name and a PyTorch shape (`[out, in]` for a linear layer). [`Loader`] hands
+//! tensors to modules by name: from a file's weights, or freshly sampled from a seeded generator. Burn's own
+//! generator is global to the process and lazy, hence never used.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::nn::Linear;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::RngExt;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
+
+use crate::config::LoraConfig;
+use crate::lora::LoraLinear;
+
+/// A tensor in memory, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostTensor {
+    /// Lengths of the axes, outermost first.
+    pub shape: Vec<usize>,
+    /// The values, `shape` multiplied out of them.
+    pub values: Vec<f32>,
+}
+
+/// Named tensors in name order.
+pub type Weights = BTreeMap<String, HostTensor>;
+
+/// A tensor a module asked for and could not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WeightError {
+    /// The weights hold no tensor of that name.
+    #[error("tensor {name} is missing")]
+    Missing {
+        /// The tensor asked for.
+        name: String,
+    },
+    /// The tensor is there with other axes.
+    #[error("tensor {name} has shape {found:?}, expected {expected:?}")]
+    Shape {
+        /// The tensor asked for.
+        name: String,
+        /// The axes its module needs.
+        expected: Vec<usize>,
+        /// The axes it came with.
+        found: Vec<usize>,
+    },
+}
+
+/// How a fresh tensor is sampled.
+#[derive(Clone, Copy, Debug)]
+pub enum Init {
+    /// All zero.
+    Zeros,
+    /// All one.
+    Ones,
+    /// Normal with this standard deviation.
+    Normal(f32),
+    /// Uniform in ± this bound.
+    Uniform(f32),
+}
+
+/// Hands named tensors to modules while they are built, and remembers which parameter got which name.
+pub struct Loader {
+    weights: Weights,
+    fresh: Option<ChaCha8Rng>,
+    lora: Option<LoraConfig>,
+    device: Device,
+    trainable: Vec<String>,
+    names: BTreeMap<ParamId, Slot>,
+}
+
+/// The parameter-to-name table a [`Loader`] leaves behind.
+#[derive(Clone, Debug, Default)]
+pub struct Names(BTreeMap<ParamId, Slot>);
+
+#[derive(Clone, Debug)]
+struct Slot {
+    name: String,
+    transposed: bool,
+}
+
+impl Loader {
+    /// Loads existing weights; a tensor that is absent is an error.
+    pub fn from_weights(weights: Weights, device: &Device) -> Loader {
+        Loader {
+            weights,
+            fresh: None,
+            lora: None,
+            device: device.clone(),
+            trainable: Vec::new(),
+            names: BTreeMap::new(),
+        }
+    }
+
+    /// Samples every tensor that `weights` lacks from `seed`.
+    pub fn sampling(weights: Weights, seed: u64, device: &Device) -> Loader {
+        let fresh = Some(ChaCha8Rng::seed_from_u64(seed));
+        Loader { fresh, ..Loader::from_weights(weights, device) }
+    }
+
+    /// Adds adapters to the linear layers that `lora` names; their tensors start at zero until set.
+    pub fn with_lora(mut self, lora: &LoraConfig) -> Loader {
+        self.lora = Some(lora.clone());
+        self
+    }
+
+    /// Lets gradients flow to tensors whose name starts with one of `prefixes`.
+    pub fn training(mut self, prefixes: &[&str]) -> Loader {
+        self.trainable = prefixes.iter().map(|prefix| prefix.to_string()).collect();
+        self
+    }
+
+    /// The tensor `name` as a parameter of `D` axes.
+    pub fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        init: Init,
+    ) -> Result<Param<Tensor<D>>, WeightError> {
+        let host = self.host(name, &shape, init)?;
+        let data = TensorData::new(host.values, host.shape);
+        Ok(self.parameter(name, Tensor::from_data(data, &self.device), false))
+    }
+
+    /// The linear layer at `path`: `weight` of `[outputs, inputs]` and, if asked, `bias`.
+    pub fn linear(
+        &mut self,
+        path: &str,
+        [inputs, outputs]: [usize; 2],
+        bias: bool,
+    ) -> Result<Linear, WeightError> {
+        let init = Init::Uniform((1.0 / inputs as f32).sqrt());
+        let weight = self.matrix(&format!("{path}.weight"), [inputs, outputs], init)?;
+        let bias = match bias {
+            true => Some(self.tensor(&format!("{path}.bias"), [outputs], Init::Zeros)?),
+            false => None,
+        };
+        Ok(Linear { weight, bias })
+    }
+
+    /// A linear layer that starts as the zero map, for gates and last layers.
+    pub fn zero_linear(&mut self, path: &str, sizes: [usize; 2]) -> Result<Linear, WeightError> {
+        let weight = self.matrix(&format!("{path}.weight"), sizes, Init::Zeros)?;
+        let bias = self.tensor(&format!("{path}.bias"), [sizes[1]], Init::Zeros)?;
+        Ok(Linear { weight, bias: Some(bias) })
+    }
+
+    /// The linear layer at `path` without bias, with an adapter beside it if the configuration names it.
+    pub fn lora_linear(&mut self, path: &str, sizes: [usize; 2]) -> Result<LoraLinear, WeightError> {
+        let base = self.linear(path, sizes, false)?;
+        let Some(lora) = self.lora.clone().filter(|lora| lora.adapts(path)) else {
+            return Ok(LoraLinear { base, lora_a: None, lora_b: None, scale: 0.0 });
+        };
+        let [inputs, outputs] = sizes;
+        let mut half = |name: &str, sizes: [usize; 2]| {
+            let name = format!("base_model.model.{path}.{name}.weight");
+            let zeros = Tensor::zeros(sizes, &self.device);
+            Linear { weight: self.parameter(&name, zeros, true), bias: None }
+        };
+        let lora_a = Some(half("lora_A", [inputs, lora.rank]));
+        let lora_b = Some(half("lora_B", [lora.rank, outputs]));
+        Ok(LoraLinear { base, lora_a, lora_b, scale: lora.scale() })
+    }
+
+    /// The weights, with those that were sampled.
+    pub fn into_weights(self) -> Weights {
+        self.weights
+    }
+
+    /// The names of everything loaded.
+    pub fn into_names(self) -> Names {
+        Names(self.names)
+    }
+
+    fn matrix(
+        &mut self,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+        init: Init,
+    ) -> Result<Param<Tensor<2>>, WeightError> {
+        let host = self.host(name, &[outputs, inputs], init)?;
+        let values = transpose(&host.values, outputs, inputs);
+        let tensor = Tensor::from_data(TensorData::new(values, [inputs, outputs]), &self.device);
+        Ok(self.parameter(name, tensor, true))
+    }
+
+    fn parameter<const D: usize>(
+        &mut self,
+        name: &str,
+        tensor: Tensor<D>,
+        transposed: bool,
+    ) -> Param<Tensor<D>> {
+        let id = ParamId::new();
+        let trained = self.trainable.iter().any(|prefix| name.starts_with(prefix));
+        self.names.insert(id, Slot { name: name.to_string(), transposed });
+        Param::initialized(id, tensor).set_require_grad(trained)
+    }
+
+    fn host(&mut self, name: &str, shape: &[usize], init: Init) -> Result<HostTensor, WeightError> {
+        match (self.weights.get(name), &mut self.fresh) {
+            (Some(host), _) if host.shape == shape => Ok(host.clone()),
+            (Some(host), _) => Err(WeightError::Shape {
+                name: name.to_string(),
+                expected: shape.to_vec(),
+                found: host.shape.clone(),
+            }),
+            (None, Some(rng)) => {
+                let host = sample(shape, init, rng);
+                self.weights.insert(name.to_string(), host.clone());
+                Ok(host)
+            }
+            (None, None) => Err(WeightError::Missing { name: name.to_string() }),
+        }
+    }
+}
+
+impl Names {
+    /// The values of the module's parameters whose name `wanted` accepts.
+    pub fn collect(&self, module: &impl Module, wanted: fn(&str) -> bool) -> Weights {
+        let mut collector = Collector { names: self, wanted, weights: Weights::new() };
+        module.visit(&mut collector);
+        collector.weights
+    }
+
+    /// The name of a parameter and whether it is kept transposed, if this table knows it.
+    pub fn of(&self, id: ParamId) -> Option<(&str, bool)> {
+        self.0.get(&id).map(|slot| (slot.name.as_str(), slot.transposed))
+    }
+
+    /// All names.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.values().map(|slot| slot.name.as_str())
+    }
+}
+
+struct Collector<'a> {
+    names: &'a Names,
+    wanted: fn(&str) -> bool,
+    weights: Weights,
+}
+
+impl ModuleVisitor for Collector<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some((name, transposed)) = self.names.of(param.id) else { return };
+        if !(self.wanted)(name) {
+            return;
+        }
+        let mut shape: Vec<usize> = param.val().dims().to_vec();
+        let mut values = floats(param.val());
+        if transposed {
+            values = transpose(&values, shape[0], shape[1]);
+            shape.reverse();
+        }
+        self.weights.insert(name.to_string(), HostTensor { shape, values });
+    }
+}
+
+/// The values of an f32 tensor, row-major.
+pub fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec().expect("every tensor of the model is f32")
+}
+
+/// The `[columns, rows]` transpose of a row-major `[rows, columns]` matrix.
+pub fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(values.len());
+    for column in 0..columns {
+        out.extend((0..rows).map(|row| values[row * columns + column]));
+    }
+    out
+}
+
+/// A fresh tensor.
+pub fn sample(shape: &[usize], init: Init, rng: &mut ChaCha8Rng) -> HostTensor {
+    let count = shape.iter().product();
+    let values = match init {
+        Init::Zeros => vec![0.0; count],
+        Init::Ones => vec![1.0; count],
+        Init::Normal(deviation) => {
+            (0..count).map(|_| rng.sample::<f32, _>(StandardNormal) * deviation).collect()
+        }
+        Init::Uniform(bound) => {
+            (0..count).map(|_| (rng.random::<f32>() * 2.0 - 1.0) * bound).collect()
+        }
+    };
+    HostTensor { shape: shape.to_vec(), values }
+}
