@@ -1,14 +1,14 @@
-//! The bootstrap peer's own ed25519 key: an RFC 8410 private key in PEM, which `openssl pkey`
-//! reads. Decides whether a key file may be used; never overwrites one.
+//! The bootstrap peer's own key, in a file like a member's, which `openssl pkey` reads. Decides
+//! whether a key file may be used; never overwrites one.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use data_encoding::BASE64;
 use libp2p::identity::{Keypair, ed25519};
 use thiserror::Error;
+use witan_protocol::identity::Identity;
 
 /// Why there is no key.
 #[derive(Debug, Error)]
@@ -54,45 +54,32 @@ fn load(path: &Path, file: File) -> Result<Keypair, KeyError> {
     }
     let mut text = String::new();
     file.take(KEY_FILE_BYTES_MAX).read_to_string(&mut text).map_err(in_file)?;
-    decode(&text).ok_or_else(|| KeyError::Malformed { path: path.to_owned() })
+    let identity = Identity::from_pem(&text);
+    let identity = identity.map_err(|_| KeyError::Malformed { path: path.to_owned() })?;
+    Ok(keypair(&identity))
 }
 
 fn create(path: &Path) -> Result<Keypair, KeyError> {
-    let key = ed25519::Keypair::generate();
+    let mut seed = [0; 32];
+    seed.copy_from_slice(ed25519::SecretKey::generate().as_ref());
+    let identity = Identity::from_seed(seed);
     let in_file = |source| KeyError::Io { path: path.to_owned(), source };
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(in_file)?;
     }
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(in_file)?;
-    file.write_all(encode(&key).as_bytes()).map_err(in_file)?;
+    file.write_all(identity.to_pem().as_bytes()).map_err(in_file)?;
     file.sync_all().map_err(in_file)?;
-    Ok(key.into())
+    Ok(keypair(&identity))
 }
 
-fn encode(key: &ed25519::Keypair) -> String {
-    let document = [&PKCS8_ED25519_PREFIX[..], key.secret().as_ref()].concat();
-    format!("{HEAD}\n{}\n{FOOT}\n", BASE64.encode(&document))
+fn keypair(identity: &Identity) -> Keypair {
+    Keypair::ed25519_from_bytes(identity.seed()).expect("any 32 bytes are an ed25519 seed")
 }
-
-fn decode(text: &str) -> Option<Keypair> {
-    let body = text.trim().strip_prefix(HEAD)?.strip_suffix(FOOT)?;
-    let body: String = body.split_whitespace().collect();
-    let document = BASE64.decode(body.as_bytes()).ok()?;
-    let secret: [u8; 32] = document.strip_prefix(&PKCS8_ED25519_PREFIX)?.try_into().ok()?;
-    Keypair::ed25519_from_bytes(secret).ok()
-}
-
-const HEAD: &str = "-----BEGIN PRIVATE KEY-----";
-const FOOT: &str = "-----END PRIVATE KEY-----";
 
 /// A key file is 119 bytes; anything much longer is something else.
 const KEY_FILE_BYTES_MAX: u64 = 4096;
-
-/// RFC 8410, section 7: version 0, algorithm 1.3.101.112, then the 32-byte secret in two wrappers.
-const PKCS8_ED25519_PREFIX: [u8; 16] = [
-    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-];
 
 #[cfg(test)]
 mod tests {

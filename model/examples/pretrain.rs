@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use witan_model::checkpoint::Base;
+use witan_model::checkpoint::read_weights;
 use witan_model::pretrain::{Event, PretrainPlan, run};
 
 #[global_allocator]
@@ -23,7 +23,10 @@ fn main() {
     }
     let out = folders.first().expect("usage: pretrain OUT [FROM] [key=value ...]").clone();
     std::fs::create_dir_all(&out).expect("the output folder can be made");
-    let start = folders.get(1).map(|folder| Base::from_dir(folder).expect("the start is a base"));
+    let start = folders.get(1).map(|folder| {
+        let bytes = std::fs::read(folder.join("model.safetensors")).expect("the start can be read");
+        read_weights(&bytes).expect("the start holds weights")
+    });
     let began = Instant::now();
     let (mut since, mut seen, mut mean) = (Instant::now(), 0, Vec::<f32>::new());
     let folder = out.clone();

@@ -149,8 +149,8 @@ impl Base {
     }
 }
 
-/// The tensors of a safetensors file, as f32.
-fn read_weights(bytes: &[u8]) -> Result<Weights, BaseError> {
+/// The tensors of a safetensors file (f32, f16 or bf16), as f32.
+pub fn read_weights(bytes: &[u8]) -> Result<Weights, BaseError> {
     let malformed = |_| BaseError::Malformed { bytes: bytes.len() };
     let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
     let mut weights = Weights::new();

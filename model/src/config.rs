@@ -71,7 +71,7 @@ impl ModelConfig {
             dit_heads: 4,
             dit_intermediate_size: 352,
             gen_channels: crate::umm::cells::CHANNELS,
-            painter_hidden_size: 192,
+            painter_hidden_size: 48,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A member's data made ready for training: what the frozen parts say of every picture, and tokens.
 //!
-//! The vision encoder and the projector never change after pre-training, hence each picture passes them once.
+//! The vision encoder and the projector never change after pre-training, hence each picture
+//! passes them once.
 
 use std::ops::Range;
 
@@ -20,9 +21,10 @@ use crate::umm::{Network, Umm, inference_device};
 pub struct EncodedQuestion {
     /// Index of the picture asked about.
     pub picture: usize,
-    /// The words and the answer mark.
+    /// The known words and the answer mark.
     pub tokens: Vec<u32>,
-    /// The token of the one-word answer; none if the answer is no single known word, and then not trained on.
+    /// The token of the one-word answer; none, and then not trained on, if the answer is no
+    /// single known word or the question holds an unknown one.
     pub answer: Option<u32>,
 }
 
@@ -42,6 +44,10 @@ pub struct EncodedShard {
     pub(crate) targets: FeatureTable,
     pub(crate) questions: Vec<EncodedQuestion>,
     pub(crate) captions: Vec<EncodedCaption>,
+    /// Questions asked only in part and captions left out, for their unknown words.
+    skipped: usize,
+    /// The first of those words.
+    unknown: Option<WordError>,
 }
 
 /// One row of `16 * width` values a picture.
@@ -54,13 +60,23 @@ pub(crate) struct FeatureTable {
 impl EncodedShard {
     /// Encodes a member's data with the frozen parts of the model.
     ///
+    /// Real questions hold words the tokenizer does not know. Such a question keeps its place and
+    /// its known words, to be answered but not trained on; such a caption is left out.
+    /// [`EncodedShard::skipped_count`] tells how many there were.
+    ///
     /// # Errors
-    /// A question or caption holds a word the tokenizer does not know.
+    /// Every question and every caption holds an unknown word, of which the first is named.
     pub fn encode(umm: &Umm, data: &Dataset) -> Result<EncodedShard, WordError> {
         let network = umm.frozen();
         let (merged, targets) = picture_features(&network, umm.config(), &data.pictures);
         let tokens = merged.map(|merged| network.project(merged));
-        EncodedShard::with_features(umm.tokenizer(), data, tokens, targets)
+        let shard = EncodedShard::with_features(umm.tokenizer(), data, tokens, targets);
+        match &shard.unknown {
+            Some(word) if shard.skipped == data.questions.len() + data.captions.len() => {
+                Err(word.clone())
+            }
+            _ => Ok(shard),
+        }
     }
 
     /// Puts tokenised questions and captions beside features already computed.
@@ -69,21 +85,47 @@ impl EncodedShard {
         data: &Dataset,
         tokens: FeatureTable,
         targets: FeatureTable,
-    ) -> Result<EncodedShard, WordError> {
-        let mut questions = Vec::with_capacity(data.questions.len());
+    ) -> EncodedShard {
+        let mut shard = EncodedShard {
+            tokens,
+            targets,
+            ..EncodedShard::default()
+        };
         for example in &data.questions {
-            questions.push(EncodedQuestion {
+            let answer = tokenizer.encode(&example.answer).ok().and_then(single);
+            let (tokens, answer) = match question_tokens(tokenizer, &example.question) {
+                Ok(tokens) => (tokens, answer),
+                Err(word) => {
+                    shard.skip(word);
+                    (known_tokens(tokenizer, &example.question), None)
+                }
+            };
+            shard.questions.push(EncodedQuestion {
                 picture: example.picture,
-                tokens: question_tokens(tokenizer, &example.question)?,
-                answer: tokenizer.encode(&example.answer).ok().and_then(single),
+                tokens,
+                answer,
             });
         }
-        let mut captions = Vec::with_capacity(data.captions.len());
         for example in &data.captions {
-            let tokens = caption_tokens(tokenizer, &example.caption)?;
-            captions.push(EncodedCaption { picture: example.picture, tokens });
+            match caption_tokens(tokenizer, &example.caption) {
+                Ok(tokens) => shard.captions.push(EncodedCaption {
+                    picture: example.picture,
+                    tokens,
+                }),
+                Err(word) => shard.skip(word),
+            }
         }
-        Ok(EncodedShard { tokens, targets, questions, captions })
+        shard
+    }
+
+    /// The first unknown word, if one was met.
+    pub(crate) fn unknown(&self) -> Option<&WordError> {
+        self.unknown.as_ref()
+    }
+
+    fn skip(&mut self, word: WordError) {
+        self.skipped += 1;
+        self.unknown.get_or_insert(word);
     }
 
     /// Adds another shard's pictures, questions and captions behind this one's.
@@ -92,17 +134,31 @@ impl EncodedShard {
         self.tokens.values.extend(other.tokens.values);
         self.targets.values.extend(other.targets.values);
         let questions = other.questions.into_iter();
-        self.questions
-            .extend(questions.map(|q| EncodedQuestion { picture: q.picture + pictures, ..q }));
+        self.questions.extend(questions.map(|q| EncodedQuestion {
+            picture: q.picture + pictures,
+            ..q
+        }));
         let captions = other.captions.into_iter();
-        self.captions
-            .extend(captions.map(|c| EncodedCaption { picture: c.picture + pictures, ..c }));
+        self.captions.extend(captions.map(|c| EncodedCaption {
+            picture: c.picture + pictures,
+            ..c
+        }));
+        self.skipped += other.skipped;
+        self.unknown = self.unknown.take().or(other.unknown);
     }
 
     /// How many questions can be trained on, and how many captions.
     pub fn example_count(&self) -> usize {
-        self.questions.iter().filter(|question| question.answer.is_some()).count()
+        self.questions
+            .iter()
+            .filter(|question| question.answer.is_some())
+            .count()
             + self.captions.len()
+    }
+
+    /// How many questions and captions are not trained on because of an unknown word.
+    pub fn skipped_count(&self) -> usize {
+        self.skipped
     }
 
     /// How many questions there are.
@@ -128,7 +184,10 @@ impl FeatureTable {
     /// The table with every row passed through `map`, in chunks.
     pub(crate) fn map(&self, map: impl Fn(Tensor<3>) -> Tensor<3>) -> FeatureTable {
         let count = self.values.len() / (PICTURE_TOKENS * self.width);
-        let mut table = FeatureTable { values: Vec::new(), width: self.width };
+        let mut table = FeatureTable {
+            values: Vec::new(),
+            width: self.width,
+        };
         for chunk in chunks(count) {
             let mapped = map(self.rows(&chunk.collect::<Vec<_>>(), &inference_device()));
             table.width = mapped.dims()[2];
@@ -144,11 +203,19 @@ pub(crate) fn picture_features(
     config: &ModelConfig,
     pictures: &[Picture],
 ) -> (FeatureTable, FeatureTable) {
-    let mut tokens = FeatureTable { values: Vec::new(), width: 0 };
-    let mut targets = FeatureTable { values: Vec::new(), width: 0 };
+    let mut tokens = FeatureTable {
+        values: Vec::new(),
+        width: 0,
+    };
+    let mut targets = FeatureTable {
+        values: Vec::new(),
+        width: 0,
+    };
     for chunk in chunks(pictures.len()) {
         let chunk = pictures[chunk].iter().map(|picture| &picture.pixels[..]);
-        let read = network.vision.forward(pixels(chunk, &inference_device()), config);
+        let read = network
+            .vision
+            .forward(pixels(chunk, &inference_device()), config);
         let merged = to_patches(read.clone());
         let patches = to_patches(network.vision.features(read));
         tokens.width = merged.dims()[2];
@@ -169,6 +236,14 @@ pub(crate) fn question_tokens(
     Ok(tokens)
 }
 
+/// What is left of a question without its unknown words.
+fn known_tokens(tokenizer: &Tokenizer, question: &str) -> Vec<u32> {
+    let known = question
+        .split_whitespace()
+        .filter_map(|word| tokenizer.encode(word).ok());
+    known.flatten().chain([ANS]).collect()
+}
+
 /// The tokens of a caption, ending where the image queries follow.
 pub(crate) fn caption_tokens(tokenizer: &Tokenizer, caption: &str) -> Result<Vec<u32>, WordError> {
     let mut tokens = tokenizer.encode(caption)?;
@@ -184,9 +259,12 @@ fn single(tokens: Vec<u32>) -> Option<u32> {
 }
 
 pub(crate) fn chunks(count: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..count).step_by(CHUNK).map(move |start| start..(start + CHUNK).min(count))
+    (0..count)
+        .step_by(CHUNK)
+        .map(move |start| start..(start + CHUNK).min(count))
 }
 
-/// Pictures or questions computed at once outside training: large enough for speed, small enough for memory.
+/// Pictures or questions computed at once outside training: large enough for speed, small enough
+/// for memory.
 const CHUNK: usize = 64;
 const _: () = assert!(PICTURE_SIDE == crate::data::picture::SIDE);

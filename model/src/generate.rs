@@ -7,13 +7,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-use crate::config::{CELL_PIXELS, GRID_CELLS, ModelConfig, PICTURE_SIDE, PICTURE_TOKENS};
+use crate::config::{CELL_PIXELS, GRID_CELLS, ModelConfig, PICTURE_TOKENS};
 use crate::data::Picture;
 use crate::data::tokenizer::WordError;
 use crate::encoded::{EncodedShard, caption_tokens, chunks, picture_features, question_tokens};
 use crate::umm::diffusion::to_cells;
 use crate::umm::objective::Rows;
-use crate::umm::painter::pixel_index;
+use crate::umm::painter::{Sketch, pixel_index, sketch};
 use crate::umm::weights::floats;
 use crate::umm::{Network, Umm, inference_device};
 
@@ -122,18 +122,31 @@ fn denoise(
 /// # Shapes
 /// - features: `[batch, 64, channels]`
 pub(crate) fn paint(network: &Network, features: Tensor<3>) -> Vec<Picture> {
-    let values = floats(network.painter.forward(features).colours);
-    let picture = |values: &[f32]| {
-        let mut pixels = vec![0; PICTURE_SIDE * PICTURE_SIDE * 3];
-        for (index, rgb) in values.chunks_exact(3).enumerate() {
-            let at = pixel_index(index / CELL_AREA, index % CELL_AREA) * 3;
-            for (channel, value) in rgb.iter().enumerate() {
-                pixels[at + channel] = (value.clamp(0.0, 1.0) * 255.0).round() as u8;
+    let grid = GRID_CELLS * features.dims()[2];
+    let plain = floats(network.vision.plain(features));
+    plain.chunks_exact(grid).map(|plain| paint_one(network, plain)).collect()
+}
+
+fn paint_one(network: &Network, plain: &[f32]) -> Picture {
+    let (sketches, background) = sketch(plain);
+    let byte = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
+    let mut picture = Picture::plain(background.map(byte));
+    let shown: Vec<&Sketch> = sketches.iter().filter(|sketch| sketch.presence > PRESENCE_MIN).collect();
+    if shown.is_empty() {
+        return picture;
+    }
+    let logits = floats(network.painter.inside(&shown, &inference_device()));
+    for (sketch, logits) in shown.iter().zip(logits.chunks_exact(CELL_AREA)) {
+        for (pixel, logit) in logits.iter().enumerate() {
+            let share = 1.0 / (1.0 + (-logit).exp());
+            let at = pixel_index(sketch.cell, pixel) * 3;
+            for channel in 0..3 {
+                let mixed = share * sketch.colour[channel] + (1.0 - share) * background[channel];
+                picture.pixels[at + channel] = byte(mixed);
             }
         }
-        Picture { pixels }
-    };
-    values.chunks(GRID_CELLS * CELL_AREA * 3).map(picture).collect()
+    }
+    picture
 }
 
 fn start_noise(seed: u64, streams: Range<usize>, config: &ModelConfig) -> Tensor<3> {
@@ -148,6 +161,8 @@ fn start_noise(seed: u64, streams: Range<usize>, config: &ModelConfig) -> Tensor
     Tensor::from_data(TensorData::new(values, [batch, PICTURE_TOKENS, patch]), &inference_device())
 }
 
+/// Cells that show less than this of an object stay background.
+const PRESENCE_MIN: f32 = 0.5;
 const CELL_AREA: usize = CELL_PIXELS * CELL_PIXELS;
 /// Steps from noise to drawing; more than sixteen change little on a grid of 64 cells.
 const EULER_STEPS: usize = 16;

@@ -19,5 +19,6 @@ pub use adapter::{Adapter, AdapterError};
 pub use checkpoint::{Base, BaseError};
 pub use config::LoraConfig;
 pub use encoded::EncodedShard;
+pub use pretrain::PretrainPlan;
 pub use train::{Step, TrainError, TrainPlan, Trained, train};
 pub use umm::Umm;

@@ -63,11 +63,11 @@ impl Default for PretrainPlan {
         PretrainPlan {
             seed: 7,
             threads: 1,
-            vision: StagePlan { steps: 1200, batch: 48, learning_rate: 2e-3 },
-            painting: StagePlan { steps: 1000, batch: 32, learning_rate: 2e-3 },
-            joint: StagePlan { steps: 4000, batch: 48, learning_rate: 1.5e-3 },
+            vision: StagePlan { steps: 1400, batch: 48, learning_rate: 2e-3 },
+            painting: StagePlan { steps: 1500, batch: 12, learning_rate: 6e-3 },
+            joint: StagePlan { steps: 4500, batch: 48, learning_rate: 1.5e-3 },
             scenes: 20_000,
-            batch_questions: 48,
+            batch_questions: 24,
             noises: 2,
             checkpoint_steps: 250,
         }
@@ -137,10 +137,10 @@ pub enum PretrainError {
 /// The callback that hears of every step and may stop the run.
 pub type Progress<'a> = &'a mut (dyn FnMut(Event) -> ControlFlow<()> + Send);
 
-/// Runs the stages of a plan, from fresh weights or from an earlier base.
+/// Runs the stages of a plan, from fresh weights or from those of an earlier run.
 pub fn run(
     plan: &PretrainPlan,
-    start: Option<&Base>,
+    start: Option<&Weights>,
     progress: Progress<'_>,
 ) -> Result<Base, PretrainError> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build();
@@ -150,14 +150,12 @@ pub fn run(
 
 fn run_here(
     plan: &PretrainPlan,
-    start: Option<&Base>,
+    start: Option<&Weights>,
     progress: Progress<'_>,
 ) -> Result<Base, PretrainError> {
     let config = ModelConfig::tiny(Tokenizer::new().len());
-    let mut weights = match start {
-        Some(base) => base.weights().clone(),
-        None => fresh(&config, plan.seed)?,
-    };
+    let start = start.cloned().unwrap_or_default();
+    let mut weights = fresh(&config, start, plan.seed)?;
     if plan.vision.steps > 0 {
         weights = vision::train(plan, &config, weights, progress)?;
     }
@@ -170,9 +168,9 @@ fn run_here(
     Ok(Base::new(config, weights)?)
 }
 
-/// Freshly sampled weights of a whole network.
-pub fn fresh(config: &ModelConfig, seed: u64) -> Result<Weights, WeightError> {
-    let mut loader = Loader::sampling(Weights::new(), seed, &inference_device());
+/// The weights of a whole network: those of `start`, and freshly sampled ones in place of what it lacks.
+pub fn fresh(config: &ModelConfig, start: Weights, seed: u64) -> Result<Weights, WeightError> {
+    let mut loader = Loader::sampling(start, seed, &inference_device());
     Network::load(&mut loader, config)?;
     Ok(loader.into_weights())
 }

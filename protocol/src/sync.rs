@@ -120,7 +120,9 @@ fn tell(post: &mut Post, round: &Round, to: MemberId) {
 fn give_records(post: &mut Post, ledger: &Ledger, to: MemberId, from: RoundNumber) {
     for number in (from.0..).take(RECORDS_GIVEN_MAX) {
         let round = RoundNumber(number);
-        let Some(record) = ledger.record(round) else { break };
+        let Some(record) = ledger.record(round) else {
+            break;
+        };
         let record = record.to_vec();
         post.send(to, &Message::Certified(Certified { round, record }));
     }
@@ -134,7 +136,8 @@ fn give(post: &mut Post, round: &Round, to: MemberId, theirs: &Holdings) {
         }
     }
     let tally = round.council.tally();
-    for motion in tally.motions() {
+    for put in tally.motions() {
+        let motion = &put.motion;
         let view = motion.message.view;
         if !theirs.motions.iter().any(|held| held.view == view)
             && view.0 + VIEWS_GIVEN > round.council.view().0

@@ -1,18 +1,20 @@
-//! Stage two: the painter learns to turn the frozen encoder's cells back into pixels.
+//! Stage two: the painter learns the outlines of the shapes, from the frozen encoder's cells and the pixels.
 //!
 //! Cells are disturbed on the way, so that it later forgives a generated grid that is slightly off.
 
 use burn::module::Module;
+use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{Tensor, TensorData};
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
 use super::{PretrainError, PretrainPlan, Progress, Stage};
-use crate::config::{CELL_PIXELS, GRID_CELLS, ModelConfig};
+use crate::config::{CELL_PIXELS, ModelConfig};
 use crate::data::Picture;
 use crate::data::scenes::Scene;
-use crate::umm::painter::pixel_index;
+use crate::umm::painter::{Sketch, pixel_index, sketch};
 use crate::umm::vision::pixels;
 use crate::umm::weights::{Weights, floats};
 use crate::umm::{inference_device, training_device};
@@ -31,44 +33,55 @@ pub fn train(
         let pictures: Vec<Picture> =
             (0..plan.painting.batch).map(|_| Scene::random(&mut rng).picture()).collect();
         let input = pixels(pictures.iter().map(|picture| &picture.pixels[..]), &inference_device());
-        let mut features = floats(vision.features(vision.forward(input, config)));
-        for grid in features.chunks_exact_mut(GRID_CELLS * config.gen_channels) {
-            let strength = rng.random::<f32>() * DISTURBANCE_MAX;
-            for value in grid {
-                *value += strength * rng.sample::<f32, _>(StandardNormal);
-            }
+        let plain = floats(vision.read(vision.forward(input, config)).plain());
+        let mut lessons = Vec::new();
+        for (picture, plain) in pictures.iter().zip(plain.chunks_exact(plain.len() / pictures.len())) {
+            lessons.extend(lessons_of(picture, plain, &mut rng));
         }
-        let shape = [pictures.len(), GRID_CELLS, config.gen_channels];
-        let features = Tensor::from_data(TensorData::new(features, shape), &training_device());
-        let painted = stage.network.painter.forward(features).colours;
-        let error = painted.sub(cell_pixels(&pictures));
-        // Charbonnier: nearly the absolute error, which keeps edges crisp where the square would blur them.
-        let loss = error.square().add_scalar(CHARBONNIER).sqrt().mean();
-        stage.descend(vec![("pixels", loss)], pictures.len(), progress)?;
+        lessons.shuffle(&mut rng);
+        lessons.truncate(CELLS_MAX);
+        let sketches: Vec<&Sketch> = lessons.iter().map(|(sketch, _)| sketch).collect();
+        let logits = stage.network.painter.inside(&sketches, &training_device());
+        let shape = [lessons.len(), CELL_PIXELS * CELL_PIXELS];
+        let inside: Vec<f32> = lessons.iter().flat_map(|(_, inside)| inside.iter().copied()).collect();
+        let inside = Tensor::from_data(TensorData::new(inside, shape), &training_device());
+        let hit = inside.clone().mul(log_sigmoid(logits.clone()));
+        let miss = inside.neg().add_scalar(1.0).mul(log_sigmoid(logits.neg()));
+        let loss = hit.add(miss).mean().neg();
+        stage.descend(vec![("outline", loss)], lessons.len(), progress)?;
     }
     Ok(stage.weights())
 }
 
-/// Pictures cut into cells, in 0..1: `[batch, 64, cell pixels, 3]`.
-fn cell_pixels(pictures: &[Picture]) -> Tensor<4> {
-    let area = CELL_PIXELS * CELL_PIXELS;
-    let mut values = Vec::with_capacity(pictures.len() * GRID_CELLS * area * 3);
-    for picture in pictures {
-        for (cell, pixel) in
-            (0..GRID_CELLS).flat_map(|cell| (0..area).map(move |pixel| (cell, pixel)))
-        {
-            let at = pixel_index(cell, pixel) * 3;
-            values.extend(
-                picture.pixels[at..at + 3].iter().map(|channel| f32::from(*channel) / 255.0),
-            );
-        }
+/// The disturbed sketches of a picture's cells that show something, with the share of the object in each pixel.
+fn lessons_of(picture: &Picture, plain: &[f32], rng: &mut ChaCha8Rng) -> Vec<(Sketch, Vec<f32>)> {
+    let (sketches, background) = sketch(plain);
+    let shown = sketches.into_iter().filter(|sketch| sketch.presence > 0.5);
+    let mut lessons = Vec::new();
+    for mut sketch in shown {
+        let inside = (0..CELL_PIXELS * CELL_PIXELS).map(|pixel| {
+            let at = pixel_index(sketch.cell, pixel) * 3;
+            let mut along = 0.0;
+            let mut whole = 1e-6;
+            for channel in 0..3 {
+                let way = sketch.colour[channel] - background[channel];
+                along += way * (f32::from(picture.pixels[at + channel]) / 255.0 - background[channel]);
+                whole += way * way;
+            }
+            (along / whole).clamp(0.0, 1.0)
+        });
+        let inside = inside.collect();
+        let mut noise = |deviation: f32| deviation * rng.sample::<f32, _>(StandardNormal);
+        sketch.centre.iter_mut().for_each(|value| *value += noise(PLACE_NOISE));
+        sketch.size.iter_mut().for_each(|value| *value += noise(PLACE_NOISE));
+        lessons.push((sketch, inside));
     }
-    let shape = [pictures.len(), GRID_CELLS, area, 3];
-    Tensor::from_data(TensorData::new(values, shape), &training_device())
+    lessons
 }
 
 /// Tells this stage's random stream from the others'.
 const SCENES: u64 = 0x7061_696e_7465;
-/// Largest deviation of the noise on the cells, in their unit variance.
-const DISTURBANCE_MAX: f32 = 0.3;
-const CHARBONNIER: f64 = 1e-4;
+/// Cells of a step at most.
+const CELLS_MAX: usize = 192;
+/// Pixels by which place and size are disturbed.
+const PLACE_NOISE: f32 = 0.2;

@@ -116,6 +116,16 @@ impl Vision {
     }
 }
 
+impl Vision {
+    /// The inverse of the scaling in [`Vision::features`]: generated cells in their own units.
+    ///
+    /// # Shapes
+    /// - features and output: `[batch, 64, channels]`
+    pub fn plain(&self, features: Tensor<3>) -> Tensor<3> {
+        features.mul(self.deviation.val().unsqueeze()).add(self.mean.val().unsqueeze())
+    }
+}
+
 impl CellReading {
     /// The logits or values of some channels.
     pub fn channels(&self, channels: Range<usize>) -> Tensor<3> {

@@ -265,7 +265,7 @@ impl ModuleVisitor for Collector<'_> {
 
 /// The values of an f32 tensor, row-major.
 pub fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().to_vec().expect("every tensor of the model is f32")
+    tensor.into_data().try_to_vec().expect("every tensor of the model is f32")
 }
 
 /// The `[columns, rows]` transpose of a row-major `[rows, columns]` matrix.

@@ -72,7 +72,7 @@ impl Timers {
     }
 }
 
-/// Waits stop growing after so many views: a council that meets again is then minutes away, not days.
+/// Waits stop growing after so many views: a council that can meet again does so soon.
 const VIEWS_LONGER_MAX: u64 = 20;
 
 /// An aggregation that takes longer than this is stuck; waiting for it is not patience.

@@ -1,0 +1,185 @@
+//! Measures a base, and what a federation in one process makes of it.
+//!
+//! `federate BASE [key=value ...]` prints the painter's ceiling, the base's scores, and the scores of every
+//! few rounds of federated averaging over a Dirichlet partition. `members=1` is centralised training.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use witan_model::adapter::Adapter;
+use witan_model::aggregate::fedavg;
+use witan_model::checkpoint::Base;
+use witan_model::config::LoraConfig;
+use witan_model::data::partition::{Partition, partition};
+use witan_model::data::picture::contact_sheet;
+use witan_model::data::{Dataset, Picture};
+use witan_model::data::scenes::{FederationSplit, federation_split};
+use witan_model::encoded::EncodedShard;
+use witan_model::evaluate::geneval::{Tag, detector::detect};
+use witan_model::train::{TrainPlan, train};
+use witan_model::umm::Umm;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+struct Trial {
+    members: usize,
+    scenes: usize,
+    rounds: usize,
+    every: usize,
+    alpha: f64,
+    prompts: usize,
+    questions: usize,
+    sheets: Option<PathBuf>,
+    plan: TrainPlan,
+    lora: LoraConfig,
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let base = arguments.next().expect("usage: federate BASE [key=value ...]");
+    let mut trial = Trial {
+        members: 16,
+        scenes: 960,
+        rounds: 5,
+        every: 5,
+        alpha: 0.5,
+        prompts: 240,
+        questions: 800,
+        sheets: None,
+        plan: TrainPlan::default(),
+        lora: LoraConfig::default(),
+    };
+    arguments.for_each(|argument| trial.set(&argument));
+    let base = match base.as_str() {
+        "embedded" => Base::embedded(),
+        folder => Base::from_dir(Path::new(folder)).expect("the folder holds a base"),
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("one thread starts");
+    pool.install(|| trial.run(&base));
+}
+
+impl Trial {
+    fn set(&mut self, argument: &str) {
+        let (key, value) = argument.split_once('=').expect("arguments are key=value");
+        let number = || value.parse::<f64>().expect("a number");
+        match key {
+            "members" => self.members = number() as usize,
+            "scenes" => self.scenes = number() as usize,
+            "rounds" => self.rounds = number() as usize,
+            "every" => self.every = number() as usize,
+            "alpha" => self.alpha = number(),
+            "prompts" => self.prompts = number() as usize,
+            "questions" => self.questions = number() as usize,
+            "steps" => self.plan.local_steps = number() as usize,
+            "lr" => self.plan.learning_rate = number(),
+            "bq" => self.plan.batch_questions = number() as usize,
+            "bc" => self.plan.batch_captions = number() as usize,
+            "rank" => self.lora.rank = number() as usize,
+            "lora_alpha" => self.lora.alpha = number(),
+            "targets" => self.lora.targets.extend(value.split(',').map(String::from)),
+            "sheets" => self.sheets = Some(PathBuf::from(value)),
+            _ => panic!("unknown key {key}"),
+        }
+    }
+
+    fn run(&self, base: &Base) {
+        let mut umm = Umm::new(base, &self.lora).expect("the base loads");
+        let split = federation_split(11, 1, self.scenes);
+        let test = EncodedShard::encode(&umm, &split.test).expect("the words are known");
+        self.ceiling(&umm, &split.test);
+        let mut global = Adapter::init(base, &self.lora, 5);
+        println!("adapter {} parameters, {} bytes", global.parameter_count(), global.to_bytes().len());
+        umm.set_adapter(&global).expect("the adapter fits");
+        self.report("base", &umm, &split, &test);
+        let shards: Vec<EncodedShard> = partition(&split.train, self.members, Partition::Dirichlet(self.alpha), 3)
+            .expect("there is data for every member")
+            .iter()
+            .map(|part| EncodedShard::encode(&umm, part).expect("the words are known"))
+            .collect();
+        let mut spent = 0.0;
+        for round in 1..=self.rounds {
+            let mut updates = Vec::new();
+            let mut losses = 0.0;
+            for (member, shard) in shards.iter().enumerate() {
+                let plan = TrainPlan { seed: (round * 1000 + member) as u64, ..self.plan.clone() };
+                let began = Instant::now();
+                let trained = train(&mut umm, &global, shard, &plan, &mut |_| ControlFlow::Continue(()))
+                    .expect("the shard trains")
+                    .expect("nothing stops it");
+                spent += began.elapsed().as_secs_f64();
+                losses += trained.loss / shards.len() as f32;
+                updates.push((trained.examples, trained.adapter.delta(&global)));
+            }
+            let inputs: Vec<(u64, &Adapter)> = updates.iter().map(|(weight, delta)| (*weight, delta)).collect();
+            global = fedavg(&global, &inputs).expect("the updates average");
+            println!("round {round} loss {losses:.4} trained {spent:.1}s");
+            if round % self.every == 0 || round == self.rounds {
+                umm.set_adapter(&global).expect("the adapter fits");
+                self.report(&format!("round {round}"), &umm, &split, &test);
+            }
+        }
+    }
+
+    fn ceiling(&self, umm: &Umm, data: &Dataset) {
+        let count = data.captions.len().min(self.prompts);
+        let pictures: Vec<_> =
+            data.captions[..count].iter().map(|caption| data.pictures[caption.picture].clone()).collect();
+        let passed = |pictures: &[Picture]| {
+            let pairs = pictures.iter().zip(&data.captions);
+            pairs.filter(|(picture, caption)| caption.prompt.is_satisfied(&detect(picture))).count()
+        };
+        let rebuilt = umm.reconstruct(&pictures);
+        self.sheet("ceiling", &pictures.iter().zip(&rebuilt).take(32).flat_map(|(a, b)| [a.clone(), b.clone()]).collect::<Vec<_>>());
+        println!("ceiling: pictures {}/{count}, rebuilt {}/{count}", passed(&pictures), passed(&rebuilt));
+    }
+
+    fn sheet(&self, name: &str, pictures: &[Picture]) {
+        if let Some(folder) = &self.sheets {
+            let png = contact_sheet(pictures, 8, 1).expect("pictures are whole");
+            std::fs::write(folder.join(format!("{name}.png")), png).expect("the sheet can be written");
+        }
+    }
+
+    fn report(&self, name: &str, umm: &Umm, split: &FederationSplit, test: &EncodedShard) {
+        let began = Instant::now();
+        let count = split.test.questions.len().min(self.questions);
+        let mut asked = [[0usize; 2]; 2];
+        for (question, answer) in split.test.questions.iter().zip(umm.answer_batch(test, 0..count)) {
+            let cell = &mut asked[usize::from(question.is_new)];
+            cell[0] += usize::from(question.answer == answer);
+            cell[1] += 1;
+        }
+        let answering = began.elapsed().as_secs_f64();
+        let stride = (split.prompts.len() / self.prompts.max(1)).max(1);
+        let cases: Vec<_> = split.prompts.iter().step_by(stride).collect();
+        let captions: Vec<&str> = cases.iter().map(|case| case.prompt.prompt.as_str()).collect();
+        let drawings = umm.draw(&captions, 1).expect("the words are known");
+        self.sheet(name, &drawings[..drawings.len().min(64)]);
+        let mut drawn = [[0usize; 2]; 2];
+        let mut tags: Vec<(Tag, [usize; 2])> = Tag::ALL.iter().map(|tag| (*tag, [0, 0])).collect();
+        for (case, drawing) in cases.iter().zip(&drawings) {
+            let right = usize::from(case.prompt.is_satisfied(&detect(drawing)));
+            let counters = tags.iter_mut().filter(|(tag, _)| *tag == case.prompt.tag);
+            for cell in [&mut drawn[usize::from(case.is_new)]].into_iter().chain(counters.map(|(_, cell)| cell)) {
+                cell[0] += right;
+                cell[1] += 1;
+            }
+        }
+        let share = |cell: [usize; 2]| 100.0 * cell[0] as f64 / cell[1].max(1) as f64;
+        let both = |cells: [[usize; 2]; 2]| {
+            let all = [cells[0][0] + cells[1][0], cells[0][1] + cells[1][1]];
+            format!("{:.1} (old {:.1}, new {:.1})", share(all), share(cells[0]), share(cells[1]))
+        };
+        let tags: Vec<String> =
+            tags.iter().map(|(tag, cell)| format!("{} {:.0}", tag.name(), share(*cell))).collect();
+        println!(
+            "{name}: vqa {} drawings {} [{}] {answering:.1}s + {:.1}s",
+            both(asked),
+            both(drawn),
+            tags.join(", "),
+            began.elapsed().as_secs_f64() - answering
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! Datasets made of parts of datasets: a subset, several joined, some held out.
+//!
+//! Pictures follow their questions and captions; an index never points into another dataset.
+
+use super::{Dataset, Picture};
+use std::collections::{BTreeMap, HashMap};
+
+impl Dataset {
+    /// The questions and captions at these indices, with the pictures they refer to and no other.
+    ///
+    /// Pictures keep their order. Panics where an index is out of range.
+    pub fn subset(&self, questions: &[usize], captions: &[usize]) -> Self {
+        let mut questions: Vec<_> = questions
+            .iter()
+            .map(|index| self.questions[*index].clone())
+            .collect();
+        let mut captions: Vec<_> = captions
+            .iter()
+            .map(|index| self.captions[*index].clone())
+            .collect();
+        let asked = questions.iter().map(|question| question.picture);
+        let shown = captions.iter().map(|caption| caption.picture);
+        let mut places: BTreeMap<usize, usize> = asked.chain(shown).map(|old| (old, 0)).collect();
+        let mut pictures = Vec::with_capacity(places.len());
+        for (old, new) in &mut places {
+            *new = pictures.len();
+            pictures.push(self.pictures[*old].clone());
+        }
+        questions
+            .iter_mut()
+            .for_each(|question| question.picture = places[&question.picture]);
+        captions
+            .iter_mut()
+            .for_each(|caption| caption.picture = places[&caption.picture]);
+        Self {
+            pictures,
+            questions,
+            captions,
+        }
+    }
+
+    /// All questions and captions, in order; equal pictures become one.
+    ///
+    /// Question ids stay as they are: they are unique where the parts come from one dataset.
+    pub fn join(parts: &[Self]) -> Self {
+        let mut joined = Self::default();
+        let mut places: HashMap<&[u8], usize> = HashMap::new();
+        for part in parts {
+            let mut place = |picture: &'_ usize| -> usize {
+                let picture = &part.pictures[*picture];
+                *places.entry(&picture.pixels).or_insert_with(|| {
+                    joined.pictures.push(picture.clone());
+                    joined.pictures.len() - 1
+                })
+            };
+            for question in &part.questions {
+                let picture = place(&question.picture);
+                joined.questions.push(super::VqaExample {
+                    picture,
+                    ..question.clone()
+                });
+            }
+            for caption in &part.captions {
+                let picture = place(&caption.picture);
+                joined.captions.push(super::CaptionExample {
+                    picture,
+                    ..caption.clone()
+                });
+            }
+        }
+        joined
+    }
+
+    /// Kept and held out: about `per_mille` thousandths of the pictures, with all that is said of
+    /// them.
+    ///
+    /// A picture is on one side only. Which one follows from its pixels alone, not from its place,
+    /// so that it is held out again in any larger dataset that is split alike, give or take the
+    /// rounding. At least one picture is held out, and one kept, where there are two and
+    /// `per_mille` is 1 to 999.
+    pub fn split_held_out(self, per_mille: u32) -> (Self, Self) {
+        let total = self.pictures.len();
+        let wanted = (total as u64 * u64::from(per_mille.min(1000))).div_ceil(1000) as usize;
+        let keeps_one = per_mille < 1000 && total > 0;
+        let wanted = if keeps_one {
+            wanted.min(total - 1)
+        } else {
+            wanted
+        };
+        let mut order: Vec<usize> = (0..total).collect();
+        order.sort_by_cached_key(|index| (fingerprint(&self.pictures[*index]), *index));
+        let mut is_held_out = vec![false; total];
+        order[..wanted]
+            .iter()
+            .for_each(|index| is_held_out[*index] = true);
+        let side = |held_out: bool| {
+            let questions: Vec<usize> = (0..self.questions.len())
+                .filter(|at| is_held_out[self.questions[*at].picture] == held_out)
+                .collect();
+            let captions: Vec<usize> = (0..self.captions.len())
+                .filter(|at| is_held_out[self.captions[*at].picture] == held_out)
+                .collect();
+            self.subset(&questions, &captions)
+        };
+        (side(false), side(true))
+    }
+}
+
+/// FNV-1a with a final mix: the same on every machine, and no more is asked of it.
+fn fingerprint(picture: &Picture) -> u64 {
+    let hash = picture.pixels.iter().fold(FNV_OFFSET, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME)
+    });
+    (hash ^ (hash >> 32)).wrapping_mul(FNV_PRIME)
+}
+
+const FNV_OFFSET: u64 = 0xCBF2_9CE4_8422_2325;
+const FNV_PRIME: u64 = 0x0000_0100_0000_01B3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::partition::{Partition, partition};
+    use crate::data::scenes;
+    use crate::data::vocabulary::Vocabulary;
+
+    #[test]
+    fn parts_join_to_the_whole() {
+        let whole = scenes::dataset(Vocabulary::Domain, 1, 60);
+        let parts = partition(&whole, 4, Partition::Iid, 2).unwrap();
+        let joined = Dataset::join(&parts);
+        assert_eq!(joined.pictures.len(), whole.pictures.len());
+        assert_eq!(joined.captions.len(), whole.captions.len());
+        for question in &joined.questions {
+            let id = question.question_id;
+            let same = whole
+                .questions
+                .iter()
+                .find(|one| one.question_id == id)
+                .unwrap();
+            assert_eq!(question.question, same.question);
+            assert_eq!(
+                joined.pictures[question.picture],
+                whole.pictures[same.picture]
+            );
+        }
+    }
+
+    #[test]
+    fn a_picture_is_held_out_or_kept() {
+        let whole = scenes::dataset(Vocabulary::Domain, 1, 90);
+        let questions = whole.questions.len();
+        let total = whole.pictures.len();
+        let (kept, held) = whole.clone().split_held_out(100);
+        assert_eq!(held.pictures.len(), total.div_ceil(10));
+        assert_eq!(kept.pictures.len() + held.pictures.len(), total);
+        assert_eq!(kept.questions.len() + held.questions.len(), questions);
+        assert!(
+            held.pictures
+                .iter()
+                .all(|picture| !kept.pictures.contains(picture))
+        );
+        assert_eq!(whole.clone().split_held_out(100), (kept, held));
+        assert_eq!(
+            whole.clone().split_held_out(0),
+            (whole.clone(), Dataset::default())
+        );
+        assert_eq!(
+            whole.clone().split_held_out(1000),
+            (Dataset::default(), whole)
+        );
+    }
+}

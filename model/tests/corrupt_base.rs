@@ -1,0 +1,90 @@
+//! A damaged base is named for what is wrong with it, never loaded.
+
+use std::path::{Path, PathBuf};
+
+use witan_model::checkpoint::read_weights;
+use witan_model::config::ModelConfig;
+use witan_model::data::tokenizer::Tokenizer;
+use witan_model::pretrain::fresh;
+use witan_model::umm::weights::WeightError;
+use witan_model::{Base, BaseError};
+
+/// A folder of this test's own that holds a sound base.
+fn sound(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    base().save(&folder).unwrap();
+    folder
+}
+
+fn base() -> Base {
+    let config = ModelConfig::tiny(Tokenizer::new().len());
+    let weights = fresh(&config, 3).unwrap();
+    Base::new(config, weights).unwrap()
+}
+
+#[test]
+fn a_saved_base_reads_back_to_the_same_bytes() {
+    let folder = sound("read-back");
+    let back = Base::from_dir(&folder).unwrap();
+    assert!(back.weight_bytes() == std::fs::read(folder.join("model.safetensors")).unwrap());
+    assert_eq!(back.parameter_count(), base().parameter_count());
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let folder = sound("missing-file");
+    std::fs::remove_file(folder.join("model.safetensors")).unwrap();
+    let error = Base::from_dir(&folder).unwrap_err();
+    assert!(
+        matches!(&error, BaseError::File { path, .. } if path.ends_with("model.safetensors")),
+        "{error}"
+    );
+}
+
+#[test]
+fn cut_weights_and_a_foreign_config_are_malformed() {
+    let folder = sound("cut");
+    let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
+    std::fs::write(folder.join("model.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
+    let error = Base::from_dir(&folder).unwrap_err();
+    assert!(
+        matches!(error, BaseError::Malformed { bytes: found } if found == bytes.len() / 2),
+        "{error}"
+    );
+    std::fs::write(folder.join("config.json"), "{}").unwrap();
+    let error = Base::from_dir(&folder).unwrap_err();
+    assert!(matches!(error, BaseError::Config(_)), "{error}");
+}
+
+#[test]
+fn a_missing_tensor_is_named() {
+    let base = base();
+    let mut weights = read_weights(&base.weight_bytes()).unwrap();
+    weights.remove("model.latent_queries").unwrap();
+    let error = Base::new(base.config().clone(), weights).unwrap_err();
+    let BaseError::Weight(WeightError::Missing { name }) = error else {
+        panic!("{error}")
+    };
+    assert_eq!(name, "model.latent_queries");
+}
+
+#[test]
+fn a_value_that_is_not_finite_is_named() {
+    let base = base();
+    let mut weights = base.weights().clone();
+    weights.get_mut("model.latent_queries").unwrap().values[7] = f32::NAN;
+    let error = Base::new(base.config().clone(), weights).unwrap_err();
+    assert!(
+        matches!(&error, BaseError::NotFinite { name } if name == "model.latent_queries"),
+        "{error}"
+    );
+}
+
+#[test]
+fn another_word_list_is_refused() {
+    let base = base();
+    let config = ModelConfig::tiny(base.config().vocab_size + 1);
+    let error = Base::new(config, base.weights().clone()).unwrap_err();
+    assert!(matches!(error, BaseError::Vocabulary { .. }), "{error}");
+}

@@ -1,0 +1,397 @@
+//! A federation in one thread: virtual time, a seeded network that delays and loses, disks that
+//! survive crashes, and a stand-in for the model whose aggregate anyone can recompute.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Arc;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use witan_protocol::digest::{BlobRef, Digest};
+use witan_protocol::envelope;
+use witan_protocol::federation::{
+    Council, Document, FaultModel, Federation, Lora, Member, Training,
+};
+use witan_protocol::io::{AggregateInput, Entry, Input, Notice, Output, Time};
+use witan_protocol::member::{MemberId, Round};
+use witan_protocol::message::{Message, Step};
+use witan_protocol::record::Scores;
+use witan_protocol::{Config, Identity, Participant};
+
+/// How the network and the machines behave.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    /// Messages lost, of a thousand.
+    pub loss_permille: u32,
+    /// Longest delay of a message; the shortest is 1.
+    pub delay_ms: u64,
+    /// How long training takes at most; at least half of it.
+    pub train_ms: u64,
+}
+
+pub const FAIR: Weather = Weather { loss_permille: 0, delay_ms: 40, train_ms: 400 };
+pub const ROUGH: Weather = Weather { loss_permille: 50, delay_ms: 150, train_ms: 2000 };
+
+/// What happens to one node.
+enum Event {
+    Input(Input),
+    Wake,
+}
+
+/// One node: its participant while it runs, and what is on its disk.
+pub struct Node {
+    pub identity: Identity,
+    pub participant: Option<Participant>,
+    pub records: Vec<Vec<u8>>,
+    pub wal: Vec<Vec<u8>>,
+    pub blobs: BTreeSet<Digest>,
+    pub notices: Vec<(Time, Notice)>,
+    pub trained: Vec<Round>,
+    pub fetched: Vec<Digest>,
+    /// Every vote it ever sent, by round, view and step.
+    pub votes: BTreeMap<(Round, u32, Step), Option<Digest>>,
+    /// It said, since it was last started, that every round is committed.
+    pub finished: bool,
+    /// It computes wrong aggregates.
+    pub lies: bool,
+    life: u64,
+}
+
+pub struct World {
+    pub now: Time,
+    pub federation: Arc<Federation>,
+    pub nodes: Vec<Node>,
+    pub weather: Weather,
+    /// Crash this node after that many more of its outputs.
+    pub crash_after: Option<(usize, u64)>,
+    start: BlobRef,
+    random: ChaCha8Rng,
+    queue: BinaryHeap<Reverse<(Time, u64, usize, u64)>>,
+    events: BTreeMap<u64, Event>,
+    sequence: u64,
+}
+
+impl World {
+    pub fn new(size: usize, rounds: u64, seed: u64, weather: Weather) -> Self {
+        Self::with(size, rounds, seed, weather, |_| ())
+    }
+
+    pub fn with(
+        size: usize,
+        rounds: u64,
+        seed: u64,
+        weather: Weather,
+        change: impl FnOnce(&mut Document),
+    ) -> Self {
+        let mut document = document(size, rounds);
+        change(&mut document);
+        let federation = Arc::new(Federation::new(document).unwrap());
+        let start = BlobRef::of(b"start");
+        let nodes = (0..size).map(|n| Node::new(n, start)).collect();
+        let mut world = Self {
+            now: Time(0),
+            federation,
+            nodes,
+            weather,
+            crash_after: None,
+            start,
+            random: ChaCha8Rng::seed_from_u64(seed),
+            queue: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            sequence: 0,
+        };
+        (0..size).for_each(|node| world.start(node));
+        world
+    }
+
+    /// Starts a node from its disk and connects it with everyone running.
+    pub fn start(&mut self, node: usize) {
+        let config = Config {
+            federation: self.federation.clone(),
+            identity: self.nodes[node].identity.clone(),
+            start_adapter: self.start,
+        };
+        let (records, wal) = (self.nodes[node].records.clone(), self.nodes[node].wal.clone());
+        let participant = Participant::restore(config, records, wal, self.now);
+        self.nodes[node].finished = false;
+        self.nodes[node].participant = Some(participant.expect("a disk restores"));
+        self.drain(node);
+        for other in 0..self.nodes.len() {
+            if other != node && self.nodes[other].participant.is_some() {
+                let (me, them) = (self.id(node), self.id(other));
+                self.push(node, 5, Event::Input(Input::PeerConnected(them)));
+                self.push(other, 5, Event::Input(Input::PeerConnected(me)));
+            }
+        }
+    }
+
+    /// Kills a node; what it persisted stays.
+    pub fn crash(&mut self, node: usize) {
+        self.nodes[node].participant = None;
+        self.nodes[node].life += 1;
+        let me = self.id(node);
+        for other in 0..self.nodes.len() {
+            if other != node {
+                self.push(other, 10, Event::Input(Input::PeerDisconnected(me)));
+            }
+        }
+    }
+
+    /// Runs until `done` or virtual time `until_ms`; true if `done`.
+    pub fn run(&mut self, until_ms: u64, mut done: impl FnMut(&World) -> bool) -> bool {
+        while !done(self) {
+            let Some(Reverse((at, sequence, node, life))) = self.queue.pop() else {
+                return false;
+            };
+            if at.0 > until_ms {
+                self.queue.push(Reverse((at, sequence, node, life)));
+                return false;
+            }
+            self.now = at;
+            let event = self.events.remove(&sequence).unwrap();
+            if self.nodes[node].life != life {
+                continue;
+            }
+            let Some(participant) = self.nodes[node].participant.as_mut() else {
+                continue;
+            };
+            match event {
+                Event::Input(input) => participant.handle(at, input),
+                Event::Wake if participant.next_timeout().is_some_and(|due| due <= at) => {
+                    participant.handle(at, Input::Tick);
+                }
+                Event::Wake => continue,
+            }
+            self.drain(node);
+        }
+        true
+    }
+
+    pub fn id(&self, node: usize) -> MemberId {
+        self.nodes[node].identity.member()
+    }
+
+    pub fn node_of(&self, member: &MemberId) -> usize {
+        self.nodes.iter().position(|node| node.identity.member() == *member).unwrap()
+    }
+
+    pub fn alive(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.participant.is_some())
+    }
+
+    /// Every running node has finished.
+    pub fn finished(&self) -> bool {
+        self.alive().all(|node| {
+            node.finished && node.records.len() as u64 == self.federation.document().training.rounds
+        })
+    }
+
+    /// No two nodes committed different things, and every chain audits.
+    pub fn check(&self) {
+        let longest = self.nodes.iter().max_by_key(|node| node.records.len()).unwrap();
+        let audit = |node: &Node| {
+            let records = node.records.iter().map(Vec::as_slice);
+            witan_protocol::ledger::audit(&self.federation, self.start, records).unwrap()
+        };
+        let chain = audit(longest);
+        for record in &chain {
+            assert_eq!(record.proposal.result, self.honest_result(&record.proposal));
+        }
+        for node in &self.nodes {
+            for (ours, theirs) in audit(node).iter().zip(&chain) {
+                assert_eq!(ours.digest(), theirs.digest(), "two heads for one round");
+            }
+        }
+    }
+
+    fn honest_result(&self, proposal: &witan_protocol::record::Proposal) -> BlobRef {
+        let inputs = proposal.included.iter().map(|contribution| {
+            let opened = envelope::open(&contribution.envelope, &self.federation).unwrap();
+            let Message::Update(update) = opened.message else { panic!("not an update") };
+            let weight = update.steps;
+            AggregateInput { member: contribution.member, delta: update.delta, weight }
+        });
+        aggregate(proposal.start, &inputs.collect::<Vec<_>>())
+    }
+
+    fn push(&mut self, node: usize, delay_ms: u64, event: Event) {
+        self.sequence += 1;
+        let at = Time(self.now.0 + delay_ms);
+        self.queue.push(Reverse((at, self.sequence, node, self.nodes[node].life)));
+        self.events.insert(self.sequence, event);
+    }
+
+    fn drain(&mut self, node: usize) {
+        while let Some(participant) = self.nodes[node].participant.as_mut() {
+            let Some(output) = participant.poll_output() else {
+                break;
+            };
+            self.carry_out(node, output);
+            if let Some((victim, left)) = self.crash_after.as_mut().filter(|(v, _)| *v == node) {
+                *left -= 1;
+                if *left == 0 {
+                    let victim = *victim;
+                    self.crash_after = None;
+                    self.crash(victim);
+                    return;
+                }
+            }
+        }
+        if let Some(at) = self.nodes[node].participant.as_ref().and_then(|p| p.next_timeout()) {
+            let delay = at.0.saturating_sub(self.now.0).max(1);
+            self.push(node, delay, Event::Wake);
+        }
+    }
+
+    fn carry_out(&mut self, node: usize, output: Output) {
+        match output {
+            Output::Persist(Entry::Wal { bytes, .. }) => self.nodes[node].wal.push(bytes),
+            Output::Persist(Entry::Record { bytes, .. }) => self.nodes[node].records.push(bytes),
+            Output::Gossip(bytes) => {
+                self.watch(node, &bytes);
+                for other in (0..self.nodes.len()).filter(|other| *other != node) {
+                    self.deliver(node, other, bytes.clone());
+                }
+            }
+            Output::Send { to, bytes } => {
+                let other = self.node_of(&to);
+                self.deliver(node, other, bytes);
+            }
+            Output::Train { job, round, start } => {
+                assert!(self.nodes[node].blobs.contains(&start.digest));
+                self.nodes[node].trained.push(round);
+                let delta = BlobRef::of(&[&start.digest.0[..], &self.id(node).0].concat());
+                self.nodes[node].blobs.insert(delta.digest);
+                let half = self.weather.train_ms / 2;
+                let takes = half + self.random.random_range(0..=half);
+                let scores = Scores::default();
+                let input = Input::Trained { job, delta, examples: 128, steps: 8, scores };
+                self.push(node, takes, Event::Input(input));
+            }
+            Output::Aggregate { job, start, inputs, .. } => {
+                for input in &inputs {
+                    assert!(self.nodes[node].blobs.contains(&input.delta.digest));
+                }
+                let mut result = aggregate(start, &inputs);
+                if self.nodes[node].lies {
+                    result = BlobRef::of(&result.digest.0);
+                }
+                self.nodes[node].blobs.insert(result.digest);
+                let input = Input::Aggregated { job, result: Ok(result) };
+                self.push(node, 20, Event::Input(input));
+            }
+            Output::Fetch { blob, holders } => {
+                let here = self.nodes[node].blobs.contains(&blob.digest);
+                let source = holders.iter().map(|holder| self.node_of(holder)).find(|holder| {
+                    let holder = &self.nodes[*holder];
+                    holder.participant.is_some() && holder.blobs.contains(&blob.digest)
+                });
+                if here || source.is_some() {
+                    if !here {
+                        self.nodes[node].fetched.push(blob.digest);
+                    }
+                    self.nodes[node].blobs.insert(blob.digest);
+                    let delay = self.random.random_range(1..=self.weather.delay_ms);
+                    self.push(node, delay, Event::Input(Input::BlobStored(blob.digest)));
+                }
+            }
+            Output::Adopt { job, adapter, .. } => {
+                assert!(self.nodes[node].blobs.contains(&adapter.digest));
+                self.push(node, 10, Event::Input(Input::Adopted { job }));
+            }
+            Output::Notice(notice) => {
+                self.nodes[node].finished |= notice == Notice::Finished;
+                self.nodes[node].notices.push((self.now, notice));
+            }
+        }
+    }
+
+    /// No node ever says two different things under one vote, whatever it went through.
+    fn watch(&mut self, node: usize, bytes: &[u8]) {
+        let opened = envelope::open(bytes, &self.federation).expect("nodes send what opens");
+        if let Message::Vote(vote) = opened.message {
+            let key = (vote.round, vote.view.0, vote.step);
+            let before = self.nodes[node].votes.insert(key, vote.value);
+            assert!(before.is_none_or(|before| before == vote.value), "node {node} voted twice");
+        }
+    }
+
+    fn deliver(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
+        if self.random.random_range(0..1000) < self.weather.loss_permille {
+            return;
+        }
+        let delay = self.random.random_range(1..=self.weather.delay_ms);
+        let via = self.id(from);
+        self.push(to, delay, Event::Input(Input::Message { via, bytes }));
+    }
+}
+
+impl Node {
+    fn new(n: usize, start: BlobRef) -> Self {
+        Self {
+            identity: Identity::from_seed([n as u8 + 1; 32]),
+            participant: None,
+            records: Vec::new(),
+            wal: Vec::new(),
+            blobs: BTreeSet::from([start.digest]),
+            notices: Vec::new(),
+            trained: Vec::new(),
+            fetched: Vec::new(),
+            votes: BTreeMap::new(),
+            finished: false,
+            lies: false,
+            life: 0,
+        }
+    }
+
+    /// Committed views, by round.
+    pub fn committed(&self) -> Vec<(Round, u32, u64)> {
+        let view = |(_, notice): &(Time, Notice)| match notice {
+            Notice::Committed { round, view, included, .. } => Some((*round, view.0, *included)),
+            _ => None,
+        };
+        self.notices.iter().filter_map(view).collect()
+    }
+}
+
+/// A stand-in for the model: any function of start and inputs will do.
+fn aggregate(start: BlobRef, inputs: &[AggregateInput]) -> BlobRef {
+    let mut bytes = start.digest.0.to_vec();
+    for input in inputs {
+        bytes.extend_from_slice(&input.member.0);
+        bytes.extend_from_slice(&input.delta.digest.0);
+        bytes.extend_from_slice(&input.weight.to_be_bytes());
+    }
+    BlobRef::of(&bytes)
+}
+
+fn document(size: usize, rounds: u64) -> Document {
+    let member = |n: usize| Member {
+        name: format!("member-{n:02}"),
+        key: Identity::from_seed([n as u8 + 1; 32]).member(),
+        addresses: Vec::new(),
+        weight: 1,
+    };
+    Document {
+        name: "simulated".into(),
+        seed: 1,
+        base: Digest([9; 32]),
+        bootstrap: Vec::new(),
+        lora: Lora { rank: 8, alpha: 16.0, dropout: 0.0, targets: vec!["q".into()] },
+        training: Training {
+            rounds,
+            local_steps: 8,
+            batch_questions: 12,
+            batch_captions: 4,
+            learning_rate: 2e-3,
+            weight_decay: 0.0,
+            strategy: "fedavg".into(),
+        },
+        council: Council {
+            fault_model: FaultModel::Byzantine,
+            round_deadline_s: 60,
+            view_timeout_ms: 2000,
+        },
+        members: (0..size).map(member).collect(),
+    }
+}
