@@ -1,8 +1,8 @@
 //! What a member learns from: pictures, questions with ten answers, captions.
 //!
-//! Two sources make a [`Dataset`]: [`scenes`] draws one from a seed, [`vqa_v2`] reads one in VQA v2's
-//! own file layout. Everything downstream (tokenizer, partition, training, evaluation) sees only this
-//! form. Nothing here knows the model: no tensor, no device.
+//! Two sources make a [`Dataset`]: [`scenes`] draws one from a seed, [`vqa_v2`] reads one in VQA
+//! v2's own file layout. Everything downstream (tokenizer, partition, training, evaluation) sees
+//! only this form. Nothing here knows the model: no tensor, no device.
 
 pub mod partition;
 pub mod picture;
@@ -40,7 +40,9 @@ impl AnswerType {
 
     /// The kind of that VQA v2 name, if it is one.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::YesNo, Self::Number, Self::Other].into_iter().find(|kind| kind.name() == name)
+        [Self::YesNo, Self::Number, Self::Other]
+            .into_iter()
+            .find(|kind| kind.name() == name)
     }
 }
 

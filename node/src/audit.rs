@@ -223,4 +223,4 @@ impl From<Fault> for Failure {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -136,4 +136,6 @@ impl Drop for Store {
 }
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! The vote of one round: Tendermint, as `arc-malachitebft-core-consensus` has it, told in our words.
+//! The vote of one round: Tendermint, as `arc-malachitebft-core-consensus` has it, in our words.
 //!
 //! This file feeds the library and carries out its effects; it decides nothing. What is signed here
 //! is remembered first: [`Act::Remember`] always comes before the [`Act::Say`] that depends on it.
@@ -29,8 +29,8 @@ use crate::member::{MemberId, View};
 use crate::message::{Message, Motion, Vote};
 use crate::record::{Certificate, Proposal};
 use context::{Ballot, Context, Seat, Seats, Tabled, round_of};
-pub use desk::{Signed, Tally};
 use desk::Desk;
+pub use desk::{Put, Signed, Tally};
 use wal::Remembered;
 
 /// What a council wants done, in order.
@@ -39,7 +39,7 @@ pub enum Act {
     /// Make this durable first.
     Remember(Vec<Remembered>),
     /// Give this own message to every member.
-    Say(Signed<Message>),
+    Say(Box<Signed<Message>>),
     /// A view began.
     ViewStarted(View),
     /// Somebody signed two different votes for one step.

@@ -159,7 +159,9 @@ fn header(kind: Kind, signer: MemberId) -> coset::Header {
 
 fn header_of(envelope: &CoseSign1) -> Option<(Kind, MemberId)> {
     let header = &envelope.protected.header;
-    let Some(ContentType::Text(content)) = &header.content_type else { return None };
+    let Some(ContentType::Text(content)) = &header.content_type else {
+        return None;
+    };
     let name = content.strip_prefix("witan/")?;
     let kind = KINDS.into_iter().find(|kind| kind_name(*kind) == name)?;
     let signer = MemberId(header.key_id.as_slice().try_into().ok()?);

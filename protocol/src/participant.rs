@@ -164,8 +164,11 @@ impl Participant {
             missing => missing.to_vec(),
         };
         let deltas_in = round.updates.keys().filter(|place| round.has_delta(**place)).count();
-        let waiting_until =
-            if round.council.is_open() { round.council.next_timeout() } else { round.deadline(post) };
+        let waiting_until = if round.council.is_open() {
+            round.council.next_timeout()
+        } else {
+            round.deadline(post)
+        };
         Status {
             round: round.tip.round,
             rounds: post.federation.document().training.rounds,

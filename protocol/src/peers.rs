@@ -1,4 +1,4 @@
-//! Who is there: connections, and when each member was last heard. Decides who is worth waiting for.
+//! Who is there: connections, and when each member was last heard. Decides who is waited for.
 
 use std::collections::{BTreeMap, BTreeSet};
 

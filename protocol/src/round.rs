@@ -190,12 +190,18 @@ impl Round {
         self.collect(now, post, peers);
         self.judge(now, post);
         self.propose(now, post);
-        self.shelf.ask(now, post);
+        // While the start adapter waits for its time, `adopt` asks: of a row of records that arrive
+        // at once only the newest adapter is fetched.
+        if !matches!(self.adoption, Adoption::Fetching(_)) {
+            self.shelf.ask(now, post);
+        }
         self.act(post)
     }
 
     fn adopt(&mut self, now: Time, post: &mut Post) {
-        let Adoption::Fetching(from) = self.adoption else { return };
+        let Adoption::Fetching(from) = self.adoption else {
+            return;
+        };
         if self.shelf.has(&self.tip.adapter) {
             let (job, adapter) = (post.job(), self.tip.adapter);
             let round = crate::member::Round(self.tip.round.0 - 1);
@@ -222,6 +228,7 @@ impl Round {
     /// Carries out what the council wants done.
     fn act(&mut self, post: &mut Post) -> Option<RoundRecord> {
         let round = self.tip.round;
+        let mut decided = None;
         while let Some(act) = self.council.pop() {
             match act {
                 Act::Remember(steps) => self.remember(post, &Memory::Council(steps)),
@@ -237,10 +244,11 @@ impl Round {
                     let because = "signed two different votes or motions for one view".to_owned();
                     post.notice(Notice::Objection { round, against, because });
                 }
-                Act::Decided { value, certificate } => return self.record(value, certificate),
+                // What follows may be the own precommit that made the quorum: the others need it.
+                Act::Decided { value, certificate } => decided = self.record(value, certificate),
             }
         }
-        None
+        decided
     }
 
     fn record(&self, value: Digest, certificate: Certificate) -> Option<RoundRecord> {

@@ -35,7 +35,9 @@ impl Shelf {
 
     /// A blob asked for is here. False if nobody asked.
     pub fn on_stored(&mut self, digest: &Digest) -> bool {
-        let Some(wanted) = self.blobs.get_mut(digest) else { return false };
+        let Some(wanted) = self.blobs.get_mut(digest) else {
+            return false;
+        };
         !std::mem::replace(&mut wanted.stored, true)
     }
 

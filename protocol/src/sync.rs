@@ -4,13 +4,13 @@
 //! member tells a few peers what it holds of its round. Whoever has more answers with it: records
 //! for one behind, updates, motions and votes for one in the same round. Answers are bounded.
 
+use crate::envelope;
 use crate::io::{Kind, Notice, Time};
 use crate::ledger::Ledger;
 use crate::member::{MemberId, Round as RoundNumber};
 use crate::message::{Certified, Holdings, Message};
 use crate::peers::Peers;
 use crate::post::Post;
-use crate::envelope;
 use crate::round::Round;
 
 /// When to tell what, and what was told of being stalled.
@@ -120,7 +120,9 @@ fn tell(post: &mut Post, round: &Round, to: MemberId) {
 fn give_records(post: &mut Post, ledger: &Ledger, to: MemberId, from: RoundNumber) {
     for number in (from.0..).take(RECORDS_GIVEN_MAX) {
         let round = RoundNumber(number);
-        let Some(record) = ledger.record(round) else { break };
+        let Some(record) = ledger.record(round) else {
+            break;
+        };
         let record = record.to_vec();
         post.send(to, &Message::Certified(Certified { round, record }));
     }
@@ -134,9 +136,12 @@ fn give(post: &mut Post, round: &Round, to: MemberId, theirs: &Holdings) {
         }
     }
     let tally = round.council.tally();
-    for motion in tally.motions() {
+    for put in tally.motions() {
+        let motion = &put.motion;
         let view = motion.message.view;
-        if !theirs.motions.iter().any(|held| held.view == view) && view.0 + VIEWS_GIVEN > round.council.view().0 {
+        if !theirs.motions.iter().any(|held| held.view == view)
+            && view.0 + VIEWS_GIVEN > round.council.view().0
+        {
             let message = Message::Motion(motion.message.clone());
             let bytes = envelope::reseal(motion.member, &message, &motion.signature);
             post.send_sealed(to, Kind::Proposal, number, bytes);

@@ -1,9 +1,10 @@
 //! Shares a dataset out among members, unevenly and reproducibly.
 //!
-//! The Dirichlet partition is that of NVIDIA FLARE's fedumm example: for each class (answers in sorted
-//! order) one draw of the members' proportions, a shuffle of the class's examples, and cuts at the floor
-//! of the cumulative proportions. Two deviations: the random generator is ChaCha8, and no member is left
-//! with too little ([`fill_small`]), where the original may leave a member without anything.
+//! The Dirichlet partition is that of NVIDIA FLARE's fedumm example: for each class (answers in
+//! sorted order) one draw of the members' proportions, a shuffle of the class's examples, and cuts
+//! at the floor of the cumulative proportions. Two deviations: the random generator is ChaCha8, and
+//! no member is left with too little ([`fill_small`]), where the original may leave a member
+//! without anything.
 //!
 //! Every member computes the whole partition from the seed and keeps its own part; nobody is asked.
 
@@ -18,8 +19,8 @@ use thiserror::Error;
 /// How examples are shared out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Partition {
-    /// Each class by its own Dirichlet draw; the smaller the value, the more uneven. FedUMM reports 0.1,
-    /// 0.5 and 1.
+    /// Each class by its own Dirichlet draw; the smaller the value, the more uneven. FedUMM reports
+    /// 0.1, 0.5 and 1.
     Dirichlet(f64),
     /// Every member alike: shuffled, then dealt in turn.
     Iid,
@@ -47,24 +48,30 @@ pub enum PartitionError {
     },
 }
 
-/// Shares questions by answer and captions by "colour shape" of their first object, each on its own.
+/// Shares questions by answer and captions by "colour shape" of their first object, each on its
+/// own.
 ///
-/// Every part carries only the pictures its examples refer to, renumbered in their old order. A dataset
-/// without captions gives parts without captions.
+/// Every part carries only the pictures its examples refer to, renumbered in their old order. A
+/// dataset without captions gives parts without captions.
 pub fn partition(
     dataset: &Dataset,
     members: usize,
     how: Partition,
     seed: u64,
 ) -> Result<Vec<Dataset>, PartitionError> {
-    let answers: Vec<String> =
-        dataset.questions.iter().map(|question| question.answer.clone()).collect();
+    let answers: Vec<String> = dataset
+        .questions
+        .iter()
+        .map(|question| question.answer.clone())
+        .collect();
     let subjects: Vec<String> = dataset.captions.iter().map(subject).collect();
     let questions = share(&answers, members, how, seed)?;
     // A seed of their own, or the first question and caption classes would be drawn alike.
     let captions = share(&subjects, members, how, seed ^ CAPTION_SEED)?;
     let parts = questions.iter().zip(&captions);
-    Ok(parts.map(|(questions, captions)| dataset.subset(questions, captions)).collect())
+    Ok(parts
+        .map(|(questions, captions)| dataset.subset(questions, captions))
+        .collect())
 }
 
 /// The Dirichlet partition of labelled examples: for each member the sorted indices of its share.
@@ -93,8 +100,13 @@ pub fn dirichlet(
         for (member, weight) in weights.into_iter().enumerate() {
             sum += weight;
             let is_last = member + 1 == members;
-            // A vanishing alpha can round every weight to zero; then the last member takes the class.
-            let reached = if total > 0.0 { sum / total * indices.len() as f64 } else { 0.0 };
+            // A vanishing alpha can round every weight to zero; then the last member takes the
+            // class.
+            let reached = if total > 0.0 {
+                sum / total * indices.len() as f64
+            } else {
+                0.0
+            };
             let cut = (reached as usize).clamp(start, indices.len());
             let end = if is_last { indices.len() } else { cut };
             shares[member].extend_from_slice(&indices[start..end]);
@@ -121,19 +133,24 @@ pub fn iid(examples: usize, members: usize, seed: u64) -> Result<Vec<Vec<usize>>
 
 /// Gives every member its minimum: a quarter of an even share, at least one.
 ///
-/// The member with least takes the last example of the member with most, over and over, until all have
-/// the minimum; of equals the first member is meant. No random draw, so every node does the same.
+/// The member with least takes the last example of the member with most, over and over, until all
+/// have the minimum; of equals the first member is meant. No random draw, so every node does the
+/// same.
 fn fill_small(shares: &mut [Vec<usize>], examples: usize) {
     let minimum = (examples / shares.len() / MINIMUM_DIVISOR).max(1);
     loop {
         let sizes = || shares.iter().map(Vec::len).enumerate();
         let smallest = sizes().min_by_key(|(member, size)| (*size, *member));
         let largest = sizes().max_by_key(|(member, size)| (*size, usize::MAX - *member));
-        let (Some((small, size)), Some((large, _))) = (smallest, largest) else { return };
+        let (Some((small, size)), Some((large, _))) = (smallest, largest) else {
+            return;
+        };
         if size >= minimum || small == large {
             return;
         }
-        let Some(moved) = shares[large].pop() else { return };
+        let Some(moved) = shares[large].pop() else {
+            return;
+        };
         shares[small].push(moved);
     }
 }
@@ -163,7 +180,9 @@ fn check(examples: usize, members: usize) -> Result<(), PartitionError> {
 
 /// "red circle" of the caption's first object; what the caption does not say is left open.
 fn subject(caption: &CaptionExample) -> String {
-    let Some(first) = caption.prompt.include.first() else { return String::new() };
+    let Some(first) = caption.prompt.include.first() else {
+        return String::new();
+    };
     let colour = first.color.map_or("any", |colour| colour.name());
     let shape = first.class.map_or("shape", |shape| shape.name());
     format!("{colour} {shape}")
@@ -180,7 +199,9 @@ mod tests {
     use crate::data::vocabulary::Vocabulary;
 
     fn labels(count: usize) -> Vec<String> {
-        (0..count).map(|index| format!("class {}", index * index % 7)).collect()
+        (0..count)
+            .map(|index| format!("class {}", index * index % 7))
+            .collect()
     }
 
     fn is_complete(shares: &[Vec<usize>], examples: usize) -> bool {
@@ -206,9 +227,17 @@ mod tests {
         for alpha in [0.001, 0.1, 0.5, 1.0, 100.0] {
             let shares = dirichlet(&labels, 16, alpha, 3).unwrap();
             assert!(is_complete(&shares, 640));
-            assert!(shares.iter().all(|share| share.len() >= 10), "alpha {alpha}");
+            assert!(
+                shares.iter().all(|share| share.len() >= 10),
+                "alpha {alpha}"
+            );
         }
-        assert!(dirichlet(&labels[..16], 16, 0.1, 3).unwrap().iter().all(|one| one.len() == 1));
+        assert!(
+            dirichlet(&labels[..16], 16, 0.1, 3)
+                .unwrap()
+                .iter()
+                .all(|one| one.len() == 1)
+        );
     }
 
     #[test]
@@ -216,7 +245,8 @@ mod tests {
         let labels = labels(3200);
         let spread = |alpha| {
             let shares = dirichlet(&labels, 16, alpha, 4).unwrap();
-            let class = |share: &[usize]| share.iter().filter(|at| labels[**at] == "class 1").count();
+            let class =
+                |share: &[usize]| share.iter().filter(|at| labels[**at] == "class 1").count();
             let counts: Vec<usize> = shares.iter().map(|share| class(share)).collect();
             counts.iter().max().unwrap() - counts.iter().min().unwrap()
         };
@@ -238,17 +268,29 @@ mod tests {
             let parts = partition(&dataset, 8, how, 7).unwrap();
             let questions: usize = parts.iter().map(|part| part.questions.len()).sum();
             let captions: usize = parts.iter().map(|part| part.captions.len()).sum();
-            assert_eq!((questions, captions), (dataset.questions.len(), dataset.captions.len()));
+            assert_eq!(
+                (questions, captions),
+                (dataset.questions.len(), dataset.captions.len())
+            );
             for part in &parts {
                 assert!(!part.questions.is_empty() && !part.captions.is_empty());
                 let mut is_used = vec![false; part.pictures.len()];
                 for question in &part.questions {
                     is_used[question.picture] = true;
                     let id = question.question_id;
-                    let whole = dataset.questions.iter().find(|one| one.question_id == id).unwrap();
-                    assert_eq!(part.pictures[question.picture], dataset.pictures[whole.picture]);
+                    let whole = dataset
+                        .questions
+                        .iter()
+                        .find(|one| one.question_id == id)
+                        .unwrap();
+                    assert_eq!(
+                        part.pictures[question.picture],
+                        dataset.pictures[whole.picture]
+                    );
                 }
-                part.captions.iter().for_each(|caption| is_used[caption.picture] = true);
+                part.captions
+                    .iter()
+                    .for_each(|caption| is_used[caption.picture] = true);
                 assert!(is_used.into_iter().all(|used| used));
             }
         }
@@ -257,14 +299,27 @@ mod tests {
     #[test]
     fn impossible_partitions_are_refused() {
         let labels = labels(10);
-        assert_eq!(dirichlet(&labels, 0, 0.5, 1), Err(PartitionError::NoMembers));
-        assert_eq!(dirichlet(&labels, 4, 0.0, 1), Err(PartitionError::Alpha { found: 0.0 }));
-        assert!(matches!(dirichlet(&labels, 4, f64::NAN, 1), Err(PartitionError::Alpha { .. })));
-        let few = Err(PartitionError::TooFew { examples: 10, members: 11 });
+        assert_eq!(
+            dirichlet(&labels, 0, 0.5, 1),
+            Err(PartitionError::NoMembers)
+        );
+        assert_eq!(
+            dirichlet(&labels, 4, 0.0, 1),
+            Err(PartitionError::Alpha { found: 0.0 })
+        );
+        assert!(matches!(
+            dirichlet(&labels, 4, f64::NAN, 1),
+            Err(PartitionError::Alpha { .. })
+        ));
+        let few = Err(PartitionError::TooFew {
+            examples: 10,
+            members: 11,
+        });
         assert_eq!(dirichlet(&labels, 11, 0.5, 1), few);
         assert_eq!(iid(10, 11, 1), few);
     }
 
-    const PINNED: [usize; 16] =
-        [41, 22, 32, 66, 132, 74, 19, 14, 145, 34, 94, 47, 28, 26, 23, 103];
+    const PINNED: [usize; 16] = [
+        41, 22, 32, 66, 132, 74, 19, 14, 145, 34, 94, 47, 28, 26, 23, 103,
+    ];
 }

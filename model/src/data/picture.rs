@@ -1,7 +1,7 @@
 //! A picture: 64×64 RGB bytes, whatever it came from.
 //!
-//! Decoding is bounded: the header's size is checked before a pixel is allocated, so a small file that
-//! unfolds into gigabytes is refused. Other sizes are resized to 64×64.
+//! Decoding is bounded: the header's size is checked before a pixel is allocated, so a small file
+//! that unfolds into gigabytes is refused. Other sizes are resized to 64×64.
 
 use image::codecs::png::PngEncoder;
 use image::imageops::{self, FilterType};
@@ -42,7 +42,9 @@ pub enum PictureError {
 impl Picture {
     /// A picture of one colour.
     pub fn plain(rgb: [u8; 3]) -> Self {
-        Self { pixels: rgb.repeat(SIDE * SIDE) }
+        Self {
+            pixels: rgb.repeat(SIDE * SIDE),
+        }
     }
 
     /// The colour of column `x` of row `y`. Panics outside the picture.
@@ -51,12 +53,14 @@ impl Picture {
         [self.pixels[at], self.pixels[at + 1], self.pixels[at + 2]]
     }
 
-    /// Decodes a PNG. At most 4096 pixels a side and 64 MiB of memory; other sizes are resized to 64×64.
+    /// Decodes a PNG. At most 4096 pixels a side and 64 MiB of memory; other sizes are resized to
+    /// 64×64.
     pub fn from_png(bytes: &[u8]) -> Result<Self, PictureError> {
         decode(bytes, ImageFormat::Png)
     }
 
-    /// Decodes a PNG or JPEG, told apart by their first bytes, under the limits of [`Self::from_png`].
+    /// Decodes a PNG or JPEG, told apart by their first bytes, under the limits of
+    /// [`Self::from_png`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PictureError> {
         match image::guess_format(bytes) {
             Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => decode(bytes, format),
@@ -67,7 +71,9 @@ impl Picture {
     /// Encodes as PNG; equal pictures give equal bytes.
     pub fn to_png(&self) -> Result<Vec<u8>, PictureError> {
         if self.pixels.len() != PICTURE_BYTES {
-            return Err(PictureError::Length { found: self.pixels.len() });
+            return Err(PictureError::Length {
+                found: self.pixels.len(),
+            });
         }
         encode(&self.pixels, SIDE, SIDE)
     }
@@ -79,7 +85,8 @@ impl std::fmt::Debug for Picture {
     }
 }
 
-/// Lays pictures out in a grid of `columns`, each `scale` times enlarged with a gap between, as PNG.
+/// Lays pictures out in a grid of `columns`, each `scale` times enlarged with a gap between, as
+/// PNG.
 ///
 /// For people: the evaluation's sheet of drawings and the README's picture. Zero counts as one.
 pub fn contact_sheet(
@@ -95,7 +102,9 @@ pub fn contact_sheet(
     let mut sheet = vec![SHEET_GREY; width * height * 3];
     for (index, picture) in pictures.iter().enumerate() {
         if picture.pixels.len() != PICTURE_BYTES {
-            return Err(PictureError::Length { found: picture.pixels.len() });
+            return Err(PictureError::Length {
+                found: picture.pixels.len(),
+            });
         }
         let left = gap + (index % columns) * (cell + gap);
         let top = gap + (index / columns) * (cell + gap);
@@ -123,7 +132,9 @@ fn decode(bytes: &[u8], format: ImageFormat) -> Result<Picture, PictureError> {
     } else {
         imageops::resize(&image, side, side, FilterType::Triangle)
     };
-    Ok(Picture { pixels: image.into_raw() })
+    Ok(Picture {
+        pixels: image.into_raw(),
+    })
 }
 
 fn encode(pixels: &[u8], width: usize, height: usize) -> Result<Vec<u8>, PictureError> {
@@ -145,7 +156,9 @@ mod tests {
     use super::*;
 
     fn gradient() -> Picture {
-        Picture { pixels: (0..PICTURE_BYTES).map(|at| (at * 7 % 251) as u8).collect() }
+        Picture {
+            pixels: (0..PICTURE_BYTES).map(|at| (at * 7 % 251) as u8).collect(),
+        }
     }
 
     #[test]
@@ -171,14 +184,20 @@ mod tests {
         png[20..24].copy_from_slice(&60_000_u32.to_be_bytes());
         let checksum = crc32(&png[12..29]);
         png[29..33].copy_from_slice(&checksum.to_be_bytes());
-        assert!(matches!(Picture::from_png(&png), Err(PictureError::Unreadable(_))));
+        assert!(matches!(
+            Picture::from_png(&png),
+            Err(PictureError::Unreadable(_))
+        ));
     }
 
     #[test]
     fn cut_or_foreign_bytes_are_refused() {
         let png = gradient().to_png().unwrap();
         assert!(Picture::from_png(&png[..png.len() / 2]).is_err());
-        assert!(matches!(Picture::from_bytes(b"hello"), Err(PictureError::UnknownFormat)));
+        assert!(matches!(
+            Picture::from_bytes(b"hello"),
+            Err(PictureError::UnknownFormat)
+        ));
         assert!(Picture { pixels: vec![0; 5] }.to_png().is_err());
     }
 
@@ -193,7 +212,11 @@ mod tests {
     fn crc32(bytes: &[u8]) -> u32 {
         !bytes.iter().fold(!0_u32, |crc, byte| {
             (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-                if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 }
+                if crc & 1 == 1 {
+                    (crc >> 1) ^ 0xEDB8_8320
+                } else {
+                    crc >> 1
+                }
             })
         })
     }

@@ -1,9 +1,9 @@
 //! Rendered scenes: pictures whose every fact is known, with questions and captions made from them.
 //!
-//! A scene is a light plain canvas with one to four objects that do not overlap. Everything follows from
-//! a seed: the same seed gives the same dataset. What is *drawn* is the same in both vocabularies; what is
-//! *named* is not, see [`super::vocabulary`]. The federation's test set and prompts come from random
-//! streams of their own, so no picture of it is ever trained on.
+//! A scene is a light plain canvas with one to four objects that do not overlap. Everything follows
+//! from a seed: the same seed gives the same dataset. What is *drawn* is the same in both
+//! vocabularies; what is *named* is not, see [`super::vocabulary`]. The federation's test set and
+//! prompts come from random streams of their own, so no picture of it is ever trained on.
 
 mod captions;
 mod cells;
@@ -60,8 +60,20 @@ impl Scene {
 impl Object {
     /// The object as a faultless detector would report it.
     pub fn found(&self) -> Found {
-        let Self { shape, colour, centre, size, .. } = *self;
-        Found { shape, colour, centre, size, confidence: 1.0 }
+        let Self {
+            shape,
+            colour,
+            centre,
+            size,
+            ..
+        } = *self;
+        Found {
+            shape,
+            colour,
+            centre,
+            size,
+            confidence: 1.0,
+        }
     }
 }
 
@@ -87,35 +99,56 @@ pub struct FederationSplit {
 
 /// Training data of `scenes` scenes: for each one caption and two to four questions.
 ///
-/// The caption is drawn first and the scene made to satisfy it. Every third scene's questions are about
-/// a further picture of three or four objects of any kind, which no caption describes.
+/// The caption is drawn first and the scene made to satisfy it. Every third scene's questions are
+/// about a further picture of three or four objects of any kind, which no caption describes.
 pub fn dataset(vocabulary: Vocabulary, seed: u64, scenes: usize) -> Dataset {
-    generate(vocabulary, Source { seed, part: Part::Train }, scenes)
+    generate(
+        vocabulary,
+        Source {
+            seed,
+            part: Part::Train,
+        },
+        scenes,
+    )
 }
 
-/// Evaluation prompts, `per_tag` of each of the six tags in turn, held out by their own random stream.
+/// Evaluation prompts, `per_tag` of each of the six tags in turn, held out by their own random
+/// stream.
 ///
-/// The words combine in few enough ways that short prompts recur in training captions ("a circle"); what
-/// is held out is the draw, not the combination.
+/// The words combine in few enough ways that short prompts recur in training captions ("a circle");
+/// what is held out is the draw, not the combination.
 pub fn prompts(vocabulary: Vocabulary, seed: u64, per_tag: usize) -> Vec<PromptCase> {
-    let source = Source { seed, part: Part::Prompts };
+    let source = Source {
+        seed,
+        part: Part::Prompts,
+    };
     let mut cases = Vec::with_capacity(per_tag * Tag::ALL.len());
     for (kind, tag) in Tag::ALL.into_iter().enumerate() {
         for index in 0..per_tag {
             let mut rng = source.rng(kind * PROMPT_STRIDE + index);
             let prompt = captions::suite(&mut rng, vocabulary, tag).prompt;
-            cases.push(PromptCase { is_new: has_new_word(&prompt.prompt), prompt });
+            cases.push(PromptCase {
+                is_new: has_new_word(&prompt.prompt),
+                prompt,
+            });
         }
     }
     cases
 }
 
-/// The default federation in the domain's vocabulary: `members` × `per_member` training scenes, 240 test
-/// scenes (above 600 questions) and 6 × 40 prompts. Train, test and prompts use disjoint random streams.
+/// The default federation, in the domain's vocabulary: `members` × `per_member` training scenes,
+/// 240 test scenes (above 600 questions), 6 × 40 prompts, all from disjoint random streams.
 pub fn federation_split(seed: u64, members: usize, per_member: usize) -> FederationSplit {
     FederationSplit {
         train: dataset(Vocabulary::Domain, seed, members * per_member),
-        test: generate(Vocabulary::Domain, Source { seed, part: Part::Test }, TEST_SCENES),
+        test: generate(
+            Vocabulary::Domain,
+            Source {
+                seed,
+                part: Part::Test,
+            },
+            TEST_SCENES,
+        ),
         prompts: prompts(Vocabulary::Domain, seed, TEST_PROMPTS_PER_TAG),
     }
 }
@@ -132,19 +165,33 @@ struct Concepts {
 impl Concepts {
     fn everything() -> Self {
         let (shapes, colours) = (Shape::ALL.to_vec(), Colour::ALL.to_vec());
-        Self { drawn_shapes: shapes.clone(), drawn_colours: colours.clone(), shapes, colours }
+        Self {
+            drawn_shapes: shapes.clone(),
+            drawn_colours: colours.clone(),
+            shapes,
+            colours,
+        }
     }
 
-    /// The concepts of one scene. In the domain a share of the scenes keeps to the words that it has in
-    /// common with the base, or too few examples would be old to tell whether they are forgotten.
+    /// The concepts of one scene. In the domain a share of the scenes keeps to the words that it
+    /// has in common with the base, or too few examples would be old to tell whether they are
+    /// forgotten.
     fn draw(rng: &mut ChaCha8Rng, vocabulary: Vocabulary) -> Self {
         let mut concepts = Self::everything();
-        concepts.shapes.retain(|shape| vocabulary.shape(*shape).is_some());
-        concepts.colours.retain(|colour| vocabulary.colour(*colour).is_some());
+        concepts
+            .shapes
+            .retain(|shape| vocabulary.shape(*shape).is_some());
+        concepts
+            .colours
+            .retain(|colour| vocabulary.colour(*colour).is_some());
         if vocabulary == Vocabulary::Domain && rng.random_bool(OLD_SHARE) {
             let is_old = |word: Option<&str>| word.is_some_and(|word| !has_new_word(word));
-            concepts.shapes.retain(|shape| is_old(vocabulary.shape(*shape)));
-            concepts.colours.retain(|colour| is_old(vocabulary.colour(*colour)));
+            concepts
+                .shapes
+                .retain(|shape| is_old(vocabulary.shape(*shape)));
+            concepts
+                .colours
+                .retain(|colour| is_old(vocabulary.colour(*colour)));
             concepts.drawn_shapes = concepts.shapes.clone();
             concepts.drawn_colours = concepts.colours.clone();
         }

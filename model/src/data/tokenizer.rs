@@ -1,8 +1,8 @@
 //! Words to numbers: one token a word, lower-case, "?" on its own.
 //!
-//! The list is fixed by code, so every member has the same ids: the specials, the base vocabulary, the
-//! words of easy-VQA, the new words, then reserved places up to a multiple of eight. A word outside the
-//! list is the caller's error and is named; nothing is ever silently replaced.
+//! The list is fixed by code, so every member has the same ids: the specials, the base vocabulary,
+//! the words of easy-VQA, the new words, then reserved places up to a multiple of eight. A word
+//! outside the list is the caller's error and is named; nothing is ever silently replaced.
 
 use crate::data::vocabulary::{
     Colour, NEW_WORDS, Shape, Vocabulary, is_new_word, number_word, plural,
@@ -60,14 +60,20 @@ impl Tokenizer {
     /// The tokenizer of every preset trained here. The ids never depend on anything but this file.
     pub fn new() -> Self {
         let words = word_list();
-        let ids = words.iter().zip(0_u32..).map(|(word, id)| (word.clone(), id)).collect();
+        let ids = words
+            .iter()
+            .zip(0_u32..)
+            .map(|(word, id)| (word.clone(), id))
+            .collect();
         let model = WordLevel::builder()
             .vocab(ids)
             .unk_token("<unk>".to_owned())
             .build()
             .expect("a word list without files always builds");
         let mut inner = tokenizers::Tokenizer::new(model);
-        inner.with_normalizer(Some(Lowercase)).expect("no token is added yet");
+        inner
+            .with_normalizer(Some(Lowercase))
+            .expect("no token is added yet");
         inner.with_pre_tokenizer(Some(Whitespace {}));
         let specials = SPECIALS.map(|special| AddedToken::from(special, true));
         inner
@@ -79,11 +85,18 @@ impl Tokenizer {
     /// The ids of a text's words, without specials.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, WordError> {
         let mut normalized = NormalizedString::from(text);
-        Lowercase.normalize(&mut normalized).expect("lower-casing never fails");
+        Lowercase
+            .normalize(&mut normalized)
+            .expect("lower-casing never fails");
         let mut pieces = PreTokenizedString::from(normalized);
-        Whitespace {}.pre_tokenize(&mut pieces).expect("splitting at spaces never fails");
+        Whitespace {}
+            .pre_tokenize(&mut pieces)
+            .expect("splitting at spaces never fails");
         let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
-        splits.into_iter().map(|(word, ..)| self.id(word).ok_or_else(|| self.unknown(word))).collect()
+        splits
+            .into_iter()
+            .map(|(word, ..)| self.id(word).ok_or_else(|| self.unknown(word)))
+            .collect()
     }
 
     /// The text of ids, words with one space between; specials and ids out of range are left out.
@@ -125,13 +138,23 @@ impl Tokenizer {
 
     fn unknown(&self, word: &str) -> WordError {
         let alike = |known: &str| {
-            known.chars().zip(word.chars()).take_while(|(left, right)| left == right).count()
+            known
+                .chars()
+                .zip(word.chars())
+                .take_while(|(left, right)| left == right)
+                .count()
         };
-        let mut known: Vec<&String> =
-            self.words.iter().filter(|known| known.len() > 2 && !known.starts_with('<')).collect();
+        let mut known: Vec<&String> = self
+            .words
+            .iter()
+            .filter(|known| known.len() > 2 && !known.starts_with('<'))
+            .collect();
         known.sort_by_key(|known| std::cmp::Reverse(alike(known)));
         let known = known.into_iter().take(KNOWN_SHOWN).cloned().collect();
-        WordError { word: word.to_owned(), known }
+        WordError {
+            word: word.to_owned(),
+            known,
+        }
     }
 }
 
@@ -142,16 +165,24 @@ fn word_list() -> Vec<String> {
             words.push(word);
         }
     };
-    GRAMMAR.split_whitespace().for_each(|word| add(word.to_owned()));
+    GRAMMAR
+        .split_whitespace()
+        .for_each(|word| add(word.to_owned()));
     (1..=4).for_each(|count| add(number_word(count).to_owned()));
     for vocabulary in [Vocabulary::Base, Vocabulary::Domain] {
-        for word in Shape::ALL.into_iter().filter_map(|shape| vocabulary.shape(shape)) {
+        for word in Shape::ALL
+            .into_iter()
+            .filter_map(|shape| vocabulary.shape(shape))
+        {
             add(word.to_owned());
             add(plural(word));
         }
-        Colour::ALL.into_iter().filter_map(|colour| vocabulary.colour(colour)).for_each(|word| {
-            add(word.to_owned());
-        });
+        Colour::ALL
+            .into_iter()
+            .filter_map(|colour| vocabulary.colour(colour))
+            .for_each(|word| {
+                add(word.to_owned());
+            });
     }
     NEW_WORDS.iter().for_each(|word| add((*word).to_owned()));
     let missing = words.len().next_multiple_of(8) - words.len();
@@ -161,8 +192,8 @@ fn word_list() -> Vec<String> {
 
 const SPECIALS: [&str; 5] = ["<pad>", "<bos>", "<eos>", "<img>", "<ans>"];
 /// Every other word of our templates and of easy-VQA's.
-const GRAMMAR: &str = "? a an the yes no not is are there in of and left right above below what how many \
-    colour color shape shapes thing image picture present does contain";
+const GRAMMAR: &str = "? a an the yes no not is are there in of and left right above below what \
+    how many colour color shape shapes thing image picture present does contain";
 const KNOWN_SHOWN: usize = 6;
 
 #[cfg(test)]
@@ -175,13 +206,10 @@ mod tests {
         let tokenizer = Tokenizer::new();
         assert_eq!(tokenizer.len() % 8, 0);
         assert!(tokenizer.len() <= 256);
-        assert_eq!(["<pad>", "<bos>", "<eos>", "<img>", "<ans>"].map(|word| tokenizer.id(word)), [
-            Some(PAD),
-            Some(BOS),
-            Some(EOS),
-            Some(IMG),
-            Some(ANS)
-        ]);
+        assert_eq!(
+            ["<pad>", "<bos>", "<eos>", "<img>", "<ans>"].map(|word| tokenizer.id(word)),
+            [Some(PAD), Some(BOS), Some(EOS), Some(IMG), Some(ANS)]
+        );
         assert_eq!(tokenizer.inner.get_vocab_size(true), tokenizer.len());
     }
 

@@ -1,9 +1,10 @@
 //! GenEval-Scenes: GenEval's prompts and rules over shapes, judged on a drawing's pixels.
 //!
 //! The prompt schema, the six tags and the rules for count, colour, position and exclusion follow
-//! Ghosh et al., "GenEval" (NeurIPS 2023). Classes are shapes, and [`detector`] stands where GenEval has
-//! Mask2Former and CLIP, so the figures are not GenEval figures and are never called so. Colours are the
-//! palette's nearest. Beside every score belongs the detector's own ceiling ([`detector_ceiling`]).
+//! Ghosh et al., "GenEval" (NeurIPS 2023). Classes are shapes, and [`detector`] stands where
+//! GenEval has Mask2Former and CLIP, so the figures are not GenEval figures and are never called
+//! so. Colours are the palette's nearest. Beside every score belongs the detector's own ceiling
+//! ([`detector_ceiling`]).
 
 pub mod detector;
 mod prompt;
@@ -32,8 +33,9 @@ pub struct Found {
 impl Found {
     /// GenEval's position rule: whether this object is in `relation` to `other`.
     ///
-    /// The offset of the centres, less a tenth of both boxes on each axis, over the length of the whole
-    /// offset must exceed one half in the relation's direction. An object may be left and above at once.
+    /// The offset of the centres, less a tenth of both boxes on each axis, over the length of the
+    /// whole offset must exceed one half in the relation's direction. An object may be left and
+    /// above at once.
     pub fn is(&self, relation: Relation, other: &Self) -> bool {
         self.lean(relation, other) > POSITION_THRESHOLD
     }
@@ -61,10 +63,11 @@ impl Found {
 impl Prompt {
     /// Whether a picture holding these objects satisfies the prompt.
     ///
-    /// Every include entry must hold and no exclude entry may (GenEval's `evaluate`): of each included
-    /// class the `count` most confident objects are taken, fewer is wrong; at least `count` of them have
-    /// the asked colour; each stands in the asked relation to each object of the entry referred to. An
-    /// entry of any class means the objects whose class no other entry names.
+    /// Every include entry must hold and no exclude entry may (GenEval's `evaluate`): of each
+    /// included class the `count` most confident objects are taken, fewer is wrong; at least
+    /// `count` of them have the asked colour; each stands in the asked relation to each object of
+    /// the entry referred to. An entry of any class means the objects whose class no other entry
+    /// names.
     pub fn is_satisfied(&self, objects: &[Found]) -> bool {
         let mut sorted = objects.to_vec();
         sorted.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
@@ -75,22 +78,32 @@ impl Prompt {
                 None => !is_named(object.shape),
             })
         };
-        let groups: Vec<Vec<Found>> =
-            self.include.iter().map(|entry| matching(entry.class).copied().collect()).collect();
+        let groups: Vec<Vec<Found>> = self
+            .include
+            .iter()
+            .map(|entry| matching(entry.class).copied().collect())
+            .collect();
         let included = self.include.iter().zip(&groups).all(|(entry, group)| {
-            let Some(taken) = group.get(..entry.count) else { return false };
-            let coloured = |object: &&Found| entry.color.is_none_or(|colour| colour == object.colour);
+            let Some(taken) = group.get(..entry.count) else {
+                return false;
+            };
+            let coloured =
+                |object: &&Found| entry.color.is_none_or(|colour| colour == object.colour);
             let placed = entry.position.as_ref().is_none_or(|position| {
                 // The reference is its entry's own `count` best, as GenEval matched them before.
-                let Some(wanted) = self.include.get(position.of) else { return false };
+                let Some(wanted) = self.include.get(position.of) else {
+                    return false;
+                };
                 let others = groups[position.of].iter().take(wanted.count);
                 let mut pairs = others.flat_map(|other| taken.iter().map(move |own| (own, other)));
                 pairs.all(|(own, other)| own.is(position.relation, other))
             });
             taken.iter().filter(coloured).count() >= entry.count && placed
         });
-        let excluded =
-            self.exclude.iter().any(|entry| matching(entry.class).count() >= entry.count);
+        let excluded = self
+            .exclude
+            .iter()
+            .any(|entry| matching(entry.class).count() >= entry.count);
         included && !excluded
     }
 }

@@ -1,10 +1,10 @@
 //! VQA v2's own accuracy: an answer counts by how many of ten annotators gave it.
 //!
 //! Follows the official evaluation (Goyal et al., "Making the V in VQA Matter", CVPR 2017, and its
-//! published code). For each annotator the answer wins min(1, matches among the other nine / 3); the
-//! question's accuracy is the mean of the ten, which is always a whole number of tenths. Answers are
-//! normalised only where the ten references differ; see [`normalise()`] for its quirks, kept on purpose so
-//! that figures compare.
+//! published code). For each annotator the answer wins min(1, matches among the other nine / 3);
+//! the question's accuracy is the mean of the ten, which is always a whole number of tenths.
+//! Answers are normalised only where the ten references differ; see [`normalise()`] for its quirks,
+//! kept on purpose so that figures compare.
 
 mod normalise;
 
@@ -36,8 +36,15 @@ impl Report {
         let tally = Tally::of(tenths(answer, &question.answers));
         self.all += tally;
         *self.by_answer_type.entry(question.answer_type).or_default() += tally;
-        *self.by_question_type.entry(question.question_type.clone()).or_default() += tally;
-        *if question.is_new { &mut self.new } else { &mut self.old } += tally;
+        *self
+            .by_question_type
+            .entry(question.question_type.clone())
+            .or_default() += tally;
+        *if question.is_new {
+            &mut self.new
+        } else {
+            &mut self.old
+        } += tally;
     }
 
     /// The overall accuracy, 0 to 1; 0 where nothing was asked.
@@ -70,7 +77,8 @@ pub fn score(questions: &[VqaExample], answers: &[String]) -> Report {
     report
 }
 
-/// The accuracy of one answer in tenths: 0, 3, 6, 9 or 10 for none, one, two, three or more matches.
+/// The accuracy of one answer in tenths: 0, 3, 6, 9 or 10 for none, one, two, three or more
+/// matches.
 ///
 /// That closed form of the leave-one-out mean holds for ten references, which VQA v2 always has.
 /// Where all ten are equal, the answer must be equal to the letter (newlines, tabs and outer spaces
@@ -80,10 +88,16 @@ pub fn tenths(answer: &str, references: &[String]) -> u64 {
     let are_agreed = references.windows(2).all(|pair| pair[0] == pair[1]);
     let matches = if are_agreed {
         let answer = tidy(answer);
-        references.iter().filter(|reference| **reference == answer).count()
+        references
+            .iter()
+            .filter(|reference| **reference == answer)
+            .count()
     } else {
         let answer = normalise(&tidy(answer));
-        references.iter().filter(|reference| normalise(reference) == answer).count()
+        references
+            .iter()
+            .filter(|reference| normalise(reference) == answer)
+            .count()
     };
     (matches as u64 * 3).min(10)
 }
@@ -98,13 +112,20 @@ mod tests {
     use super::*;
 
     fn references(answers: &[(&str, usize)]) -> Vec<String> {
-        answers.iter().flat_map(|(answer, count)| vec![(*answer).to_owned(); *count]).collect()
+        answers
+            .iter()
+            .flat_map(|(answer, count)| vec![(*answer).to_owned(); *count])
+            .collect()
     }
 
     /// The official formula, spelt out: for each annotator, matches among the other nine.
     fn leave_one_out(matches: usize) -> f64 {
         let each = (0..10).map(|annotator| {
-            let others = if annotator < matches { matches - 1 } else { matches };
+            let others = if annotator < matches {
+                matches - 1
+            } else {
+                matches
+            };
             (others as f64 / 3.0).min(1.0)
         });
         each.sum::<f64>() / 10.0
@@ -116,7 +137,10 @@ mod tests {
             let references = references(&[("red", matches), ("blue", 10 - matches)]);
             let expected = leave_one_out(matches);
             let found = tenths("red", &references) as f64 / 10.0;
-            assert!((found - expected).abs() < 1e-9, "{matches}: {found} is not {expected}");
+            assert!(
+                (found - expected).abs() < 1e-9,
+                "{matches}: {found} is not {expected}"
+            );
         }
     }
 
@@ -148,11 +172,23 @@ mod tests {
         ];
         let answers = ["yes", "red", "three"].map(str::to_owned);
         let report = score(&questions, &answers);
-        assert_eq!(report.all, Tally { tenths: 20, asked: 3 });
+        assert_eq!(
+            report.all,
+            Tally {
+                tenths: 20,
+                asked: 3
+            }
+        );
         assert_eq!(report.new.fraction(), Some(0.0));
         assert_eq!(report.old.fraction(), Some(1.0));
-        assert_eq!(report.by_answer_type[&AnswerType::Other].fraction(), Some(0.0));
+        assert_eq!(
+            report.by_answer_type[&AnswerType::Other].fraction(),
+            Some(0.0)
+        );
         assert_eq!(report.by_question_type["what"].asked, 3);
-        assert!(report.to_string().ends_with("VQA        66.67 % of 3"), "{report}");
+        assert!(
+            report.to_string().ends_with("VQA        66.67 % of 3"),
+            "{report}"
+        );
     }
 }

@@ -20,10 +20,10 @@ use crate::store::Store;
 const ROUNDS: u64 = 3;
 
 /// A home after three rounds of four members, the last of whom never sent an update.
-struct Filled {
+pub(crate) struct Filled {
     _dir: TempDir,
-    home: Home,
-    federation: Federation,
+    pub(crate) home: Home,
+    pub(crate) federation: Federation,
     start: BlobRef,
 }
 
@@ -69,7 +69,7 @@ fn joined(blobs: &Blobs, check: &AggregateCheck) -> Vec<u8> {
     bytes
 }
 
-fn filled() -> Filled {
+pub(crate) fn filled() -> Filled {
     let dir = tempfile::tempdir().unwrap();
     let home = Home::at(dir.path());
     let federation = federation();

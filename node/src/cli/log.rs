@@ -183,3 +183,59 @@ fn find_member(federation: &Federation, text: &str) -> Result<MemberId, Failure>
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::tests::filled;
+
+    #[test]
+    fn a_line_tells_when_what_from_whom_and_the_evidence() {
+        let federation = filled().federation;
+        let member = |place: usize| federation.members()[place].id();
+        let digest = Digest([0xab; 32]);
+        let accepted = Notice::Accepted {
+            kind: Kind::Update,
+            round: Round(2),
+            from: member(0),
+            via: member(1),
+            digest,
+            size_bytes: 370,
+            gist: "8 steps".into(),
+        };
+        let refused = Notice::Refused {
+            via: MemberId([7; 32]),
+            kind: None,
+            reason: "not a COSE_Sign1 envelope".into(),
+            digest,
+            size_bytes: 12,
+        };
+        let line = |notice| line(&federation, &LogEntry { seq: 0, at_ms: 0, notice });
+        assert_eq!(
+            line(accepted),
+            "1970-01-01 00:00:00.000  r2    accepted update    from member-1 via member-2: 8 steps  \
+             [abababab, 370 B]"
+        );
+        assert_eq!(
+            line(refused),
+            "1970-01-01 00:00:00.000  -     refused  unknown   via 07070707: not a COSE_Sign1 \
+             envelope  [abababab, 12 B]"
+        );
+    }
+
+    #[test]
+    fn a_member_is_found_by_name_or_by_the_head_of_its_key_alone() {
+        let federation = filled().federation;
+        let member = federation.members()[2].id();
+        assert_eq!(find_member(&federation, "member-3").unwrap(), member);
+        assert_eq!(find_member(&federation, &member.to_string()[..8]).unwrap(), member);
+        let failure = find_member(&federation, "nobody").unwrap_err();
+        assert!(failure.hint.unwrap().contains("member-1, member-2"));
+    }
+
+    #[test]
+    fn kinds_are_spelt_as_in_the_log() {
+        assert_eq!(parse_kind("vote"), Ok(Kind::Vote));
+        assert!(parse_kind("votes").unwrap_err().contains("holdings"));
+    }
+}

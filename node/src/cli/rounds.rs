@@ -250,3 +250,38 @@ fn for_people(
         last.round
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::tests::filled;
+
+    #[test]
+    fn people_see_who_was_in_each_round_who_was_not_and_what_to_type_next() {
+        let filled = filled();
+        let stored = store::read_records(&filled.home).unwrap().records;
+        let rows: Vec<_> = stored
+            .iter()
+            .map(|record| row(&filled.home, &filled.federation, record).unwrap())
+            .collect();
+        let mut text = Vec::new();
+        for_people(&mut text, &filled.home, &filled.federation, &rows).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        println!("{text}");
+        for expected in [
+            "test: round 3 of 3",
+            "3/4",
+            "50.0 %",
+            "round 2: member-4 is absent: no update had arrived",
+            &rows[2].record_digest.short(),
+            "next: witan verify --home ",
+        ] {
+            assert!(text.contains(expected), "{expected} in\n{text}");
+        }
+        assert!(text.lines().all(|line| line == line.trim_end()), "no blanks at line ends");
+        let json = serde_json::to_value(&rows[1]).unwrap();
+        assert_eq!(json["round"], 2);
+        assert_eq!(json["record_digest"], rows[1].record_digest.to_string());
+        assert_eq!(json["included"][2]["member"], "member-3");
+    }
+}

@@ -137,3 +137,72 @@ fn doing(federation: &Federation, status: &Status) -> String {
         PhaseName::Finished => format!("all {rounds} rounds are done; it answers those behind"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use witan_protocol::io::Time;
+    use witan_protocol::member::{Round, View};
+
+    use super::*;
+    use crate::audit::tests::filled;
+
+    fn shown(answer: &Answer) -> String {
+        let filled = filled();
+        let mut text = Vec::new();
+        for_people(&mut text, &filled.home, &filled.federation, answer).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        println!("{text}");
+        text
+    }
+
+    #[test]
+    fn a_stopped_node_tells_where_it_stands_and_how_to_start_it() {
+        let filled = filled();
+        let record = store::read_records(&filled.home).unwrap().records.pop().unwrap();
+        let row = rounds::row(&filled.home, &filled.federation, &record).unwrap();
+        let answer = Answer { running: false, pid: None, report: None, last_committed: Some(row) };
+        let text = shown(&answer);
+        assert!(text.contains("not running"), "{text}");
+        assert!(text.contains("round 3 of 3, head "), "{text}");
+        assert!(text.contains("next: witan run --home "), "{text}");
+    }
+
+    #[test]
+    fn a_running_node_tells_what_it_waits_for_and_until_when() {
+        let members: Vec<_> =
+            filled().federation.members().iter().map(|member| member.id()).collect();
+        let status = Status {
+            round: Round(2),
+            rounds: 3,
+            phase: PhaseName::Collecting,
+            view: View(0),
+            aggregator: members[1],
+            waiting_for: vec![members[3]],
+            waiting_until: Some(Time(31_500)),
+            updates_in: 3,
+            deltas_in: 2,
+            prevotes: 0,
+            precommits: 0,
+            quorum: 3,
+            head: record_digest(),
+            adapter: witan_protocol::digest::BlobRef::of(b"adapter"),
+            connected: members[1..].to_vec(),
+            stalled: None,
+        };
+        let report = Some(StatusReport { now: Time(1_500), status });
+        let text = shown(&Answer { running: true, pid: Some(7), report, last_committed: None });
+        for expected in [
+            "round 2 of 3: collecting updates, for member-2 to aggregate",
+            "3 of 3 others: member-2, member-3, member-4",
+            "3 of 4 are here, 2 with their delta",
+            "waits for member-4, at the latest in 30 s",
+            "--follow",
+        ] {
+            assert!(text.contains(expected), "{expected} in\n{text}");
+        }
+    }
+
+    fn record_digest() -> witan_protocol::digest::Digest {
+        witan_protocol::digest::Digest([1; 32])
+    }
+}

@@ -145,7 +145,6 @@ impl AppendFile {
             .set_len(length)
             .map_err(|source| StoreError::io("cannot shorten", &self.path, source))?;
         self.length = length;
-        self.dirty = true;
         Ok(())
     }
 

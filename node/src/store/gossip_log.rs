@@ -179,3 +179,25 @@ fn encode(row: &Row) -> Vec<u8> {
 fn seq_of(key: &[u8]) -> u64 {
     key.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_entries_go_first_and_numbers_are_never_used_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = sled::open(dir.path()).unwrap();
+        let mut log = GossipLog::with_cap(db.open_tree("log").unwrap(), 500).unwrap();
+        for round in 0..5_000 {
+            log.append(round, &Notice::RoundStarted { round: Round(round) }).unwrap();
+        }
+        let kept = log.read(&LogFilter::default(), usize::MAX).unwrap();
+        let cap = 500..500 + usize::try_from(DROP_AT_ONCE).unwrap();
+        assert!(cap.contains(&kept.len()), "{}", kept.len());
+        assert_eq!(kept.last().unwrap().seq, 4_999);
+        drop(log);
+        let mut log = GossipLog::with_cap(db.open_tree("log").unwrap(), 500).unwrap();
+        assert_eq!(log.append(9, &Notice::Finished).unwrap().seq, 5_000);
+    }
+}

@@ -1,4 +1,4 @@
-//! Carries out the library's effects, and keeps the signed votes and motions for those who miss them.
+//! Carries out the library's effects, and keeps signed votes and motions for those who miss them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -33,7 +33,16 @@ pub struct Signed<T> {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     votes: BTreeMap<(View, Step), BTreeMap<usize, Signed<Vote>>>,
-    motions: BTreeMap<View, Signed<Motion>>,
+    motions: BTreeMap<View, Put>,
+}
+
+/// A motion with the digest of its proposal, which costs too much to compute at every look.
+#[derive(Clone, Debug)]
+pub struct Put {
+    /// The motion.
+    pub motion: Signed<Motion>,
+    /// The digest of its proposal.
+    pub value: Digest,
 }
 
 /// Everything around the library's state that its effects touch.
@@ -69,15 +78,18 @@ impl Tally {
     }
 
     /// The motions held, newest view last.
-    pub fn motions(&self) -> impl Iterator<Item = &Signed<Motion>> {
+    pub fn motions(&self) -> impl Iterator<Item = &Put> {
         self.motions.values()
     }
 
     /// What is held, for [`Holdings`](crate::message::Holdings).
     pub fn held(&self) -> (Vec<MotionHeld>, Vec<VotesHeld>) {
-        let motions = self.motions.iter().rev().take(VIEWS_TOLD_MAX).map(|(view, motion)| {
-            MotionHeld { view: *view, value: motion.message.proposal.digest() }
-        });
+        let motions = self
+            .motions
+            .iter()
+            .rev()
+            .take(VIEWS_TOLD_MAX)
+            .map(|(view, put)| MotionHeld { view: *view, value: put.value });
         let mut views: Vec<_> = self.votes.keys().map(|(view, _)| *view).collect();
         views.dedup();
         let votes = views.into_iter().rev().take(VIEWS_TOLD_MAX).map(|view| VotesHeld {
@@ -100,7 +112,8 @@ impl Tally {
                 Step::Prevote => h.prevotes,
                 Step::Precommit => h.precommits,
             });
-            missing.extend(votes.iter().filter(|(p, _)| !roll.contains(**p)).map(|(_, v)| v).cloned());
+            missing
+                .extend(votes.iter().filter(|(p, _)| !roll.contains(**p)).map(|(_, v)| v).cloned());
         }
         missing
     }
@@ -109,13 +122,13 @@ impl Tally {
     pub(super) fn tabled(&self, round: Round, value: Digest) -> Vec<Tabled> {
         self.motions
             .values()
-            .filter(|motion| motion.message.proposal.digest() == value)
-            .map(|motion| Tabled {
+            .filter(|put| put.value == value)
+            .map(|put| Tabled {
                 round,
-                view: motion.message.view,
-                valid_view: motion.message.valid_view,
+                view: put.motion.message.view,
+                valid_view: put.motion.message.valid_view,
                 value,
-                member: motion.member,
+                member: put.motion.member,
             })
             .collect()
     }
@@ -181,14 +194,15 @@ impl Desk {
             return false;
         }
         if let Some(known) = self.tally.motions.get(&view) {
-            if known.message != motion.message {
+            if known.motion.message != motion.message {
                 self.acts.push_back(Act::Equivocated(motion.member));
             }
             return false;
         }
         let proposal = &motion.message.proposal;
-        self.proposals.insert(proposal.digest(), proposal.clone());
-        self.tally.motions.insert(view, motion);
+        let value = proposal.digest();
+        self.proposals.insert(value, proposal.clone());
+        self.tally.motions.insert(view, Put { motion, value });
         true
     }
 
@@ -212,19 +226,45 @@ impl Desk {
     /// Does what the library asks, and answers it.
     pub(super) fn on_effect(&mut self, effect: Effect<Context>) -> Resume<Context> {
         match effect {
-            Effect::CancelAllTimeouts(resume) => resume.resume_with(self.timers.clear()),
-            Effect::CancelTimeout(t, resume) => resume.resume_with(self.timers.cancel(t)),
-            Effect::ScheduleTimeout(t, resume) => resume.resume_with(self.timers.start(self.now, t)),
+            Effect::CancelAllTimeouts(resume) => {
+                self.timers.clear();
+                resume.resume_with(())
+            }
+            Effect::CancelTimeout(timeout, resume) => {
+                self.timers.cancel(timeout);
+                resume.resume_with(())
+            }
+            Effect::ScheduleTimeout(timeout, resume) => {
+                self.timers.start(self.now, timeout);
+                resume.resume_with(())
+            }
             Effect::StartRound(_, round, _, _, resume) => {
-                resume.resume_with(self.on_view_started(view_of(round)))
+                self.on_view_started(view_of(round));
+                resume.resume_with(())
             }
             Effect::GetValue(_, round, _, resume) => {
                 self.wanted = Some(view_of(round));
                 resume.resume_with(())
             }
-            Effect::PublishConsensusMsg(message, resume) => resume.resume_with(self.say(message)),
-            Effect::WalAppend(_, input, resume) => resume.resume_with(self.remember(&input)),
-            Effect::Decide(certificate, _, resume) => resume.resume_with(self.decide(&certificate)),
+            Effect::PublishConsensusMsg(message, resume) => {
+                self.say(message);
+                resume.resume_with(())
+            }
+            Effect::WalAppend(_, input, resume) => {
+                self.remember(&input);
+                resume.resume_with(())
+            }
+            Effect::Decide(certificate, _, resume) => {
+                self.decide(&certificate);
+                resume.resume_with(())
+            }
+            sign_or_verify => self.on_signing_effect(sign_or_verify),
+        }
+    }
+
+    /// The effects about signatures, and those this council has other means for.
+    fn on_signing_effect(&mut self, effect: Effect<Context>) -> Resume<Context> {
+        match effect {
             Effect::SignVote(ballot, resume) => {
                 let message = Message::Vote(ballot.vote);
                 let signature = envelope::sign(&self.identity, self.federation, &message);
@@ -250,7 +290,15 @@ impl Desk {
             | Effect::RestreamProposal(_, _, _, _, _, resume)
             | Effect::CertVerifiedSyncValue(_, _, resume)
             | Effect::CertRejectedSyncValue(_, _, _, resume)
-            | Effect::Finalize(_, _, _, resume) => resume.resume_with(()),
+            | Effect::Finalize(_, _, _, resume)
+            | Effect::CancelAllTimeouts(resume)
+            | Effect::CancelTimeout(_, resume)
+            | Effect::ScheduleTimeout(_, resume)
+            | Effect::StartRound(_, _, _, _, resume)
+            | Effect::GetValue(_, _, _, resume)
+            | Effect::PublishConsensusMsg(_, resume)
+            | Effect::WalAppend(_, _, resume)
+            | Effect::Decide(_, _, resume) => resume.resume_with(()),
             Effect::ExtendVote(_, _, _, _, resume) => resume.resume_with(None),
             Effect::VerifyVoteExtension(_, _, _, _, _, _, resume) => resume.resume_with(Ok(())),
         }
@@ -285,7 +333,7 @@ impl Desk {
         }
         self.acts.push_back(Act::Remember(std::mem::take(&mut self.remembered)));
         let member = self.identity.member();
-        self.acts.push_back(Act::Say(Signed { member, message, signature }));
+        self.acts.push_back(Act::Say(Box::new(Signed { member, message, signature })));
     }
 
     fn remember(&mut self, input: &Input<Context>) {
@@ -303,9 +351,8 @@ impl Desk {
             .map(|commit| CommitSignature { member: commit.address, signature: commit.signature })
             .collect();
         signatures.sort_by_key(|commit| place(&commit.member));
-        let certificate_ = Certificate { view: view_of(certificate.round), signatures };
-        self.acts
-            .push_back(Act::Decided { value: certificate.value_id, certificate: certificate_ });
+        let proof = Certificate { view: view_of(certificate.round), signatures };
+        self.acts.push_back(Act::Decided { value: certificate.value_id, certificate: proof });
     }
 
     fn motion(&self, tabled: &Tabled) -> Motion {

@@ -13,12 +13,7 @@ use crate::record::Proposal;
 
 /// The elected aggregator of `view` of `round`, when `suspended` is what the ledger before that
 /// round says. If everybody is suspended, nobody is.
-pub fn aggregator(
-    federation: &Federation,
-    suspended: Roll,
-    round: Round,
-    view: View,
-) -> MemberId {
+pub fn aggregator(federation: &Federation, suspended: Roll, round: Round, view: View) -> MemberId {
     let turns = turns(federation, suspended, round);
     turns[view.0 as usize % turns.len()]
 }

@@ -57,10 +57,12 @@ impl Timers {
 
     /// The wait that ended first, if one has.
     pub fn pop(&mut self, now: Time) -> Option<Timeout> {
-        let (index, _) =
-            self.running.iter().enumerate().filter(|(_, (at, _))| *at <= now).min_by_key(
-                |(_, (at, _))| *at,
-            )?;
+        let (index, _) = self
+            .running
+            .iter()
+            .enumerate()
+            .filter(|(_, (at, _))| *at <= now)
+            .min_by_key(|(_, (at, _))| *at)?;
         Some(self.running.remove(index).1)
     }
 
@@ -70,7 +72,7 @@ impl Timers {
     }
 }
 
-/// Waits stop growing after so many views: a council that meets again is then minutes away, not days.
+/// Waits stop growing after so many views: a council that can meet again does so soon.
 const VIEWS_LONGER_MAX: u64 = 20;
 
 /// An aggregation that takes longer than this is stuck; waiting for it is not patience.

@@ -102,7 +102,9 @@ impl Participant {
     fn on_holdings(&mut self, message: Early) {
         let from = message.verified.signer;
         self.accept(&message);
-        let Message::Holdings(holdings) = message.verified.message else { return };
+        let Message::Holdings(holdings) = message.verified.message else {
+            return;
+        };
         let at_hand = (&self.ledger, &mut self.round);
         self.sync.on_holdings(self.now, &mut self.post, at_hand, (from, &holdings));
     }

@@ -164,7 +164,9 @@ impl Round {
     /// Leaves out members whose deltas turned out unusable.
     pub(super) fn refuse(&mut self, post: &Post, unusable: &[(MemberId, String)]) {
         for (member, reason) in unusable {
-            let Some(place) = post.federation.seat_of(member) else { continue };
+            let Some(place) = post.federation.seat_of(member) else {
+                continue;
+            };
             let mut because = String::new();
             for c in reason.chars().filter(|c| !c.is_control()) {
                 if because.len() + c.len_utf8() > REASON_BYTES_MAX {

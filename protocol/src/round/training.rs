@@ -89,8 +89,12 @@ impl Round {
 
     /// The own update of before a crash: published again, not trained again.
     pub(super) fn recall_update(&mut self, post: &mut Post, envelope: Vec<u8>) {
-        let Ok(opened) = envelope::open(&envelope, &post.federation) else { return };
-        let Message::Update(update) = opened.message else { return };
+        let Ok(opened) = envelope::open(&envelope, &post.federation) else {
+            return;
+        };
+        let Message::Update(update) = opened.message else {
+            return;
+        };
         if opened.signer != post.member() || update.round != self.tip.round {
             return;
         }

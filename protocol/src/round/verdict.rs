@@ -1,8 +1,8 @@
 //! Proposing, and the verdict on what others propose: recompute before you vote.
 //!
-//! A motion gets this member's vote only if every included update is signed and fits the ledger, and
-//! the aggregate computed *here* from the fetched deltas has the proposed digest. Otherwise the vote
-//! is nil and a signed objection names the field. An unsure member says nothing: the view times out.
+//! A motion gets this member's vote only if every included update is signed and fits the ledger,
+//! and the aggregate computed *here* from the fetched deltas has the proposed digest. Otherwise the
+//! vote is nil and a signed objection names the field. Who cannot tell yet waits: views time out.
 
 use super::aggregates::Outcome;
 use super::collecting::input_of;
@@ -59,7 +59,7 @@ impl Round {
             .council
             .tally()
             .motions()
-            .map(|motion| (motion.message.view, motion.member, motion.message.proposal.digest()))
+            .map(|put| (put.motion.message.view, put.motion.member, put.value))
             .filter(|(_, _, value)| !self.council.has_verdict(value))
             .collect();
         for (view, against, value) in open {
@@ -76,9 +76,12 @@ impl Round {
 
     /// Puts the own proposal to the vote when this member leads and has something to propose.
     pub(super) fn propose(&mut self, now: Time, post: &mut Post) {
-        let Some(view) = self.council.wants_proposal() else { return };
+        let Some(view) = self.council.wants_proposal() else {
+            return;
+        };
         let inputs = self.inputs(post);
-        if inputs.is_empty() {
+        let enough = self.settled_count(post) >= post.federation.quorum();
+        if inputs.is_empty() || !(enough || self.is_late(now, post)) {
             return;
         }
         match self.aggregates.outcome(&inputs) {
@@ -110,8 +113,8 @@ impl Round {
                 }
                 None => {
                     let refused = self.refused.get(&place).cloned();
-                    let why = refused
-                        .map_or(Absence::NoUpdate, |because| Absence::Refused { because });
+                    let why =
+                        refused.map_or(Absence::NoUpdate, |because| Absence::Refused { because });
                     absent.push(Absent { member, why });
                 }
             }

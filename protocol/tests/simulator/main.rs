@@ -9,6 +9,11 @@ use witan_protocol::io::Notice;
 use witan_protocol::member::{Round, View};
 use world::{FAIR, ROUGH, World};
 
+/// `WITAN_SEEDS=300` looks at more runs than the everyday number.
+fn seeds(everyday: u64) -> std::ops::Range<u64> {
+    0..std::env::var("WITAN_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(everyday)
+}
+
 #[test]
 fn sixteen_members_finish_five_rounds_with_equal_heads() {
     let mut world = World::new(16, 5, 1, FAIR);
@@ -53,7 +58,7 @@ fn a_dead_aggregator_is_replaced_with_nothing_retrained() {
 
 #[test]
 fn lossy_networks_finish() {
-    for seed in 0..40 {
+    for seed in seeds(25) {
         let mut world = World::new(7, 3, seed, ROUGH);
         assert!(world.run(200_000, World::finished), "seed {seed}");
         world.check();
@@ -93,7 +98,7 @@ fn six_of_sixteen_dead_stall_say_so_and_go_on_when_one_returns() {
 
 #[test]
 fn a_crash_between_any_two_outputs_never_votes_twice() {
-    for seed in 0..100 {
+    for seed in seeds(60) {
         let mut world = World::new(4, 3, seed, ROUGH);
         let victim = (seed % 4) as usize;
         world.crash_after = Some((victim, 1 + seed * 3));

@@ -140,7 +140,9 @@ impl World {
     /// Runs until `done` or virtual time `until_ms`; true if `done`.
     pub fn run(&mut self, until_ms: u64, mut done: impl FnMut(&World) -> bool) -> bool {
         while !done(self) {
-            let Some(Reverse((at, sequence, node, life))) = self.queue.pop() else { return false };
+            let Some(Reverse((at, sequence, node, life))) = self.queue.pop() else {
+                return false;
+            };
             if at.0 > until_ms {
                 self.queue.push(Reverse((at, sequence, node, life)));
                 return false;
@@ -150,7 +152,9 @@ impl World {
             if self.nodes[node].life != life {
                 continue;
             }
-            let Some(participant) = self.nodes[node].participant.as_mut() else { continue };
+            let Some(participant) = self.nodes[node].participant.as_mut() else {
+                continue;
+            };
             match event {
                 Event::Input(input) => participant.handle(at, input),
                 Event::Wake if participant.next_timeout().is_some_and(|due| due <= at) => {
@@ -219,7 +223,9 @@ impl World {
 
     fn drain(&mut self, node: usize) {
         while let Some(participant) = self.nodes[node].participant.as_mut() {
-            let Some(output) = participant.poll_output() else { break };
+            let Some(output) = participant.poll_output() else {
+                break;
+            };
             self.carry_out(node, output);
             if let Some((victim, left)) = self.crash_after.as_mut().filter(|(v, _)| *v == node) {
                 *left -= 1;

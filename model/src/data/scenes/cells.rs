@@ -1,4 +1,5 @@
-//! Dense labels: what each of the 8×8 cells of a picture shows, for pre-training the vision encoder.
+//! Dense labels: what each of the 8×8 cells of a picture shows, for pre-training the vision
+//! encoder.
 //!
 //! These labels come from the renderer and are only ever a training target for an encoder that sees
 //! pixels. No score reads them.
@@ -13,8 +14,8 @@ pub const CELLS: usize = 8;
 /// What one cell shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cell {
-    /// Whether an object owns the cell: the one that covers most of it, if it covers an eighth of it or
-    /// has its centre there.
+    /// Whether an object owns the cell: the one that covers most of it, if it covers an eighth of
+    /// it or has its centre there.
     pub is_occupied: bool,
     /// The share of the cell that the owner covers, 0 to 1; 0 where nothing owns it.
     pub coverage: f32,

@@ -1,13 +1,17 @@
 //! Questions of VQA v2's three answer types, each with one right answer.
 //!
-//! Yes/no questions are right half of the time. "The circle" is only said where there is one circle, and
-//! a relation is only asked where the rule of [`Found::is`](crate::evaluate::geneval::Found::is) is clear.
-//! Wordings include easy-VQA's, negated ones among them, so that real questions read alike.
+//! Yes/no questions are right half of the time. "The circle" is only said where there is one
+//! circle, and a relation is only asked where the rule of
+//! [`Found::is`](crate::evaluate::geneval::Found::is) is clear. Wordings include easy-VQA's,
+//! negated ones among them, so that real questions read alike.
+
+mod describe;
 
 use super::captions::with_article;
 use super::{Concepts, Object, Question, Scene};
 use crate::data::AnswerType;
-use crate::data::vocabulary::{Colour, Relation, Shape, Vocabulary, number_word, plural};
+use crate::data::vocabulary::{Relation, Vocabulary, number_word};
+use describe::Description;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
@@ -20,7 +24,11 @@ pub(super) fn ask(
     scene: &Scene,
 ) -> Vec<Question> {
     let wanted = rng.random_range(2..=4);
-    let asker = Asker { vocabulary, concepts, objects: &scene.objects };
+    let asker = Asker {
+        vocabulary,
+        concepts,
+        objects: &scene.objects,
+    };
     let mut questions: Vec<Question> = Vec::with_capacity(wanted);
     for _ in 0..TRIES_MAX {
         if questions.len() == wanted {
@@ -48,20 +56,6 @@ struct Asker<'a> {
     objects: &'a [Object],
 }
 
-/// What a phrase says of an object: "red circle", "circle", "red shape", "shape".
-#[derive(Clone, Copy, PartialEq)]
-struct Description {
-    shape: Option<Shape>,
-    colour: Option<Colour>,
-}
-
-impl Description {
-    fn fits(self, object: &Object) -> bool {
-        self.shape.is_none_or(|shape| shape == object.shape)
-            && self.colour.is_none_or(|colour| colour == object.colour)
-    }
-}
-
 impl Asker<'_> {
     /// "is there a red circle?", "does the image not contain a star?"
     fn is_there(&self, rng: &mut ChaCha8Rng) -> Option<Question> {
@@ -78,13 +72,25 @@ impl Asker<'_> {
             0..4 => (format!("is there {one}?"), "is there", false),
             4 => (format!("is there {one} in the image?"), "is there", false),
             5 => (format!("is {one} present?"), "is a", false),
-            6 => (format!("does the image contain {one}?"), "does the image", false),
+            6 => (
+                format!("does the image contain {one}?"),
+                "does the image",
+                false,
+            ),
             7 => match rng.random_bool(0.5) {
                 true => (format!("is there not {one}?"), "is there not", true),
-                false => (format!("is there not {one} in the image?"), "is there not", true),
+                false => (
+                    format!("is there not {one} in the image?"),
+                    "is there not",
+                    true,
+                ),
             },
             8 => (format!("is no {noun} present?"), "is no", true),
-            _ => (format!("does the image not contain {one}?"), "does the image not", true),
+            _ => (
+                format!("does the image not contain {one}?"),
+                "does the image not",
+                true,
+            ),
         };
         Some(yes_no(text, is_present != is_negated, kind))
     }
@@ -94,20 +100,32 @@ impl Asker<'_> {
         let is_true = rng.random_bool(0.5);
         let object = self.objects.choose(rng)?;
         if rng.random_bool(0.5) {
-            let described = Description { shape: Some(self.named_shape(object)?), colour: None };
+            let described = Description {
+                shape: Some(self.named_shape(object)?),
+                colour: None,
+            };
             self.only(described)?;
             let right = self.named_colour(object)?;
             let wrong = other_than(rng, &self.concepts.colours, right)?;
-            let colour = self.vocabulary.colour(if is_true { right } else { wrong })?;
+            let colour = self
+                .vocabulary
+                .colour(if is_true { right } else { wrong })?;
             let text = format!("is the {} {colour}?", self.noun(described, 1));
             return Some(yes_no(text, is_true, "is the"));
         }
-        let described = Description { shape: None, colour: Some(self.named_colour(object)?) };
+        let described = Description {
+            shape: None,
+            colour: Some(self.named_colour(object)?),
+        };
         self.only(described)?;
         let right = self.named_shape(object)?;
         let wrong = other_than(rng, &self.concepts.shapes, right)?;
         let shape = self.vocabulary.shape(if is_true { right } else { wrong })?;
-        let text = format!("is the {} {}?", self.noun(described, 1), with_article(shape));
+        let text = format!(
+            "is the {} {}?",
+            self.noun(described, 1),
+            with_article(shape)
+        );
         Some(yes_no(text, is_true, "is the"))
     }
 
@@ -116,7 +134,11 @@ impl Asker<'_> {
         let [one, other] = self.pair(rng)?;
         let relation = clear_relation(rng, one, other)?;
         let is_true = rng.random_bool(0.5);
-        let asked = if is_true { relation } else { relation.opposite() };
+        let asked = if is_true {
+            relation
+        } else {
+            relation.opposite()
+        };
         let subject = self.unique(rng, one)?;
         let object = self.unique(rng, other)?;
         let text = format!(
@@ -132,11 +154,18 @@ impl Asker<'_> {
     fn how_many(&self, rng: &mut ChaCha8Rng) -> Option<Question> {
         let object = self.objects.choose(rng)?;
         let described = if rng.random_bool(0.4) {
-            Description { shape: None, colour: None }
+            Description {
+                shape: None,
+                colour: None,
+            }
         } else {
             self.describe(rng, object)?
         };
-        let count = self.objects.iter().filter(|object| described.fits(object)).count();
+        let count = self
+            .objects
+            .iter()
+            .filter(|object| described.fits(object))
+            .count();
         Some(Question {
             text: format!("how many {} are there?", self.noun(described, 2)),
             answer: number_word(count).to_owned(),
@@ -150,13 +179,23 @@ impl Asker<'_> {
         let object = self.objects.choose(rng)?;
         let answer = self.vocabulary.colour(self.named_colour(object)?)?;
         let described = if self.objects.len() == 1 && rng.random_bool(0.3) {
-            Description { shape: None, colour: None }
+            Description {
+                shape: None,
+                colour: None,
+            }
         } else {
-            Description { shape: Some(self.named_shape(object)?), colour: None }
+            Description {
+                shape: Some(self.named_shape(object)?),
+                colour: None,
+            }
         };
         self.only(described)?;
         let noun = self.noun(described, 1);
-        let spelling = if rng.random_bool(0.5) { "colour" } else { "color" };
+        let spelling = if rng.random_bool(0.5) {
+            "colour"
+        } else {
+            "color"
+        };
         let text = match rng.random_bool(0.7) {
             true => format!("what {spelling} is the {noun}?"),
             false => format!("what is the {spelling} of the {noun}?"),
@@ -172,7 +211,10 @@ impl Asker<'_> {
             let text = *["is in the image", "is present", "does the image contain"].choose(rng)?;
             return Some(other(format!("what shape {text}?"), answer, "what shape"));
         }
-        let described = Description { shape: None, colour: Some(self.named_colour(object)?) };
+        let described = Description {
+            shape: None,
+            colour: Some(self.named_colour(object)?),
+        };
         self.only(described)?;
         let colour = self.vocabulary.colour(object.colour)?;
         let text = match rng.random_bool(0.5) {
@@ -193,81 +235,12 @@ impl Asker<'_> {
         let described = self.unique(rng, reference)?;
         is_alone.then(|| {
             let noun = self.noun(described, 1);
-            other(format!("what is {} the {noun}?", relation.name()), answer, "what is")
+            other(
+                format!("what is {} the {noun}?", relation.name()),
+                answer,
+                "what is",
+            )
         })
-    }
-
-    fn named_shape(&self, object: &Object) -> Option<Shape> {
-        Some(object.shape).filter(|shape| self.concepts.shapes.contains(shape))
-    }
-
-    fn named_colour(&self, object: &Object) -> Option<Colour> {
-        Some(object.colour).filter(|colour| self.concepts.colours.contains(colour))
-    }
-
-    /// Some of what can be said of an object by name; none where nothing can.
-    fn describe(&self, rng: &mut ChaCha8Rng, object: &Object) -> Option<Description> {
-        let (shape, colour) = (self.named_shape(object), self.named_colour(object));
-        match (shape, colour, rng.random_range(0..3)) {
-            (None, None, _) => None,
-            (Some(_), Some(_), 0) => Some(Description { shape, colour: None }),
-            (Some(_), Some(_), 1) => Some(Description { shape: None, colour }),
-            _ => Some(Description { shape, colour }),
-        }
-    }
-
-    /// A description that fits no object; half of the time near to one that does.
-    fn absent(&self, rng: &mut ChaCha8Rng) -> Option<Description> {
-        let near = self.objects.choose(rng).filter(|_| rng.random_bool(0.5));
-        let shape = near.and_then(|object| self.named_shape(object));
-        let colour = near.and_then(|object| self.named_colour(object));
-        let shape = shape.or(self.concepts.shapes.choose(rng).copied());
-        let colour = colour.or(self.concepts.colours.choose(rng).copied());
-        let any_shape = self.concepts.shapes.choose(rng).copied();
-        let any_colour = self.concepts.colours.choose(rng).copied();
-        let described = match rng.random_range(0..4) {
-            0 => Description { shape: any_shape, colour: None },
-            1 => Description { shape: None, colour: any_colour },
-            2 => Description { shape: any_shape, colour },
-            _ => Description { shape, colour: any_colour },
-        };
-        let is_absent = !self.objects.iter().any(|object| described.fits(object));
-        is_absent.then_some(described)
-    }
-
-    /// A shortest description that fits this object alone.
-    fn unique(&self, rng: &mut ChaCha8Rng, object: &Object) -> Option<Description> {
-        let (shape, colour) = (self.named_shape(object), self.named_colour(object));
-        let by_shape = shape.map(|_| Description { shape, colour: None });
-        let by_colour = colour.map(|_| Description { shape: None, colour });
-        let by_both = shape.and(colour).map(|_| Description { shape, colour });
-        let mut short = [by_shape, by_colour];
-        if rng.random_bool(0.25) {
-            short.swap(0, 1);
-        }
-        let [first, second] = short;
-        [first, second, by_both].into_iter().flatten().find(|described| self.only(*described).is_some())
-    }
-
-    fn only(&self, described: Description) -> Option<&Object> {
-        let mut fitting = self.objects.iter().filter(|object| described.fits(object));
-        fitting.next().filter(|_| fitting.next().is_none())
-    }
-
-    fn pair(&self, rng: &mut ChaCha8Rng) -> Option<[&Object; 2]> {
-        let pair: Vec<&Object> = self.objects.sample(rng, 2).collect();
-        let [one, other] = pair[..] else { return None };
-        Some(if rng.random_bool(0.5) { [one, other] } else { [other, one] })
-    }
-
-    fn noun(&self, described: Description, count: usize) -> String {
-        let shape = described.shape.and_then(|shape| self.vocabulary.shape(shape));
-        let shape = shape.unwrap_or("shape");
-        let noun = if count > 1 { plural(shape) } else { shape.to_owned() };
-        match described.colour.and_then(|colour| self.vocabulary.colour(colour)) {
-            Some(colour) => format!("{colour} {noun}"),
-            None => noun,
-        }
     }
 }
 
@@ -285,11 +258,21 @@ fn other_than<T: Copy + PartialEq>(rng: &mut ChaCha8Rng, all: &[T], right: T) ->
 
 fn yes_no(text: String, is_true: bool, question_type: &'static str) -> Question {
     let answer = if is_true { "yes" } else { "no" }.to_owned();
-    Question { text, answer, answer_type: AnswerType::YesNo, question_type }
+    Question {
+        text,
+        answer,
+        answer_type: AnswerType::YesNo,
+        question_type,
+    }
 }
 
 fn other(text: String, answer: &str, question_type: &'static str) -> Question {
-    Question { text, answer: answer.to_owned(), answer_type: AnswerType::Other, question_type }
+    Question {
+        text,
+        answer: answer.to_owned(),
+        answer_type: AnswerType::Other,
+        question_type,
+    }
 }
 
 const TRIES_MAX: usize = 60;

@@ -1,7 +1,8 @@
 //! Paints a scene: each pixel's share of each object, then a blend.
 //!
-//! Shapes are polygons (and one ellipse) in the unit box, stretched to the object's box. Coverage is exact
-//! along x and sampled four times along y. The detector uses the same outlines as templates.
+//! Shapes are polygons (and one ellipse) in the unit box, stretched to the object's box. Coverage
+//! is exact along x and sampled four times along y. The detector uses the same outlines as
+//! templates.
 
 use super::{SIDE, Scene};
 use crate::data::picture::{self, Picture};
@@ -10,8 +11,10 @@ use crate::data::vocabulary::Shape;
 impl Scene {
     /// The scene as pixels, edges anti-aliased.
     pub fn picture(&self) -> Picture {
-        let mut pixels: Vec<f32> =
-            self.background.map(f32::from).repeat(picture::SIDE * picture::SIDE);
+        let mut pixels: Vec<f32> = self
+            .background
+            .map(f32::from)
+            .repeat(picture::SIDE * picture::SIDE);
         for object in &self.objects {
             let rgb = object.rgb.map(f32::from);
             coverage(object.shape, object.centre, object.size, |x, y, share| {
@@ -21,7 +24,12 @@ impl Scene {
                 }
             });
         }
-        Picture { pixels: pixels.into_iter().map(|value| value.round() as u8).collect() }
+        Picture {
+            pixels: pixels
+                .into_iter()
+                .map(|value| value.round() as u8)
+                .collect(),
+        }
     }
 }
 
@@ -55,7 +63,8 @@ pub fn coverage(
     }
 }
 
-/// Where the shape's outline crosses the horizontal `line` of the unit box, from left to right, in pairs.
+/// Where the shape's outline crosses the horizontal `line` of the unit box, from left to right, in
+/// pairs.
 fn cross(shape: Shape, line: f32, crossings: &mut Vec<f32>) {
     crossings.clear();
     let corners: &[[f32; 2]] = match shape {

@@ -1,9 +1,9 @@
 //! Finds the objects of a picture from its pixels alone.
 //!
-//! The background is the median of the border. What differs from it by enough is foreground; touching
-//! foreground pixels are one component; a component's colour is the mean of its core, its class that of
-//! the seven outlines which, stretched to its box, agrees best with its soft mask. Made for drawings of a
-//! neural decoder: soft edges, slight noise and specks do not disturb it.
+//! The background is the median of the border. What differs from it by enough is foreground;
+//! touching foreground pixels are one component; a component's colour is the mean of its core, its
+//! class that of the seven outlines which, stretched to its box, agrees best with its soft mask.
+//! Made for drawings of a neural decoder: soft edges, slight noise and specks do not disturb it.
 
 use super::Found;
 use crate::data::picture::{Picture, SIDE};
@@ -43,7 +43,9 @@ fn border_median(picture: &Picture) -> [f32; 3] {
 /// How far each pixel is from the background.
 fn contrast(picture: &Picture, background: [f32; 3]) -> Vec<f32> {
     let rgb = |at: Pixel| picture.pixel(at % SIDE, at / SIDE).map(f32::from);
-    (0..SIDE * SIDE).map(|at| distance(rgb(at), background)).collect()
+    (0..SIDE * SIDE)
+        .map(|at| distance(rgb(at), background))
+        .collect()
 }
 
 /// Groups of touching foreground pixels, specks left out.
@@ -93,7 +95,9 @@ fn recognise(picture: &Picture, background: [f32; 3], component: &[Pixel]) -> Op
     let mut mask = vec![0.0_f32; SIDE * SIDE];
     let mut include = |at: Pixel| {
         let along = rgb(at).into_iter().zip(background).zip(direction);
-        let along: f32 = along.map(|((value, base), axis)| (value - base) * axis).sum();
+        let along: f32 = along
+            .map(|((value, base), axis)| (value - base) * axis)
+            .sum();
         mask[at] = (along / (reach * reach)).clamp(0.0, 1.0);
     };
     for &at in component {
@@ -112,12 +116,20 @@ fn recognise(picture: &Picture, background: [f32; 3], component: &[Pixel]) -> Op
     })
 }
 
-/// The mean of the half of the component that differs most from the background: its inside, not its edge.
+/// The mean of the half of the component that differs most from the background: its inside, not its
+/// edge.
 fn core_colour(picture: &Picture, background: [f32; 3], component: &[Pixel]) -> [f32; 3] {
     let rgb = |at: Pixel| picture.pixel(at % SIDE, at / SIDE).map(f32::from);
     let mut inside: Vec<(usize, Pixel)> = component
         .iter()
-        .map(|&at| (neighbours(at).filter(|other| component.contains(other)).count(), at))
+        .map(|&at| {
+            (
+                neighbours(at)
+                    .filter(|other| component.contains(other))
+                    .count(),
+                at,
+            )
+        })
         .collect();
     inside.sort_by(|a, b| {
         let far = |at: Pixel| distance(rgb(at), background);
@@ -195,7 +207,8 @@ fn distance(one: [f32; 3], other: [f32; 3]) -> f32 {
     (square(0) + square(1) + square(2)).sqrt()
 }
 
-/// How far from the background a pixel must be to be foreground; hot pink is 150 from the darkest canvas.
+/// How far from the background a pixel must be to be foreground; hot pink is 150 from the darkest
+/// canvas.
 const FOREGROUND: f32 = 56.0;
 /// Fewer pixels are noise; the smallest object, a star of 8 pixels, covers 23.
 const SPECK: usize = 10;

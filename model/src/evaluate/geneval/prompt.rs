@@ -1,7 +1,8 @@
 //! A prompt in GenEval's own JSON lines schema.
 //!
-//! `{"tag": …, "include": [{"class", "count", "color"?, "position"?: [relation, index]}], "exclude"?: …,
-//! "prompt": …}`. Classes are shape names, or "shape" for any of them; colours are palette names.
+//! `{"tag": …, "include": [{"class", "count", "color"?, "position"?: [relation, index]}],
+//! "exclude"?: …, "prompt": …}`. Classes are shape names, or "shape" for any of them; colours are
+//! palette names.
 
 use crate::data::vocabulary::{Colour, Relation, Shape};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
@@ -133,7 +134,9 @@ fn read_class<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Shape
         return Ok(None);
     }
     let shape = Shape::from_word(&name);
-    shape.map(Some).ok_or_else(|| D::Error::custom(format_args!("unknown class {name:?}")))
+    shape
+        .map(Some)
+        .ok_or_else(|| D::Error::custom(format_args!("unknown class {name:?}")))
 }
 
 fn write_colour<S: Serializer>(colour: &Option<Colour>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -141,7 +144,11 @@ fn write_colour<S: Serializer>(colour: &Option<Colour>, serializer: S) -> Result
 }
 
 fn read_colour<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Colour>, D::Error> {
-    let Some(name) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let Some(name) = Option::<String>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
     let colour = Colour::from_word(&name);
-    colour.map(Some).ok_or_else(|| D::Error::custom(format_args!("unknown color {name:?}")))
+    colour
+        .map(Some)
+        .ok_or_else(|| D::Error::custom(format_args!("unknown color {name:?}")))
 }

@@ -8,7 +8,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 fn at(shape: Shape, colour: Colour, centre: [f32; 2]) -> Found {
-    Found { shape, colour, centre, size: [10.0, 10.0], confidence: 0.9 }
+    Found {
+        shape,
+        colour,
+        centre,
+        size: [10.0, 10.0],
+        confidence: 0.9,
+    }
 }
 
 fn prompt(json: &str) -> Prompt {
@@ -17,34 +23,63 @@ fn prompt(json: &str) -> Prompt {
 
 #[test]
 fn prompts_read_and_write_geneval_json() {
-    let line = r#"{"tag":"position","include":[{"class":"star","count":1},{"class":"circle","count":1,"color":"red","position":["left of",0]}],"prompt":"a red circle left of a star"}"#;
+    let line = concat!(
+        r#"{"tag":"position","include":[{"class":"star","count":1},"#,
+        r#"{"class":"circle","count":1,"color":"red","position":["left of",0]}],"#,
+        r#""prompt":"a red circle left of a star"}"#
+    );
     let read = prompt(line);
-    assert_eq!(read.include[1].position, Some(Position { relation: Relation::LeftOf, of: 0 }));
+    assert_eq!(
+        read.include[1].position,
+        Some(Position {
+            relation: Relation::LeftOf,
+            of: 0
+        })
+    );
     assert_eq!(serde_json::to_string(&read).unwrap(), line);
     let wrong = line.replace("left of\"", "beside\"");
-    assert!(serde_json::from_str::<Prompt>(&wrong).unwrap_err().to_string().contains("beside"));
-    let dialect = line.replace("\"circle\"", "\"disc\"").replace("\"red\"", "\"crimson\"");
+    assert!(
+        serde_json::from_str::<Prompt>(&wrong)
+            .unwrap_err()
+            .to_string()
+            .contains("beside")
+    );
+    let dialect = line
+        .replace("\"circle\"", "\"disc\"")
+        .replace("\"red\"", "\"crimson\"");
     assert_eq!(prompt(&dialect), read);
 }
 
 #[test]
 fn counting_wants_exactly_the_count() {
     let three = prompt(
-        r#"{"tag":"counting","include":[{"class":"star","count":3}],"exclude":[{"class":"star","count":4}],"prompt":"three stars"}"#,
+        r#"{"tag": "counting", "prompt": "three stars",
+            "include": [{"class": "star", "count": 3}],
+            "exclude": [{"class": "star", "count": 4}]}"#,
     );
     let stars = |count| vec![at(Shape::Star, Colour::Red, [9.0, 9.0]); count];
-    let verdicts: Vec<bool> = (2..=4).map(|count| three.is_satisfied(&stars(count))).collect();
+    let verdicts: Vec<bool> = (2..=4)
+        .map(|count| three.is_satisfied(&stars(count)))
+        .collect();
     assert_eq!(verdicts, [false, true, false]);
 }
 
 #[test]
 fn colours_must_belong_to_their_class() {
     let asked = prompt(
-        r#"{"tag":"color_attr","include":[{"class":"star","count":1,"color":"red"},{"class":"circle","count":1,"color":"blue"}],"prompt":"a red star and a blue circle"}"#,
+        r#"{"tag": "color_attr", "prompt": "a red star and a blue circle", "include": [
+            {"class": "star", "count": 1, "color": "red"},
+            {"class": "circle", "count": 1, "color": "blue"}]}"#,
     );
     let (star, circle) = ([9.0, 9.0], [40.0, 40.0]);
-    let right = [at(Shape::Star, Colour::Red, star), at(Shape::Circle, Colour::Blue, circle)];
-    let swapped = [at(Shape::Star, Colour::Blue, star), at(Shape::Circle, Colour::Red, circle)];
+    let right = [
+        at(Shape::Star, Colour::Red, star),
+        at(Shape::Circle, Colour::Blue, circle),
+    ];
+    let swapped = [
+        at(Shape::Star, Colour::Blue, star),
+        at(Shape::Circle, Colour::Red, circle),
+    ];
     assert!(asked.is_satisfied(&right));
     assert!(!asked.is_satisfied(&swapped));
 }
@@ -65,7 +100,11 @@ fn position_follows_geneval_slack_and_threshold() {
         (circle(27.0, 32.0), [true, false, false, false]), // (5 - 2) / 5 is
     ];
     for (circle, expected) in table {
-        assert_eq!(Relation::ALL.map(|relation| circle.is(relation, &star)), expected, "{circle:?}");
+        assert_eq!(
+            Relation::ALL.map(|relation| circle.is(relation, &star)),
+            expected,
+            "{circle:?}"
+        );
     }
 }
 
@@ -95,14 +134,19 @@ fn an_empty_or_random_picture_holds_nothing_asked_for() {
     let cases = crate::data::scenes::prompts(crate::data::vocabulary::Vocabulary::Domain, 1, 10);
     let drawings: Vec<Picture> = cases
         .iter()
-        .map(|_| Picture { pixels: (0..64 * 64 * 3).map(|_| rng.random()).collect() })
+        .map(|_| Picture {
+            pixels: (0..64 * 64 * 3).map(|_| rng.random()).collect(),
+        })
         .collect();
     let report = score(&cases, &drawings);
     assert!(report.all.overall().unwrap() < 0.05, "{report}");
 }
 
 /// How many objects come back with their shape, colour and place, of how many drawn.
-fn read_back(scenes: usize, change: impl Fn(Picture, &mut ChaCha8Rng) -> Picture) -> (usize, usize) {
+fn read_back(
+    scenes: usize,
+    change: impl Fn(Picture, &mut ChaCha8Rng) -> Picture,
+) -> (usize, usize) {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let (mut right, mut asked) = (0, 0);
     for _ in 0..scenes {
@@ -144,5 +188,7 @@ fn blurred(picture: &Picture) -> Picture {
 
 fn noisy(picture: &Picture, rng: &mut ChaCha8Rng) -> Picture {
     let shake = |value: &u8| (i16::from(*value) + rng.random_range(-12..=12)).clamp(0, 255) as u8;
-    Picture { pixels: picture.pixels.iter().map(shake).collect() }
+    Picture {
+        pixels: picture.pixels.iter().map(shake).collect(),
+    }
 }

@@ -1,29 +1,38 @@
 //! The official normaliser of answers, with its quirks.
 //!
-//! 1. A punctuation mark is deleted if it stands next to a space anywhere in the text, or if the text has
-//!    a digit, a comma and a digit in a row anywhere; otherwise it becomes a space.
-//! 2. Periods not followed by a digit are removed. The official pattern's look-behind is inert, and its
-//!    flags argument is passed as the count, so at most 32 are removed.
+//! 1. A punctuation mark is deleted if it stands next to a space anywhere in the text, or if the
+//!    text has a digit, a comma and a digit in a row anywhere; otherwise it becomes a space.
+//! 2. Periods not followed by a digit are removed. The official pattern's look-behind is inert, and
+//!    its flags argument is passed as the count, so at most 32 are removed.
 //! 3. Lower-case; number words to digits; articles dropped; contractions given their apostrophe.
 
-/// An answer as the official evaluation compares it. The caller has turned newlines and tabs to spaces.
+/// An answer as the official evaluation compares it. The caller has turned newlines and tabs to
+/// spaces.
 pub fn normalise(text: &str) -> String {
     let text = without_periods(&without_punctuation(text));
     let text = text.to_lowercase();
-    let words = text.split_whitespace().map(digits).filter(|word| !ARTICLES.contains(word));
+    let words = text
+        .split_whitespace()
+        .map(digits)
+        .filter(|word| !ARTICLES.contains(word));
     words.map(with_apostrophe).collect::<Vec<_>>().join(" ")
 }
 
 fn without_punctuation(text: &str) -> String {
     let letters: Vec<char> = text.chars().collect();
-    let has_comma_between_digits = letters.windows(3).any(|three| {
-        three[0].is_ascii_digit() && three[1] == ',' && three[2].is_ascii_digit()
-    });
+    let has_comma_between_digits = letters
+        .windows(3)
+        .any(|three| three[0].is_ascii_digit() && three[1] == ',' && three[2].is_ascii_digit());
     let mut result = text.to_owned();
     for mark in PUNCTUATION {
-        let is_beside_space =
-            letters.windows(2).any(|two| *two == [mark, ' '] || *two == [' ', mark]);
-        let replacement = if is_beside_space || has_comma_between_digits { "" } else { " " };
+        let is_beside_space = letters
+            .windows(2)
+            .any(|two| *two == [mark, ' '] || *two == [' ', mark]);
+        let replacement = if is_beside_space || has_comma_between_digits {
+            ""
+        } else {
+            " "
+        };
         result = result.replace(mark, replacement);
     }
     result
@@ -85,20 +94,101 @@ const ARTICLES: [&str; 3] = ["a", "an", "the"];
 const PERIODS_REMOVED_MAX: usize = 32;
 /// The one entry of the official table that takes an apostrophe away.
 const ODD: (&str, &str) = ("somebody'd", "somebodyd");
-/// The official table maps each of these from every spelling that lacks one apostrophe. Its entries with
-/// capitals never match lower-case words, and those that map to themselves change nothing: left out.
+/// The official table maps each of these from every spelling that lacks one apostrophe. Its entries
+/// with capitals never match lower-case words, and those that map to themselves change nothing:
+/// left out.
 const CONTRACTIONS: &[&str] = &[
-    "ain't", "aren't", "can't", "could've", "couldn't", "couldn't've", "didn't", "doesn't", "don't",
-    "hadn't", "hadn't've", "hasn't", "haven't", "he'd", "he'd've", "he's", "how'd", "how'll", "how's",
-    "isn't", "it'd", "it'd've", "it'll", "ma'am", "mightn't", "mightn't've", "might've", "mustn't",
-    "must've", "needn't", "not've", "o'clock", "oughtn't", "'ow's'at", "shan't", "she'd've",
-    "should've", "shouldn't", "shouldn't've", "somebody'd've", "somebody'll", "somebody's",
-    "someone'd", "someone'd've", "someone'll", "someone's", "something'd", "something'd've",
-    "something'll", "that's", "there'd", "there'd've", "there're", "there's", "they'd", "they'd've",
-    "they'll", "they're", "they've", "'twas", "wasn't", "we'd've", "we've", "weren't", "what'll",
-    "what're", "what's", "what've", "when's", "where'd", "where's", "where've", "who'd", "who'd've",
-    "who'll", "who's", "who've", "why'll", "why're", "why's", "won't", "would've", "wouldn't",
-    "wouldn't've", "y'all", "y'all'd've", "y'all'll", "you'd", "you'd've", "you'll", "you're",
+    "ain't",
+    "aren't",
+    "can't",
+    "could've",
+    "couldn't",
+    "couldn't've",
+    "didn't",
+    "doesn't",
+    "don't",
+    "hadn't",
+    "hadn't've",
+    "hasn't",
+    "haven't",
+    "he'd",
+    "he'd've",
+    "he's",
+    "how'd",
+    "how'll",
+    "how's",
+    "isn't",
+    "it'd",
+    "it'd've",
+    "it'll",
+    "ma'am",
+    "mightn't",
+    "mightn't've",
+    "might've",
+    "mustn't",
+    "must've",
+    "needn't",
+    "not've",
+    "o'clock",
+    "oughtn't",
+    "'ow's'at",
+    "shan't",
+    "she'd've",
+    "should've",
+    "shouldn't",
+    "shouldn't've",
+    "somebody'd've",
+    "somebody'll",
+    "somebody's",
+    "someone'd",
+    "someone'd've",
+    "someone'll",
+    "someone's",
+    "something'd",
+    "something'd've",
+    "something'll",
+    "that's",
+    "there'd",
+    "there'd've",
+    "there're",
+    "there's",
+    "they'd",
+    "they'd've",
+    "they'll",
+    "they're",
+    "they've",
+    "'twas",
+    "wasn't",
+    "we'd've",
+    "we've",
+    "weren't",
+    "what'll",
+    "what're",
+    "what's",
+    "what've",
+    "when's",
+    "where'd",
+    "where's",
+    "where've",
+    "who'd",
+    "who'd've",
+    "who'll",
+    "who's",
+    "who've",
+    "why'll",
+    "why're",
+    "why's",
+    "won't",
+    "would've",
+    "wouldn't",
+    "wouldn't've",
+    "y'all",
+    "y'all'd've",
+    "y'all'll",
+    "you'd",
+    "you'd've",
+    "you'll",
+    "you're",
     "you've",
 ];
 
@@ -116,7 +206,8 @@ mod tests {
             ("ten", "10"),
             ("eleven", "eleven"),
             ("two dogs", "2 dogs"),
-            // Punctuation becomes a space, or goes where it stands by a space or a number has a comma.
+            // Punctuation becomes a space, or goes where it stands by a space or a number has a
+            // comma.
             ("black/white", "black white"),
             ("black / white", "black white"),
             ("t-shirt", "t shirt"),
@@ -163,8 +254,12 @@ mod tests {
 
     #[test]
     fn the_contraction_table_has_the_official_number_of_spellings() {
-        // 120 official entries, less those with capitals (4) or mapping to themselves (2), less the odd one.
-        let spellings: usize = CONTRACTIONS.iter().map(|one| one.matches('\'').count()).sum();
+        // 120 official entries, less those with capitals (4) or mapping to themselves (2), less the
+        // odd one.
+        let spellings: usize = CONTRACTIONS
+            .iter()
+            .map(|one| one.matches('\'').count())
+            .sum();
         assert_eq!(spellings, SPELLINGS);
     }
 
