@@ -19,7 +19,7 @@ fn sound(name: &str) -> PathBuf {
 
 fn base() -> Base {
     let config = ModelConfig::tiny(Tokenizer::new().len());
-    let weights = fresh(&config, 3).unwrap();
+    let weights = fresh(&config, Default::default(), 3).unwrap();
     Base::new(config, weights).unwrap()
 }
 

@@ -16,7 +16,7 @@ use witan_model::{
 
 fn base() -> Base {
     let config = ModelConfig::tiny(Tokenizer::new().len());
-    let weights = fresh(&config, 3).unwrap();
+    let weights = fresh(&config, Default::default(), 3).unwrap();
     Base::new(config, weights).unwrap()
 }
 
