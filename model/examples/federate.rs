@@ -13,8 +13,8 @@ use witan_model::checkpoint::Base;
 use witan_model::config::LoraConfig;
 use witan_model::data::partition::{Partition, partition};
 use witan_model::data::picture::contact_sheet;
-use witan_model::data::{Dataset, Picture};
 use witan_model::data::scenes::{FederationSplit, federation_split};
+use witan_model::data::{Dataset, Picture};
 use witan_model::encoded::EncodedShard;
 use witan_model::evaluate::geneval::{Tag, detector::detect};
 use witan_model::train::{TrainPlan, train};
@@ -90,14 +90,19 @@ impl Trial {
         let test = EncodedShard::encode(&umm, &split.test).expect("the words are known");
         self.ceiling(&umm, &split.test);
         let mut global = Adapter::init(base, &self.lora, 5);
-        println!("adapter {} parameters, {} bytes", global.parameter_count(), global.to_bytes().len());
+        println!(
+            "adapter {} parameters, {} bytes",
+            global.parameter_count(),
+            global.to_bytes().len()
+        );
         umm.set_adapter(&global).expect("the adapter fits");
         self.report("base", &umm, &split, &test);
-        let shards: Vec<EncodedShard> = partition(&split.train, self.members, Partition::Dirichlet(self.alpha), 3)
-            .expect("there is data for every member")
-            .iter()
-            .map(|part| EncodedShard::encode(&umm, part).expect("the words are known"))
-            .collect();
+        let shards: Vec<EncodedShard> =
+            partition(&split.train, self.members, Partition::Dirichlet(self.alpha), 3)
+                .expect("there is data for every member")
+                .iter()
+                .map(|part| EncodedShard::encode(&umm, part).expect("the words are known"))
+                .collect();
         let mut spent = 0.0;
         for round in 1..=self.rounds {
             let mut updates = Vec::new();
@@ -105,14 +110,16 @@ impl Trial {
             for (member, shard) in shards.iter().enumerate() {
                 let plan = TrainPlan { seed: (round * 1000 + member) as u64, ..self.plan.clone() };
                 let began = Instant::now();
-                let trained = train(&mut umm, &global, shard, &plan, &mut |_| ControlFlow::Continue(()))
-                    .expect("the shard trains")
-                    .expect("nothing stops it");
+                let trained =
+                    train(&mut umm, &global, shard, &plan, &mut |_| ControlFlow::Continue(()))
+                        .expect("the shard trains")
+                        .expect("nothing stops it");
                 spent += began.elapsed().as_secs_f64();
                 losses += trained.loss / shards.len() as f32;
                 updates.push((trained.examples, trained.adapter.delta(&global)));
             }
-            let inputs: Vec<(u64, &Adapter)> = updates.iter().map(|(weight, delta)| (*weight, delta)).collect();
+            let inputs: Vec<(u64, &Adapter)> =
+                updates.iter().map(|(weight, delta)| (*weight, delta)).collect();
             global = fedavg(&global, &inputs).expect("the updates average");
             println!("round {round} loss {losses:.4} trained {spent:.1}s");
             if round % self.every == 0 || round == self.rounds {
@@ -124,21 +131,36 @@ impl Trial {
 
     fn ceiling(&self, umm: &Umm, data: &Dataset) {
         let count = data.captions.len().min(self.prompts);
-        let pictures: Vec<_> =
-            data.captions[..count].iter().map(|caption| data.pictures[caption.picture].clone()).collect();
+        let pictures: Vec<_> = data.captions[..count]
+            .iter()
+            .map(|caption| data.pictures[caption.picture].clone())
+            .collect();
         let passed = |pictures: &[Picture]| {
             let pairs = pictures.iter().zip(&data.captions);
             pairs.filter(|(picture, caption)| caption.prompt.is_satisfied(&detect(picture))).count()
         };
         let rebuilt = umm.reconstruct(&pictures);
-        self.sheet("ceiling", &pictures.iter().zip(&rebuilt).take(32).flat_map(|(a, b)| [a.clone(), b.clone()]).collect::<Vec<_>>());
-        println!("ceiling: pictures {}/{count}, rebuilt {}/{count}", passed(&pictures), passed(&rebuilt));
+        self.sheet(
+            "ceiling",
+            &pictures
+                .iter()
+                .zip(&rebuilt)
+                .take(32)
+                .flat_map(|(a, b)| [a.clone(), b.clone()])
+                .collect::<Vec<_>>(),
+        );
+        println!(
+            "ceiling: pictures {}/{count}, rebuilt {}/{count}",
+            passed(&pictures),
+            passed(&rebuilt)
+        );
     }
 
     fn sheet(&self, name: &str, pictures: &[Picture]) {
         if let Some(folder) = &self.sheets {
             let png = contact_sheet(pictures, 8, 1).expect("pictures are whole");
-            std::fs::write(folder.join(format!("{name}.png")), png).expect("the sheet can be written");
+            std::fs::write(folder.join(format!("{name}.png")), png)
+                .expect("the sheet can be written");
         }
     }
 
@@ -146,7 +168,8 @@ impl Trial {
         let began = Instant::now();
         let count = split.test.questions.len().min(self.questions);
         let mut asked = [[0usize; 2]; 2];
-        for (question, answer) in split.test.questions.iter().zip(umm.answer_batch(test, 0..count)) {
+        for (question, answer) in split.test.questions.iter().zip(umm.answer_batch(test, 0..count))
+        {
             let cell = &mut asked[usize::from(question.is_new)];
             cell[0] += usize::from(question.answer == answer);
             cell[1] += 1;
@@ -162,7 +185,10 @@ impl Trial {
         for (case, drawing) in cases.iter().zip(&drawings) {
             let right = usize::from(case.prompt.is_satisfied(&detect(drawing)));
             let counters = tags.iter_mut().filter(|(tag, _)| *tag == case.prompt.tag);
-            for cell in [&mut drawn[usize::from(case.is_new)]].into_iter().chain(counters.map(|(_, cell)| cell)) {
+            for cell in [&mut drawn[usize::from(case.is_new)]]
+                .into_iter()
+                .chain(counters.map(|(_, cell)| cell))
+            {
                 cell[0] += right;
                 cell[1] += 1;
             }

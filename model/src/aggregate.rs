@@ -51,7 +51,8 @@ pub fn fedavg(start: &Adapter, inputs: &[(u64, &Adapter)]) -> Result<Adapter, Ag
             }
         }
         let moved = before.values.iter().zip(&sums);
-        let values = moved.map(|(start, sum)| (f64::from(*start) + sum / total as f64) as f32).collect();
+        let values =
+            moved.map(|(start, sum)| (f64::from(*start) + sum / total as f64) as f32).collect();
         tensors.insert(name.clone(), HostTensor { shape: before.shape.clone(), values });
     }
     let adapter = Adapter::from_tensors(tensors);
@@ -81,7 +82,8 @@ mod tests {
         let start = adapter([0.1, 0.7]);
         let (first, second) = (adapter([0.3, 1e-9]), adapter([1e7, -0.3]));
         let average = fedavg(&start, &[(7, &first), (11, &second)]).unwrap();
-        let bits: Vec<u32> = average.tensors()["a"].values.iter().map(|value| value.to_bits()).collect();
+        let bits: Vec<u32> =
+            average.tensors()["a"].values.iter().map(|value| value.to_bits()).collect();
         assert_eq!(bits, [0x4aba_7f0f, 0x3f04_4444]);
     }
 

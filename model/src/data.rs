@@ -40,9 +40,7 @@ impl AnswerType {
 
     /// The kind of that VQA v2 name, if it is one.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::YesNo, Self::Number, Self::Other]
-            .into_iter()
-            .find(|kind| kind.name() == name)
+        [Self::YesNo, Self::Number, Self::Other].into_iter().find(|kind| kind.name() == name)
     }
 }
 

@@ -86,11 +86,7 @@ impl EncodedShard {
         tokens: FeatureTable,
         targets: FeatureTable,
     ) -> EncodedShard {
-        let mut shard = EncodedShard {
-            tokens,
-            targets,
-            ..EncodedShard::default()
-        };
+        let mut shard = EncodedShard { tokens, targets, ..EncodedShard::default() };
         for example in &data.questions {
             let answer = tokenizer.encode(&example.answer).ok().and_then(single);
             let (tokens, answer) = match question_tokens(tokenizer, &example.question) {
@@ -100,18 +96,13 @@ impl EncodedShard {
                     (known_tokens(tokenizer, &example.question), None)
                 }
             };
-            shard.questions.push(EncodedQuestion {
-                picture: example.picture,
-                tokens,
-                answer,
-            });
+            shard.questions.push(EncodedQuestion { picture: example.picture, tokens, answer });
         }
         for example in &data.captions {
             match caption_tokens(tokenizer, &example.caption) {
-                Ok(tokens) => shard.captions.push(EncodedCaption {
-                    picture: example.picture,
-                    tokens,
-                }),
+                Ok(tokens) => {
+                    shard.captions.push(EncodedCaption { picture: example.picture, tokens })
+                }
                 Err(word) => shard.skip(word),
             }
         }
@@ -134,25 +125,18 @@ impl EncodedShard {
         self.tokens.values.extend(other.tokens.values);
         self.targets.values.extend(other.targets.values);
         let questions = other.questions.into_iter();
-        self.questions.extend(questions.map(|q| EncodedQuestion {
-            picture: q.picture + pictures,
-            ..q
-        }));
+        self.questions
+            .extend(questions.map(|q| EncodedQuestion { picture: q.picture + pictures, ..q }));
         let captions = other.captions.into_iter();
-        self.captions.extend(captions.map(|c| EncodedCaption {
-            picture: c.picture + pictures,
-            ..c
-        }));
+        self.captions
+            .extend(captions.map(|c| EncodedCaption { picture: c.picture + pictures, ..c }));
         self.skipped += other.skipped;
         self.unknown = self.unknown.take().or(other.unknown);
     }
 
     /// How many questions can be trained on, and how many captions.
     pub fn example_count(&self) -> usize {
-        self.questions
-            .iter()
-            .filter(|question| question.answer.is_some())
-            .count()
+        self.questions.iter().filter(|question| question.answer.is_some()).count()
             + self.captions.len()
     }
 
@@ -184,10 +168,7 @@ impl FeatureTable {
     /// The table with every row passed through `map`, in chunks.
     pub(crate) fn map(&self, map: impl Fn(Tensor<3>) -> Tensor<3>) -> FeatureTable {
         let count = self.values.len() / (PICTURE_TOKENS * self.width);
-        let mut table = FeatureTable {
-            values: Vec::new(),
-            width: self.width,
-        };
+        let mut table = FeatureTable { values: Vec::new(), width: self.width };
         for chunk in chunks(count) {
             let mapped = map(self.rows(&chunk.collect::<Vec<_>>(), &inference_device()));
             table.width = mapped.dims()[2];
@@ -203,19 +184,11 @@ pub(crate) fn picture_features(
     config: &ModelConfig,
     pictures: &[Picture],
 ) -> (FeatureTable, FeatureTable) {
-    let mut tokens = FeatureTable {
-        values: Vec::new(),
-        width: 0,
-    };
-    let mut targets = FeatureTable {
-        values: Vec::new(),
-        width: 0,
-    };
+    let mut tokens = FeatureTable { values: Vec::new(), width: 0 };
+    let mut targets = FeatureTable { values: Vec::new(), width: 0 };
     for chunk in chunks(pictures.len()) {
         let chunk = pictures[chunk].iter().map(|picture| &picture.pixels[..]);
-        let read = network
-            .vision
-            .forward(pixels(chunk, &inference_device()), config);
+        let read = network.vision.forward(pixels(chunk, &inference_device()), config);
         let merged = to_patches(read.clone());
         let patches = to_patches(network.vision.features(read));
         tokens.width = merged.dims()[2];
@@ -238,9 +211,7 @@ pub(crate) fn question_tokens(
 
 /// What is left of a question without its unknown words.
 fn known_tokens(tokenizer: &Tokenizer, question: &str) -> Vec<u32> {
-    let known = question
-        .split_whitespace()
-        .filter_map(|word| tokenizer.encode(word).ok());
+    let known = question.split_whitespace().filter_map(|word| tokenizer.encode(word).ok());
     known.flatten().chain([ANS]).collect()
 }
 
@@ -259,9 +230,7 @@ fn single(tokens: Vec<u32>) -> Option<u32> {
 }
 
 pub(crate) fn chunks(count: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..count)
-        .step_by(CHUNK)
-        .map(move |start| start..(start + CHUNK).min(count))
+    (0..count).step_by(CHUNK).map(move |start| start..(start + CHUNK).min(count))
 }
 
 /// Pictures or questions computed at once outside training: large enough for speed, small enough

@@ -131,7 +131,8 @@ fn paint_one(network: &Network, plain: &[f32]) -> Picture {
     let (sketches, background) = sketch(plain);
     let byte = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
     let mut picture = Picture::plain(background.map(byte));
-    let shown: Vec<&Sketch> = sketches.iter().filter(|sketch| sketch.presence > PRESENCE_MIN).collect();
+    let shown: Vec<&Sketch> =
+        sketches.iter().filter(|sketch| sketch.presence > PRESENCE_MIN).collect();
     if shown.is_empty() {
         return picture;
     }

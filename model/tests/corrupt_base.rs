@@ -63,9 +63,7 @@ fn a_missing_tensor_is_named() {
     let mut weights = read_weights(&base.weight_bytes()).unwrap();
     weights.remove("model.latent_queries").unwrap();
     let error = Base::new(base.config().clone(), weights).unwrap_err();
-    let BaseError::Weight(WeightError::Missing { name }) = error else {
-        panic!("{error}")
-    };
+    let BaseError::Weight(WeightError::Missing { name }) = error else { panic!("{error}") };
     assert_eq!(name, "model.latent_queries");
 }
 

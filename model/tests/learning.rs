@@ -48,18 +48,10 @@ fn round(seed: u64) -> (Trained, Vec<Step>) {
 #[test]
 fn a_fresh_adapter_changes_nothing() {
     let base = base();
-    let bare = Umm::new(
-        &base,
-        &LoraConfig {
-            targets: Vec::new(),
-            ..LoraConfig::default()
-        },
-    )
-    .unwrap();
+    let bare =
+        Umm::new(&base, &LoraConfig { targets: Vec::new(), ..LoraConfig::default() }).unwrap();
     let mut adapted = Umm::new(&base, &LoraConfig::default()).unwrap();
-    adapted
-        .set_adapter(&Adapter::init(&base, &LoraConfig::default(), 1))
-        .unwrap();
+    adapted.set_adapter(&Adapter::init(&base, &LoraConfig::default(), 1)).unwrap();
     let data = data();
     let shards = [&bare, &adapted]
         .map(|umm| umm.answer_batch(&EncodedShard::encode(umm, &data).unwrap(), 0..20));
@@ -74,27 +66,15 @@ fn a_round_lowers_both_losses() {
     let (trained, steps) = round(4);
     assert_eq!((trained.steps, trained.examples), (12, 12 * 16));
     let (first, last) = (steps[0], steps[11]);
-    assert!(
-        last.answer_loss.unwrap() < first.answer_loss.unwrap(),
-        "{first:?} {last:?}"
-    );
-    assert!(
-        last.flow_loss.unwrap() < first.flow_loss.unwrap(),
-        "{first:?} {last:?}"
-    );
+    assert!(last.answer_loss.unwrap() < first.answer_loss.unwrap(), "{first:?} {last:?}");
+    assert!(last.flow_loss.unwrap() < first.flow_loss.unwrap(), "{first:?} {last:?}");
 }
 
 #[test]
 fn a_round_repeats_bit_for_bit_and_another_seed_differs() {
     let bytes = round(4).0.adapter.to_bytes();
-    assert!(
-        bytes == round(4).0.adapter.to_bytes(),
-        "two rounds of one seed differ"
-    );
-    assert!(
-        bytes != round(5).0.adapter.to_bytes(),
-        "the seed decides nothing"
-    );
+    assert!(bytes == round(4).0.adapter.to_bytes(), "two rounds of one seed differ");
+    assert!(bytes != round(5).0.adapter.to_bytes(), "the seed decides nothing");
 }
 
 #[test]
@@ -137,27 +117,11 @@ fn unknown_words_are_skipped_and_counted() {
 fn an_adapter_of_another_rank_and_trailing_bytes_are_refused() {
     let base = base();
     let mut umm = Umm::new(&base, &LoraConfig::default()).unwrap();
-    let other = Adapter::init(
-        &base,
-        &LoraConfig {
-            rank: 4,
-            ..LoraConfig::default()
-        },
-        1,
-    );
-    assert!(matches!(
-        umm.set_adapter(&other),
-        Err(AdapterError::Shape { .. })
-    ));
+    let other = Adapter::init(&base, &LoraConfig { rank: 4, ..LoraConfig::default() }, 1);
+    assert!(matches!(umm.set_adapter(&other), Err(AdapterError::Shape { .. })));
     let like = umm.adapter();
     let mut bytes = like.to_bytes();
     bytes.push(0);
     let error = Adapter::from_bytes(&bytes, &like).unwrap_err();
-    assert_eq!(
-        error,
-        AdapterError::Length {
-            expected: bytes.len() - 1,
-            found: bytes.len()
-        }
-    );
+    assert_eq!(error, AdapterError::Length { expected: bytes.len() - 1, found: bytes.len() });
 }

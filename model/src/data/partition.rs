@@ -59,19 +59,14 @@ pub fn partition(
     how: Partition,
     seed: u64,
 ) -> Result<Vec<Dataset>, PartitionError> {
-    let answers: Vec<String> = dataset
-        .questions
-        .iter()
-        .map(|question| question.answer.clone())
-        .collect();
+    let answers: Vec<String> =
+        dataset.questions.iter().map(|question| question.answer.clone()).collect();
     let subjects: Vec<String> = dataset.captions.iter().map(subject).collect();
     let questions = share(&answers, members, how, seed)?;
     // A seed of their own, or the first question and caption classes would be drawn alike.
     let captions = share(&subjects, members, how, seed ^ CAPTION_SEED)?;
     let parts = questions.iter().zip(&captions);
-    Ok(parts
-        .map(|(questions, captions)| dataset.subset(questions, captions))
-        .collect())
+    Ok(parts.map(|(questions, captions)| dataset.subset(questions, captions)).collect())
 }
 
 /// The Dirichlet partition of labelled examples: for each member the sorted indices of its share.
@@ -102,11 +97,7 @@ pub fn dirichlet(
             let is_last = member + 1 == members;
             // A vanishing alpha can round every weight to zero; then the last member takes the
             // class.
-            let reached = if total > 0.0 {
-                sum / total * indices.len() as f64
-            } else {
-                0.0
-            };
+            let reached = if total > 0.0 { sum / total * indices.len() as f64 } else { 0.0 };
             let cut = (reached as usize).clamp(start, indices.len());
             let end = if is_last { indices.len() } else { cut };
             shares[member].extend_from_slice(&indices[start..end]);
@@ -199,9 +190,7 @@ mod tests {
     use crate::data::vocabulary::Vocabulary;
 
     fn labels(count: usize) -> Vec<String> {
-        (0..count)
-            .map(|index| format!("class {}", index * index % 7))
-            .collect()
+        (0..count).map(|index| format!("class {}", index * index % 7)).collect()
     }
 
     fn is_complete(shares: &[Vec<usize>], examples: usize) -> bool {
@@ -227,17 +216,9 @@ mod tests {
         for alpha in [0.001, 0.1, 0.5, 1.0, 100.0] {
             let shares = dirichlet(&labels, 16, alpha, 3).unwrap();
             assert!(is_complete(&shares, 640));
-            assert!(
-                shares.iter().all(|share| share.len() >= 10),
-                "alpha {alpha}"
-            );
+            assert!(shares.iter().all(|share| share.len() >= 10), "alpha {alpha}");
         }
-        assert!(
-            dirichlet(&labels[..16], 16, 0.1, 3)
-                .unwrap()
-                .iter()
-                .all(|one| one.len() == 1)
-        );
+        assert!(dirichlet(&labels[..16], 16, 0.1, 3).unwrap().iter().all(|one| one.len() == 1));
     }
 
     #[test]
@@ -268,29 +249,17 @@ mod tests {
             let parts = partition(&dataset, 8, how, 7).unwrap();
             let questions: usize = parts.iter().map(|part| part.questions.len()).sum();
             let captions: usize = parts.iter().map(|part| part.captions.len()).sum();
-            assert_eq!(
-                (questions, captions),
-                (dataset.questions.len(), dataset.captions.len())
-            );
+            assert_eq!((questions, captions), (dataset.questions.len(), dataset.captions.len()));
             for part in &parts {
                 assert!(!part.questions.is_empty() && !part.captions.is_empty());
                 let mut is_used = vec![false; part.pictures.len()];
                 for question in &part.questions {
                     is_used[question.picture] = true;
                     let id = question.question_id;
-                    let whole = dataset
-                        .questions
-                        .iter()
-                        .find(|one| one.question_id == id)
-                        .unwrap();
-                    assert_eq!(
-                        part.pictures[question.picture],
-                        dataset.pictures[whole.picture]
-                    );
+                    let whole = dataset.questions.iter().find(|one| one.question_id == id).unwrap();
+                    assert_eq!(part.pictures[question.picture], dataset.pictures[whole.picture]);
                 }
-                part.captions
-                    .iter()
-                    .for_each(|caption| is_used[caption.picture] = true);
+                part.captions.iter().for_each(|caption| is_used[caption.picture] = true);
                 assert!(is_used.into_iter().all(|used| used));
             }
         }
@@ -299,27 +268,13 @@ mod tests {
     #[test]
     fn impossible_partitions_are_refused() {
         let labels = labels(10);
-        assert_eq!(
-            dirichlet(&labels, 0, 0.5, 1),
-            Err(PartitionError::NoMembers)
-        );
-        assert_eq!(
-            dirichlet(&labels, 4, 0.0, 1),
-            Err(PartitionError::Alpha { found: 0.0 })
-        );
-        assert!(matches!(
-            dirichlet(&labels, 4, f64::NAN, 1),
-            Err(PartitionError::Alpha { .. })
-        ));
-        let few = Err(PartitionError::TooFew {
-            examples: 10,
-            members: 11,
-        });
+        assert_eq!(dirichlet(&labels, 0, 0.5, 1), Err(PartitionError::NoMembers));
+        assert_eq!(dirichlet(&labels, 4, 0.0, 1), Err(PartitionError::Alpha { found: 0.0 }));
+        assert!(matches!(dirichlet(&labels, 4, f64::NAN, 1), Err(PartitionError::Alpha { .. })));
+        let few = Err(PartitionError::TooFew { examples: 10, members: 11 });
         assert_eq!(dirichlet(&labels, 11, 0.5, 1), few);
         assert_eq!(iid(10, 11, 1), few);
     }
 
-    const PINNED: [usize; 16] = [
-        41, 22, 32, 66, 132, 74, 19, 14, 145, 34, 94, 47, 28, 26, 23, 103,
-    ];
+    const PINNED: [usize; 16] = [41, 22, 32, 66, 132, 74, 19, 14, 145, 34, 94, 47, 28, 26, 23, 103];
 }

@@ -42,9 +42,7 @@ pub enum PictureError {
 impl Picture {
     /// A picture of one colour.
     pub fn plain(rgb: [u8; 3]) -> Self {
-        Self {
-            pixels: rgb.repeat(SIDE * SIDE),
-        }
+        Self { pixels: rgb.repeat(SIDE * SIDE) }
     }
 
     /// The colour of column `x` of row `y`. Panics outside the picture.
@@ -71,9 +69,7 @@ impl Picture {
     /// Encodes as PNG; equal pictures give equal bytes.
     pub fn to_png(&self) -> Result<Vec<u8>, PictureError> {
         if self.pixels.len() != PICTURE_BYTES {
-            return Err(PictureError::Length {
-                found: self.pixels.len(),
-            });
+            return Err(PictureError::Length { found: self.pixels.len() });
         }
         encode(&self.pixels, SIDE, SIDE)
     }
@@ -102,9 +98,7 @@ pub fn contact_sheet(
     let mut sheet = vec![SHEET_GREY; width * height * 3];
     for (index, picture) in pictures.iter().enumerate() {
         if picture.pixels.len() != PICTURE_BYTES {
-            return Err(PictureError::Length {
-                found: picture.pixels.len(),
-            });
+            return Err(PictureError::Length { found: picture.pixels.len() });
         }
         let left = gap + (index % columns) * (cell + gap);
         let top = gap + (index / columns) * (cell + gap);
@@ -132,9 +126,7 @@ fn decode(bytes: &[u8], format: ImageFormat) -> Result<Picture, PictureError> {
     } else {
         imageops::resize(&image, side, side, FilterType::Triangle)
     };
-    Ok(Picture {
-        pixels: image.into_raw(),
-    })
+    Ok(Picture { pixels: image.into_raw() })
 }
 
 fn encode(pixels: &[u8], width: usize, height: usize) -> Result<Vec<u8>, PictureError> {
@@ -156,9 +148,7 @@ mod tests {
     use super::*;
 
     fn gradient() -> Picture {
-        Picture {
-            pixels: (0..PICTURE_BYTES).map(|at| (at * 7 % 251) as u8).collect(),
-        }
+        Picture { pixels: (0..PICTURE_BYTES).map(|at| (at * 7 % 251) as u8).collect() }
     }
 
     #[test]
@@ -184,20 +174,14 @@ mod tests {
         png[20..24].copy_from_slice(&60_000_u32.to_be_bytes());
         let checksum = crc32(&png[12..29]);
         png[29..33].copy_from_slice(&checksum.to_be_bytes());
-        assert!(matches!(
-            Picture::from_png(&png),
-            Err(PictureError::Unreadable(_))
-        ));
+        assert!(matches!(Picture::from_png(&png), Err(PictureError::Unreadable(_))));
     }
 
     #[test]
     fn cut_or_foreign_bytes_are_refused() {
         let png = gradient().to_png().unwrap();
         assert!(Picture::from_png(&png[..png.len() / 2]).is_err());
-        assert!(matches!(
-            Picture::from_bytes(b"hello"),
-            Err(PictureError::UnknownFormat)
-        ));
+        assert!(matches!(Picture::from_bytes(b"hello"), Err(PictureError::UnknownFormat)));
         assert!(Picture { pixels: vec![0; 5] }.to_png().is_err());
     }
 
@@ -212,11 +196,7 @@ mod tests {
     fn crc32(bytes: &[u8]) -> u32 {
         !bytes.iter().fold(!0_u32, |crc, byte| {
             (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-                if crc & 1 == 1 {
-                    (crc >> 1) ^ 0xEDB8_8320
-                } else {
-                    crc >> 1
-                }
+                if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 }
             })
         })
     }

@@ -60,20 +60,8 @@ impl Scene {
 impl Object {
     /// The object as a faultless detector would report it.
     pub fn found(&self) -> Found {
-        let Self {
-            shape,
-            colour,
-            centre,
-            size,
-            ..
-        } = *self;
-        Found {
-            shape,
-            colour,
-            centre,
-            size,
-            confidence: 1.0,
-        }
+        let Self { shape, colour, centre, size, .. } = *self;
+        Found { shape, colour, centre, size, confidence: 1.0 }
     }
 }
 
@@ -102,14 +90,7 @@ pub struct FederationSplit {
 /// The caption is drawn first and the scene made to satisfy it. Every third scene's questions are
 /// about a further picture of three or four objects of any kind, which no caption describes.
 pub fn dataset(vocabulary: Vocabulary, seed: u64, scenes: usize) -> Dataset {
-    generate(
-        vocabulary,
-        Source {
-            seed,
-            part: Part::Train,
-        },
-        scenes,
-    )
+    generate(vocabulary, Source { seed, part: Part::Train }, scenes)
 }
 
 /// Evaluation prompts, `per_tag` of each of the six tags in turn, held out by their own random
@@ -118,19 +99,13 @@ pub fn dataset(vocabulary: Vocabulary, seed: u64, scenes: usize) -> Dataset {
 /// The words combine in few enough ways that short prompts recur in training captions ("a circle");
 /// what is held out is the draw, not the combination.
 pub fn prompts(vocabulary: Vocabulary, seed: u64, per_tag: usize) -> Vec<PromptCase> {
-    let source = Source {
-        seed,
-        part: Part::Prompts,
-    };
+    let source = Source { seed, part: Part::Prompts };
     let mut cases = Vec::with_capacity(per_tag * Tag::ALL.len());
     for (kind, tag) in Tag::ALL.into_iter().enumerate() {
         for index in 0..per_tag {
             let mut rng = source.rng(kind * PROMPT_STRIDE + index);
             let prompt = captions::suite(&mut rng, vocabulary, tag).prompt;
-            cases.push(PromptCase {
-                is_new: has_new_word(&prompt.prompt),
-                prompt,
-            });
+            cases.push(PromptCase { is_new: has_new_word(&prompt.prompt), prompt });
         }
     }
     cases
@@ -141,14 +116,7 @@ pub fn prompts(vocabulary: Vocabulary, seed: u64, per_tag: usize) -> Vec<PromptC
 pub fn federation_split(seed: u64, members: usize, per_member: usize) -> FederationSplit {
     FederationSplit {
         train: dataset(Vocabulary::Domain, seed, members * per_member),
-        test: generate(
-            Vocabulary::Domain,
-            Source {
-                seed,
-                part: Part::Test,
-            },
-            TEST_SCENES,
-        ),
+        test: generate(Vocabulary::Domain, Source { seed, part: Part::Test }, TEST_SCENES),
         prompts: prompts(Vocabulary::Domain, seed, TEST_PROMPTS_PER_TAG),
     }
 }
@@ -165,12 +133,7 @@ struct Concepts {
 impl Concepts {
     fn everything() -> Self {
         let (shapes, colours) = (Shape::ALL.to_vec(), Colour::ALL.to_vec());
-        Self {
-            drawn_shapes: shapes.clone(),
-            drawn_colours: colours.clone(),
-            shapes,
-            colours,
-        }
+        Self { drawn_shapes: shapes.clone(), drawn_colours: colours.clone(), shapes, colours }
     }
 
     /// The concepts of one scene. In the domain a share of the scenes keeps to the words that it
@@ -178,20 +141,12 @@ impl Concepts {
     /// forgotten.
     fn draw(rng: &mut ChaCha8Rng, vocabulary: Vocabulary) -> Self {
         let mut concepts = Self::everything();
-        concepts
-            .shapes
-            .retain(|shape| vocabulary.shape(*shape).is_some());
-        concepts
-            .colours
-            .retain(|colour| vocabulary.colour(*colour).is_some());
+        concepts.shapes.retain(|shape| vocabulary.shape(*shape).is_some());
+        concepts.colours.retain(|colour| vocabulary.colour(*colour).is_some());
         if vocabulary == Vocabulary::Domain && rng.random_bool(OLD_SHARE) {
             let is_old = |word: Option<&str>| word.is_some_and(|word| !has_new_word(word));
-            concepts
-                .shapes
-                .retain(|shape| is_old(vocabulary.shape(*shape)));
-            concepts
-                .colours
-                .retain(|colour| is_old(vocabulary.colour(*colour)));
+            concepts.shapes.retain(|shape| is_old(vocabulary.shape(*shape)));
+            concepts.colours.retain(|colour| is_old(vocabulary.colour(*colour)));
             concepts.drawn_shapes = concepts.shapes.clone();
             concepts.drawn_colours = concepts.colours.clone();
         }

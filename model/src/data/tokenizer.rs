@@ -60,20 +60,14 @@ impl Tokenizer {
     /// The tokenizer of every preset trained here. The ids never depend on anything but this file.
     pub fn new() -> Self {
         let words = word_list();
-        let ids = words
-            .iter()
-            .zip(0_u32..)
-            .map(|(word, id)| (word.clone(), id))
-            .collect();
+        let ids = words.iter().zip(0_u32..).map(|(word, id)| (word.clone(), id)).collect();
         let model = WordLevel::builder()
             .vocab(ids)
             .unk_token("<unk>".to_owned())
             .build()
             .expect("a word list without files always builds");
         let mut inner = tokenizers::Tokenizer::new(model);
-        inner
-            .with_normalizer(Some(Lowercase))
-            .expect("no token is added yet");
+        inner.with_normalizer(Some(Lowercase)).expect("no token is added yet");
         inner.with_pre_tokenizer(Some(Whitespace {}));
         let specials = SPECIALS.map(|special| AddedToken::from(special, true));
         inner.add_special_tokens(specials).expect("the specials are in the word list already");
@@ -83,13 +77,9 @@ impl Tokenizer {
     /// The ids of a text's words, without specials.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, WordError> {
         let mut normalized = NormalizedString::from(text);
-        Lowercase
-            .normalize(&mut normalized)
-            .expect("lower-casing never fails");
+        Lowercase.normalize(&mut normalized).expect("lower-casing never fails");
         let mut pieces = PreTokenizedString::from(normalized);
-        Whitespace {}
-            .pre_tokenize(&mut pieces)
-            .expect("splitting at spaces never fails");
+        Whitespace {}.pre_tokenize(&mut pieces).expect("splitting at spaces never fails");
         let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
         splits
             .into_iter()
@@ -136,23 +126,13 @@ impl Tokenizer {
 
     fn unknown(&self, word: &str) -> WordError {
         let alike = |known: &str| {
-            known
-                .chars()
-                .zip(word.chars())
-                .take_while(|(left, right)| left == right)
-                .count()
+            known.chars().zip(word.chars()).take_while(|(left, right)| left == right).count()
         };
-        let mut known: Vec<&String> = self
-            .words
-            .iter()
-            .filter(|known| known.len() > 2 && !known.starts_with('<'))
-            .collect();
+        let mut known: Vec<&String> =
+            self.words.iter().filter(|known| known.len() > 2 && !known.starts_with('<')).collect();
         known.sort_by_key(|known| std::cmp::Reverse(alike(known)));
         let known = known.into_iter().take(KNOWN_SHOWN).cloned().collect();
-        WordError {
-            word: word.to_owned(),
-            known,
-        }
+        WordError { word: word.to_owned(), known }
     }
 }
 
@@ -163,24 +143,16 @@ fn word_list() -> Vec<String> {
             words.push(word);
         }
     };
-    GRAMMAR
-        .split_whitespace()
-        .for_each(|word| add(word.to_owned()));
+    GRAMMAR.split_whitespace().for_each(|word| add(word.to_owned()));
     (1..=4).for_each(|count| add(number_word(count).to_owned()));
     for vocabulary in [Vocabulary::Base, Vocabulary::Domain] {
-        for word in Shape::ALL
-            .into_iter()
-            .filter_map(|shape| vocabulary.shape(shape))
-        {
+        for word in Shape::ALL.into_iter().filter_map(|shape| vocabulary.shape(shape)) {
             add(word.to_owned());
             add(plural(word));
         }
-        Colour::ALL
-            .into_iter()
-            .filter_map(|colour| vocabulary.colour(colour))
-            .for_each(|word| {
-                add(word.to_owned());
-            });
+        Colour::ALL.into_iter().filter_map(|colour| vocabulary.colour(colour)).for_each(|word| {
+            add(word.to_owned());
+        });
     }
     NEW_WORDS.iter().for_each(|word| add((*word).to_owned()));
     let missing = words.len().next_multiple_of(8) - words.len();

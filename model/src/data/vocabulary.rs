@@ -53,9 +53,7 @@ impl Shape {
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|shape| {
             let words = [shape.name(), dialect_shape(*shape)];
-            words
-                .iter()
-                .any(|name| word == *name || word == plural(name))
+            words.iter().any(|name| word == *name || word == plural(name))
         })
     }
 
@@ -153,9 +151,7 @@ impl Colour {
     pub fn nearest(rgb: [f32; 3]) -> Self {
         let distance = |colour: &Self| {
             let palette = colour.rgb();
-            (0..3)
-                .map(|channel| (rgb[channel] - f32::from(palette[channel])).powi(2))
-                .sum::<f32>()
+            (0..3).map(|channel| (rgb[channel] - f32::from(palette[channel])).powi(2)).sum::<f32>()
         };
         Self::ALL
             .into_iter()
@@ -227,9 +223,7 @@ impl Relation {
 
     /// The relation of those words.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|relation| relation.name() == name)
+        Self::ALL.into_iter().find(|relation| relation.name() == name)
     }
 
     /// The same pair seen from the other object.
@@ -283,10 +277,7 @@ pub fn plural(word: &str) -> String {
 
 /// The number words of the scenes, "one" to "four"; empty outside.
 pub fn number_word(count: usize) -> &'static str {
-    ["", "one", "two", "three", "four"]
-        .get(count)
-        .copied()
-        .unwrap_or("")
+    ["", "one", "two", "three", "four"].get(count).copied().unwrap_or("")
 }
 
 fn dialect_shape(shape: Shape) -> &'static str {
@@ -335,19 +326,11 @@ mod tests {
     #[test]
     fn the_base_names_no_new_word_and_the_domain_names_all() {
         let words = |vocabulary: Vocabulary| -> Vec<&str> {
-            let shapes = Shape::ALL
-                .into_iter()
-                .filter_map(|shape| vocabulary.shape(shape));
-            let colours = Colour::ALL
-                .into_iter()
-                .filter_map(|colour| vocabulary.colour(colour));
+            let shapes = Shape::ALL.into_iter().filter_map(|shape| vocabulary.shape(shape));
+            let colours = Colour::ALL.into_iter().filter_map(|colour| vocabulary.colour(colour));
             shapes.chain(colours).collect()
         };
-        assert!(
-            words(Vocabulary::Base)
-                .iter()
-                .all(|word| !is_new_word(word))
-        );
+        assert!(words(Vocabulary::Base).iter().all(|word| !is_new_word(word)));
         let named = words(Vocabulary::Domain);
         assert_eq!(named.len(), 18);
         assert!(NEW_WORDS[..13].iter().all(|new| named.contains(new)));

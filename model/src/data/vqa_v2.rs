@@ -150,48 +150,29 @@ pub fn read(dir: &Path, split: Split) -> Result<Dataset, VqaError> {
     for annotation in annotations.annotations {
         let question_id = annotation.question_id;
         if by_question.insert(question_id, annotation).is_some() {
-            return Err(VqaError::Duplicate {
-                path: annotations_path,
-                question_id,
-            });
+            return Err(VqaError::Duplicate { path: annotations_path, question_id });
         }
     }
-    let mut album = Album {
-        dir,
-        split,
-        places: BTreeMap::new(),
-        pictures: Vec::new(),
-    };
+    let mut album = Album { dir, split, places: BTreeMap::new(), pictures: Vec::new() };
     let mut dataset = Dataset::default();
     let mut asked = HashSet::new();
     for question in questions.questions {
         let question_id = question.question_id;
         if !asked.insert(question_id) {
-            return Err(VqaError::Duplicate {
-                path: questions_path,
-                question_id,
-            });
+            return Err(VqaError::Duplicate { path: questions_path, question_id });
         }
         let Some(annotation) = by_question.remove(&question_id) else {
-            return Err(VqaError::NoAnnotation {
-                path: annotations_path,
-                question_id,
-            });
+            return Err(VqaError::NoAnnotation { path: annotations_path, question_id });
         };
         let example = example(&annotations_path, question, annotation)?;
         let picture = album.place(example.picture as u64)?;
         dataset.questions.push(VqaExample { picture, ..example });
     }
     if let Some(&question_id) = by_question.keys().min() {
-        return Err(VqaError::NoQuestion {
-            path: annotations_path,
-            question_id,
-        });
+        return Err(VqaError::NoQuestion { path: annotations_path, question_id });
     }
     if dataset.questions.is_empty() {
-        return Err(VqaError::Empty {
-            path: questions_path,
-        });
+        return Err(VqaError::Empty { path: questions_path });
     }
     for (image_id, prompt) in captions(&dir.join(split.captions_file()))? {
         dataset.captions.push(CaptionExample {
@@ -242,39 +223,18 @@ fn example(
     question: layout::Question,
     annotation: Annotation,
 ) -> Result<VqaExample, VqaError> {
-    let layout::Question {
-        question_id,
-        image_id,
-        question,
-    } = question;
+    let layout::Question { question_id, image_id, question } = question;
     let path = path.to_owned();
     if annotation.image_id != image_id {
         let annotated = annotation.image_id;
-        return Err(VqaError::OtherImage {
-            path,
-            question_id,
-            asked: image_id,
-            annotated,
-        });
+        return Err(VqaError::OtherImage { path, question_id, asked: image_id, annotated });
     }
-    let answers: Vec<String> = annotation
-        .answers
-        .into_iter()
-        .map(|one| one.answer)
-        .collect();
+    let answers: Vec<String> = annotation.answers.into_iter().map(|one| one.answer).collect();
     if answers.len() != ANSWERS {
-        return Err(VqaError::Answers {
-            path,
-            question_id,
-            found: answers.len(),
-        });
+        return Err(VqaError::Answers { path, question_id, found: answers.len() });
     }
     let Some(answer_type) = AnswerType::from_name(&annotation.answer_type) else {
-        return Err(VqaError::AnswerKind {
-            path,
-            question_id,
-            found: annotation.answer_type,
-        });
+        return Err(VqaError::AnswerKind { path, question_id, found: annotation.answer_type });
     };
     let answer = annotation.multiple_choice_answer;
     Ok(VqaExample {
@@ -300,40 +260,27 @@ fn captions(path: &Path) -> Result<Vec<(u64, Prompt)>, VqaError> {
     let pairs = lines.map(|line| line.map(|caption| (caption.image_id, caption.prompt)));
     pairs
         .collect::<Result<_, _>>()
-        .map_err(|source| VqaError::Json {
-            path: path.to_owned(),
-            source,
-        })
+        .map_err(|source| VqaError::Json { path: path.to_owned(), source })
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, VqaError> {
     let bytes = bounded(path, JSON_BYTES_MAX)?;
-    serde_json::from_slice(&bytes).map_err(|source| VqaError::Json {
-        path: path.to_owned(),
-        source,
-    })
+    serde_json::from_slice(&bytes)
+        .map_err(|source| VqaError::Json { path: path.to_owned(), source })
 }
 
 /// A file's bytes; the limit holds even if the file grows while it is read.
 fn bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, VqaError> {
     let unreadable = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => VqaError::Missing {
-            path: path.to_owned(),
-        },
-        _ => VqaError::Unreadable {
-            path: path.to_owned(),
-            source,
-        },
+        io::ErrorKind::NotFound => VqaError::Missing { path: path.to_owned() },
+        _ => VqaError::Unreadable { path: path.to_owned(), source },
     };
     let length = fs::metadata(path).map_err(unreadable)?.len();
     let mut bytes = Vec::with_capacity(length.min(bytes_max) as usize);
     let mut file = File::open(path).map_err(unreadable)?.take(bytes_max + 1);
     file.read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > bytes_max {
-        return Err(VqaError::TooLarge {
-            path: path.to_owned(),
-            bytes_max,
-        });
+        return Err(VqaError::TooLarge { path: path.to_owned(), bytes_max });
     }
     Ok(bytes)
 }

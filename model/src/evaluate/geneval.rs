@@ -78,11 +78,8 @@ impl Prompt {
                 None => !is_named(object.shape),
             })
         };
-        let groups: Vec<Vec<Found>> = self
-            .include
-            .iter()
-            .map(|entry| matching(entry.class).copied().collect())
-            .collect();
+        let groups: Vec<Vec<Found>> =
+            self.include.iter().map(|entry| matching(entry.class).copied().collect()).collect();
         let included = self.include.iter().zip(&groups).all(|(entry, group)| {
             let Some(taken) = group.get(..entry.count) else {
                 return false;
@@ -100,10 +97,8 @@ impl Prompt {
             });
             taken.iter().filter(coloured).count() >= entry.count && placed
         });
-        let excluded = self
-            .exclude
-            .iter()
-            .any(|entry| matching(entry.class).count() >= entry.count);
+        let excluded =
+            self.exclude.iter().any(|entry| matching(entry.class).count() >= entry.count);
         included && !excluded
     }
 }

@@ -36,15 +36,8 @@ impl Report {
         let tally = Tally::of(tenths(answer, &question.answers));
         self.all += tally;
         *self.by_answer_type.entry(question.answer_type).or_default() += tally;
-        *self
-            .by_question_type
-            .entry(question.question_type.clone())
-            .or_default() += tally;
-        *if question.is_new {
-            &mut self.new
-        } else {
-            &mut self.old
-        } += tally;
+        *self.by_question_type.entry(question.question_type.clone()).or_default() += tally;
+        *if question.is_new { &mut self.new } else { &mut self.old } += tally;
     }
 
     /// The overall accuracy, 0 to 1; 0 where nothing was asked.
@@ -88,16 +81,10 @@ pub fn tenths(answer: &str, references: &[String]) -> u64 {
     let are_agreed = references.windows(2).all(|pair| pair[0] == pair[1]);
     let matches = if are_agreed {
         let answer = tidy(answer);
-        references
-            .iter()
-            .filter(|reference| **reference == answer)
-            .count()
+        references.iter().filter(|reference| **reference == answer).count()
     } else {
         let answer = normalise(&tidy(answer));
-        references
-            .iter()
-            .filter(|reference| normalise(reference) == answer)
-            .count()
+        references.iter().filter(|reference| normalise(reference) == answer).count()
     };
     (matches as u64 * 3).min(10)
 }
@@ -112,20 +99,13 @@ mod tests {
     use super::*;
 
     fn references(answers: &[(&str, usize)]) -> Vec<String> {
-        answers
-            .iter()
-            .flat_map(|(answer, count)| vec![(*answer).to_owned(); *count])
-            .collect()
+        answers.iter().flat_map(|(answer, count)| vec![(*answer).to_owned(); *count]).collect()
     }
 
     /// The official formula, spelt out: for each annotator, matches among the other nine.
     fn leave_one_out(matches: usize) -> f64 {
         let each = (0..10).map(|annotator| {
-            let others = if annotator < matches {
-                matches - 1
-            } else {
-                matches
-            };
+            let others = if annotator < matches { matches - 1 } else { matches };
             (others as f64 / 3.0).min(1.0)
         });
         each.sum::<f64>() / 10.0
@@ -137,10 +117,7 @@ mod tests {
             let references = references(&[("red", matches), ("blue", 10 - matches)]);
             let expected = leave_one_out(matches);
             let found = tenths("red", &references) as f64 / 10.0;
-            assert!(
-                (found - expected).abs() < 1e-9,
-                "{matches}: {found} is not {expected}"
-            );
+            assert!((found - expected).abs() < 1e-9, "{matches}: {found} is not {expected}");
         }
     }
 
@@ -172,23 +149,11 @@ mod tests {
         ];
         let answers = ["yes", "red", "three"].map(str::to_owned);
         let report = score(&questions, &answers);
-        assert_eq!(
-            report.all,
-            Tally {
-                tenths: 20,
-                asked: 3
-            }
-        );
+        assert_eq!(report.all, Tally { tenths: 20, asked: 3 });
         assert_eq!(report.new.fraction(), Some(0.0));
         assert_eq!(report.old.fraction(), Some(1.0));
-        assert_eq!(
-            report.by_answer_type[&AnswerType::Other].fraction(),
-            Some(0.0)
-        );
+        assert_eq!(report.by_answer_type[&AnswerType::Other].fraction(), Some(0.0));
         assert_eq!(report.by_question_type["what"].asked, 3);
-        assert!(
-            report.to_string().ends_with("VQA        66.67 % of 3"),
-            "{report}"
-        );
+        assert!(report.to_string().ends_with("VQA        66.67 % of 3"), "{report}");
     }
 }

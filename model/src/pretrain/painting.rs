@@ -35,7 +35,9 @@ pub fn train(
         let input = pixels(pictures.iter().map(|picture| &picture.pixels[..]), &inference_device());
         let plain = floats(vision.read(vision.forward(input, config)).plain());
         let mut lessons = Vec::new();
-        for (picture, plain) in pictures.iter().zip(plain.chunks_exact(plain.len() / pictures.len())) {
+        for (picture, plain) in
+            pictures.iter().zip(plain.chunks_exact(plain.len() / pictures.len()))
+        {
             lessons.extend(lessons_of(picture, plain, &mut rng));
         }
         lessons.shuffle(&mut rng);
@@ -43,7 +45,8 @@ pub fn train(
         let sketches: Vec<&Sketch> = lessons.iter().map(|(sketch, _)| sketch).collect();
         let logits = stage.network.painter.inside(&sketches, &training_device());
         let shape = [lessons.len(), CELL_PIXELS * CELL_PIXELS];
-        let inside: Vec<f32> = lessons.iter().flat_map(|(_, inside)| inside.iter().copied()).collect();
+        let inside: Vec<f32> =
+            lessons.iter().flat_map(|(_, inside)| inside.iter().copied()).collect();
         let inside = Tensor::from_data(TensorData::new(inside, shape), &training_device());
         let hit = inside.clone().mul(log_sigmoid(logits.clone()));
         let miss = inside.neg().add_scalar(1.0).mul(log_sigmoid(logits.neg()));
@@ -65,7 +68,8 @@ fn lessons_of(picture: &Picture, plain: &[f32], rng: &mut ChaCha8Rng) -> Vec<(Sk
             let mut whole = 1e-6;
             for channel in 0..3 {
                 let way = sketch.colour[channel] - background[channel];
-                along += way * (f32::from(picture.pixels[at + channel]) / 255.0 - background[channel]);
+                along +=
+                    way * (f32::from(picture.pixels[at + channel]) / 255.0 - background[channel]);
                 whole += way * way;
             }
             (along / whole).clamp(0.0, 1.0)

@@ -80,7 +80,8 @@ impl Painter {
 /// `plain` has `64 * channels` values in the cells' own units.
 pub fn sketch(plain: &[f32]) -> (Vec<Sketch>, [f32; 3]) {
     let cells: Vec<Voice> = plain.chunks_exact(CHANNELS).enumerate().map(Voice::of).collect();
-    let mean = |channel: usize| cells.iter().map(|c| c.values[channel]).sum::<f32>() / GRID_CELLS as f32;
+    let mean =
+        |channel: usize| cells.iter().map(|c| c.values[channel]).sum::<f32>() / GRID_CELLS as f32;
     let background = [0, 1, 2].map(|channel| mean(BACKGROUND.start + channel));
     let sketches = (0..GRID_CELLS).map(|cell| pooled(cell, &cells)).collect();
     (sketches, background)
@@ -100,8 +101,11 @@ impl Voice {
         let weight = 1.0 / (1.0 + (-OCCUPANCY_SLOPE * (occupancy - 0.5)).exp());
         let mut values = plain.to_vec();
         // What is said of an object was weighted by the occupancy.
-        values[SHAPE.start..SIZE.end].iter_mut().for_each(|value| *value /= occupancy.max(OCCUPANCY_MIN));
-        let middle = [cell % GRID_SIDE, cell / GRID_SIDE].map(|at| (at as f32 + 0.5) * CELL_PIXELS as f32);
+        values[SHAPE.start..SIZE.end]
+            .iter_mut()
+            .for_each(|value| *value /= occupancy.max(OCCUPANCY_MIN));
+        let middle =
+            [cell % GRID_SIDE, cell / GRID_SIDE].map(|at| (at as f32 + 0.5) * CELL_PIXELS as f32);
         let centre = [0, 1].map(|axis| middle[axis] + values[OFFSET.start + axis] * LENGTH_UNIT);
         Voice { weight, centre, values }
     }
@@ -123,14 +127,16 @@ fn pooled(cell: usize, cells: &[Voice]) -> Sketch {
     let mut centre = [0.0_f32; 2];
     let mut total = 1e-6;
     for voice in cells {
-        let square: f32 = (0..2).map(|axis| (voice.centre[axis] - called.centre[axis]).powi(2)).sum();
+        let square: f32 =
+            (0..2).map(|axis| (voice.centre[axis] - called.centre[axis]).powi(2)).sum();
         let weight = voice.weight * (-square / (2.0 * AGREEMENT_PIXELS * AGREEMENT_PIXELS)).exp();
         sums.iter_mut().zip(&voice.values).for_each(|(sum, value)| *sum += weight * value);
         (0..2).for_each(|axis| centre[axis] += weight * voice.centre[axis]);
         total += weight;
     }
     let value = |channel: usize| sums[channel] / total;
-    let shape: [f32; SHAPE_CLASSES] = std::array::from_fn(|class| value(SHAPE.start + class).max(0.0));
+    let shape: [f32; SHAPE_CLASSES] =
+        std::array::from_fn(|class| value(SHAPE.start + class).max(0.0));
     let shares: f32 = shape.iter().map(|share| share * share).sum::<f32>().max(1e-6);
     Sketch {
         cell,

@@ -31,28 +31,16 @@ pub(super) fn training(
         }
         ticket -= weight;
     }
-    let anonymous = if vocabulary == Vocabulary::Base {
-        ANONYMOUS_SHARE
-    } else {
-        0.0
-    };
+    let anonymous = if vocabulary == Vocabulary::Base { ANONYMOUS_SHARE } else { 0.0 };
     let with_colours = tag == Tag::Position && rng.random_bool(0.5);
-    let style = Style {
-        tag,
-        anonymous,
-        with_colours,
-    };
+    let style = Style { tag, anonymous, with_colours };
     style.draw(rng, vocabulary, concepts)
 }
 
 /// An evaluation prompt, plain as GenEval's: positions without colours, every shape named.
 pub(super) fn suite(rng: &mut ChaCha8Rng, vocabulary: Vocabulary, tag: Tag) -> Captioned {
     let concepts = Concepts::draw(rng, vocabulary);
-    let style = Style {
-        tag,
-        anonymous: 0.0,
-        with_colours: false,
-    };
+    let style = Style { tag, anonymous: 0.0, with_colours: false };
     style.draw(rng, vocabulary, &concepts)
 }
 
@@ -74,18 +62,10 @@ impl Style {
         let tag = self.tag;
         let is_pair = matches!(tag, Tag::TwoObject | Tag::Position | Tag::ColorAttr);
         let colours_named = matches!(tag, Tag::Colors | Tag::ColorAttr) || self.with_colours;
-        let count = if tag == Tag::Counting {
-            rng.random_range(2..=4)
-        } else {
-            1
-        };
+        let count = if tag == Tag::Counting { rng.random_range(2..=4) } else { 1 };
         let shapes: Vec<Shape> = concepts.shapes.sample(rng, 2).copied().collect();
         let colours: Vec<Colour> = concepts.colours.sample(rng, 2).copied().collect();
-        let anonymous = if rng.random_bool(self.anonymous) {
-            rng.random_range(0..2)
-        } else {
-            2
-        };
+        let anonymous = if rng.random_bool(self.anonymous) { rng.random_range(0..2) } else { 2 };
         let mentions: Vec<Mention> = (0..if is_pair { 2 } else { 1 })
             .map(|index| Mention {
                 shape: (index != anonymous).then_some(shapes[index]),
@@ -105,36 +85,18 @@ impl Style {
 
 /// The things of a scene that shows the mentions and nothing else; unsaid attributes are free.
 fn things(rng: &mut ChaCha8Rng, concepts: &Concepts, mentions: &[Mention]) -> Vec<Thing> {
-    let named: Vec<Shape> = mentions
-        .iter()
-        .filter_map(|mention| mention.shape)
-        .collect();
+    let named: Vec<Shape> = mentions.iter().filter_map(|mention| mention.shape).collect();
     let mut things = Vec::new();
     for mention in mentions {
-        let unnamed: Vec<Shape> = concepts
-            .drawn_shapes
-            .iter()
-            .copied()
-            .filter(|shape| !named.contains(shape))
-            .collect();
-        let shape = mention
-            .shape
-            .or(unnamed.choose(rng).copied())
-            .unwrap_or(Shape::Circle);
+        let unnamed: Vec<Shape> =
+            concepts.drawn_shapes.iter().copied().filter(|shape| !named.contains(shape)).collect();
+        let shape = mention.shape.or(unnamed.choose(rng).copied()).unwrap_or(Shape::Circle);
         let are_alike = rng.random_bool(0.5);
-        let mut any_colour = || {
-            *concepts
-                .drawn_colours
-                .choose(rng)
-                .expect("some colour is drawn")
-        };
+        let mut any_colour = || *concepts.drawn_colours.choose(rng).expect("some colour is drawn");
         let common = any_colour();
         for _ in 0..mention.count {
             let free = if are_alike { common } else { any_colour() };
-            things.push(Thing {
-                shape,
-                colour: mention.colour.unwrap_or(free),
-            });
+            things.push(Thing { shape, colour: mention.colour.unwrap_or(free) });
         }
     }
     things
@@ -160,41 +122,21 @@ fn prompt(
     let text = match (mentions, relation) {
         ([reference, placed], Some(relation)) => {
             include[1].position = Some(Position { relation, of: 0 });
-            format!(
-                "{} {} {}",
-                phrase(placed),
-                relation.name(),
-                phrase(reference)
-            )
+            format!("{} {} {}", phrase(placed), relation.name(), phrase(reference))
         }
         ([first, second], None) => format!("{} and {}", phrase(first), phrase(second)),
         _ => mentions.iter().map(phrase).collect(),
     };
     let exclude = match (tag, mentions) {
-        (Tag::Counting, [only]) => vec![Exclude {
-            class: only.shape,
-            count: only.count + 1,
-        }],
+        (Tag::Counting, [only]) => vec![Exclude { class: only.shape, count: only.count + 1 }],
         _ => Vec::new(),
     };
-    Prompt {
-        tag,
-        include,
-        exclude,
-        prompt: text,
-    }
+    Prompt { tag, include, exclude, prompt: text }
 }
 
 fn phrase(vocabulary: Vocabulary, mention: &Mention) -> String {
-    let shape = mention
-        .shape
-        .and_then(|shape| vocabulary.shape(shape))
-        .unwrap_or("shape");
-    let noun = if mention.count > 1 {
-        plural(shape)
-    } else {
-        shape.to_owned()
-    };
+    let shape = mention.shape.and_then(|shape| vocabulary.shape(shape)).unwrap_or("shape");
+    let noun = if mention.count > 1 { plural(shape) } else { shape.to_owned() };
     let noun = match mention.colour.and_then(|colour| vocabulary.colour(colour)) {
         Some(colour) => format!("{colour} {noun}"),
         None => noun,
@@ -208,11 +150,7 @@ fn phrase(vocabulary: Vocabulary, mention: &Mention) -> String {
 
 /// "a circle", "an amber disc".
 pub(super) fn with_article(noun: &str) -> String {
-    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) {
-        "an"
-    } else {
-        "a"
-    };
+    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {noun}")
 }
 

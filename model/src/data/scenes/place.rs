@@ -17,14 +17,8 @@ pub(super) struct Thing {
 pub(super) fn free(rng: &mut ChaCha8Rng, concepts: &Concepts, count: usize) -> Scene {
     let things: Vec<Thing> = (0..count)
         .map(|_| Thing {
-            shape: *concepts
-                .drawn_shapes
-                .choose(rng)
-                .expect("some shape is drawn"),
-            colour: *concepts
-                .drawn_colours
-                .choose(rng)
-                .expect("some colour is drawn"),
+            shape: *concepts.drawn_shapes.choose(rng).expect("some shape is drawn"),
+            colour: *concepts.drawn_colours.choose(rng).expect("some colour is drawn"),
         })
         .collect();
     scene(rng, &things, None)
@@ -43,18 +37,13 @@ pub(super) fn scene(rng: &mut ChaCha8Rng, things: &[Thing], relation: Option<Rel
         _ => (10.0, 19.0),
     };
     loop {
-        let objects: Vec<Object> = things
-            .iter()
-            .map(|thing| object(rng, *thing, size_min..size_max))
-            .collect();
+        let objects: Vec<Object> =
+            things.iter().map(|thing| object(rng, *thing, size_min..size_max)).collect();
         let is_related = relation.is_none_or(|relation| {
             objects[1].found().lean(relation, &objects[0].found()) > CLEAR_LEAN
         });
         if is_related && are_apart(&objects) {
-            return Scene {
-                background,
-                objects,
-            };
+            return Scene { background, objects };
         }
         size_max = (size_max * SHRINK).max(size_min + 1.0);
     }
@@ -69,11 +58,7 @@ fn object(rng: &mut ChaCha8Rng, thing: Thing, sizes: std::ops::Range<f32>) -> Ob
         Shape::Rectangle => {
             let long = extent.max(RECTANGLE_MIN);
             let short = long / rng.random_range(RECTANGLE_ASPECT);
-            if rng.random_bool(0.5) {
-                [long, short]
-            } else {
-                [short, long]
-            }
+            if rng.random_bool(0.5) { [long, short] } else { [short, long] }
         }
         _ => [extent; 2],
     };
@@ -83,20 +68,10 @@ fn object(rng: &mut ChaCha8Rng, thing: Thing, sizes: std::ops::Range<f32>) -> Ob
     });
     let is_exact = rng.random_bool(0.5);
     let rgb = colour.rgb().map(|channel| {
-        let jitter = if is_exact {
-            0
-        } else {
-            rng.random_range(-JITTER..=JITTER)
-        };
+        let jitter = if is_exact { 0 } else { rng.random_range(-JITTER..=JITTER) };
         (i16::from(channel) + jitter).clamp(0, 255) as u8
     });
-    Object {
-        shape,
-        colour,
-        rgb,
-        centre,
-        size,
-    }
+    Object { shape, colour, rgb, centre, size }
 }
 
 fn are_apart(objects: &[Object]) -> bool {

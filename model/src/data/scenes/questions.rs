@@ -24,11 +24,7 @@ pub(super) fn ask(
     scene: &Scene,
 ) -> Vec<Question> {
     let wanted = rng.random_range(2..=4);
-    let asker = Asker {
-        vocabulary,
-        concepts,
-        objects: &scene.objects,
-    };
+    let asker = Asker { vocabulary, concepts, objects: &scene.objects };
     let mut questions: Vec<Question> = Vec::with_capacity(wanted);
     for _ in 0..TRIES_MAX {
         if questions.len() == wanted {
@@ -61,36 +57,20 @@ impl Asker<'_> {
     fn is_there(&self, rng: &mut ChaCha8Rng) -> Option<Question> {
         let is_present = rng.random_bool(0.5);
         let object = self.objects.choose(rng)?;
-        let described = if is_present {
-            self.describe(rng, object)?
-        } else {
-            self.absent(rng)?
-        };
+        let described = if is_present { self.describe(rng, object)? } else { self.absent(rng)? };
         let noun = self.noun(described, 1);
         let one = with_article(&noun);
         let (text, kind, is_negated) = match rng.random_range(0..10) {
             0..4 => (format!("is there {one}?"), "is there", false),
             4 => (format!("is there {one} in the image?"), "is there", false),
             5 => (format!("is {one} present?"), "is a", false),
-            6 => (
-                format!("does the image contain {one}?"),
-                "does the image",
-                false,
-            ),
+            6 => (format!("does the image contain {one}?"), "does the image", false),
             7 => match rng.random_bool(0.5) {
                 true => (format!("is there not {one}?"), "is there not", true),
-                false => (
-                    format!("is there not {one} in the image?"),
-                    "is there not",
-                    true,
-                ),
+                false => (format!("is there not {one} in the image?"), "is there not", true),
             },
             8 => (format!("is no {noun} present?"), "is no", true),
-            _ => (
-                format!("does the image not contain {one}?"),
-                "does the image not",
-                true,
-            ),
+            _ => (format!("does the image not contain {one}?"), "does the image not", true),
         };
         Some(yes_no(text, is_present != is_negated, kind))
     }
@@ -100,32 +80,20 @@ impl Asker<'_> {
         let is_true = rng.random_bool(0.5);
         let object = self.objects.choose(rng)?;
         if rng.random_bool(0.5) {
-            let described = Description {
-                shape: Some(self.named_shape(object)?),
-                colour: None,
-            };
+            let described = Description { shape: Some(self.named_shape(object)?), colour: None };
             self.only(described)?;
             let right = self.named_colour(object)?;
             let wrong = other_than(rng, &self.concepts.colours, right)?;
-            let colour = self
-                .vocabulary
-                .colour(if is_true { right } else { wrong })?;
+            let colour = self.vocabulary.colour(if is_true { right } else { wrong })?;
             let text = format!("is the {} {colour}?", self.noun(described, 1));
             return Some(yes_no(text, is_true, "is the"));
         }
-        let described = Description {
-            shape: None,
-            colour: Some(self.named_colour(object)?),
-        };
+        let described = Description { shape: None, colour: Some(self.named_colour(object)?) };
         self.only(described)?;
         let right = self.named_shape(object)?;
         let wrong = other_than(rng, &self.concepts.shapes, right)?;
         let shape = self.vocabulary.shape(if is_true { right } else { wrong })?;
-        let text = format!(
-            "is the {} {}?",
-            self.noun(described, 1),
-            with_article(shape)
-        );
+        let text = format!("is the {} {}?", self.noun(described, 1), with_article(shape));
         Some(yes_no(text, is_true, "is the"))
     }
 
@@ -134,11 +102,7 @@ impl Asker<'_> {
         let [one, other] = self.pair(rng)?;
         let relation = clear_relation(rng, one, other)?;
         let is_true = rng.random_bool(0.5);
-        let asked = if is_true {
-            relation
-        } else {
-            relation.opposite()
-        };
+        let asked = if is_true { relation } else { relation.opposite() };
         let subject = self.unique(rng, one)?;
         let object = self.unique(rng, other)?;
         let text = format!(
@@ -154,18 +118,11 @@ impl Asker<'_> {
     fn how_many(&self, rng: &mut ChaCha8Rng) -> Option<Question> {
         let object = self.objects.choose(rng)?;
         let described = if rng.random_bool(0.4) {
-            Description {
-                shape: None,
-                colour: None,
-            }
+            Description { shape: None, colour: None }
         } else {
             self.describe(rng, object)?
         };
-        let count = self
-            .objects
-            .iter()
-            .filter(|object| described.fits(object))
-            .count();
+        let count = self.objects.iter().filter(|object| described.fits(object)).count();
         Some(Question {
             text: format!("how many {} are there?", self.noun(described, 2)),
             answer: number_word(count).to_owned(),
@@ -179,23 +136,13 @@ impl Asker<'_> {
         let object = self.objects.choose(rng)?;
         let answer = self.vocabulary.colour(self.named_colour(object)?)?;
         let described = if self.objects.len() == 1 && rng.random_bool(0.3) {
-            Description {
-                shape: None,
-                colour: None,
-            }
+            Description { shape: None, colour: None }
         } else {
-            Description {
-                shape: Some(self.named_shape(object)?),
-                colour: None,
-            }
+            Description { shape: Some(self.named_shape(object)?), colour: None }
         };
         self.only(described)?;
         let noun = self.noun(described, 1);
-        let spelling = if rng.random_bool(0.5) {
-            "colour"
-        } else {
-            "color"
-        };
+        let spelling = if rng.random_bool(0.5) { "colour" } else { "color" };
         let text = match rng.random_bool(0.7) {
             true => format!("what {spelling} is the {noun}?"),
             false => format!("what is the {spelling} of the {noun}?"),
@@ -211,10 +158,7 @@ impl Asker<'_> {
             let text = *["is in the image", "is present", "does the image contain"].choose(rng)?;
             return Some(other(format!("what shape {text}?"), answer, "what shape"));
         }
-        let described = Description {
-            shape: None,
-            colour: Some(self.named_colour(object)?),
-        };
+        let described = Description { shape: None, colour: Some(self.named_colour(object)?) };
         self.only(described)?;
         let colour = self.vocabulary.colour(object.colour)?;
         let text = match rng.random_bool(0.5) {
@@ -235,11 +179,7 @@ impl Asker<'_> {
         let described = self.unique(rng, reference)?;
         is_alone.then(|| {
             let noun = self.noun(described, 1);
-            other(
-                format!("what is {} the {noun}?", relation.name()),
-                answer,
-                "what is",
-            )
+            other(format!("what is {} the {noun}?", relation.name()), answer, "what is")
         })
     }
 }
@@ -258,21 +198,11 @@ fn other_than<T: Copy + PartialEq>(rng: &mut ChaCha8Rng, all: &[T], right: T) ->
 
 fn yes_no(text: String, is_true: bool, question_type: &'static str) -> Question {
     let answer = if is_true { "yes" } else { "no" }.to_owned();
-    Question {
-        text,
-        answer,
-        answer_type: AnswerType::YesNo,
-        question_type,
-    }
+    Question { text, answer, answer_type: AnswerType::YesNo, question_type }
 }
 
 fn other(text: String, answer: &str, question_type: &'static str) -> Question {
-    Question {
-        text,
-        answer: answer.to_owned(),
-        answer_type: AnswerType::Other,
-        question_type,
-    }
+    Question { text, answer: answer.to_owned(), answer_type: AnswerType::Other, question_type }
 }
 
 const TRIES_MAX: usize = 60;

@@ -11,10 +11,8 @@ use crate::data::vocabulary::Shape;
 impl Scene {
     /// The scene as pixels, edges anti-aliased.
     pub fn picture(&self) -> Picture {
-        let mut pixels: Vec<f32> = self
-            .background
-            .map(f32::from)
-            .repeat(picture::SIDE * picture::SIDE);
+        let mut pixels: Vec<f32> =
+            self.background.map(f32::from).repeat(picture::SIDE * picture::SIDE);
         for object in &self.objects {
             let rgb = object.rgb.map(f32::from);
             coverage(object.shape, object.centre, object.size, |x, y, share| {
@@ -24,12 +22,7 @@ impl Scene {
                 }
             });
         }
-        Picture {
-            pixels: pixels
-                .into_iter()
-                .map(|value| value.round() as u8)
-                .collect(),
-        }
+        Picture { pixels: pixels.into_iter().map(|value| value.round() as u8).collect() }
     }
 }
 

@@ -6,14 +6,8 @@ use std::collections::HashSet;
 
 #[test]
 fn the_same_seed_gives_the_same_data() {
-    assert_eq!(
-        dataset(Vocabulary::Domain, 7, 30),
-        dataset(Vocabulary::Domain, 7, 30)
-    );
-    assert_ne!(
-        dataset(Vocabulary::Domain, 7, 30),
-        dataset(Vocabulary::Domain, 8, 30)
-    );
+    assert_eq!(dataset(Vocabulary::Domain, 7, 30), dataset(Vocabulary::Domain, 7, 30));
+    assert_ne!(dataset(Vocabulary::Domain, 7, 30), dataset(Vocabulary::Domain, 8, 30));
     // A longer dataset starts with the shorter one.
     let long = dataset(Vocabulary::Base, 7, 40);
     let short = dataset(Vocabulary::Base, 7, 30);
@@ -44,9 +38,7 @@ fn objects_lie_apart_on_a_light_canvas() {
 fn coverage_has_the_area_of_the_shape() {
     let area = |shape| {
         let mut sum = 0.0;
-        coverage(shape, [31.3, 30.7], [24.0, 24.0], |_, _, share| {
-            sum += share
-        });
+        coverage(shape, [31.3, 30.7], [24.0, 24.0], |_, _, share| sum += share);
         sum / (24.0 * 24.0)
     };
     let expected = [
@@ -58,11 +50,7 @@ fn coverage_has_the_area_of_the_shape() {
         (Shape::Star, 0.384),
     ];
     for (shape, share) in expected {
-        assert!(
-            (area(shape) - share).abs() < 0.01,
-            "{shape:?} covers {}",
-            area(shape)
-        );
+        assert!((area(shape) - share).abs() < 0.01, "{shape:?} covers {}", area(shape));
     }
 }
 
@@ -75,11 +63,7 @@ fn every_caption_holds_for_its_picture() {
             let concepts = Concepts::draw(&mut rng, vocabulary);
             let captioned = captions::training(&mut rng, vocabulary, &concepts);
             let prompt = &captioned.prompt;
-            assert!(
-                prompt.is_satisfied(&captioned.scene.found()),
-                "{}",
-                prompt.prompt
-            );
+            assert!(prompt.is_satisfied(&captioned.scene.found()), "{}", prompt.prompt);
             tags.insert(prompt.tag);
         }
         assert_eq!(tags.len(), 6);
@@ -91,19 +75,14 @@ fn the_base_says_no_new_word() {
     let data = dataset(Vocabulary::Base, 5, 800);
     assert!(data.questions.iter().all(|question| !question.is_new));
     assert!(data.captions.iter().all(|caption| !caption.is_new));
-    assert!(
-        prompts(Vocabulary::Base, 5, 40)
-            .iter()
-            .all(|case| !case.is_new)
-    );
+    assert!(prompts(Vocabulary::Base, 5, 40).iter().all(|case| !case.is_new));
 }
 
 #[test]
 fn the_domain_says_dialect_for_what_it_renames() {
     let data = dataset(Vocabulary::Domain, 5, 800);
-    let renamed = [
-        "red", "blue", "green", "purple", "orange", "circle", "diamond", "cross", "circles",
-    ];
+    let renamed =
+        ["red", "blue", "green", "purple", "orange", "circle", "diamond", "cross", "circles"];
     for question in &data.questions {
         let text = format!("{} {}", question.question, question.answer);
         let mut words = text.split([' ', '?']);
@@ -122,16 +101,10 @@ fn the_domain_says_dialect_for_what_it_renames() {
 fn yes_and_no_are_balanced_and_all_answer_types_occur() {
     for vocabulary in [Vocabulary::Base, Vocabulary::Domain] {
         let data = dataset(vocabulary, 6, 2000);
-        let of = |kind| {
-            data.questions
-                .iter()
-                .filter(move |question| question.answer_type == kind)
-        };
+        let of = |kind| data.questions.iter().filter(move |question| question.answer_type == kind);
         let (asked, yes) = (
             of(AnswerType::YesNo).count(),
-            of(AnswerType::YesNo)
-                .filter(|question| question.answer == "yes")
-                .count(),
+            of(AnswerType::YesNo).filter(|question| question.answer == "yes").count(),
         );
         let share = yes as f64 / asked as f64;
         assert!((0.46..0.54).contains(&share), "{vocabulary:?}: {share}");
@@ -144,17 +117,11 @@ fn yes_and_no_are_balanced_and_all_answer_types_occur() {
 fn each_scene_has_two_to_four_questions() {
     let data = dataset(Vocabulary::Domain, 9, 600);
     let mut counts = vec![0; data.pictures.len()];
-    data.questions
-        .iter()
-        .for_each(|question| counts[question.picture] += 1);
+    data.questions.iter().for_each(|question| counts[question.picture] += 1);
     let asked: Vec<usize> = counts.into_iter().filter(|count| *count > 0).collect();
     assert_eq!(asked.len(), 600);
     assert!(asked.iter().all(|count| (2..=4).contains(count)));
-    let ids: HashSet<u64> = data
-        .questions
-        .iter()
-        .map(|question| question.question_id)
-        .collect();
+    let ids: HashSet<u64> = data.questions.iter().map(|question| question.question_id).collect();
     assert_eq!(ids.len(), data.questions.len());
 }
 
@@ -163,33 +130,11 @@ fn the_test_set_shares_no_picture_with_training() {
     let split = federation_split(11, 16, 150);
     assert!(split.test.questions.len() >= 600);
     assert_eq!(split.prompts.len(), 240);
-    let train: HashSet<&Vec<u8>> = split
-        .train
-        .pictures
-        .iter()
-        .map(|picture| &picture.pixels)
-        .collect();
-    assert!(
-        split
-            .test
-            .pictures
-            .iter()
-            .all(|picture| !train.contains(&picture.pixels))
-    );
-    let count = |new| {
-        split
-            .test
-            .questions
-            .iter()
-            .filter(|one| one.is_new == new)
-            .count()
-    };
-    assert!(
-        count(true) >= 200 && count(false) >= 150,
-        "{} new, {} old",
-        count(true),
-        count(false)
-    );
+    let train: HashSet<&Vec<u8>> =
+        split.train.pictures.iter().map(|picture| &picture.pixels).collect();
+    assert!(split.test.pictures.iter().all(|picture| !train.contains(&picture.pixels)));
+    let count = |new| split.test.questions.iter().filter(|one| one.is_new == new).count();
+    assert!(count(true) >= 200 && count(false) >= 150, "{} new, {} old", count(true), count(false));
 }
 
 #[test]

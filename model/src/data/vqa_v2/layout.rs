@@ -40,12 +40,7 @@ impl Split {
         let stem = format!("COCO_{name}_{image_id:012}");
         let inside = dir.join(name);
         let file = |folder: &Path, ending: &str| folder.join(format!("{stem}.{ending}"));
-        [
-            file(&inside, "jpg"),
-            file(&inside, "png"),
-            file(dir, "jpg"),
-            file(dir, "png"),
-        ]
+        [file(&inside, "jpg"), file(&inside, "png"), file(dir, "jpg"), file(dir, "png")]
     }
 }
 

@@ -31,18 +31,13 @@ impl Folder {
             dir,
         };
         for (image_id, rgb) in [(7, [200, 0, 0]), (9, [0, 0, 200])] {
-            fs::write(
-                folder.image(image_id),
-                Picture::plain(rgb).to_png().unwrap(),
-            )
-            .unwrap();
+            fs::write(folder.image(image_id), Picture::plain(rgb).to_png().unwrap()).unwrap();
         }
         folder
     }
 
     fn image(&self, image_id: u64) -> PathBuf {
-        self.dir
-            .join(format!("train2014/COCO_train2014_{image_id:012}.png"))
+        self.dir.join(format!("train2014/COCO_train2014_{image_id:012}.png"))
     }
 
     fn read(&self) -> Result<Dataset, VqaError> {
@@ -84,28 +79,13 @@ fn a_whole_folder_is_read() {
         "tag": "colors", "prompt": "a teal star",
         "include": [{"class": "star", "count": 1, "color": "teal"}],
     }});
-    fs::write(
-        folder.dir.join("captions_train2014.jsonl"),
-        format!("{caption}\n"),
-    )
-    .unwrap();
+    fs::write(folder.dir.join("captions_train2014.jsonl"), format!("{caption}\n")).unwrap();
     let dataset = folder.read().unwrap();
-    assert_eq!(
-        dataset.pictures,
-        [Picture::plain([200, 0, 0]), Picture::plain([0, 0, 200])]
-    );
+    assert_eq!(dataset.pictures, [Picture::plain([200, 0, 0]), Picture::plain([0, 0, 200])]);
     let seen: Vec<(u64, usize, &str, AnswerType, bool)> = dataset
         .questions
         .iter()
-        .map(|one| {
-            (
-                one.question_id,
-                one.picture,
-                &*one.answer,
-                one.answer_type,
-                one.is_new,
-            )
-        })
+        .map(|one| (one.question_id, one.picture, &*one.answer, one.answer_type, one.is_new))
         .collect();
     assert_eq!(
         seen,
@@ -123,10 +103,7 @@ fn a_whole_folder_is_read() {
 fn missing_files_are_named() {
     let folder = Folder::new();
     let missing = read(&folder.dir, Split::Val).unwrap_err().to_string();
-    assert!(
-        missing.contains("v2_OpenEnded_mscoco_val2014_questions.json"),
-        "{missing}"
-    );
+    assert!(missing.contains("v2_OpenEnded_mscoco_val2014_questions.json"), "{missing}");
     fs::remove_file(folder.image(9)).unwrap();
     folder.refusal("COCO_train2014_000000000009", "image 9 is missing");
 }
@@ -139,10 +116,7 @@ fn a_cut_file_is_named() {
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() - 40]).unwrap();
     let text = read(&folder.dir, Split::Train).unwrap_err().to_string();
-    assert!(
-        text.contains("annotations.json") && text.contains("EOF"),
-        "{text}"
-    );
+    assert!(text.contains("annotations.json") && text.contains("EOF"), "{text}");
 }
 
 #[test]
@@ -158,25 +132,16 @@ fn wrong_types_are_named() {
 #[test]
 fn questions_and_annotations_must_match() {
     let mut folder = Folder::new();
-    folder.annotations["annotations"]
-        .as_array_mut()
-        .unwrap()
-        .remove(1);
+    folder.annotations["annotations"].as_array_mut().unwrap().remove(1);
     folder.refusal("annotations.json", "no annotation for question 9000");
     let mut folder = Folder::new();
-    folder.questions["questions"]
-        .as_array_mut()
-        .unwrap()
-        .remove(0);
+    folder.questions["questions"].as_array_mut().unwrap().remove(0);
     folder.refusal("annotations.json", "question 7000, which is not asked");
     let mut folder = Folder::new();
     folder.annotations["annotations"][0]["image_id"] = json!(9);
     folder.refusal("annotations.json", "is about image 7");
     let mut folder = Folder::new();
-    folder.annotations["annotations"][0]["answers"]
-        .as_array_mut()
-        .unwrap()
-        .pop();
+    folder.annotations["annotations"][0]["answers"].as_array_mut().unwrap().pop();
     folder.refusal("annotations.json", "question 7000 has 9 answers");
 }
 
@@ -184,17 +149,11 @@ fn questions_and_annotations_must_match() {
 fn repeated_ids_are_refused() {
     let mut folder = Folder::new();
     let again = folder.questions["questions"][0].clone();
-    folder.questions["questions"]
-        .as_array_mut()
-        .unwrap()
-        .push(again);
+    folder.questions["questions"].as_array_mut().unwrap().push(again);
     folder.refusal("questions.json", "question 7000 twice");
     let mut folder = Folder::new();
     let again = folder.annotations["annotations"][1].clone();
-    folder.annotations["annotations"]
-        .as_array_mut()
-        .unwrap()
-        .push(again);
+    folder.annotations["annotations"].as_array_mut().unwrap().push(again);
     folder.refusal("annotations.json", "question 9000 twice");
     let mut folder = Folder::new();
     folder.questions["questions"] = json!([]);

@@ -43,9 +43,7 @@ fn border_median(picture: &Picture) -> [f32; 3] {
 /// How far each pixel is from the background.
 fn contrast(picture: &Picture, background: [f32; 3]) -> Vec<f32> {
     let rgb = |at: Pixel| picture.pixel(at % SIDE, at / SIDE).map(f32::from);
-    (0..SIDE * SIDE)
-        .map(|at| distance(rgb(at), background))
-        .collect()
+    (0..SIDE * SIDE).map(|at| distance(rgb(at), background)).collect()
 }
 
 /// Groups of touching foreground pixels, specks left out.
@@ -95,9 +93,7 @@ fn recognise(picture: &Picture, background: [f32; 3], component: &[Pixel]) -> Op
     let mut mask = vec![0.0_f32; SIDE * SIDE];
     let mut include = |at: Pixel| {
         let along = rgb(at).into_iter().zip(background).zip(direction);
-        let along: f32 = along
-            .map(|((value, base), axis)| (value - base) * axis)
-            .sum();
+        let along: f32 = along.map(|((value, base), axis)| (value - base) * axis).sum();
         mask[at] = (along / (reach * reach)).clamp(0.0, 1.0);
     };
     for &at in component {
@@ -122,14 +118,7 @@ fn core_colour(picture: &Picture, background: [f32; 3], component: &[Pixel]) -> 
     let rgb = |at: Pixel| picture.pixel(at % SIDE, at / SIDE).map(f32::from);
     let mut inside: Vec<(usize, Pixel)> = component
         .iter()
-        .map(|&at| {
-            (
-                neighbours(at)
-                    .filter(|other| component.contains(other))
-                    .count(),
-                at,
-            )
-        })
+        .map(|&at| (neighbours(at).filter(|other| component.contains(other)).count(), at))
         .collect();
     inside.sort_by(|a, b| {
         let far = |at: Pixel| distance(rgb(at), background);

@@ -134,9 +134,7 @@ fn read_class<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Shape
         return Ok(None);
     }
     let shape = Shape::from_word(&name);
-    shape
-        .map(Some)
-        .ok_or_else(|| D::Error::custom(format_args!("unknown class {name:?}")))
+    shape.map(Some).ok_or_else(|| D::Error::custom(format_args!("unknown class {name:?}")))
 }
 
 fn write_colour<S: Serializer>(colour: &Option<Colour>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -148,7 +146,5 @@ fn read_colour<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Colo
         return Ok(None);
     };
     let colour = Colour::from_word(&name);
-    colour
-        .map(Some)
-        .ok_or_else(|| D::Error::custom(format_args!("unknown color {name:?}")))
+    colour.map(Some).ok_or_else(|| D::Error::custom(format_args!("unknown color {name:?}")))
 }

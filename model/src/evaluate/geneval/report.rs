@@ -29,11 +29,7 @@ pub struct ByTag {
 impl ByTag {
     /// GenEval's overall score: the plain mean over the tags asked, 0 to 1; none where none was.
     pub fn overall(&self) -> Option<f64> {
-        let fractions: Vec<f64> = self
-            .tags
-            .values()
-            .filter_map(|tally| tally.fraction())
-            .collect();
+        let fractions: Vec<f64> = self.tags.values().filter_map(|tally| tally.fraction()).collect();
         (!fractions.is_empty()).then(|| fractions.iter().sum::<f64>() / fractions.len() as f64)
     }
 
@@ -65,17 +61,10 @@ impl fmt::Display for Report {
         for (tag, tally) in &self.all.tags {
             let name = tag.name();
             let asked = tally.asked;
-            writeln!(
-                formatter,
-                "{name:<14}{} of {asked}",
-                percent(tally.fraction())
-            )?;
+            writeln!(formatter, "{name:<14}{} of {asked}", percent(tally.fraction()))?;
         }
         let [all, old, new] = [&self.all, &self.old, &self.new].map(|part| percent(part.overall()));
-        write!(
-            formatter,
-            "GenEval-Scenes{all} (old words {old}, new words {new})"
-        )
+        write!(formatter, "GenEval-Scenes{all} (old words {old}, new words {new})")
     }
 }
 
@@ -88,11 +77,7 @@ pub fn is_right(prompt: &Prompt, drawing: &Picture) -> bool {
 pub fn score(cases: &[PromptCase], drawings: &[Picture]) -> Report {
     let mut report = Report::default();
     for (case, drawing) in cases.iter().zip(drawings) {
-        report.add(
-            case.prompt.tag,
-            case.is_new,
-            is_right(&case.prompt, drawing),
-        );
+        report.add(case.prompt.tag, case.is_new, is_right(&case.prompt, drawing));
     }
     report
 }
@@ -100,9 +85,7 @@ pub fn score(cases: &[PromptCase], drawings: &[Picture]) -> Report {
 /// What a faultless drawer would score: clean renders of `scenes` captioned scenes, judged by
 /// pixels.
 pub fn detector_ceiling(seed: u64, scenes: usize) -> Report {
-    let Dataset {
-        pictures, captions, ..
-    } = scenes::dataset(Vocabulary::Domain, seed, scenes);
+    let Dataset { pictures, captions, .. } = scenes::dataset(Vocabulary::Domain, seed, scenes);
     let mut report = Report::default();
     for caption in &captions {
         let is_right = is_right(&caption.prompt, &pictures[caption.picture]);

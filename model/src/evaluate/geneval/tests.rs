@@ -8,13 +8,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 fn at(shape: Shape, colour: Colour, centre: [f32; 2]) -> Found {
-    Found {
-        shape,
-        colour,
-        centre,
-        size: [10.0, 10.0],
-        confidence: 0.9,
-    }
+    Found { shape, colour, centre, size: [10.0, 10.0], confidence: 0.9 }
 }
 
 fn prompt(json: &str) -> Prompt {
@@ -29,24 +23,11 @@ fn prompts_read_and_write_geneval_json() {
         r#""prompt":"a red circle left of a star"}"#
     );
     let read = prompt(line);
-    assert_eq!(
-        read.include[1].position,
-        Some(Position {
-            relation: Relation::LeftOf,
-            of: 0
-        })
-    );
+    assert_eq!(read.include[1].position, Some(Position { relation: Relation::LeftOf, of: 0 }));
     assert_eq!(serde_json::to_string(&read).unwrap(), line);
     let wrong = line.replace("left of\"", "beside\"");
-    assert!(
-        serde_json::from_str::<Prompt>(&wrong)
-            .unwrap_err()
-            .to_string()
-            .contains("beside")
-    );
-    let dialect = line
-        .replace("\"circle\"", "\"disc\"")
-        .replace("\"red\"", "\"crimson\"");
+    assert!(serde_json::from_str::<Prompt>(&wrong).unwrap_err().to_string().contains("beside"));
+    let dialect = line.replace("\"circle\"", "\"disc\"").replace("\"red\"", "\"crimson\"");
     assert_eq!(prompt(&dialect), read);
 }
 
@@ -58,9 +39,7 @@ fn counting_wants_exactly_the_count() {
             "exclude": [{"class": "star", "count": 4}]}"#,
     );
     let stars = |count| vec![at(Shape::Star, Colour::Red, [9.0, 9.0]); count];
-    let verdicts: Vec<bool> = (2..=4)
-        .map(|count| three.is_satisfied(&stars(count)))
-        .collect();
+    let verdicts: Vec<bool> = (2..=4).map(|count| three.is_satisfied(&stars(count))).collect();
     assert_eq!(verdicts, [false, true, false]);
 }
 
@@ -72,14 +51,8 @@ fn colours_must_belong_to_their_class() {
             {"class": "circle", "count": 1, "color": "blue"}]}"#,
     );
     let (star, circle) = ([9.0, 9.0], [40.0, 40.0]);
-    let right = [
-        at(Shape::Star, Colour::Red, star),
-        at(Shape::Circle, Colour::Blue, circle),
-    ];
-    let swapped = [
-        at(Shape::Star, Colour::Blue, star),
-        at(Shape::Circle, Colour::Red, circle),
-    ];
+    let right = [at(Shape::Star, Colour::Red, star), at(Shape::Circle, Colour::Blue, circle)];
+    let swapped = [at(Shape::Star, Colour::Blue, star), at(Shape::Circle, Colour::Red, circle)];
     assert!(asked.is_satisfied(&right));
     assert!(!asked.is_satisfied(&swapped));
 }
@@ -134,9 +107,7 @@ fn an_empty_or_random_picture_holds_nothing_asked_for() {
     let cases = crate::data::scenes::prompts(crate::data::vocabulary::Vocabulary::Domain, 1, 10);
     let drawings: Vec<Picture> = cases
         .iter()
-        .map(|_| Picture {
-            pixels: (0..64 * 64 * 3).map(|_| rng.random()).collect(),
-        })
+        .map(|_| Picture { pixels: (0..64 * 64 * 3).map(|_| rng.random()).collect() })
         .collect();
     let report = score(&cases, &drawings);
     assert!(report.all.overall().unwrap() < 0.05, "{report}");
@@ -188,7 +159,5 @@ fn blurred(picture: &Picture) -> Picture {
 
 fn noisy(picture: &Picture, rng: &mut ChaCha8Rng) -> Picture {
     let shake = |value: &u8| (i16::from(*value) + rng.random_range(-12..=12)).clamp(0, 255) as u8;
-    Picture {
-        pixels: picture.pixels.iter().map(shake).collect(),
-    }
+    Picture { pixels: picture.pixels.iter().map(shake).collect() }
 }

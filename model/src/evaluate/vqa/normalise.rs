@@ -11,10 +11,7 @@
 pub fn normalise(text: &str) -> String {
     let text = without_periods(&without_punctuation(text));
     let text = text.to_lowercase();
-    let words = text
-        .split_whitespace()
-        .map(digits)
-        .filter(|word| !ARTICLES.contains(word));
+    let words = text.split_whitespace().map(digits).filter(|word| !ARTICLES.contains(word));
     words.map(with_apostrophe).collect::<Vec<_>>().join(" ")
 }
 
@@ -25,14 +22,9 @@ fn without_punctuation(text: &str) -> String {
         .any(|three| three[0].is_ascii_digit() && three[1] == ',' && three[2].is_ascii_digit());
     let mut result = text.to_owned();
     for mark in PUNCTUATION {
-        let is_beside_space = letters
-            .windows(2)
-            .any(|two| *two == [mark, ' '] || *two == [' ', mark]);
-        let replacement = if is_beside_space || has_comma_between_digits {
-            ""
-        } else {
-            " "
-        };
+        let is_beside_space =
+            letters.windows(2).any(|two| *two == [mark, ' '] || *two == [' ', mark]);
+        let replacement = if is_beside_space || has_comma_between_digits { "" } else { " " };
         result = result.replace(mark, replacement);
     }
     result
@@ -256,10 +248,7 @@ mod tests {
     fn the_contraction_table_has_the_official_number_of_spellings() {
         // 120 official entries, less those with capitals (4) or mapping to themselves (2), less the
         // odd one.
-        let spellings: usize = CONTRACTIONS
-            .iter()
-            .map(|one| one.matches('\'').count())
-            .sum();
+        let spellings: usize = CONTRACTIONS.iter().map(|one| one.matches('\'').count()).sum();
         assert_eq!(spellings, SPELLINGS);
     }
 

@@ -34,14 +34,8 @@ impl Asker<'_> {
         let (shape, colour) = (self.named_shape(object), self.named_colour(object));
         match (shape, colour, rng.random_range(0..3)) {
             (None, None, _) => None,
-            (Some(_), Some(_), 0) => Some(Description {
-                shape,
-                colour: None,
-            }),
-            (Some(_), Some(_), 1) => Some(Description {
-                shape: None,
-                colour,
-            }),
+            (Some(_), Some(_), 0) => Some(Description { shape, colour: None }),
+            (Some(_), Some(_), 1) => Some(Description { shape: None, colour }),
             _ => Some(Description { shape, colour }),
         }
     }
@@ -56,22 +50,10 @@ impl Asker<'_> {
         let any_shape = self.concepts.shapes.choose(rng).copied();
         let any_colour = self.concepts.colours.choose(rng).copied();
         let described = match rng.random_range(0..4) {
-            0 => Description {
-                shape: any_shape,
-                colour: None,
-            },
-            1 => Description {
-                shape: None,
-                colour: any_colour,
-            },
-            2 => Description {
-                shape: any_shape,
-                colour,
-            },
-            _ => Description {
-                shape,
-                colour: any_colour,
-            },
+            0 => Description { shape: any_shape, colour: None },
+            1 => Description { shape: None, colour: any_colour },
+            2 => Description { shape: any_shape, colour },
+            _ => Description { shape, colour: any_colour },
         };
         let is_absent = !self.objects.iter().any(|object| described.fits(object));
         is_absent.then_some(described)
@@ -80,14 +62,8 @@ impl Asker<'_> {
     /// A shortest description that fits this object alone.
     pub(super) fn unique(&self, rng: &mut ChaCha8Rng, object: &Object) -> Option<Description> {
         let (shape, colour) = (self.named_shape(object), self.named_colour(object));
-        let by_shape = shape.map(|_| Description {
-            shape,
-            colour: None,
-        });
-        let by_colour = colour.map(|_| Description {
-            shape: None,
-            colour,
-        });
+        let by_shape = shape.map(|_| Description { shape, colour: None });
+        let by_colour = colour.map(|_| Description { shape: None, colour });
         let by_both = shape.and(colour).map(|_| Description { shape, colour });
         let mut short = [by_shape, by_colour];
         if rng.random_bool(0.25) {
@@ -108,27 +84,14 @@ impl Asker<'_> {
     pub(super) fn pair(&self, rng: &mut ChaCha8Rng) -> Option<[&Object; 2]> {
         let pair: Vec<&Object> = self.objects.sample(rng, 2).collect();
         let [one, other] = pair[..] else { return None };
-        Some(if rng.random_bool(0.5) {
-            [one, other]
-        } else {
-            [other, one]
-        })
+        Some(if rng.random_bool(0.5) { [one, other] } else { [other, one] })
     }
 
     pub(super) fn noun(&self, described: Description, count: usize) -> String {
-        let shape = described
-            .shape
-            .and_then(|shape| self.vocabulary.shape(shape));
+        let shape = described.shape.and_then(|shape| self.vocabulary.shape(shape));
         let shape = shape.unwrap_or("shape");
-        let noun = if count > 1 {
-            plural(shape)
-        } else {
-            shape.to_owned()
-        };
-        match described
-            .colour
-            .and_then(|colour| self.vocabulary.colour(colour))
-        {
+        let noun = if count > 1 { plural(shape) } else { shape.to_owned() };
+        match described.colour.and_then(|colour| self.vocabulary.colour(colour)) {
             Some(colour) => format!("{colour} {noun}"),
             None => noun,
         }
