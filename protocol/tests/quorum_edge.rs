@@ -17,9 +17,10 @@ fn the_vote_that_completes_a_quorum_reaches_the_others() {
         world.crash(3);
         assert!(world.run(60_000, World::finished), "seed {seed}: {:?}", world.now);
         for node in world.alive() {
-            let told = node.notices.iter().any(|(_, notice)| {
-                matches!(notice, Notice::Accepted { kind: Kind::Record, .. })
-            });
+            let told = node
+                .notices
+                .iter()
+                .any(|(_, notice)| matches!(notice, Notice::Accepted { kind: Kind::Record, .. }));
             assert!(!told, "seed {seed}: a member missed a vote and needed the record");
         }
     }

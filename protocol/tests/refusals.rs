@@ -153,3 +153,17 @@ fn a_strangers_key_cannot_take_part() {
     let config = Config { federation, identity, start_adapter: start() };
     assert!(Participant::new(config, Time(0)).is_err());
 }
+
+#[test]
+fn wire_bytes_and_ids_stay_as_they_are() {
+    let federation = federation("a");
+    let sealed = envelope::seal(&identity(2), federation.id(), &vote());
+    assert_eq!(
+        federation.id().to_string(),
+        "b75e029184a6be29508825d09381549597ecaa23ebdcaa95d3facb6300d370a4"
+    );
+    assert_eq!(
+        envelope::digest(&sealed).to_string(),
+        "9c4d815dbdb1d772f93a30a6cb2b2f951a3248aa760c379f4496287eea334f52"
+    );
+}

@@ -10,10 +10,14 @@ impl Dataset {
     ///
     /// Pictures keep their order. Panics where an index is out of range.
     pub fn subset(&self, questions: &[usize], captions: &[usize]) -> Self {
-        let mut questions: Vec<_> =
-            questions.iter().map(|index| self.questions[*index].clone()).collect();
-        let mut captions: Vec<_> =
-            captions.iter().map(|index| self.captions[*index].clone()).collect();
+        let mut questions: Vec<_> = questions
+            .iter()
+            .map(|index| self.questions[*index].clone())
+            .collect();
+        let mut captions: Vec<_> = captions
+            .iter()
+            .map(|index| self.captions[*index].clone())
+            .collect();
         let asked = questions.iter().map(|question| question.picture);
         let shown = captions.iter().map(|caption| caption.picture);
         let mut places: BTreeMap<usize, usize> = asked.chain(shown).map(|old| (old, 0)).collect();
@@ -22,9 +26,17 @@ impl Dataset {
             *new = pictures.len();
             pictures.push(self.pictures[*old].clone());
         }
-        questions.iter_mut().for_each(|question| question.picture = places[&question.picture]);
-        captions.iter_mut().for_each(|caption| caption.picture = places[&caption.picture]);
-        Self { pictures, questions, captions }
+        questions
+            .iter_mut()
+            .for_each(|question| question.picture = places[&question.picture]);
+        captions
+            .iter_mut()
+            .for_each(|caption| caption.picture = places[&caption.picture]);
+        Self {
+            pictures,
+            questions,
+            captions,
+        }
     }
 
     /// All questions and captions, in order; equal pictures become one.
@@ -43,11 +55,17 @@ impl Dataset {
             };
             for question in &part.questions {
                 let picture = place(&question.picture);
-                joined.questions.push(super::VqaExample { picture, ..question.clone() });
+                joined.questions.push(super::VqaExample {
+                    picture,
+                    ..question.clone()
+                });
             }
             for caption in &part.captions {
                 let picture = place(&caption.picture);
-                joined.captions.push(super::CaptionExample { picture, ..caption.clone() });
+                joined.captions.push(super::CaptionExample {
+                    picture,
+                    ..caption.clone()
+                });
             }
         }
         joined
@@ -64,11 +82,17 @@ impl Dataset {
         let total = self.pictures.len();
         let wanted = (total as u64 * u64::from(per_mille.min(1000))).div_ceil(1000) as usize;
         let keeps_one = per_mille < 1000 && total > 0;
-        let wanted = if keeps_one { wanted.min(total - 1) } else { wanted };
+        let wanted = if keeps_one {
+            wanted.min(total - 1)
+        } else {
+            wanted
+        };
         let mut order: Vec<usize> = (0..total).collect();
         order.sort_by_cached_key(|index| (fingerprint(&self.pictures[*index]), *index));
         let mut is_held_out = vec![false; total];
-        order[..wanted].iter().for_each(|index| is_held_out[*index] = true);
+        order[..wanted]
+            .iter()
+            .for_each(|index| is_held_out[*index] = true);
         let side = |held_out: bool| {
             let questions: Vec<usize> = (0..self.questions.len())
                 .filter(|at| is_held_out[self.questions[*at].picture] == held_out)
@@ -84,10 +108,9 @@ impl Dataset {
 
 /// FNV-1a with a final mix: the same on every machine, and no more is asked of it.
 fn fingerprint(picture: &Picture) -> u64 {
-    let hash = picture
-        .pixels
-        .iter()
-        .fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME));
+    let hash = picture.pixels.iter().fold(FNV_OFFSET, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME)
+    });
     (hash ^ (hash >> 32)).wrapping_mul(FNV_PRIME)
 }
 
@@ -110,9 +133,16 @@ mod tests {
         assert_eq!(joined.captions.len(), whole.captions.len());
         for question in &joined.questions {
             let id = question.question_id;
-            let same = whole.questions.iter().find(|one| one.question_id == id).unwrap();
+            let same = whole
+                .questions
+                .iter()
+                .find(|one| one.question_id == id)
+                .unwrap();
             assert_eq!(question.question, same.question);
-            assert_eq!(joined.pictures[question.picture], whole.pictures[same.picture]);
+            assert_eq!(
+                joined.pictures[question.picture],
+                whole.pictures[same.picture]
+            );
         }
     }
 
@@ -125,9 +155,19 @@ mod tests {
         assert_eq!(held.pictures.len(), total.div_ceil(10));
         assert_eq!(kept.pictures.len() + held.pictures.len(), total);
         assert_eq!(kept.questions.len() + held.questions.len(), questions);
-        assert!(held.pictures.iter().all(|picture| !kept.pictures.contains(picture)));
+        assert!(
+            held.pictures
+                .iter()
+                .all(|picture| !kept.pictures.contains(picture))
+        );
         assert_eq!(whole.clone().split_held_out(100), (kept, held));
-        assert_eq!(whole.clone().split_held_out(0), (whole.clone(), Dataset::default()));
-        assert_eq!(whole.clone().split_held_out(1000), (Dataset::default(), whole));
+        assert_eq!(
+            whole.clone().split_held_out(0),
+            (whole.clone(), Dataset::default())
+        );
+        assert_eq!(
+            whole.clone().split_held_out(1000),
+            (Dataset::default(), whole)
+        );
     }
 }
