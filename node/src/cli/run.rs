@@ -40,7 +40,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             what: Happening::Started { name: name.to_owned(), rounds },
         };
         let mut first = None;
-        let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, events) = std::sync::mpsc::sync_channel::<NodeEvent>(EVENTS_MAX);
         let node = open::node(
             &home,
             Box::new(move |event| {
@@ -53,7 +53,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             tell(event);
         }
         let telling = std::thread::spawn(move || {
-            while let Some(event) = events.blocking_recv() {
+            for event in events {
                 tell(&event);
             }
         });
@@ -102,3 +102,6 @@ fn tell_notice(notice: &Notice) {
         _ => {}
     }
 }
+
+/// Events told but not yet written; past this the node waits for whoever reads its output.
+const EVENTS_MAX: usize = 4096;

@@ -184,7 +184,7 @@ impl Judge {
         }
         let (local_only_best_member, local_only_best) =
             best.ok_or_else(|| Failure::input("a federation without members"))?;
-        let everything = shard::join(&self.parts);
+        let everything = Dataset::join(&self.parts);
         let steps = rounds * self.parts.len() as u64;
         let adapter = self.train("all data in one place", &everything, steps)?;
         let centralized = self.marks(&adapter)?;

@@ -54,24 +54,6 @@ pub fn exam(source: &DataSource) -> (Dataset, Vec<PromptCase>) {
     (split.test, split.prompts)
 }
 
-/// All parts as one data set.
-pub fn join(parts: &[Dataset]) -> Dataset {
-    let mut whole = Dataset::default();
-    for part in parts {
-        let offset = whole.pictures.len();
-        whole.pictures.extend(part.pictures.iter().cloned());
-        whole.questions.extend(part.questions.iter().cloned().map(|mut question| {
-            question.picture += offset;
-            question
-        }));
-        whole.captions.extend(part.captions.iter().cloned().map(|mut caption| {
-            caption.picture += offset;
-            caption
-        }));
-    }
-    whole
-}
-
 /// The questions and captions of the pictures that `keeps` says, so that a picture is on one side of
 /// a split only.
 fn keep_pictures(whole: &Dataset, keeps: impl Fn(usize) -> bool) -> Dataset {
