@@ -149,6 +149,14 @@ impl Base {
     }
 }
 
+/// The weights as they are after being saved and read again: rounded to f16.
+pub fn saved(mut weights: Weights) -> Weights {
+    for value in weights.values_mut().flat_map(|tensor| &mut tensor.values) {
+        *value = f16::from_f32(*value).to_f32();
+    }
+    weights
+}
+
 /// The tensors of a safetensors file (f32, f16 or bf16), as f32.
 pub fn read_weights(bytes: &[u8]) -> Result<Weights, BaseError> {
     let malformed = |_| BaseError::Malformed { bytes: bytes.len() };

@@ -16,7 +16,7 @@ use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{Base, BaseError};
+use crate::checkpoint::{Base, BaseError, saved};
 use crate::config::ModelConfig;
 use crate::data::tokenizer::{Tokenizer, WordError};
 use crate::umm::weights::{Loader, Names, WeightError, Weights};
@@ -63,13 +63,13 @@ impl Default for PretrainPlan {
         PretrainPlan {
             seed: 7,
             threads: 1,
-            vision: StagePlan { steps: 1400, batch: 48, learning_rate: 2e-3 },
-            painting: StagePlan { steps: 1500, batch: 12, learning_rate: 6e-3 },
-            joint: StagePlan { steps: 4500, batch: 48, learning_rate: 1.5e-3 },
-            scenes: 20_000,
-            batch_questions: 24,
+            vision: StagePlan { steps: 5000, batch: 48, learning_rate: 2e-3 },
+            painting: StagePlan { steps: 4000, batch: 12, learning_rate: 6e-3 },
+            joint: StagePlan { steps: 6000, batch: 64, learning_rate: 1.5e-3 },
+            scenes: 40_000,
+            batch_questions: 48,
             noises: 2,
-            checkpoint_steps: 250,
+            checkpoint_steps: 500,
         }
     }
 }
@@ -156,17 +156,20 @@ fn run_here(
     let config = ModelConfig::tiny(Tokenizer::new().len());
     let start = start.cloned().unwrap_or_default();
     let mut weights = fresh(&config, start, plan.seed)?;
-    if plan.vision.steps > 0 {
-        weights = vision::train(plan, &config, weights, progress)?;
-    }
-    if plan.painting.steps > 0 {
-        weights = painting::train(plan, &config, weights, progress)?;
-    }
-    if plan.joint.steps > 0 {
-        weights = joint::train(plan, &config, weights, progress)?;
+    let stages: [(usize, StageRun); 3] = [
+        (plan.vision.steps, vision::train),
+        (plan.painting.steps, painting::train),
+        (plan.joint.steps, joint::train),
+    ];
+    for (_, train) in stages.into_iter().filter(|(steps, _)| *steps > 0) {
+        // Weights are handed on as they would be saved: stages run one by one give the same bytes.
+        weights = saved(train(plan, &config, weights, progress)?);
     }
     Ok(Base::new(config, weights)?)
 }
+
+type StageRun =
+    fn(&PretrainPlan, &ModelConfig, Weights, Progress<'_>) -> Result<Weights, PretrainError>;
 
 /// The weights of a whole network: those of `start`, and freshly sampled ones in place of what it lacks.
 pub fn fresh(config: &ModelConfig, start: Weights, seed: u64) -> Result<Weights, WeightError> {

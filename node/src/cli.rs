@@ -6,6 +6,7 @@ mod draw;
 pub mod keys;
 pub mod log;
 pub mod output;
+mod pretrain;
 pub mod rounds;
 mod run;
 pub mod status;
@@ -41,6 +42,7 @@ enum Command {
     Keys(keys::Args),
     Ask(ask::Args),
     Draw(draw::Args),
+    Pretrain(pretrain::Args),
 }
 
 /// Parses the arguments, runs the command, and turns an error into its exit code.
@@ -63,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Keys(args) => keys::run(&args),
         Command::Ask(args) => ask::run(&args),
         Command::Draw(args) => draw::run(&args),
+        Command::Pretrain(args) => pretrain::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,7 +18,7 @@ use crate::data::tokenizer::Tokenizer;
 use crate::data::vocabulary::Vocabulary;
 use crate::encoded::{EncodedShard, picture_features};
 use crate::train::Deck;
-use crate::umm::objective::{Noise, Rows, answer_loss, flow_loss};
+use crate::umm::objective::{Noise, Rows, flow_loss, text_losses};
 use crate::umm::training_device;
 use crate::umm::weights::Weights;
 
@@ -40,8 +40,10 @@ pub fn train(
     for step in 1..=plan.joint.steps {
         let asked = questions.deal(plan.batch_questions, &mut rng);
         let drawn = captions.deal(plan.joint.batch, &mut rng);
+        let [answers, questions] = lesson.text(&stage, &asked, held_out.clone());
         let losses = vec![
-            ("answers", lesson.answers(&stage, &asked, held_out.clone())),
+            ("answers", answers),
+            ("questions", questions.mul_scalar(QUESTION_WEIGHT)),
             ("drawings", lesson.drawings(&stage, &drawn, &mut rng).mul_scalar(DRAWING_WEIGHT)),
         ];
         stage.descend(losses, asked.len() + drawn.len(), progress)?;
@@ -64,15 +66,16 @@ struct Lesson<'a> {
 }
 
 impl Lesson<'_> {
-    fn answers(&self, stage: &Stage, asked: &[usize], held_out: Tensor<2>) -> Tensor<1> {
+    fn text(&self, stage: &Stage, asked: &[usize], held_out: Tensor<2>) -> [Tensor<1>; 2] {
         let examples: Vec<_> = asked.iter().map(|index| &self.corpus.questions[*index]).collect();
         let pictures: Vec<usize> = examples.iter().map(|example| example.picture).collect();
         let tokens: Vec<&[u32]> = examples.iter().map(|example| &example.tokens[..]).collect();
         let answers: Vec<u32> = examples.iter().filter_map(|example| example.answer).collect();
         let rows = Rows::questions(&tokens, self.config);
         let pictures = stage.network.project(self.corpus.tokens.rows(&pictures, &self.device));
-        let logits = stage.network.answer_logits(pictures, &rows, self.config);
-        answer_loss(logits.add(held_out), &answers)
+        let longest = tokens.iter().map(|text| text.len()).max().unwrap_or(1);
+        let logits = stage.network.text_logits(pictures, &rows, longest, self.config);
+        text_losses(logits.add(held_out.unsqueeze()), &tokens, &answers)
     }
 
     fn drawings(&self, stage: &Stage, drawn: &[usize], rng: &mut ChaCha8Rng) -> Tensor<1> {
@@ -124,4 +127,6 @@ fn corpus(
 const ORDER: u64 = 0x6a6f_696e_74;
 /// The flow-matching loss is an order smaller than the cross-entropy, and drawing is the harder half.
 const DRAWING_WEIGHT: f64 = 4.0;
+/// What the words of the questions count for beside the answers.
+const QUESTION_WEIGHT: f64 = 0.5;
 const PART_SCENES: usize = 1000;

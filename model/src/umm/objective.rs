@@ -79,12 +79,30 @@ impl Network {
         rows: &Rows,
         config: &ModelConfig,
     ) -> Tensor<2> {
+        let logits = self.text_logits(pictures, rows, 1, config);
+        let [batch, _, words] = logits.dims();
+        logits.reshape([batch, words])
+    }
+
+    /// The logits that follow each of the last `last` positions of every row.
+    ///
+    /// # Shapes
+    /// - pictures: `[batch, 16, hidden]`, from [`Network::project`]
+    /// - output: `[batch, last, vocabulary]`
+    pub fn text_logits(
+        &self,
+        pictures: Tensor<3>,
+        rows: &Rows,
+        last: usize,
+        config: &ModelConfig,
+    ) -> Tensor<3> {
         let [batch, tokens, width] = pictures.dims();
         let device = pictures.device();
         let embedded = rows.embed(self, pictures.reshape([batch * tokens, width]), &device);
-        let reading = Reading::new(&rows.padding, rows.length, 1, config, &device);
+        let reading = Reading::new(&rows.padding, rows.length, last, config, &device);
         let hidden = self.language.forward(embedded, &reading, config);
-        self.language.logits(hidden.reshape([batch, width]))
+        let logits = self.language.logits(hidden.reshape([batch * last, width]));
+        logits.reshape([batch, last, config.vocab_size])
     }
 
     /// The hidden states at the image queries, which condition a drawing.
@@ -108,6 +126,34 @@ pub fn answer_loss(logits: Tensor<2>, answers: &[u32]) -> Tensor<1> {
     let data = TensorData::new(answers.clone(), [answers.len(), 1]);
     let indices = Tensor::<2, Int>::from_data(data, &logits.device());
     log_softmax(logits, 1).gather(1, indices).mean().neg()
+}
+
+/// The mean cross-entropy of the answers, and that of the words of their questions.
+///
+/// Pre-training alone uses it. A question speaks of what the picture shows, so that every word of it teaches the
+/// language model to read pictures, where the answer's one token does so only rarely.
+///
+/// # Shapes
+/// - logits: `[batch, longest question, vocabulary]`, after each of the last positions
+/// - questions: token ids, of which the first is not predicted
+/// - answers: `batch` token ids
+pub fn text_losses(logits: Tensor<3>, questions: &[&[u32]], answers: &[u32]) -> [Tensor<1>; 2] {
+    let [batch, longest, _] = logits.dims();
+    let asked: usize = questions.iter().map(|question| question.len() - 1).sum();
+    let (mut words, mut weights) = (Vec::new(), Vec::new());
+    for (text, answer) in questions.iter().zip(answers) {
+        let padding = longest - text.len();
+        words.extend(std::iter::repeat_n(0, padding));
+        words.extend(text[1..].iter().chain([answer]).map(|word| *word as i32));
+        weights.extend(std::iter::repeat_n(0.0, padding));
+        weights.extend(std::iter::repeat_n(1.0 / asked.max(1) as f32, text.len() - 1));
+        weights.push(0.0);
+    }
+    let device = logits.device();
+    let words = Tensor::<3, Int>::from_data(TensorData::new(words, [batch, longest, 1]), &device);
+    let weights = Tensor::<3>::from_data(TensorData::new(weights, [batch, longest, 1]), &device);
+    let said = log_softmax(logits, 2).gather(2, words).neg();
+    [said.clone().narrow(1, longest - 1, 1).mean(), said.mul(weights).sum()]
 }
 
 /// The random part of one flow-matching step: a noise level and a noise grid per target, and whose condition
