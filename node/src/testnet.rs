@@ -3,7 +3,6 @@
 
 pub mod prepare;
 pub mod report;
-pub mod screen;
 pub mod spawn;
 pub mod strike;
 pub mod watch;
@@ -13,8 +12,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use witan_protocol::digest::Digest;
+use witan_protocol::federation::Federation;
 use witan_protocol::io::Notice;
+use witan_protocol::record::RoundRecord;
 
+use crate::cli::screen::Screen;
 use crate::driver::unix_ms;
 use crate::error::{Failure, FailureKind};
 use crate::events::{Happening, NodeEvent};
@@ -23,11 +26,11 @@ use crate::jobs::check;
 use crate::jobs::judge::{self, Case, Verdict};
 use crate::jobs::turns::Turns;
 use crate::jobs::{self, Ground};
+use crate::open;
 use crate::settings::Settings;
 use crate::store::blobs::Blobs;
 use prepare::{Folder, Plan};
 use report::{Checked, Evidence, TestnetReport};
-use screen::Screen;
 use spawn::{BootstrapProcess, NodeProcess, Report};
 use strike::{Order, Strike};
 use watch::Watch;
@@ -49,6 +52,7 @@ pub struct Request {
 struct Testnet {
     folder: Folder,
     watch: Watch,
+    quorum: usize,
     nodes: Vec<Option<NodeProcess>>,
     reports: mpsc::Receiver<Report>,
     sender: mpsc::Sender<Report>,
@@ -66,16 +70,14 @@ struct Testnet {
 /// Bad input, a node that does not come up, an interruption, a run that lost members.
 pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport, Failure> {
     let base = jobs::embedded_base()?;
-    let folder = match request.plan {
-        Some(plan) => Folder::create(&request.dir, plan, jobs::base_digest(&base))?,
-        None => Folder::open(&request.dir)?,
-    };
+    let folder = prepare(&request, jobs::base_digest(&base))?;
     let bootstrap = BootstrapProcess::start(&folder.dir.join("bootstrap")).await?;
     folder.set_bootstrap(&bootstrap.address)?;
     let first = Home::at(folder.home(0));
     let federation = first.read_federation()?;
     let model_bytes = 4 * base.parameter_count() as u64;
     let ground = Ground::new(base, &federation)?;
+    let (quorum, past) = (federation.quorum(), Past::of(&folder, &federation, &ground));
     let sizes = (ground.initial.to_bytes().len() as u64, model_bytes);
     let judge = judge::start(Case {
         ground,
@@ -87,6 +89,7 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
     screen.begin(&folder);
     let mut testnet = Testnet {
         watch: Watch::new(folder.members.clone()),
+        quorum,
         nodes: Vec::new(),
         reports,
         sender,
@@ -98,6 +101,7 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
         started: Instant::now(),
         folder,
     };
+    testnet.recall(&past)?;
     let outcome = testnet.federate(screen).await;
     let federation_s = testnet.started.elapsed().as_secs_f64();
     testnet.stop_all().await;
@@ -107,6 +111,19 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
 }
 
 impl Testnet {
+    /// Takes in what earlier runs committed, and has the newest of it judged.
+    fn recall(&mut self, past: &Past) -> Result<(), Failure> {
+        for record in &past.records {
+            self.watch.recall(record);
+        }
+        if let Some(newest) = past.records.last() {
+            let blobs = Blobs::open(Home::at(self.folder.home(past.holder)).blobs())?;
+            self.judged = newest.proposal.round.0;
+            self.judge.score(self.judged, blobs.read(&newest.proposal.result)?);
+        }
+        Ok(())
+    }
+
     /// Starts every node and watches until every living one has every round.
     async fn federate(&mut self, screen: &mut Screen) -> Result<(), Failure> {
         for index in 0..self.folder.plan.nodes {
@@ -145,7 +162,9 @@ impl Testnet {
                 screen.tell(index, &event, &self.watch);
                 self.judge_round(index, &event)?;
             }
-            Report::Ended { index, code, last_words } => self.on_end(index, code, &last_words)?,
+            Report::Ended { index, code, last_words } => {
+                self.on_end(index, code, &last_words, screen)?;
+            }
         }
         self.strike()
     }
@@ -164,19 +183,31 @@ impl Testnet {
         Ok(())
     }
 
-    fn on_end(&mut self, index: usize, code: Option<i32>, words: &str) -> Result<(), Failure> {
+    fn on_end(
+        &mut self,
+        index: usize,
+        code: Option<i32>,
+        words: &str,
+        screen: &Screen,
+    ) -> Result<(), Failure> {
         self.watch.ended(index);
         self.nodes[index] = None;
         if self.strike.as_ref().is_some_and(|strike| strike.is_victim(index)) {
             return Ok(());
         }
         let how = code.map_or("was killed".to_owned(), |code| format!("ended with code {code}"));
-        self.watch.remark(format!("node-{index:02} {how}: {words}"));
+        let end = format!("node-{index:02} {how}: {words}");
+        screen.say(&end);
+        self.watch.remark(end);
         let living = self.nodes.iter().filter(|node| node.is_some()).count();
-        if living == 0 {
-            let message = format!("no node is left; the last, node-{index:02}, {how}: {words}");
+        if living < self.quorum {
+            let (all, needed, dir) = (self.nodes.len(), self.quorum, self.folder.dir.display());
+            let words = words.lines().next().unwrap_or("without a word");
+            let message = format!(
+                "{living} of {all} nodes are left and {needed} must vote; node-{index:02} {how}: {words}"
+            );
             return Err(Failure::new(FailureKind::Incomplete, message)
-                .hint("run again with --resume, or look at `witan log --home` of a node's home"));
+                .hint(format!("mend that, then: witan testnet --resume --dir {dir}")));
         }
         Ok(())
     }
@@ -212,7 +243,8 @@ impl Testnet {
         }
     }
 
-    fn start(&self, index: usize) -> Result<NodeProcess, Failure> {
+    fn start(&mut self, index: usize) -> Result<NodeProcess, Failure> {
+        self.watch.started(index);
         NodeProcess::start(index, &self.folder.home(index), self.sender.clone())
     }
 
@@ -311,6 +343,56 @@ impl Testnet {
     }
 }
 
+/// What earlier runs committed: the longest ledger, and in which home it is.
+#[derive(Debug, Default)]
+struct Past {
+    holder: usize,
+    records: Vec<RoundRecord>,
+}
+
+impl Past {
+    /// A home that cannot be read is passed over: its own node says what is wrong with it.
+    fn of(folder: &Folder, federation: &Federation, ground: &Ground) -> Self {
+        let held = |holder: usize| {
+            let home = Home::at(folder.home(holder));
+            let records = open::committed(&home, federation, ground).ok()?;
+            Some(Self { holder, records })
+        };
+        let all = (0..folder.plan.nodes).filter_map(held);
+        all.max_by_key(|past| past.records.len()).unwrap_or_default()
+    }
+}
+
+fn prepare(request: &Request, base: Digest) -> Result<Folder, Failure> {
+    let check =
+        |plan: &Plan| request.kill_aggregator.map_or(Ok(()), |round| check_strike(round, plan));
+    match &request.plan {
+        Some(plan) => {
+            check(plan)?;
+            Folder::create(&request.dir, plan.clone(), base)
+        }
+        None => {
+            let folder = Folder::open(&request.dir)?;
+            check(&folder.plan)?;
+            Ok(folder)
+        }
+    }
+}
+
+fn check_strike(round: u64, plan: &Plan) -> Result<(), Failure> {
+    if !(1..=plan.rounds).contains(&round) {
+        let expected = format!("--kill-aggregator {round}: expected 1 to {}", plan.rounds);
+        return Err(Failure::usage(expected).hint("it names one of the testnet's --rounds"));
+    }
+    if plan.nodes < STRIKE_NODES_MIN {
+        let message = format!("--kill-aggregator: none of {} nodes can be missed", plan.nodes);
+        return Err(Failure::usage(message).hint("one can from --nodes 4 on"));
+    }
+    Ok(())
+}
+
+/// Of fewer, all must vote.
+const STRIKE_NODES_MIN: usize = 4;
 /// Between two redraws of the screen.
 const REDRAW: Duration = Duration::from_millis(200);
 /// How long a node may take to stop.

@@ -63,6 +63,12 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
+    /// There is no key file.
+    #[error("there is no key {}", path.display())]
+    KeyMissing {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// The key file can be read by others.
     #[error("the key {} can be read by others (mode {mode:04o})", path.display())]
     KeyExposed {
@@ -135,7 +141,11 @@ impl StoreError {
                 Some(format!("ask it with `witan status --home {}`", home.display()))
             }
             Self::NotAHome { .. } => {
-                Some("give the folder made by `witan init` or `witan testnet` as --home".into())
+                Some("give as --home a node's folder, such as witan-testnet/nodes/00".into())
+            }
+            Self::KeyMissing { path } => {
+                let home = path.parent().unwrap_or(path).display();
+                Some(format!("put the member's key back, or make one: witan keys --home {home}"))
             }
             Self::KeyExposed { path, .. } => Some(format!("chmod 600 {}", path.display())),
             Self::KeyInvalid { path } => {
@@ -160,10 +170,12 @@ impl StoreError {
             }
             Self::Damaged { .. } => FailureKind::Tampered,
             Self::Busy { .. } => FailureKind::Busy,
-            Self::NotAHome { .. } | Self::KeyExposed { .. } | Self::KeyInvalid { .. } => {
-                FailureKind::Input
-            }
-            Self::Federation { .. } | Self::OutOfOrder { .. } => FailureKind::Input,
+            Self::NotAHome { .. }
+            | Self::KeyMissing { .. }
+            | Self::KeyExposed { .. }
+            | Self::KeyInvalid { .. }
+            | Self::Federation { .. }
+            | Self::OutOfOrder { .. } => FailureKind::Input,
         }
     }
 
@@ -190,12 +202,12 @@ impl From<StoreError> for Failure {
     }
 }
 
-fn full(source: &io::Error) -> bool {
+pub(crate) fn full(source: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
-fn io_hint(path: &Path, source: &io::Error) -> Option<String> {
+pub(crate) fn io_hint(path: &Path, source: &io::Error) -> Option<String> {
     match source.kind() {
         _ if full(source) => Some(format!(
             "free space on the disk of {} and start the node again; nothing committed is lost",
@@ -204,6 +216,7 @@ fn io_hint(path: &Path, source: &io::Error) -> Option<String> {
         io::ErrorKind::PermissionDenied => {
             Some(format!("run it as the owner of {}", path.display()))
         }
+        io::ErrorKind::NotFound => Some(format!("check that {} is there", path.display())),
         io::ErrorKind::ReadOnlyFilesystem => Some("choose a home on a writable disk".into()),
         _ => None,
     }

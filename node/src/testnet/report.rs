@@ -176,6 +176,7 @@ impl TestnetReport {
         let text = serde_json::to_string_pretty(self).expect("a report is plain JSON");
         std::fs::write(&path, text + "\n").map_err(|error| {
             Failure::environment(format!("cannot write {}: {error}", path.display()))
+                .hint("free space on its disk; `witan testnet --resume` writes it again")
         })
     }
 
