@@ -14,7 +14,7 @@ mod testnet;
 pub mod verify;
 
 use std::future::Future;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -53,6 +53,7 @@ pub fn main() -> ExitCode {
             std::env::var("WITAN_LOG").unwrap_or_else(|_| "error,sled=off".to_owned()),
         ))
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let outcome = match cli.command {
         Command::Testnet(args) => testnet::run(args),

@@ -1,6 +1,7 @@
 //! A federation on one machine: a bootstrap process and many node processes on loopback, watched to
 //! the end, checked and scored. It starts, watches and reports; it takes no part in any round.
 
+pub mod past;
 pub mod prepare;
 pub mod report;
 pub mod spawn;
@@ -13,9 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use witan_protocol::digest::Digest;
-use witan_protocol::federation::Federation;
 use witan_protocol::io::Notice;
-use witan_protocol::record::RoundRecord;
 
 use crate::cli::screen::Screen;
 use crate::driver::unix_ms;
@@ -26,9 +25,9 @@ use crate::jobs::check;
 use crate::jobs::judge::{self, Case, Verdict};
 use crate::jobs::turns::Turns;
 use crate::jobs::{self, Ground};
-use crate::open;
 use crate::settings::Settings;
 use crate::store::blobs::Blobs;
+use past::Past;
 use prepare::{Folder, Plan};
 use report::{Checked, Evidence, TestnetReport};
 use spawn::{BootstrapProcess, NodeProcess, Report};
@@ -118,8 +117,11 @@ impl Testnet {
         }
         if let Some(newest) = past.records.last() {
             let blobs = Blobs::open(Home::at(self.folder.home(past.holder)).blobs())?;
-            self.judged = newest.proposal.round.0;
-            self.judge.score(self.judged, blobs.read(&newest.proposal.result)?);
+            // If it was altered, that node refuses it and the check at the end names it.
+            if let Ok(adapter) = blobs.read(&newest.proposal.result) {
+                self.judged = newest.proposal.round.0;
+                self.judge.score(self.judged, adapter);
+            }
         }
         Ok(())
     }
@@ -202,7 +204,8 @@ impl Testnet {
         let living = self.nodes.iter().filter(|node| node.is_some()).count();
         if living < self.quorum {
             let (all, needed, dir) = (self.nodes.len(), self.quorum, self.folder.dir.display());
-            let words = words.lines().next().unwrap_or("without a word");
+            let mut errors = words.lines().filter_map(|line| line.strip_prefix("error: "));
+            let words = errors.next().unwrap_or("without a word");
             let message = format!(
                 "{living} of {all} nodes are left and {needed} must vote; node-{index:02} {how}: {words}"
             );
@@ -343,29 +346,9 @@ impl Testnet {
     }
 }
 
-/// What earlier runs committed: the longest ledger, and in which home it is.
-#[derive(Debug, Default)]
-struct Past {
-    holder: usize,
-    records: Vec<RoundRecord>,
-}
-
-impl Past {
-    /// A home that cannot be read is passed over: its own node says what is wrong with it.
-    fn of(folder: &Folder, federation: &Federation, ground: &Ground) -> Self {
-        let held = |holder: usize| {
-            let home = Home::at(folder.home(holder));
-            let records = open::committed(&home, federation, ground).ok()?;
-            Some(Self { holder, records })
-        };
-        let all = (0..folder.plan.nodes).filter_map(held);
-        all.max_by_key(|past| past.records.len()).unwrap_or_default()
-    }
-}
-
 fn prepare(request: &Request, base: Digest) -> Result<Folder, Failure> {
     let check =
-        |plan: &Plan| request.kill_aggregator.map_or(Ok(()), |round| check_strike(round, plan));
+        |plan: &Plan| request.kill_aggregator.map_or(Ok(()), |round| Strike::check(round, plan));
     match &request.plan {
         Some(plan) => {
             check(plan)?;
@@ -379,20 +362,6 @@ fn prepare(request: &Request, base: Digest) -> Result<Folder, Failure> {
     }
 }
 
-fn check_strike(round: u64, plan: &Plan) -> Result<(), Failure> {
-    if !(1..=plan.rounds).contains(&round) {
-        let expected = format!("--kill-aggregator {round}: expected 1 to {}", plan.rounds);
-        return Err(Failure::usage(expected).hint("it names one of the testnet's --rounds"));
-    }
-    if plan.nodes < STRIKE_NODES_MIN {
-        let message = format!("--kill-aggregator: none of {} nodes can be missed", plan.nodes);
-        return Err(Failure::usage(message).hint("one can from --nodes 4 on"));
-    }
-    Ok(())
-}
-
-/// Of fewer, all must vote.
-const STRIKE_NODES_MIN: usize = 4;
 /// Between two redraws of the screen.
 const REDRAW: Duration = Duration::from_millis(200);
 /// How long a node may take to stop.

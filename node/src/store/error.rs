@@ -92,7 +92,7 @@ pub enum StoreError {
         source: FederationError,
     },
     /// The index failed while the node ran.
-    #[error("the index {} failed", path.display())]
+    #[error("the index {} failed: {}", path.display(), without_frame(source))]
     Index {
         /// The sled folder.
         path: PathBuf,
@@ -151,6 +151,9 @@ impl StoreError {
             Self::KeyInvalid { path } => {
                 Some(format!("check it with `openssl pkey -noout -text -in {}`", path.display()))
             }
+            Self::Index { path, source: sled::Error::Io(source) } if full(source) => {
+                io_hint(path, source)
+            }
             Self::Index { path, .. } => Some(format!(
                 "stop the node and remove {}: it is built again from the journal",
                 path.display()
@@ -194,6 +197,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let mut message = error.to_string();
         if let Some(source) = std::error::Error::source(&error)
+            && !matches!(error, StoreError::Index { .. })
             && !message.contains(&source.to_string())
         {
             message = format!("{message}: {source}");
@@ -219,6 +223,14 @@ pub(crate) fn io_hint(path: &Path, source: &io::Error) -> Option<String> {
         io::ErrorKind::NotFound => Some(format!("check that {} is there", path.display())),
         io::ErrorKind::ReadOnlyFilesystem => Some("choose a home on a writable disk".into()),
         _ => None,
+    }
+}
+
+/// Sled shows the system's answer as code.
+fn without_frame(source: &sled::Error) -> String {
+    match source {
+        sled::Error::Io(source) => source.to_string(),
+        other => other.to_string(),
     }
 }
 

@@ -170,7 +170,6 @@ impl Watch {
             view: Some((proposal.view, proposal.aggregator)),
             failed: failed.collect(),
             commits: self.nodes.len(),
-            committed_ms: Some((0, 0)),
             outcome: Some(RoundOutcome {
                 included: proposal.included.len() as u64,
                 votes: record.certificate.signatures.len() as u64,
