@@ -242,7 +242,7 @@ impl TestnetReport {
 fn row(watch: &Watch, verdicts: &[Verdict], number: u64) -> Option<RoundRow> {
     let round = watch.rounds.get(&number)?;
     let (outcome, (view, aggregator)) = (round.outcome?, round.view?);
-    let committed = round.committed_ms.map(|(first, _)| first);
+    let committed = round.committed_ms.map(|(first, _)| first).filter(|_| !round.is_recalled);
     let losses: Vec<f32> = round.losses.values().copied().collect();
     Some(RoundRow {
         round: number,

@@ -36,6 +36,8 @@ pub struct NodeView {
 /// One round, as the nodes' events tell it.
 #[derive(Clone, Debug, Default)]
 pub struct RoundView {
+    /// An earlier run committed it: what is seen of it now is only members catching up.
+    pub is_recalled: bool,
     /// When the first node began it.
     pub began_ms: u64,
     /// When the last update went out.
@@ -166,6 +168,7 @@ impl Watch {
         let proposal = &record.proposal;
         let failed = proposal.failed_views.iter().map(|failed| (failed.view, failed.aggregator));
         let round = RoundView {
+            is_recalled: true,
             updates: proposal.included.iter().map(|part| part.member).collect(),
             view: Some((proposal.view, proposal.aggregator)),
             failed: failed.collect(),
