@@ -168,12 +168,7 @@ impl Federation {
 
     /// Reads `federation.toml`.
     pub fn from_toml(text: &str) -> Result<Self, FederationError> {
-        let document = toml::from_str(text).map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            let line = before.matches('\n').count() + 1;
-            FederationError::Syntax { line, what: error.message().replace('\n', ", ") }
-        })?;
-        Self::new(document)
+        Self::new(toml::from_str(text).map_err(|error| syntax(text, &error))?)
     }
 
     /// Writes `federation.toml`.
@@ -260,6 +255,14 @@ fn id_of(document: &Document) -> FederationId {
         member.addresses.clear();
     }
     FederationId(Digest::of_kind("witan 1 federation", &codec::encode(&agreed)))
+}
+
+fn syntax(text: &str, error: &toml::de::Error) -> FederationError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let said: String = text.lines().nth(line - 1).unwrap_or_default().chars().take(80).collect();
+    let message = error.message().replace('\n', ", ");
+    FederationError::Syntax { line, what: format!("{message}, in `{}`", said.trim()) }
 }
 
 fn check(document: &Document) -> Result<(), FederationError> {
