@@ -226,10 +226,10 @@ pub(crate) fn io_hint(path: &Path, source: &io::Error) -> Option<String> {
     }
 }
 
-/// Sled shows the system's answer as code.
+/// Sled keeps only the kind of the system's answer, and the rest as code.
 fn without_frame(source: &sled::Error) -> String {
     match source {
-        sled::Error::Io(source) => source.to_string(),
+        sled::Error::Io(source) => source.kind().to_string(),
         other => other.to_string(),
     }
 }
