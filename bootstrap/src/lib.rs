@@ -16,5 +16,6 @@ mod server;
 mod settings;
 
 pub use key::KeyError;
-pub use server::{BootstrapError, Server, run};
+pub use listen::ListenError;
+pub use server::{BootstrapError, Server};
 pub use settings::Settings;

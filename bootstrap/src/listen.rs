@@ -29,6 +29,11 @@ pub enum ListenError {
 }
 
 impl ListenError {
+    /// Whether another program has the port.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Refused { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
+    }
+
     /// What to do next, if that is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use witan_bootstrap::{Settings, run};
+use witan_bootstrap::{BootstrapError, Server, Settings};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -12,7 +12,7 @@ async fn main() -> ExitCode {
         eprintln!("hint: an address looks like /ip4/0.0.0.0/tcp/4000");
         return ExitCode::from(2);
     };
-    match run(settings, stopped()).await {
+    match run(&settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -22,6 +22,17 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints each address members can be given, one a line, `listening on <multiaddress with peer
+/// id>`, and answers until stopped.
+async fn run(settings: &Settings) -> Result<(), BootstrapError> {
+    let server = Server::start(settings).await?;
+    for address in server.addresses() {
+        println!("listening on {address}");
+    }
+    server.serve(stopped()).await;
+    Ok(())
 }
 
 /// Ends on the first interrupt or termination signal.

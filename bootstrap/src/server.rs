@@ -37,26 +37,15 @@ impl BootstrapError {
     /// What to do next, if that is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Key(KeyError::Readable { .. }) => Some("chmod 600 the key file"),
+            Self::Key(KeyError::Readable { .. }) => Some("take it from the others: chmod 600"),
+            Self::Key(KeyError::Malformed { .. }) => {
+                Some("move the file away: the next start makes a new key, with another address")
+            }
             Self::Silent => Some(listen::HINT),
             Self::Listen(error) => error.hint(),
-            _ => None,
+            Self::Key(KeyError::Io { .. }) | Self::Transport(_) => None,
         }
     }
-}
-
-/// Runs a bootstrap peer until `shutdown` ends. Prints each address members can be given, one a
-/// line, `listening on <multiaddress with peer id>`, once it listens.
-pub async fn run(
-    settings: Settings,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), BootstrapError> {
-    let server = Server::start(&settings).await?;
-    for address in server.addresses() {
-        println!("listening on {address}");
-    }
-    server.serve(shutdown).await;
-    Ok(())
 }
 
 /// A bootstrap peer that listens; it answers while [`Server::serve`] runs.

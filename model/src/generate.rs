@@ -141,9 +141,9 @@ fn paint_one(network: &Network, plain: &[f32]) -> Picture {
         for (pixel, logit) in logits.iter().enumerate() {
             let share = 1.0 / (1.0 + (-logit).exp());
             let at = pixel_index(sketch.cell, pixel) * 3;
-            for channel in 0..3 {
-                let mixed = share * sketch.colour[channel] + (1.0 - share) * background[channel];
-                picture.pixels[at + channel] = byte(mixed);
+            let colours = sketch.colour.iter().zip(&background);
+            for (value, (inner, outer)) in picture.pixels[at..at + 3].iter_mut().zip(colours) {
+                *value = byte(share * inner + (1.0 - share) * outer);
             }
         }
     }

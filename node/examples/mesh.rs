@@ -63,7 +63,7 @@ async fn exchange(members: &mut [Member], federation: &Federation) -> Result<(),
     let mut blobs = Vec::new();
     for seed in 1..=members.len() {
         let id = Identity::from_seed([seed as u8; 32]).member();
-        let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| (n * seed as u32 >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| ((n * seed as u32) >> 7) as u8).collect();
         blobs.push((id, members[seed - 1].blobs.put(&bytes)?));
     }
     for member in members.iter() {

@@ -15,7 +15,7 @@ use witan_protocol::{Federation, envelope};
 use crate::error::{Failure, FailureKind};
 use crate::home::Home;
 use crate::store::blobs::{BlobError, Blobs};
-use crate::store::{self, StoreError};
+use crate::store::{self, Snapshot, StoreError};
 
 /// What only the model knows, brought by the caller.
 pub struct Model<'a> {
@@ -186,9 +186,9 @@ fn recompute(record: &RoundRecord, check: &AggregateCheck, model: &Model<'_>) ->
 /// A ledger cut between two records is a whole ledger; only the index remembers that there was more.
 /// The index of a running node cannot be opened, but that node would tell.
 fn check_length(home: &Home, records: &[RoundRecord]) -> Result<(), Fault> {
-    let Ok(_lock) = home.lock() else { return Ok(()) };
+    let Ok(Some(index)) = Snapshot::take(home) else { return Ok(()) };
     let found = records.last().map_or(Round(0), |record| record.proposal.round);
-    match store::newest_indexed(home) {
+    match index.newest_round() {
         Some(expected) if expected > found => {
             Err(Fault::Shortened { path: home.records_log(), expected, found })
         }
@@ -198,27 +198,19 @@ fn check_length(home: &Home, records: &[RoundRecord]) -> Result<(), Fault> {
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
-        let kind = match &fault {
-            Fault::Store(error) => error.kind(),
-            Fault::Blob(BlobError::Io { .. }) => FailureKind::Environment,
-            _ => FailureKind::Tampered,
-        };
-        let hint = match &fault {
-            Fault::Store(error) => error.hint(),
-            Fault::Blob(BlobError::Corrupt { path, .. } | BlobError::Size { path, .. }) => {
-                Some(format!("remove {}: the node fetches it again if it needs it", path.display()))
-            }
-            Fault::Blob(_) => None,
-            Fault::Record { .. } | Fault::Shortened { .. } => Some(
+        let message = fault.to_string();
+        let hint = match fault {
+            Fault::Store(error) => return error.into(),
+            Fault::Blob(error) => return error.into(),
+            Fault::Record { .. } | Fault::Shortened { .. } => {
                 "stop the node and move its journal and db folders aside: it fetches the ledger \
                  again from the other members"
-                    .into(),
-            ),
-            Fault::Aggregate { .. } | Fault::Incomputable { .. } => Some(
-                "run `witan verify` at another member: if it fails there too, ask who voted".into(),
-            ),
+            }
+            Fault::Aggregate { .. } | Fault::Incomputable { .. } => {
+                "run `witan verify` at another member: if it fails there too, ask who voted"
+            }
         };
-        Self { kind, message: fault.to_string(), hint }
+        Self::new(FailureKind::Tampered, message).hint(hint)
     }
 }
 

@@ -9,11 +9,13 @@ pub mod output;
 mod pretrain;
 pub mod rounds;
 mod run;
+pub mod screen;
 pub mod status;
 mod testnet;
 pub mod verify;
 
 use std::future::Future;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -49,8 +51,11 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_env("WITAN_LOG"))
+        .with_env_filter(tracing_subscriber::EnvFilter::new(
+            std::env::var("WITAN_LOG").unwrap_or_else(|_| "error,sled=off".to_owned()),
+        ))
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let outcome = match cli.command {
         Command::Testnet(args) => testnet::run(args),
@@ -70,7 +75,8 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{failure}");
+            // Nobody is left to tell if standard error is closed.
+            let _ = writeln!(std::io::stderr(), "{failure}");
             failure.exit_code()
         }
     }
@@ -78,12 +84,15 @@ pub fn main() -> ExitCode {
 
 /// Runs `work` on a new runtime.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|error| Failure::environment(format!("cannot start the runtime: {error}")))?
-        .block_on(work)
+        .map_err(|error| Failure::environment(format!("cannot start the runtime: {error}")))?;
+    let outcome = runtime.block_on(work);
+    // A thread may still wait for standard input, and would keep the runtime from ending.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Resolves on the first interrupt or termination signal, or, if asked for, when standard input ends.

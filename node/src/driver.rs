@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use witan_protocol::Participant;
-use witan_protocol::io::{Input, JobId, Time};
+use witan_protocol::io::{Input, JobId, Notice, Time};
 use witan_protocol::member::Round;
 
 use crate::control::{self, StatusReport};
@@ -36,6 +36,8 @@ pub struct Driver {
     pub tell: Box<dyn FnMut(&NodeEvent) + Send>,
     /// The clock's zero.
     pub started: Instant,
+    /// What was mended when the store was opened; told first.
+    pub mended: Vec<String>,
 }
 
 /// Where events come from.
@@ -70,6 +72,9 @@ impl Driver {
         tokio::pin!(stop);
         let mut inputs = VecDeque::from([Input::Tick]);
         let mut heartbeat = Heartbeat::default();
+        for what in std::mem::take(&mut self.mended) {
+            self.note(Notice::Mended { what })?;
+        }
         loop {
             while let Some(input) = inputs.pop_front() {
                 self.participant.handle(self.now(), input);
@@ -192,6 +197,13 @@ impl Driver {
             bytes_in: traffic.bytes_in,
             bytes_out: traffic.bytes_out,
         });
+    }
+
+    /// Notes something in the gossip log, and tells it.
+    fn note(&mut self, notice: Notice) -> Result<(), Failure> {
+        self.store.append_log(unix_ms(), &notice)?;
+        self.say(Happening::Protocol { notice });
+        Ok(())
     }
 
     fn say(&mut self, what: Happening) {

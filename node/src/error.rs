@@ -3,6 +3,12 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use witan_bootstrap::{BootstrapError, KeyError, ListenError};
+
+use crate::net::NetError;
+use crate::store;
+use crate::store::blobs::BlobError;
+
 /// The kinds of failure a caller can tell apart by exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
@@ -86,18 +92,56 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-impl From<crate::store::blobs::BlobError> for Failure {
-    fn from(error: crate::store::blobs::BlobError) -> Self {
-        Self::environment(error)
+impl From<BlobError> for Failure {
+    fn from(error: BlobError) -> Self {
+        let message = error.to_string();
+        let (kind, hint) = match &error {
+            BlobError::Io { path, source, .. } => {
+                (FailureKind::Environment, store::error::io_hint(path, source))
+            }
+            BlobError::Missing(_) => {
+                (FailureKind::Input, Some("start the node: it fetches what it lacks".to_owned()))
+            }
+            BlobError::Size { path, .. } | BlobError::Corrupt { path, .. } => {
+                let path = path.display();
+                let hint = format!("remove {path}: the node fetches it again if it needs it");
+                (FailureKind::Tampered, Some(hint))
+            }
+        };
+        Self { kind, message, hint }
     }
 }
 
-impl From<crate::net::NetError> for Failure {
-    fn from(error: crate::net::NetError) -> Self {
-        let failure = Self::environment(&error);
-        match error.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+impl From<NetError> for Failure {
+    fn from(error: NetError) -> Self {
+        let kind = match &error {
+            NetError::Blobs(_) => FailureKind::Environment,
+            NetError::Listen(listen) => kind_of(listen),
+            NetError::Address { .. } | NetError::Anonymous { .. } | NetError::NotAMember { .. } => {
+                FailureKind::Input
+            }
+            NetError::Transport(_) | NetError::Gossip(_) => FailureKind::Environment,
+        };
+        Self { kind, message: error.to_string(), hint: error.hint().map(str::to_owned) }
+    }
+}
+
+impl From<BootstrapError> for Failure {
+    fn from(error: BootstrapError) -> Self {
+        let kind = match &error {
+            BootstrapError::Key(KeyError::Io { .. }) => FailureKind::Environment,
+            BootstrapError::Key(_) => FailureKind::Input,
+            BootstrapError::Listen(listen) => kind_of(listen),
+            BootstrapError::Silent | BootstrapError::Transport(_) => FailureKind::Environment,
+        };
+        Self { kind, message: error.to_string(), hint: error.hint().map(str::to_owned) }
+    }
+}
+
+fn kind_of(error: &ListenError) -> FailureKind {
+    match error {
+        ListenError::Address { .. } => FailureKind::Input,
+        ListenError::Refused { .. } if error.is_busy() => FailureKind::Busy,
+        ListenError::Refused { .. } => FailureKind::Environment,
     }
 }

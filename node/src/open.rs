@@ -6,6 +6,8 @@ use std::time::Instant;
 use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::Federation;
 use witan_protocol::io::Time;
+use witan_protocol::member::MemberId;
+use witan_protocol::record::RoundRecord;
 use witan_protocol::{Config, Participant, ledger};
 
 use crate::control::{self, ControlSocket};
@@ -42,12 +44,27 @@ pub fn newest_adapter(
     federation: &Federation,
     ground: &Ground,
 ) -> Result<Option<BlobRef>, Failure> {
+    let records = committed(home, federation, ground)?;
+    Ok(records.last().map(|record| record.proposal.result))
+}
+
+/// Every record of `home`, checked against its federation.
+///
+/// # Errors
+/// If the ledger cannot be read or does not hold.
+pub fn committed(
+    home: &Home,
+    federation: &Federation,
+    ground: &Ground,
+) -> Result<Vec<RoundRecord>, Failure> {
     let start = BlobRef::of(&ground.initial.to_bytes());
     let file = store::read_records(home)?;
+    if let Some(damage) = file.damage {
+        return Err(damage.into());
+    }
     let bytes = file.records.iter().map(|record| record.bytes.as_slice());
-    let records = ledger::audit(federation, start, bytes)
-        .map_err(|error| Failure::new(FailureKind::Tampered, error))?;
-    Ok(records.last().map(|record| record.proposal.result))
+    ledger::audit(federation, start, bytes)
+        .map_err(|error| Failure::new(FailureKind::Tampered, error).hint(verify_hint(home)))
 }
 
 /// Opens `home` and starts everything but the loop.
@@ -58,6 +75,9 @@ pub async fn node(home: &Home, tell: Box<dyn FnMut(&NodeEvent) + Send>) -> Resul
     let federation = Arc::new(home.read_federation()?);
     let settings = Settings::read(&home.settings_file())?;
     let identity = home.read_key()?;
+    if federation.member(&identity.member()).is_none() {
+        return Err(not_a_member(home, &identity.member()));
+    }
     let name = federation.name_of(&identity.member());
     let (store, recovered) = Store::open(home)?;
     let blobs = Blobs::open(home.blobs())?;
@@ -65,13 +85,15 @@ pub async fn node(home: &Home, tell: Box<dyn FnMut(&NodeEvent) + Send>) -> Resul
     let ground = Ground::new(jobs::embedded_base()?, &federation)?;
     let start_adapter = blobs.put(&ground.initial.to_bytes())?;
     let started = Instant::now();
-    let rounds = recovered.records.len() as u64;
+    let (rounds, mended) = (recovered.records.len() as u64, recovered.mended());
     let config =
         Config { federation: Arc::clone(&federation), identity: identity.clone(), start_adapter };
     let records = recovered.records.into_iter().map(|record| record.bytes).collect();
     let wal = recovered.wal.into_iter().map(|entry| entry.bytes).collect();
-    let participant =
-        Participant::restore(config, records, wal, Time(0)).map_err(Failure::input)?;
+    let participant = Participant::restore(config, records, wal, Time(0)).map_err(|error| {
+        Failure::new(FailureKind::Tampered, format!("{}: {error}", home.root().display()))
+            .hint(verify_hint(home))
+    })?;
     let (jobs, job_events) = Jobs::start(ground, &federation, &settings, blobs.clone())?;
     let (net, net_events) = net::start(NetSettings {
         seed: identity.seed(),
@@ -80,7 +102,22 @@ pub async fn node(home: &Home, tell: Box<dyn FnMut(&NodeEvent) + Send>) -> Resul
         blobs: blobs.clone(),
     })?;
     let (socket, control) = control::listen(home)?;
-    let driver = Driver { participant, store, blobs, net, jobs, tell, started };
+    let driver = Driver { participant, store, blobs, net, jobs, tell, started, mended };
     let sources = Sources { net: net_events, jobs: job_events, control };
     Ok(Node { driver, sources, name, rounds, socket })
+}
+
+fn not_a_member(home: &Home, key: &MemberId) -> Failure {
+    let (own, file) = (home.key_file(), home.federation_file());
+    Failure::input(format!(
+        "key {key} of {} is in no [[members]] of {}",
+        own.display(),
+        file.display()
+    ))
+    .hint("have it added to everybody's federation.toml, or put the member's own key back")
+}
+
+fn verify_hint(home: &Home) -> String {
+    let home = home.root().display();
+    format!("if federation.toml was changed, put it back; else see: witan verify --home {home}")
 }

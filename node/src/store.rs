@@ -13,6 +13,7 @@ pub mod gossip_log;
 pub mod index;
 pub mod journal;
 pub mod keys;
+pub mod snapshot;
 
 use witan_protocol::io::{Entry, Notice};
 use witan_protocol::member::Round;
@@ -21,6 +22,7 @@ pub use error::{Damage, StoreError};
 pub use gossip_log::{LogEntry, LogFilter};
 pub use index::IndexState;
 pub use journal::{CutTail, RecordsFile, StoredRecord, WalEntry, read_records};
+pub use snapshot::Snapshot;
 
 use crate::home::{Home, HomeLock};
 use index::{Index, LedgerRow};
@@ -46,6 +48,25 @@ pub struct Recovered {
     pub cut_tails: Vec<CutTail>,
     /// What had to be done to the index.
     pub index: IndexState,
+}
+
+impl Recovered {
+    /// What was not as this program left it and is mended now, one line each; for people.
+    pub fn mended(&self) -> Vec<String> {
+        let cut = self.cut_tails.iter().map(|CutTail { path, offset }| {
+            let path = path.display();
+            format!("{path} ended in an unfinished entry, which was cut off at byte {offset}")
+        });
+        let moved = self.index.moved_aside.iter().map(|path| {
+            let path = path.display();
+            format!("the index could not be opened and was built again; the old one is {path}")
+        });
+        let lost = self.index.lost_up_to.iter().map(|round| {
+            let held = self.records.len();
+            format!("the ledger once had {round} rounds and has {held}: the others have the rest")
+        });
+        cut.chain(moved).chain(lost).collect()
+    }
 }
 
 impl Store {
@@ -118,11 +139,6 @@ impl Store {
     pub fn home(&self) -> &Home {
         &self.home
     }
-}
-
-/// The newest round the index of a home knows of; for the holder of its lock.
-pub fn newest_indexed(home: &Home) -> Option<Round> {
-    index::newest_round(&home.db())
 }
 
 /// Entries in a page of the gossip log: half a megabyte of JSON.

@@ -1,9 +1,9 @@
 //! A federation on one machine: a bootstrap process and many node processes on loopback, watched to
 //! the end, checked and scored. It starts, watches and reports; it takes no part in any round.
 
+pub mod past;
 pub mod prepare;
 pub mod report;
-pub mod screen;
 pub mod spawn;
 pub mod strike;
 pub mod watch;
@@ -13,8 +13,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use witan_protocol::digest::Digest;
 use witan_protocol::io::Notice;
 
+use crate::cli::screen::Screen;
 use crate::driver::unix_ms;
 use crate::error::{Failure, FailureKind};
 use crate::events::{Happening, NodeEvent};
@@ -25,9 +27,9 @@ use crate::jobs::turns::Turns;
 use crate::jobs::{self, Ground};
 use crate::settings::Settings;
 use crate::store::blobs::Blobs;
+use past::Past;
 use prepare::{Folder, Plan};
 use report::{Checked, Evidence, TestnetReport};
-use screen::Screen;
 use spawn::{BootstrapProcess, NodeProcess, Report};
 use strike::{Order, Strike};
 use watch::Watch;
@@ -49,6 +51,7 @@ pub struct Request {
 struct Testnet {
     folder: Folder,
     watch: Watch,
+    quorum: usize,
     nodes: Vec<Option<NodeProcess>>,
     reports: mpsc::Receiver<Report>,
     sender: mpsc::Sender<Report>,
@@ -66,16 +69,14 @@ struct Testnet {
 /// Bad input, a node that does not come up, an interruption, a run that lost members.
 pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport, Failure> {
     let base = jobs::embedded_base()?;
-    let folder = match request.plan {
-        Some(plan) => Folder::create(&request.dir, plan, jobs::base_digest(&base))?,
-        None => Folder::open(&request.dir)?,
-    };
+    let folder = prepare(&request, jobs::base_digest(&base))?;
     let bootstrap = BootstrapProcess::start(&folder.dir.join("bootstrap")).await?;
     folder.set_bootstrap(&bootstrap.address)?;
     let first = Home::at(folder.home(0));
     let federation = first.read_federation()?;
     let model_bytes = 4 * base.parameter_count() as u64;
     let ground = Ground::new(base, &federation)?;
+    let (quorum, past) = (federation.quorum(), Past::of(&folder, &federation, &ground));
     let sizes = (ground.initial.to_bytes().len() as u64, model_bytes);
     let judge = judge::start(Case {
         ground,
@@ -87,6 +88,7 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
     screen.begin(&folder);
     let mut testnet = Testnet {
         watch: Watch::new(folder.members.clone()),
+        quorum,
         nodes: Vec::new(),
         reports,
         sender,
@@ -98,6 +100,7 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
         started: Instant::now(),
         folder,
     };
+    testnet.recall(&past)?;
     let outcome = testnet.federate(screen).await;
     let federation_s = testnet.started.elapsed().as_secs_f64();
     testnet.stop_all().await;
@@ -107,6 +110,22 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
 }
 
 impl Testnet {
+    /// Takes in what earlier runs committed, and has the newest of it judged.
+    fn recall(&mut self, past: &Past) -> Result<(), Failure> {
+        for record in &past.records {
+            self.watch.recall(record);
+        }
+        if let Some(newest) = past.records.last() {
+            let blobs = Blobs::open(Home::at(self.folder.home(past.holder)).blobs())?;
+            // If it was altered, that node refuses it and the check at the end names it.
+            if let Ok(adapter) = blobs.read(&newest.proposal.result) {
+                self.judged = newest.proposal.round.0;
+                self.judge.score(self.judged, adapter);
+            }
+        }
+        Ok(())
+    }
+
     /// Starts every node and watches until every living one has every round.
     async fn federate(&mut self, screen: &mut Screen) -> Result<(), Failure> {
         for index in 0..self.folder.plan.nodes {
@@ -145,7 +164,9 @@ impl Testnet {
                 screen.tell(index, &event, &self.watch);
                 self.judge_round(index, &event)?;
             }
-            Report::Ended { index, code, last_words } => self.on_end(index, code, &last_words)?,
+            Report::Ended { index, code, last_words } => {
+                self.on_end(index, code, &last_words, screen)?;
+            }
         }
         self.strike()
     }
@@ -164,19 +185,32 @@ impl Testnet {
         Ok(())
     }
 
-    fn on_end(&mut self, index: usize, code: Option<i32>, words: &str) -> Result<(), Failure> {
+    fn on_end(
+        &mut self,
+        index: usize,
+        code: Option<i32>,
+        words: &str,
+        screen: &Screen,
+    ) -> Result<(), Failure> {
         self.watch.ended(index);
         self.nodes[index] = None;
         if self.strike.as_ref().is_some_and(|strike| strike.is_victim(index)) {
             return Ok(());
         }
         let how = code.map_or("was killed".to_owned(), |code| format!("ended with code {code}"));
-        self.watch.remark(format!("node-{index:02} {how}: {words}"));
+        let end = format!("node-{index:02} {how}: {words}");
+        screen.say(&end);
+        self.watch.remark(end);
         let living = self.nodes.iter().filter(|node| node.is_some()).count();
-        if living == 0 {
-            let message = format!("no node is left; the last, node-{index:02}, {how}: {words}");
+        if living < self.quorum {
+            let (all, needed, dir) = (self.nodes.len(), self.quorum, self.folder.dir.display());
+            let mut errors = words.lines().filter_map(|line| line.strip_prefix("error: "));
+            let words = errors.next().unwrap_or("without a word");
+            let message = format!(
+                "{living} of {all} nodes are left and {needed} must vote; node-{index:02} {how}: {words}"
+            );
             return Err(Failure::new(FailureKind::Incomplete, message)
-                .hint("run again with --resume, or look at `witan log --home` of a node's home"));
+                .hint(format!("mend that, then: witan testnet --resume --dir {dir}")));
         }
         Ok(())
     }
@@ -212,7 +246,8 @@ impl Testnet {
         }
     }
 
-    fn start(&self, index: usize) -> Result<NodeProcess, Failure> {
+    fn start(&mut self, index: usize) -> Result<NodeProcess, Failure> {
+        self.watch.started(index);
         NodeProcess::start(index, &self.folder.home(index), self.sender.clone())
     }
 
@@ -308,6 +343,22 @@ impl Testnet {
         self.verdicts
             .iter()
             .any(|verdict| matches!(verdict, Verdict::Round { round, .. } if *round == wanted))
+    }
+}
+
+fn prepare(request: &Request, base: Digest) -> Result<Folder, Failure> {
+    let check =
+        |plan: &Plan| request.kill_aggregator.map_or(Ok(()), |round| Strike::check(round, plan));
+    match &request.plan {
+        Some(plan) => {
+            check(plan)?;
+            Folder::create(&request.dir, plan.clone(), base)
+        }
+        None => {
+            let folder = Folder::open(&request.dir)?;
+            check(&folder.plan)?;
+            Ok(folder)
+        }
     }
 }
 

@@ -129,9 +129,14 @@ pub enum FaultModel {
 /// What is wrong with a document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FederationError {
-    /// Not TOML, an unknown or missing field, or a value of the wrong type; says where.
-    #[error("federation file: {}", .0.trim().replace('\n', " "))]
-    Syntax(String),
+    /// Not TOML, an unknown or missing field, or a value of the wrong type.
+    #[error("federation file, line {line}: {what}")]
+    Syntax {
+        /// Where, from 1.
+        line: usize,
+        /// What, in one line.
+        what: String,
+    },
     /// A field whose value cannot be used.
     #[error("federation file: {field} is {found}, expected {expected}")]
     Field {
@@ -163,9 +168,7 @@ impl Federation {
 
     /// Reads `federation.toml`.
     pub fn from_toml(text: &str) -> Result<Self, FederationError> {
-        let document =
-            toml::from_str(text).map_err(|error| FederationError::Syntax(error.to_string()))?;
-        Self::new(document)
+        Self::new(toml::from_str(text).map_err(|error| syntax(text, &error))?)
     }
 
     /// Writes `federation.toml`.
@@ -252,6 +255,14 @@ fn id_of(document: &Document) -> FederationId {
         member.addresses.clear();
     }
     FederationId(Digest::of_kind("witan 1 federation", &codec::encode(&agreed)))
+}
+
+fn syntax(text: &str, error: &toml::de::Error) -> FederationError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let said: String = text.lines().nth(line - 1).unwrap_or_default().chars().take(80).collect();
+    let message = error.message().replace('\n', ", ");
+    FederationError::Syntax { line, what: format!("{message}, in `{}`", said.trim()) }
 }
 
 fn check(document: &Document) -> Result<(), FederationError> {

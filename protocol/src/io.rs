@@ -280,6 +280,12 @@ pub enum Notice {
     },
     /// All rounds of the federation are committed.
     Finished,
+    /// What this member had stored was not as it left it, and was mended when it was opened. Told
+    /// by the node, never by the participant, so that it stands in the log with the rest.
+    Mended {
+        /// What, in words.
+        what: String,
+    },
 }
 
 /// The kinds of message; each is a domain of its own for signatures.

@@ -124,7 +124,7 @@ fn corpus(
 }
 
 /// Tells this stage's random stream from the others'.
-const ORDER: u64 = 0x6a6f_696e_74;
+const ORDER: u64 = 0x006a_6f69_6e74;
 /// The flow-matching loss is an order smaller than the cross-entropy, and drawing is the harder half.
 const DRAWING_WEIGHT: f64 = 4.0;
 /// What the words of the questions count for beside the answers.

@@ -66,10 +66,10 @@ fn lessons_of(picture: &Picture, plain: &[f32], rng: &mut ChaCha8Rng) -> Vec<(Sk
             let at = pixel_index(sketch.cell, pixel) * 3;
             let mut along = 0.0;
             let mut whole = 1e-6;
-            for channel in 0..3 {
-                let way = sketch.colour[channel] - background[channel];
-                along +=
-                    way * (f32::from(picture.pixels[at + channel]) / 255.0 - background[channel]);
+            let colours = sketch.colour.iter().zip(&background);
+            for (value, (inner, outer)) in picture.pixels[at..at + 3].iter().zip(colours) {
+                let way = inner - outer;
+                along += way * (f32::from(*value) / 255.0 - outer);
                 whole += way * way;
             }
             (along / whole).clamp(0.0, 1.0)

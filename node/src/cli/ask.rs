@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::output;
 use crate::error::Failure;
 use crate::home::Home;
 use crate::jobs::speak::Speaker;
@@ -21,6 +22,6 @@ pub struct Args {
 /// Prints the answer.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let speaker = Speaker::of_home(&Home::existing(&args.home)?)?;
-    println!("{}", speaker.answer(&args.image, &args.question)?);
-    Ok(())
+    let answer = speaker.answer(&args.image, &args.question)?;
+    output::print(|out| writeln!(out, "{answer}"))
 }

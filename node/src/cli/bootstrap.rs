@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use witan_bootstrap::{Server, Settings};
 
-use super::{block_on, stop_requested};
+use super::{block_on, output, stop_requested};
 use crate::error::Failure;
 
 /// Run a bootstrap peer: through it nodes find each other. It sees no update and has no vote.
@@ -28,16 +28,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
     })?;
     let settings = Settings { listen: args.listen, key_file: args.home.join("key.pem") };
     block_on(async {
-        let server = Server::start(&settings).await.map_err(|error| {
-            let failure = Failure::environment(&error);
-            match error.hint() {
-                Some(hint) => failure.hint(hint),
-                None => failure,
-            }
+        let server = Server::start(&settings).await?;
+        output::print(|out| {
+            server.addresses().iter().try_for_each(|address| writeln!(out, "{address}"))
         })?;
-        for address in server.addresses() {
-            println!("{address}");
-        }
         server.serve(stop_requested(args.stop_on_eof)).await;
         Ok(())
     })

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::output;
 use crate::error::Failure;
 use crate::home::Home;
 use crate::jobs::speak::Speaker;
@@ -28,7 +29,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let png = speaker.draw(&args.caption, args.seed)?;
     std::fs::write(&args.out, png).map_err(|error| {
         Failure::environment(format!("cannot write {}: {error}", args.out.display()))
+            .hint("name a file in a folder you can write to with --out")
     })?;
-    println!("{}", args.out.display());
-    Ok(())
+    output::print(|out| writeln!(out, "{}", args.out.display()))
 }

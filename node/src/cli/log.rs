@@ -1,5 +1,5 @@
 //! `witan log`: the gossip log, for people and machines. A running node is asked over its control
-//! socket, because its database lets nobody else in; the log of a stopped one is opened.
+//! socket, because its database lets nobody else in; of a stopped one, a copy is read.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use super::output;
 use crate::control::Client;
 use crate::error::{Failure, FailureKind};
 use crate::home::Home;
-use crate::store::{LogEntry, LogFilter, Store};
+use crate::store::{LogEntry, LogFilter, Snapshot};
 
 /// Show the gossip log: what was sent, received, accepted and refused, when and from whom.
 #[derive(Debug, clap::Args)]
@@ -82,10 +82,10 @@ fn read(
         let message = "no node runs in this home, so there is nothing to follow";
         return Err(Failure::new(FailureKind::Input, message).hint(start));
     }
-    let (mut store, _) = Store::open(home)?;
+    let Some(mut stored) = Snapshot::take(home)? else { return Ok(()) };
     let mut filter = filter.clone();
     loop {
-        let page = store.log(&filter)?;
+        let page = stored.log(&filter)?;
         let Some(last) = page.last() else { return Ok(()) };
         filter.after = Some(last.seq);
         if !page.iter().all(&mut *each) {
@@ -147,6 +147,7 @@ pub fn line(federation: &Federation, entry: &LogEntry) -> String {
             (Some(round), format!("stalled  {needed} votes are needed; missing: {missing}"))
         }
         Notice::Finished => (None, "finished all rounds are committed".into()),
+        Notice::Mended { what } => (None, format!("mended   {what}")),
     };
     let round = round.map_or_else(|| "-".into(), |round| format!("r{round}"));
     format!("{}  {round:<5} {text}", output::moment(entry.at_ms))

@@ -214,21 +214,7 @@ fn for_people(
         "record",
         "result",
     ];
-    let size = federation.size();
-    let cells = rows.iter().map(|row| {
-        vec![
-            row.round.to_string(),
-            row.view.to_string(),
-            row.aggregator.clone(),
-            format!("{}/{size}", row.included.len()),
-            format!("{}/{size}", row.votes.len()),
-            format!("{:.3}", row.mean_scores.loss),
-            format!("{:.1} %", row.mean_scores.vqa_accuracy * 100.0),
-            format!("{:.1} %", row.mean_scores.drawing_accuracy * 100.0),
-            row.record_digest.short(),
-            row.result_digest.short(),
-        ]
-    });
+    let cells = rows.iter().map(|row| cells(row, federation.size()));
     writeln!(out, "{}", output::trimmed(&output::table(&header, cells)))?;
     for row in rows {
         for failed in &row.failed_views {
@@ -249,6 +235,21 @@ fn for_people(
         "      witan log --home {shown_home} --round {}   shows how it came about",
         last.round
     )
+}
+
+fn cells(row: &RoundRow, size: usize) -> Vec<String> {
+    vec![
+        row.round.to_string(),
+        row.view.to_string(),
+        row.aggregator.clone(),
+        format!("{}/{size}", row.included.len()),
+        format!("{}/{size}", row.votes.len()),
+        format!("{:.3}", row.mean_scores.loss),
+        format!("{:.1} %", row.mean_scores.vqa_accuracy * 100.0),
+        format!("{:.1} %", row.mean_scores.drawing_accuracy * 100.0),
+        row.record_digest.short(),
+        row.result_digest.short(),
+    ]
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! `witan run`.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use witan_protocol::io::Notice;
 
-use super::{block_on, stop_requested};
+use super::{block_on, output, stop_requested};
 use crate::driver::unix_ms;
 use crate::error::Failure;
 use crate::events::{Happening, NodeEvent};
@@ -28,34 +29,23 @@ pub struct Args {
 /// Opens the home and runs the node.
 pub fn run(args: Args) -> Result<(), Failure> {
     let home = Home::existing(&args.home)?;
-    let mut tell: Box<dyn FnMut(&NodeEvent) + Send> = match args.json {
-        true => Box::new(|event| {
-            println!("{}", serde_json::to_string(event).expect("an event is plain JSON"));
-        }),
-        false => Box::new(tell_people),
+    let write: fn(&mut dyn Write, &NodeEvent) -> io::Result<()> = match args.json {
+        true => |out, event| output::json_line(out, event),
+        false => for_people,
     };
     block_on(async move {
-        let started = |name: &str, rounds| NodeEvent {
-            at_ms: unix_ms(),
-            what: Happening::Started { name: name.to_owned(), rounds },
-        };
-        let mut first = None;
         let (sender, events) = std::sync::mpsc::sync_channel::<NodeEvent>(EVENTS_MAX);
-        let node = open::node(
-            &home,
-            Box::new(move |event| {
-                let _ = sender.send(event.clone());
-            }),
-        )
-        .await?;
-        first.get_or_insert(started(&node.name, node.rounds));
-        if let Some(event) = &first {
-            tell(event);
-        }
+        let queue = move |event: &NodeEvent| {
+            let _ = sender.send(event.clone());
+        };
+        let node = open::node(&home, Box::new(queue)).await?;
+        let started = Happening::Started { name: node.name, rounds: node.rounds };
+        let started = NodeEvent { at_ms: unix_ms(), what: started };
         let telling = std::thread::spawn(move || {
-            for event in events {
-                tell(&event);
-            }
+            let mut out = io::stdout();
+            // Whoever read this may go away; the node goes on.
+            let mut events = std::iter::once(started).chain(events);
+            while events.next().is_some_and(|event| write(&mut out, &event).is_ok()) {}
         });
         let outcome = node.driver.run(node.sources, stop_requested(args.stop_on_eof)).await;
         drop(node.socket);
@@ -64,42 +54,43 @@ pub fn run(args: Args) -> Result<(), Failure> {
     })
 }
 
-fn tell_people(event: &NodeEvent) {
+fn for_people(out: &mut dyn Write, event: &NodeEvent) -> io::Result<()> {
     match &event.what {
-        Happening::Started { name, rounds } => println!("{name} is up with {rounds} rounds"),
-        Happening::Listening { address } => println!("listening on {address}"),
-        Happening::Connected { member } => println!("connected to {}", member.short()),
-        Happening::Disconnected { member } => println!("lost {}", member.short()),
-        Happening::PeerRefused { peer, reason } => println!("turned {peer} away: {reason}"),
+        Happening::Started { name, rounds } => writeln!(out, "{name} is up with {rounds} rounds"),
+        Happening::Listening { address } => writeln!(out, "listening on {address}"),
+        Happening::Connected { member } => writeln!(out, "connected to {}", member.short()),
+        Happening::Disconnected { member } => writeln!(out, "lost {}", member.short()),
+        Happening::PeerRefused { peer, reason } => writeln!(out, "turned {peer} away: {reason}"),
         Happening::Training { round, step, steps, loss } => {
-            println!("round {round}: step {step}/{steps}, loss {loss:.3}");
+            writeln!(out, "round {round}: step {step}/{steps}, loss {loss:.3}")
         }
-        Happening::Adopted { round, .. } => println!("round {round}: adopted"),
-        Happening::Stopping => println!("stopping"),
-        Happening::Protocol { notice } => tell_notice(notice),
-        Happening::Trained { .. } | Happening::BlobStored { .. } => {}
+        Happening::Adopted { round, .. } => writeln!(out, "round {round}: adopted"),
+        Happening::Stopping => writeln!(out, "stopping"),
+        Happening::Protocol { notice } => notice_for_people(out, notice),
+        Happening::Trained { .. } | Happening::BlobStored { .. } => Ok(()),
     }
 }
 
-fn tell_notice(notice: &Notice) {
+fn notice_for_people(out: &mut dyn Write, notice: &Notice) -> io::Result<()> {
     match notice {
-        Notice::Committed { round, view, included, votes, record, .. } => println!(
+        Notice::Committed { round, view, included, votes, record, .. } => writeln!(
+            out,
             "round {round}: committed in view {view}, {included} updates, {votes} votes, record {}",
             record.short()
         ),
         Notice::ViewFailed { round, view, aggregator } => {
-            println!("round {round}: view {view} of {} closed nothing", aggregator.short());
+            writeln!(out, "round {round}: view {view} of {} closed nothing", aggregator.short())
         }
-        Notice::Stalled { round, missing, needed } => {
-            println!(
-                "round {round}: stalled, {} members missing, {needed} votes needed",
-                missing.len()
-            );
-        }
+        Notice::Stalled { round, missing, needed } => writeln!(
+            out,
+            "round {round}: stalled, {} members missing, {needed} votes needed",
+            missing.len()
+        ),
         Notice::Finished => {
-            println!("every round is committed; still here for others, Ctrl-C stops")
+            writeln!(out, "every round is committed; still here for others, Ctrl-C stops")
         }
-        _ => {}
+        Notice::Mended { what } => writeln!(out, "mended: {what}"),
+        _ => Ok(()),
     }
 }
 

@@ -40,14 +40,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let home = Home::existing(&args.home)?;
     let federation = home.read_federation()?;
     let report = Client::connect(&home).map(Client::status).transpose()?;
-    let pid = match home.lock() {
-        Err(StoreError::Busy { pid, .. }) => pid,
-        _ => None,
+    let (is_locked, pid) = match home.lock() {
+        Err(StoreError::Busy { pid, .. }) => (true, pid),
+        _ => (false, None),
     };
     let file = store::read_records(&home)?;
     let last = file.records.last().map(|record| rounds::row(&home, &federation, record));
     let last_committed = last.transpose()?;
-    let running = report.is_some() || pid.is_some();
+    let running = report.is_some() || is_locked;
     let answer = Answer { running, pid, report, last_committed };
     output::print(|out| match args.json {
         true => output::json_line(out, &answer),

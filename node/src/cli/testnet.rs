@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::block_on;
+use super::screen::Screen;
+use super::{block_on, output};
 use crate::error::{Failure, FailureKind};
 use crate::testnet::prepare::Plan;
 use crate::testnet::report::TestnetReport;
-use crate::testnet::screen::Screen;
 use crate::testnet::{self, Request};
 
 /// Run a whole federation on this machine: a bootstrap process and many nodes on loopback.
@@ -19,7 +19,7 @@ pub struct Args {
     #[arg(long, default_value_t = 5)]
     rounds: u64,
     /// Dirichlet concentration of the data over the answers; smaller is more uneven.
-    #[arg(long, default_value_t = 0.5, conflicts_with = "iid")]
+    #[arg(long, default_value_t = 0.5, conflicts_with = "iid", allow_negative_numbers = true)]
     alpha: f64,
     /// Identically distributed data.
     #[arg(long)]
@@ -36,8 +36,11 @@ pub struct Args {
     /// SIGKILL the elected aggregator of this round once the updates are out; start it again after.
     #[arg(long, value_name = "ROUND")]
     kill_aggregator: Option<u64>,
-    /// Continue the testnet in --dir.
-    #[arg(long)]
+    /// Continue the testnet in --dir, which knows what it was made for.
+    #[arg(
+        long,
+        conflicts_with_all = ["nodes", "rounds", "alpha", "iid", "seed", "local_steps"]
+    )]
     resume: bool,
     /// Do not train the adapters the federation is compared with.
     #[arg(long)]
@@ -58,26 +61,32 @@ pub fn run(args: Args) -> Result<(), Failure> {
     };
     let report = block_on(testnet::run(request, &mut screen))?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report).expect("a report is plain JSON"));
+        let json = serde_json::to_string_pretty(&report).expect("a report is plain JSON");
+        output::print(|out| writeln!(out, "{json}"))?;
     } else {
-        println!("{}", report.to_text());
         let home = args.dir.join("nodes").join("00");
         let home = home.display();
-        println!("next: witan rounds --home {home}");
-        println!("      witan draw --home {home} \"a crimson disc\" --out disc.png");
+        output::print(|out| {
+            writeln!(out, "{}", report.to_text())?;
+            writeln!(out, "next: witan rounds --home {home}")?;
+            writeln!(out, "      witan draw --home {home} \"a crimson disc\" --out disc.png")
+        })?;
     }
     conclude(&report)
 }
 
 fn plan(args: &Args) -> Result<Plan, Failure> {
     if !(2..=64).contains(&args.nodes) {
-        return Err(Failure::usage(format!("--nodes {}: expected 2 to 64", args.nodes)));
+        return Err(Failure::usage(format!("--nodes {}: expected 2 to 64", args.nodes))
+            .hint("from 4 on, the federation decides with one node dead"));
     }
     if args.rounds == 0 || args.local_steps == 0 {
-        return Err(Failure::usage("--rounds and --local-steps must be at least 1"));
+        return Err(Failure::usage("--rounds and --local-steps must be at least 1")
+            .hint("5 rounds of 10 steps are the default"));
     }
     if !(args.alpha > 0.0 && args.alpha.is_finite()) {
-        return Err(Failure::usage(format!("--alpha {}: expected a positive number", args.alpha)));
+        return Err(Failure::usage(format!("--alpha {}: expected a positive number", args.alpha))
+            .hint("0.1 is very uneven, 100 hardly; --iid deals the data out evenly"));
     }
     Ok(Plan {
         nodes: args.nodes,

@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 
 use witan_protocol::io::{Input, Output};
 
-use super::{Driver, unix_ms};
+use super::Driver;
 use crate::error::Failure;
-use crate::events::Happening;
 use crate::jobs::Task;
 use crate::net::Command;
 
@@ -40,10 +39,7 @@ impl Driver {
             Output::Adopt { job, round, adapter } => {
                 self.jobs.submit(Task::Adopt { job, round, adapter })?;
             }
-            Output::Notice(notice) => {
-                self.store.append_log(unix_ms(), &notice)?;
-                self.say(Happening::Protocol { notice });
-            }
+            Output::Notice(notice) => self.note(notice)?,
         }
         Ok(())
     }

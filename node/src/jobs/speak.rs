@@ -1,5 +1,6 @@
 //! The newest committed model of a home, for people: answers and drawings.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use witan_model::data::Picture;
@@ -38,8 +39,10 @@ impl Speaker {
     /// # Errors
     /// If the file is no picture, or a word is unknown.
     pub fn answer(&self, image: &Path, question: &str) -> Result<String, Failure> {
-        let named =
-            |error: &dyn std::fmt::Display| Failure::input(format!("{}: {error}", image.display()));
+        let named = |error: &dyn Display| {
+            Failure::input(format!("{}: {error}", image.display()))
+                .hint("give a PNG or JPEG file; `witan draw` makes one")
+        };
         let bytes = std::fs::read(image).map_err(|error| named(&error))?;
         let picture = Picture::from_bytes(&bytes).map_err(|error| named(&error))?;
         self.umm.answer(&picture, question).map_err(Failure::input)

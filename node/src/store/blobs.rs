@@ -93,9 +93,9 @@ impl Blobs {
             return Ok(blob);
         }
         let unfinished = self.root.join(UNFINISHED);
-        let mut file = tempfile::NamedTempFile::new_in(&unfinished)
+        let file = tempfile::NamedTempFile::new_in(&unfinished)
             .map_err(|source| io_error("create a file in", &unfinished, source))?;
-        file.write_all(bytes).map_err(|source| io_error("write", file.path(), source))?;
+        file.as_file().write_all(bytes).map_err(|source| io_error("write", file.path(), source))?;
         file.as_file().sync_all().map_err(|source| io_error("sync", file.path(), source))?;
         let (_, kept) =
             file.keep().map_err(|error| io_error("keep", error.file.path(), error.error))?;

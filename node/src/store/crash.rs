@@ -88,7 +88,7 @@ fn a_full_disk_is_named_and_loses_nothing() {
     let child = start(dir.path(), "trap '' XFSZ; ulimit -f 2048; exec \"$@\"");
     let output = child.wait_with_output().unwrap();
     let output = String::from_utf8_lossy(&output.stdout);
-    let told = output.lines().filter_map(durable).last().expect("some rounds fit");
+    let told = output.lines().filter_map(durable).next_back().expect("some rounds fit");
     assert!(output.contains("error cannot write to "), "{output}");
     assert!(output.contains("full true hint Some(\"free space on the disk of "), "{output}");
     let (mut store, recovered) = Store::open(&Home::at(dir.path())).unwrap();

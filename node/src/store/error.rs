@@ -63,6 +63,12 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
+    /// There is no key file.
+    #[error("there is no key {}", path.display())]
+    KeyMissing {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// The key file can be read by others.
     #[error("the key {} can be read by others (mode {mode:04o})", path.display())]
     KeyExposed {
@@ -86,7 +92,7 @@ pub enum StoreError {
         source: FederationError,
     },
     /// The index failed while the node ran.
-    #[error("the index {} failed", path.display())]
+    #[error("the index {} failed: {}", path.display(), without_frame(source))]
     Index {
         /// The sled folder.
         path: PathBuf,
@@ -135,11 +141,18 @@ impl StoreError {
                 Some(format!("ask it with `witan status --home {}`", home.display()))
             }
             Self::NotAHome { .. } => {
-                Some("give the folder made by `witan init` or `witan testnet` as --home".into())
+                Some("give as --home a node's folder, such as witan-testnet/nodes/00".into())
+            }
+            Self::KeyMissing { path } => {
+                let home = path.parent().unwrap_or(path).display();
+                Some(format!("put the member's key back, or make one: witan keys --home {home}"))
             }
             Self::KeyExposed { path, .. } => Some(format!("chmod 600 {}", path.display())),
             Self::KeyInvalid { path } => {
                 Some(format!("check it with `openssl pkey -noout -text -in {}`", path.display()))
+            }
+            Self::Index { path, source: sled::Error::Io(source) } if full(source) => {
+                io_hint(path, source)
             }
             Self::Index { path, .. } => Some(format!(
                 "stop the node and remove {}: it is built again from the journal",
@@ -160,10 +173,12 @@ impl StoreError {
             }
             Self::Damaged { .. } => FailureKind::Tampered,
             Self::Busy { .. } => FailureKind::Busy,
-            Self::NotAHome { .. } | Self::KeyExposed { .. } | Self::KeyInvalid { .. } => {
-                FailureKind::Input
-            }
-            Self::Federation { .. } | Self::OutOfOrder { .. } => FailureKind::Input,
+            Self::NotAHome { .. }
+            | Self::KeyMissing { .. }
+            | Self::KeyExposed { .. }
+            | Self::KeyInvalid { .. }
+            | Self::Federation { .. }
+            | Self::OutOfOrder { .. } => FailureKind::Input,
         }
     }
 
@@ -182,6 +197,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let mut message = error.to_string();
         if let Some(source) = std::error::Error::source(&error)
+            && !matches!(error, StoreError::Index { .. })
             && !message.contains(&source.to_string())
         {
             message = format!("{message}: {source}");
@@ -190,12 +206,12 @@ impl From<StoreError> for Failure {
     }
 }
 
-fn full(source: &io::Error) -> bool {
+pub(crate) fn full(source: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
-fn io_hint(path: &Path, source: &io::Error) -> Option<String> {
+pub(crate) fn io_hint(path: &Path, source: &io::Error) -> Option<String> {
     match source.kind() {
         _ if full(source) => Some(format!(
             "free space on the disk of {} and start the node again; nothing committed is lost",
@@ -204,8 +220,17 @@ fn io_hint(path: &Path, source: &io::Error) -> Option<String> {
         io::ErrorKind::PermissionDenied => {
             Some(format!("run it as the owner of {}", path.display()))
         }
+        io::ErrorKind::NotFound => Some(format!("check that {} is there", path.display())),
         io::ErrorKind::ReadOnlyFilesystem => Some("choose a home on a writable disk".into()),
         _ => None,
+    }
+}
+
+/// Sled keeps only the kind of the system's answer, and the rest as code.
+fn without_frame(source: &sled::Error) -> String {
+    match source {
+        sled::Error::Io(source) => source.kind().to_string(),
+        other => other.to_string(),
     }
 }
 

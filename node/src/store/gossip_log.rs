@@ -165,7 +165,9 @@ impl Subject {
             | Notice::Committed { round, aggregator, .. } => about(round, vec![*aggregator]),
             Notice::Objection { round, against, .. } => about(round, vec![*against]),
             Notice::Stalled { round, missing, .. } => about(round, missing.clone()),
-            Notice::Finished => Self { round: None, kind: None, peers: Vec::new() },
+            Notice::Finished | Notice::Mended { .. } => {
+                Self { round: None, kind: None, peers: Vec::new() }
+            }
         }
     }
 }

@@ -85,6 +85,17 @@ impl Index {
         self.db.flush().map(|_| ()).map_err(|source| failed(&self.path, source))
     }
 
+    /// Opens the database at `path` as it is, and mends nothing.
+    pub fn open_as_is(path: &Path) -> Result<Self, StoreError> {
+        try_open(path).map_err(|source| failed(path, source))
+    }
+
+    /// The newest round it knows of.
+    pub fn newest_round(&self) -> Option<Round> {
+        let (key, _) = self.ledger.last().ok()??;
+        key.first_chunk().map(|bytes| Round(u64::from_be_bytes(*bytes)))
+    }
+
     /// Names this database in an error of its gossip log.
     pub fn failed(&self, source: sled::Error) -> StoreError {
         failed(&self.path, source)
@@ -109,15 +120,6 @@ impl Index {
         }
         Ok(())
     }
-}
-
-/// The newest round an index knows of, changing nothing; for the holder of the home's lock.
-pub fn newest_round(path: &Path) -> Option<Round> {
-    if !path.is_dir() {
-        return None;
-    }
-    let (key, _) = try_open(path).ok()?.ledger.last().ok()??;
-    key.first_chunk().map(|bytes| Round(u64::from_be_bytes(*bytes)))
 }
 
 impl std::fmt::Debug for Index {

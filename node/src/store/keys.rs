@@ -2,7 +2,7 @@
 //! What is in it is the protocol's business.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -26,7 +26,12 @@ pub fn create(path: &Path, pem: &str) -> Result<(), StoreError> {
 /// Reads a key file, if nobody but its owner can.
 pub fn read(path: &Path) -> Result<String, StoreError> {
     let failed = |source| StoreError::io("cannot read the key", path, source);
-    let file = File::open(path).map_err(failed)?;
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(StoreError::KeyMissing { path: path.to_owned() });
+        }
+        opened => opened.map_err(failed)?,
+    };
     let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(StoreError::KeyExposed { path: path.to_owned(), mode });

@@ -60,10 +60,10 @@ pub struct RoundRow {
     pub record_digest: String,
     /// Digest of the aggregate.
     pub result_digest: String,
-    /// Seconds from the round's beginning to the last update.
-    pub train_s: f64,
-    /// Seconds from the last update to the first node's commit.
-    pub overhead_s: f64,
+    /// Seconds from the round's beginning to the last update; `null` if an earlier run committed it.
+    pub train_s: Option<f64>,
+    /// Seconds from the last update to the first node's commit; `null` likewise.
+    pub overhead_s: Option<f64>,
     /// The most any node received, in bytes.
     pub bytes_in_max: u64,
     /// The most any node sent, in bytes.
@@ -176,6 +176,7 @@ impl TestnetReport {
         let text = serde_json::to_string_pretty(self).expect("a report is plain JSON");
         std::fs::write(&path, text + "\n").map_err(|error| {
             Failure::environment(format!("cannot write {}: {error}", path.display()))
+                .hint("free space on its disk; `witan testnet --resume` writes it again")
         })
     }
 
@@ -189,8 +190,8 @@ impl TestnetReport {
                 row.view.to_string(),
                 row.aggregator.clone(),
                 format!("{}/{}", row.included, self.nodes),
-                format!("{:.1} s", row.train_s),
-                format!("{:.2} s", row.overhead_s),
+                row.train_s.map_or("-".to_owned(), |train_s| format!("{train_s:.1} s")),
+                row.overhead_s.map_or("-".to_owned(), |overhead_s| format!("{overhead_s:.2} s")),
                 percent(row.marks.map(|marks| marks.vqa_accuracy)),
                 percent(row.marks.and_then(|marks| marks.drawing_accuracy)),
             ]);
@@ -241,7 +242,7 @@ impl TestnetReport {
 fn row(watch: &Watch, verdicts: &[Verdict], number: u64) -> Option<RoundRow> {
     let round = watch.rounds.get(&number)?;
     let (outcome, (view, aggregator)) = (round.outcome?, round.view?);
-    let committed = round.committed_ms?.0;
+    let committed = round.committed_ms.map(|(first, _)| first).filter(|_| !round.is_recalled);
     let losses: Vec<f32> = round.losses.values().copied().collect();
     Some(RoundRow {
         round: number,
@@ -252,8 +253,8 @@ fn row(watch: &Watch, verdicts: &[Verdict], number: u64) -> Option<RoundRow> {
         absent: watch.names_without(&round.updates),
         record_digest: outcome.record.to_string(),
         result_digest: outcome.result.digest.to_string(),
-        train_s: seconds(round.began_ms, round.trained_ms),
-        overhead_s: seconds(round.trained_ms, committed),
+        train_s: committed.map(|_| seconds(round.began_ms, round.trained_ms)),
+        overhead_s: committed.map(|committed| seconds(round.trained_ms, committed)),
         bytes_in_max: round.bytes_max.0,
         bytes_out_max: round.bytes_max.1,
         loss: (!losses.is_empty()).then(|| losses.iter().sum::<f32>() / losses.len() as f32),

@@ -6,7 +6,9 @@
 
 use witan_protocol::member::View;
 
+use super::prepare::Plan;
 use super::watch::Watch;
+use crate::error::Failure;
 
 /// What the launcher is to do to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,22 @@ impl Strike {
     /// A strike on the aggregator of `round`.
     pub fn new(round: u64) -> Self {
         Self { round, stage: Stage::Waiting }
+    }
+
+    /// Whether `round` of the planned testnet can be struck.
+    ///
+    /// # Errors
+    /// If there is no such round, or too few nodes to miss one.
+    pub fn check(round: u64, plan: &Plan) -> Result<(), Failure> {
+        if !(1..=plan.rounds).contains(&round) {
+            let expected = format!("--kill-aggregator {round}: expected 1 to {}", plan.rounds);
+            return Err(Failure::usage(expected).hint("it names one of the testnet's --rounds"));
+        }
+        if plan.nodes < STRIKE_NODES_MIN {
+            let message = format!("--kill-aggregator: none of {} nodes can be missed", plan.nodes);
+            return Err(Failure::usage(message).hint("one can from --nodes 4 on"));
+        }
+        Ok(())
     }
 
     /// The round whose aggregator is struck.
@@ -97,3 +115,6 @@ impl Strike {
         }
     }
 }
+
+/// Of fewer, all must vote.
+const STRIKE_NODES_MIN: usize = 4;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::io::{Kind, Notice};
 use witan_protocol::member::{MemberId, Round, View};
+use witan_protocol::record::RoundRecord;
 
 use crate::events::{Happening, NodeEvent};
 
@@ -35,6 +36,8 @@ pub struct NodeView {
 /// One round, as the nodes' events tell it.
 #[derive(Clone, Debug, Default)]
 pub struct RoundView {
+    /// An earlier run committed it: what is seen of it now is only members catching up.
+    pub is_recalled: bool,
     /// When the first node began it.
     pub began_ms: u64,
     /// When the last update went out.
@@ -153,6 +156,34 @@ impl Watch {
         }
     }
 
+    /// The process of node `index` is started; it counts as alive before it says so.
+    pub fn started(&mut self, index: usize) {
+        if let Some(node) = self.nodes.get_mut(index) {
+            *node = NodeView { alive: true, ..NodeView::default() };
+        }
+    }
+
+    /// A round that an earlier run committed. When, and what went before, nobody saw this time.
+    pub fn recall(&mut self, record: &RoundRecord) {
+        let proposal = &record.proposal;
+        let failed = proposal.failed_views.iter().map(|failed| (failed.view, failed.aggregator));
+        let round = RoundView {
+            is_recalled: true,
+            updates: proposal.included.iter().map(|part| part.member).collect(),
+            view: Some((proposal.view, proposal.aggregator)),
+            failed: failed.collect(),
+            commits: self.nodes.len(),
+            outcome: Some(RoundOutcome {
+                included: proposal.included.len() as u64,
+                votes: record.certificate.signatures.len() as u64,
+                record: record.digest(),
+                result: proposal.result,
+            }),
+            ..RoundView::default()
+        };
+        self.rounds.insert(proposal.round.0, round);
+    }
+
     /// The process of node `index` has ended.
     pub fn ended(&mut self, index: usize) {
         if let Some(node) = self.nodes.get_mut(index) {
@@ -233,6 +264,7 @@ impl Watch {
                 self.nodes[index].stalled = Some((*needed, missing.clone()));
             }
             Notice::Finished => self.nodes[index].finished = true,
+            Notice::Mended { what } => self.remark(format!("node-{index:02}: {what}")),
             Notice::Refused { via, reason, .. } => {
                 let name = self.name(via);
                 self.remark(format!("node-{index:02} refused a message of {name}: {reason}"));

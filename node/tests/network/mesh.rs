@@ -52,12 +52,13 @@ async fn a_direct_message_reaches_its_member_alone() {
     assert_eq!(mesh.nodes[1].message(&large).await, first);
     let third = mesh.nodes[2].id;
     mesh.nodes[0].net.send(Command::Send { to: third, bytes: b"for you".to_vec() });
-    mesh.nodes[2]
+    let next = mesh.nodes[2]
         .until("the next message", |event| match event {
-            Event::Message { bytes, .. } => Some(assert_eq!(bytes, b"for you")),
+            Event::Message { bytes, .. } => Some(bytes.clone()),
             _ => None,
         })
         .await;
+    assert_eq!(next, b"for you");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

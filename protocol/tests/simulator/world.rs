@@ -12,7 +12,7 @@ use witan_protocol::envelope;
 use witan_protocol::federation::{
     Council, Document, FaultModel, Federation, Lora, Member, Training,
 };
-use witan_protocol::io::{AggregateInput, Entry, Input, Notice, Output, Time};
+use witan_protocol::io::{AggregateInput, Entry, Input, JobId, Notice, Output, Time};
 use witan_protocol::member::{MemberId, Round};
 use witan_protocol::message::{Message, Step};
 use witan_protocol::record::Scores;
@@ -257,17 +257,7 @@ impl World {
                 let other = self.node_of(&to);
                 self.deliver(node, other, bytes);
             }
-            Output::Train { job, round, start } => {
-                assert!(self.nodes[node].blobs.contains(&start.digest));
-                self.nodes[node].trained.push(round);
-                let delta = BlobRef::of(&[&start.digest.0[..], &self.id(node).0].concat());
-                self.nodes[node].blobs.insert(delta.digest);
-                let half = self.weather.train_ms / 2;
-                let takes = half + self.random.random_range(0..=half);
-                let scores = Scores::default();
-                let input = Input::Trained { job, delta, examples: 128, steps: 8, scores };
-                self.push(node, takes, Event::Input(input));
-            }
+            Output::Train { job, round, start } => self.train(node, job, round, start),
             Output::Aggregate { job, start, inputs, .. } => {
                 for input in &inputs {
                     assert!(self.nodes[node].blobs.contains(&input.delta.digest));
@@ -304,6 +294,18 @@ impl World {
                 self.nodes[node].notices.push((self.now, notice));
             }
         }
+    }
+
+    fn train(&mut self, node: usize, job: JobId, round: Round, start: BlobRef) {
+        assert!(self.nodes[node].blobs.contains(&start.digest));
+        self.nodes[node].trained.push(round);
+        let delta = BlobRef::of(&[&start.digest.0[..], &self.id(node).0].concat());
+        self.nodes[node].blobs.insert(delta.digest);
+        let half = self.weather.train_ms / 2;
+        let takes = half + self.random.random_range(0..=half);
+        let (examples, steps, scores) = (128, 8, Scores::default());
+        let input = Input::Trained { job, delta, examples, steps, scores };
+        self.push(node, takes, Event::Input(input));
     }
 
     /// No node ever says two different things under one vote, whatever it went through.

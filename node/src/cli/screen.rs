@@ -1,15 +1,16 @@
 //! What a person sees of a running testnet: a line for each node and one for the council, redrawn in
 //! place on a terminal; a line for each thing that matters where there is none.
 
+use std::io::Write;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use witan_protocol::io::Notice;
 
-use super::prepare::Folder;
-use super::watch::Watch;
 use crate::events::{Happening, NodeEvent};
 use crate::jobs::judge::Verdict;
+use crate::testnet::prepare::Folder;
+use crate::testnet::watch::Watch;
 
 /// The screen; silent if the output is for a program.
 pub struct Screen {
@@ -45,7 +46,7 @@ impl Screen {
             .map(|_| self.bars.add(ProgressBar::new_spinner().with_style(words())))
             .collect();
         if self.is_plain {
-            eprintln!("{} nodes in {}", folder.plan.nodes, folder.dir.display());
+            line(&format!("{} nodes in {}", folder.plan.nodes, folder.dir.display()));
         }
     }
 
@@ -57,13 +58,15 @@ impl Screen {
         match &event.what {
             Happening::Protocol { notice: Notice::ViewFailed { round, view, aggregator } } => {
                 let name = watch.name(aggregator);
-                eprintln!("node-{index:02} round {round} view {view} failed ({name})");
+                line(&format!("node-{index:02} round {round} view {view} failed ({name})"));
             }
             Happening::Protocol {
                 notice: Notice::Committed { round, view, aggregator, included, .. },
             } if watch.is_first_commit(round.0) => {
                 let name = watch.name(aggregator);
-                eprintln!("round {round} committed in view {view} by {name}, {included} updates");
+                line(&format!(
+                    "round {round} committed in view {view} by {name}, {included} updates"
+                ));
             }
             _ => {}
         }
@@ -72,7 +75,7 @@ impl Screen {
     /// A sentence between the redrawn lines.
     pub fn say(&self, sentence: &str) {
         if self.is_plain {
-            eprintln!("{sentence}");
+            line(sentence);
         } else {
             let _ = self.bars.println(sentence);
         }
@@ -101,6 +104,11 @@ impl Screen {
     pub fn end(&self) {
         let _ = self.bars.clear();
     }
+}
+
+/// A plain line. Whoever read it may have gone; the run goes on.
+fn line(sentence: &str) {
+    let _ = writeln!(std::io::stderr(), "{sentence}");
 }
 
 fn council(watch: &Watch, verdicts: &[Verdict], elapsed: Duration) -> String {

@@ -1,0 +1,7 @@
+//! The built program itself: real processes, real sockets, real files.
+
+mod corruption;
+mod federation;
+mod refused_starts;
+mod strangers;
+mod support;
