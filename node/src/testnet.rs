@@ -19,11 +19,9 @@ use crate::driver::unix_ms;
 use crate::error::{Failure, FailureKind};
 use crate::events::{Happening, NodeEvent};
 use crate::home::Home;
-use crate::jobs::check;
 use crate::jobs::judge::{self, Case, Verdict};
 use crate::jobs::turns::Turns;
-use crate::jobs::{self, Ground};
-use crate::settings::Settings;
+use crate::jobs::{self, Ground, check, shard};
 use crate::store::blobs::Blobs;
 use prepare::{Folder, Plan};
 use report::{Checked, Evidence, TestnetReport};
@@ -67,8 +65,15 @@ struct Testnet {
 pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport, Failure> {
     let base = jobs::embedded_base()?;
     let folder = match request.plan {
-        Some(plan) => Folder::create(&request.dir, plan, jobs::base_digest(&base))?,
-        None => Folder::open(&request.dir)?,
+        Some(plan) => {
+            shard::check(&plan.data(0))?;
+            Folder::create(&request.dir, plan, jobs::base_digest(&base))?
+        }
+        None => {
+            let folder = Folder::open(&request.dir)?;
+            shard::check(&folder.plan.data(0))?;
+            folder
+        }
     };
     let bootstrap = BootstrapProcess::start(&folder.dir.join("bootstrap")).await?;
     folder.set_bootstrap(&bootstrap.address)?;
@@ -80,7 +85,7 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
     let judge = judge::start(Case {
         ground,
         federation,
-        data: Settings::read(&first.settings_file())?.data,
+        data: folder.plan.data(0),
         turns: Turns::open(Some(&folder.dir.join("turns"))).map_err(Failure::environment)?,
     })?;
     let (sender, reports) = mpsc::channel(REPORTS_MAX);

@@ -24,6 +24,9 @@ pub struct Args {
     /// Identically distributed data.
     #[arg(long)]
     iid: bool,
+    /// Train on a folder of VQA v2's own files instead of the embedded scenes.
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    vqa: Option<PathBuf>,
     /// Seed of keys, data, partition and training.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -79,12 +82,17 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
     if !(args.alpha > 0.0 && args.alpha.is_finite()) {
         return Err(Failure::usage(format!("--alpha {}: expected a positive number", args.alpha)));
     }
+    let absolute = |path: &PathBuf| {
+        std::path::absolute(path)
+            .map_err(|error| Failure::usage(format!("--vqa {}: {error}", path.display())))
+    };
     Ok(Plan {
         nodes: args.nodes,
         rounds: args.rounds,
         alpha: (!args.iid).then_some(args.alpha),
         seed: args.seed,
         local_steps: args.local_steps,
+        vqa: args.vqa.as_ref().map(absolute).transpose()?,
     })
 }
 

@@ -13,7 +13,7 @@ use witan_model::{Adapter, EncodedShard, TrainPlan, Umm};
 use witan_protocol::federation::Federation;
 
 use super::score::{Exam, Marks};
-use super::shard;
+use super::shard::{self, Pool};
 use super::turns::Turns;
 use super::{Ground, spawn};
 use crate::error::Failure;
@@ -127,7 +127,6 @@ struct Judge {
     case: Case,
     umm: Umm,
     exam: Exam,
-    parts: Vec<Dataset>,
     stopping: Arc<AtomicBool>,
     say: mpsc::Sender<Result<Verdict, Failure>>,
 }
@@ -139,10 +138,8 @@ impl Judge {
         say: mpsc::Sender<Result<Verdict, Failure>>,
     ) -> Result<Self, Failure> {
         let umm = Umm::new(&case.ground.base, &case.ground.lora).map_err(Failure::input)?;
-        let (test, prompts) = shard::exam(&case.data);
-        let parts = shard::parts(&case.data)?;
-        let exam = Exam::new(&umm, test, prompts).map_err(Failure::input)?;
-        Ok(Self { case, umm, exam, parts, stopping, say })
+        let exam = Exam::new(&umm, shard::exam(&case.data)?).map_err(Failure::input)?;
+        Ok(Self { case, umm, exam, stopping, say })
     }
 
     fn run(&mut self, mut asked: mpsc::Receiver<Question>) -> Result<(), Failure> {
@@ -175,8 +172,10 @@ impl Judge {
     fn compare(&mut self) -> Result<Comparison, Failure> {
         let rounds = self.case.federation.document().training.rounds;
         let mut best: Option<(usize, Marks)> = None;
-        for (index, part) in self.parts.clone().iter().enumerate() {
-            let adapter = self.train(&format!("member {index:02} alone"), part, rounds)?;
+        let Pool { whole, parts } = shard::pool(&self.case.data)?;
+        for (index, part) in parts.iter().enumerate() {
+            let part = whole.subset(&part.questions, &part.captions);
+            let adapter = self.train(&format!("member {index:02} alone"), &part, rounds)?;
             let marks = self.marks(&adapter)?;
             if best.is_none_or(|(_, best)| total(&marks) > total(&best)) {
                 best = Some((index, marks));
@@ -184,9 +183,8 @@ impl Judge {
         }
         let (local_only_best_member, local_only_best) =
             best.ok_or_else(|| Failure::input("a federation without members"))?;
-        let everything = Dataset::join(&self.parts);
-        let steps = rounds * self.parts.len() as u64;
-        let adapter = self.train("all data in one place", &everything, steps)?;
+        let steps = rounds * parts.len() as u64;
+        let adapter = self.train("all data in one place", &whole, steps)?;
         let centralized = self.marks(&adapter)?;
         Ok(Comparison { local_only_best, local_only_best_member, centralized })
     }

@@ -1,11 +1,13 @@
 //! Scoring an adapter: answers by VQA v2's rule, drawings by GenEval's rules on the decoded pixels.
 
 use serde::{Deserialize, Serialize};
+use witan_model::data::Dataset;
 use witan_model::data::scenes::PromptCase;
-use witan_model::data::{CaptionExample, Dataset};
 use witan_model::evaluate::{geneval, vqa};
 use witan_model::{EncodedShard, Umm};
 use witan_protocol::record::Scores;
+
+use super::shard::{ExamPaper, prompt_case};
 
 /// An adapter's marks on held-out data; fractions of 1. A split with nothing in it is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -38,9 +40,9 @@ impl Exam {
     /// If a question holds a word the tokenizer does not know.
     pub fn new(
         umm: &Umm,
-        dataset: Dataset,
-        prompts: Vec<PromptCase>,
+        paper: ExamPaper,
     ) -> Result<Self, witan_model::data::tokenizer::WordError> {
+        let ExamPaper { dataset, prompts } = paper;
         let encoded = EncodedShard::encode(umm, &dataset)?;
         Ok(Self { dataset, encoded, prompts })
     }
@@ -54,8 +56,8 @@ impl Exam {
         mut held_out: Dataset,
     ) -> Result<Self, witan_model::data::tokenizer::WordError> {
         held_out.questions.truncate(MEMBER_QUESTIONS_MAX);
-        let prompts = held_out.captions.iter().take(MEMBER_DRAWINGS_MAX).map(case).collect();
-        Self::new(umm, held_out, prompts)
+        let prompts = held_out.captions.iter().take(MEMBER_DRAWINGS_MAX).map(prompt_case).collect();
+        Self::new(umm, ExamPaper { dataset: held_out, prompts })
     }
 
     /// The marks of the adapter that `umm` holds.
@@ -90,10 +92,6 @@ impl Exam {
         let drawings = umm.draw(&captions, seed).ok()?;
         (!drawings.is_empty()).then(|| geneval::score(&self.prompts, &drawings))
     }
-}
-
-fn case(caption: &CaptionExample) -> PromptCase {
-    PromptCase { prompt: caption.prompt.clone(), is_new: caption.is_new }
 }
 
 /// Questions a member scores itself on each round: enough to see a trend, a fraction of a second.
