@@ -79,11 +79,12 @@ fn question(id: u64, number: u64) -> Value {
 
 fn annotation(id: u64, number: u64) -> Value {
     let answer = [colour(id), "yes"][number as usize];
+    let kind = ["other", "yes/no"][number as usize];
     json!({
         "question_id": id * 1000 + number,
         "image_id": id,
         "question_type": "none of the above",
-        "answer_type": ["other", "yes/no"][number as usize],
+        "answer_type": kind,
         "multiple_choice_answer": answer,
         "answers": vec![json!({"answer": answer}); 10],
     })
