@@ -1,8 +1,8 @@
 //! Scoring an adapter: answers by VQA v2's rule, drawings by GenEval's rules on the decoded pixels.
 
 use serde::{Deserialize, Serialize};
-use witan_model::data::Dataset;
 use witan_model::data::scenes::PromptCase;
+use witan_model::data::{CaptionExample, Dataset, Picture};
 use witan_model::evaluate::{geneval, vqa};
 use witan_model::{EncodedShard, Umm};
 use witan_protocol::record::Scores;
@@ -53,11 +53,15 @@ impl Exam {
     /// If a question holds a word the tokenizer does not know.
     pub fn of_member(
         umm: &Umm,
-        mut held_out: Dataset,
+        held_out: &Dataset,
     ) -> Result<Self, witan_model::data::tokenizer::WordError> {
-        held_out.questions.truncate(MEMBER_QUESTIONS_MAX);
-        let prompts = held_out.captions.iter().take(MEMBER_DRAWINGS_MAX).map(prompt_case).collect();
-        Self::new(umm, ExamPaper { dataset: held_out, prompts })
+        let first = |count_max: usize, count: usize| (0..count.min(count_max)).collect::<Vec<_>>();
+        let dataset = held_out.subset(
+            &first(MEMBER_QUESTIONS_MAX, held_out.questions.len()),
+            &first(MEMBER_DRAWINGS_MAX, held_out.captions.len()),
+        );
+        let prompts = dataset.captions.iter().map(prompt_case).collect();
+        Self::new(umm, ExamPaper { dataset, prompts })
     }
 
     /// The marks of the adapter that `umm` holds.
@@ -84,6 +88,16 @@ impl Exam {
             vqa_accuracy: marks.vqa_accuracy as f32,
             drawing_accuracy: marks.drawing_accuracy.unwrap_or(0.0) as f32,
         }
+    }
+
+    /// The share of the exam's own captioned pictures that the detector finds right; none without
+    /// captions.
+    pub fn ceiling(&self) -> Option<f64> {
+        let captions = &self.dataset.captions;
+        let cases: Vec<PromptCase> = captions.iter().map(prompt_case).collect();
+        let picture = |caption: &CaptionExample| self.dataset.pictures[caption.picture].clone();
+        let pictures: Vec<Picture> = captions.iter().map(picture).collect();
+        geneval::score(&cases, &pictures).all.overall()
     }
 
     fn drawn(&self, umm: &Umm, seed: u64) -> Option<geneval::Report> {
