@@ -69,7 +69,8 @@ pub enum AdapterError {
 }
 
 impl Adapter {
-    /// A fresh adapter for a base: A uniform in ±1/√inputs (Kaiming, as PEFT does) from `seed`, B zero.
+    /// A fresh adapter for a base, as PEFT starts it: A uniform in ±1/√inputs (Kaiming) from `seed`, B zero; for
+    /// the token embeddings A zero and B standard normal.
     ///
     /// The same base, configuration and seed give the same bytes everywhere.
     pub fn init(base: &Base, lora: &LoraConfig, seed: u64) -> Adapter {
@@ -81,12 +82,19 @@ impl Adapter {
             if !lora.adapts(path) {
                 continue;
             }
-            let bound = Init::Uniform((1.0 / inputs as f32).sqrt());
-            let mut insert = |half: &str, tensor: HostTensor| {
-                tensors.insert(format!("base_model.model.{path}.{half}.weight"), tensor);
+            let mut insert = |half: &str, shape: [usize; 2], init: Init| {
+                let name = format!("base_model.model.{path}.{half}");
+                tensors.insert(name, sample(&shape, init, &mut rng));
             };
-            insert("lora_A", sample(&[lora.rank, inputs], bound, &mut rng));
-            insert("lora_B", sample(&[outputs, lora.rank], Init::Zeros, &mut rng));
+            if path.ends_with("embed_tokens") {
+                let [tokens, width] = [outputs, inputs];
+                insert("lora_embedding_A", [lora.rank, tokens], Init::Zeros);
+                insert("lora_embedding_B", [width, lora.rank], Init::Normal(1.0));
+            } else {
+                let bound = Init::Uniform((1.0 / inputs as f32).sqrt());
+                insert("lora_A.weight", [lora.rank, inputs], bound);
+                insert("lora_B.weight", [outputs, lora.rank], Init::Zeros);
+            }
         }
         Adapter { tensors }
     }

@@ -9,6 +9,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use crate::config::ModelConfig;
 use crate::config::{PICTURE_SIDE, PICTURE_TOKENS};
+use crate::data::partition::Part;
 use crate::data::tokenizer::{ANS, IMG, Tokenizer, WordError};
 use crate::data::{Dataset, Picture};
 use crate::umm::diffusion::to_patches;
@@ -77,6 +78,19 @@ impl EncodedShard {
             }
             _ => Ok(shard),
         }
+    }
+
+    /// A part of `data`, which this shard encodes whole: no picture is encoded again, and all stay.
+    ///
+    /// Panics where an index is out of range.
+    pub fn part(&self, umm: &Umm, data: &Dataset, part: &Part) -> EncodedShard {
+        let examples = Dataset {
+            pictures: Vec::new(),
+            questions: part.questions.iter().map(|index| data.questions[*index].clone()).collect(),
+            captions: part.captions.iter().map(|index| data.captions[*index].clone()).collect(),
+        };
+        let (tokens, targets) = (self.tokens.clone(), self.targets.clone());
+        EncodedShard::with_features(umm.tokenizer(), &examples, tokens, targets)
     }
 
     /// Puts tokenised questions and captions beside features already computed.

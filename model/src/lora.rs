@@ -1,8 +1,8 @@
-//! A frozen linear layer with a low-rank update beside it: y = W x + (alpha / rank) B (A x).
+//! Frozen layers with a low-rank update beside them: y = W x + (alpha / rank) B (A x).
 //!
 //! Follows LoRA (Hu et al., arXiv 2106.09685). B starts at zero, hence a fresh adapter changes nothing.
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 
@@ -31,5 +31,32 @@ impl LoraLinear {
         };
         let update = b.forward(a.forward(input.clone()).mul_scalar(self.scale));
         self.base.forward(input).add(update)
+    }
+}
+
+/// A table of token embeddings that may carry an adapter.
+///
+/// As in PEFT, A holds `rank` numbers a token and starts at zero, and the update changes what a token is read
+/// as, not the tied output head.
+#[derive(Module, Debug)]
+pub struct LoraEmbedding {
+    /// The frozen rows: `[tokens, width]`.
+    pub base: Param<Tensor<2>>,
+    /// The map A: `[rank, tokens]`.
+    pub lora_a: Option<Param<Tensor<2>>>,
+    /// The map B: `[width, rank]`.
+    pub lora_b: Option<Param<Tensor<2>>>,
+    /// The factor alpha / rank.
+    pub scale: f64,
+}
+
+impl LoraEmbedding {
+    /// The rows that tokens are read as: `[tokens, width]`.
+    pub fn table(&self) -> Tensor<2> {
+        let (Some(a), Some(b)) = (&self.lora_a, &self.lora_b) else {
+            return self.base.val();
+        };
+        let update = a.val().transpose().matmul(b.val().transpose()).mul_scalar(self.scale);
+        self.base.val().add(update)
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod aggregate;
 pub mod check;
+pub mod compare;
 pub mod judge;
 pub mod pretrain;
 pub mod score;

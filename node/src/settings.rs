@@ -36,6 +36,22 @@ pub enum DataSource {
         /// Which part of them is this member's.
         share: Share,
     },
+    /// A folder of VQA v2's own files.
+    Vqa {
+        /// The folder; in `node.toml` relative to that file's folder, unless absolute.
+        path: PathBuf,
+        /// Which part of its training split is this member's.
+        share: Share,
+    },
+}
+
+impl DataSource {
+    /// Which part of the data is this member's.
+    pub fn share(&self) -> &Share {
+        match self {
+            Self::Scenes { share, .. } | Self::Vqa { share, .. } => share,
+        }
+    }
 }
 
 /// One part of a partition that every member computes alike.
@@ -63,11 +79,16 @@ impl Settings {
             Failure::input(format!("cannot read {}: {error}", path.display()))
                 .hint("a node's home holds node.toml; `witan testnet` makes such homes")
         })?;
-        let settings: Self = toml::from_str(&text).map_err(|error| {
+        let mut settings: Self = toml::from_str(&text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
             Failure::input(format!("{}, line {line}: {}", path.display(), error.message()))
         })?;
         settings.check().map_err(|what| Failure::input(format!("{}: {what}", path.display())))?;
+        if let (DataSource::Vqa { path: folder, .. }, Some(home)) =
+            (&mut settings.data, path.parent())
+        {
+            *folder = home.join(&*folder);
+        }
         Ok(settings)
     }
 
@@ -83,7 +104,7 @@ impl Settings {
         if self.threads == 0 || self.threads > 256 {
             return Err(format!("threads: expected 1 to 256, found {}", self.threads));
         }
-        let DataSource::Scenes { share, .. } = &self.data;
+        let share = self.data.share();
         if share.index >= share.of {
             return Err(format!("data.share: index {} of {} parts", share.index, share.of));
         }
@@ -124,6 +145,21 @@ mod tests {
         let path = folder.path().join("node.toml");
         std::fs::write(&path, sample().to_toml()).unwrap();
         assert_eq!(Settings::read(&path).unwrap(), sample());
+    }
+
+    #[test]
+    fn a_folder_is_relative_to_the_settings_that_name_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.toml");
+        let text = "listen = [\"/ip4/127.0.0.1/tcp/0\"]\n[data]\nkind = \"vqa\"\n\
+                    path = \"../vqa\"\nshare = { index = 0, of = 2, seed = 7 }\n";
+        std::fs::write(&path, text).unwrap();
+        let share = Share { index: 0, of: 2, alpha: None, seed: 7 };
+        let data = DataSource::Vqa { path: folder.path().join("../vqa"), share };
+        let settings = Settings::read(&path).unwrap();
+        assert_eq!(settings, Settings { data, threads: 1, turns: None, ..sample() });
+        std::fs::write(&path, settings.to_toml()).unwrap();
+        assert_eq!(Settings::read(&path).unwrap(), settings);
     }
 
     #[test]

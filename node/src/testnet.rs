@@ -21,11 +21,9 @@ use crate::driver::unix_ms;
 use crate::error::{Failure, FailureKind};
 use crate::events::{Happening, NodeEvent};
 use crate::home::Home;
-use crate::jobs::check;
 use crate::jobs::judge::{self, Case, Verdict};
 use crate::jobs::turns::Turns;
-use crate::jobs::{self, Ground};
-use crate::settings::Settings;
+use crate::jobs::{self, Ground, check, shard};
 use crate::store::blobs::Blobs;
 use past::Past;
 use prepare::{Folder, Plan};
@@ -81,7 +79,7 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
     let judge = judge::start(Case {
         ground,
         federation,
-        data: Settings::read(&first.settings_file())?.data,
+        data: folder.plan.data(0),
         turns: Turns::open(Some(&folder.dir.join("turns"))).map_err(Failure::environment)?,
     })?;
     let (sender, reports) = mpsc::channel(REPORTS_MAX);
@@ -347,8 +345,10 @@ impl Testnet {
 }
 
 fn prepare(request: &Request, base: Digest) -> Result<Folder, Failure> {
-    let check =
-        |plan: &Plan| request.kill_aggregator.map_or(Ok(()), |round| Strike::check(round, plan));
+    let check = |plan: &Plan| {
+        shard::check(&plan.data(0))?;
+        request.kill_aggregator.map_or(Ok(()), |round| Strike::check(round, plan))
+    };
     match &request.plan {
         Some(plan) => {
             check(plan)?;

@@ -8,7 +8,7 @@
 //!
 //! Every member computes the whole partition from the seed and keeps its own part; nobody is asked.
 
-use crate::data::{CaptionExample, Dataset};
+use crate::data::{CaptionExample, Dataset, VqaExample};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -48,25 +48,44 @@ pub enum PartitionError {
     },
 }
 
+/// One member's part of a dataset, as indices into its questions and captions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Sorted.
+    pub questions: Vec<usize>,
+    /// Sorted.
+    pub captions: Vec<usize>,
+}
+
 /// Shares questions by answer and captions by "colour shape" of their first object, each on its
-/// own.
+/// own; no picture is needed for it. Without captions, the parts have none.
+pub fn parts(
+    questions: &[VqaExample],
+    captions: &[CaptionExample],
+    members: usize,
+    how: Partition,
+    seed: u64,
+) -> Result<Vec<Part>, PartitionError> {
+    let answers: Vec<String> = questions.iter().map(|question| question.answer.clone()).collect();
+    let subjects: Vec<String> = captions.iter().map(subject).collect();
+    let questions = share(&answers, members, how, seed)?;
+    // A seed of their own, or the first question and caption classes would be drawn alike.
+    let captions = share(&subjects, members, how, seed ^ CAPTION_SEED)?;
+    let pairs = questions.into_iter().zip(captions);
+    Ok(pairs.map(|(questions, captions)| Part { questions, captions }).collect())
+}
+
+/// The datasets of [`parts`].
 ///
-/// Every part carries only the pictures its examples refer to, renumbered in their old order. A
-/// dataset without captions gives parts without captions.
+/// Every part carries only the pictures its examples refer to, renumbered in their old order.
 pub fn partition(
     dataset: &Dataset,
     members: usize,
     how: Partition,
     seed: u64,
 ) -> Result<Vec<Dataset>, PartitionError> {
-    let answers: Vec<String> =
-        dataset.questions.iter().map(|question| question.answer.clone()).collect();
-    let subjects: Vec<String> = dataset.captions.iter().map(subject).collect();
-    let questions = share(&answers, members, how, seed)?;
-    // A seed of their own, or the first question and caption classes would be drawn alike.
-    let captions = share(&subjects, members, how, seed ^ CAPTION_SEED)?;
-    let parts = questions.iter().zip(&captions);
-    Ok(parts.map(|(questions, captions)| dataset.subset(questions, captions)).collect())
+    let parts = parts(&dataset.questions, &dataset.captions, members, how, seed)?;
+    Ok(parts.iter().map(|part| dataset.subset(&part.questions, &part.captions)).collect())
 }
 
 /// The Dirichlet partition of labelled examples: for each member the sorted indices of its share.

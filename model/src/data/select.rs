@@ -2,28 +2,20 @@
 //!
 //! Pictures follow their questions and captions; an index never points into another dataset.
 
-use super::{Dataset, Picture};
-use std::collections::{BTreeMap, HashMap};
+use super::{CaptionExample, Dataset, Picture, VqaExample};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeSet, HashMap};
 
 impl Dataset {
     /// The questions and captions at these indices, with the pictures they refer to and no other.
     ///
     /// Pictures keep their order. Panics where an index is out of range.
     pub fn subset(&self, questions: &[usize], captions: &[usize]) -> Self {
-        let mut questions: Vec<_> =
-            questions.iter().map(|index| self.questions[*index].clone()).collect();
-        let mut captions: Vec<_> =
-            captions.iter().map(|index| self.captions[*index].clone()).collect();
-        let asked = questions.iter().map(|question| question.picture);
-        let shown = captions.iter().map(|caption| caption.picture);
-        let mut places: BTreeMap<usize, usize> = asked.chain(shown).map(|old| (old, 0)).collect();
-        let mut pictures = Vec::with_capacity(places.len());
-        for (old, new) in &mut places {
-            *new = pictures.len();
-            pictures.push(self.pictures[*old].clone());
-        }
-        questions.iter_mut().for_each(|question| question.picture = places[&question.picture]);
-        captions.iter_mut().for_each(|caption| caption.picture = places[&caption.picture]);
+        let Selection { questions, captions, pictures } =
+            select((&self.questions, questions), (&self.captions, captions));
+        let pictures = pictures.into_iter().map(|old| self.pictures[old].clone()).collect();
         Self { pictures, questions, captions }
     }
 
@@ -43,11 +35,11 @@ impl Dataset {
             };
             for question in &part.questions {
                 let picture = place(&question.picture);
-                joined.questions.push(super::VqaExample { picture, ..question.clone() });
+                joined.questions.push(VqaExample { picture, ..question.clone() });
             }
             for caption in &part.captions {
                 let picture = place(&caption.picture);
-                joined.captions.push(super::CaptionExample { picture, ..caption.clone() });
+                joined.captions.push(CaptionExample { picture, ..caption.clone() });
             }
         }
         joined
@@ -80,6 +72,43 @@ impl Dataset {
         };
         (side(false), side(true))
     }
+}
+
+/// Some questions and captions, and the pictures they refer to.
+pub(super) struct Selection {
+    /// Their `picture` counts the selected pictures.
+    pub questions: Vec<VqaExample>,
+    /// Likewise.
+    pub captions: Vec<CaptionExample>,
+    /// Which pictures, by their old indices, in their old order.
+    pub pictures: Vec<usize>,
+}
+
+/// Selects by index from all questions and from all captions. Panics where an index is out of
+/// range.
+pub(super) fn select(
+    (questions, asked): (&[VqaExample], &[usize]),
+    (captions, shown): (&[CaptionExample], &[usize]),
+) -> Selection {
+    let mut questions: Vec<_> = asked.iter().map(|index| questions[*index].clone()).collect();
+    let mut captions: Vec<_> = shown.iter().map(|index| captions[*index].clone()).collect();
+    let used = questions.iter().map(|one| one.picture);
+    let used: BTreeSet<usize> = used.chain(captions.iter().map(|one| one.picture)).collect();
+    let pictures: Vec<usize> = used.into_iter().collect();
+    let places: HashMap<usize, usize> =
+        pictures.iter().enumerate().map(|(new, old)| (*old, new)).collect();
+    questions.iter_mut().for_each(|question| question.picture = places[&question.picture]);
+    captions.iter_mut().for_each(|caption| caption.picture = places[&caption.picture]);
+    Selection { questions, captions, pictures }
+}
+
+/// At most `count_max` of `total` indices, sorted, chosen by the seed.
+pub(super) fn sample(total: usize, count_max: usize, seed: u64) -> Vec<usize> {
+    let mut indices: Vec<usize> = (0..total).collect();
+    indices.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    indices.truncate(count_max);
+    indices.sort_unstable();
+    indices
 }
 
 /// FNV-1a with a final mix: the same on every machine, and no more is asked of it.

@@ -6,196 +6,134 @@
 //! has not. Every file is bounded before it is read, and whatever is wrong is refused with the file
 //! and the id; nothing is skipped, because a member that silently trains on less is worse than one
 //! that stops.
+//!
+//! Reading goes in two steps, because a member needs all of the text to find its share and few of
+//! the images: [`Catalogue::read`] checks a split whole, [`Catalogue::subset`] decodes a part.
 
+mod error;
 mod layout;
 
+pub use error::VqaError;
 pub use layout::Split;
 
+use crate::data::select::{Selection, sample, select};
 use crate::data::vocabulary::has_new_word;
-use crate::data::{AnswerType, CaptionExample, Dataset, Picture, PictureError, VqaExample};
-use crate::evaluate::geneval::Prompt;
+use crate::data::{AnswerType, CaptionExample, Dataset, Picture, VqaExample};
 use layout::{Annotation, Annotations, Questions};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use thiserror::Error;
 
-/// What is wrong with a VQA v2 folder.
-#[derive(Debug, Error)]
-pub enum VqaError {
-    /// A file is not there.
-    #[error("missing file {path}")]
-    Missing {
-        /// The file looked for.
-        path: PathBuf,
-    },
-    /// A file is there and cannot be read.
-    #[error("cannot read {path}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A file is larger than any real one.
-    #[error("{path} is larger than {bytes_max} bytes")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The limit.
-        bytes_max: u64,
-    },
-    /// A JSON file is cut, or a field is missing or of another type.
-    #[error("{path} is not what vqa v2 writes: {source}")]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// Line, column and what was expected.
-        source: serde_json::Error,
-    },
-    /// A split without a question.
-    #[error("{path} has no question")]
-    Empty {
-        /// The questions file.
-        path: PathBuf,
-    },
-    /// Two entries have the same question id.
-    #[error("{path} has question {question_id} twice")]
-    Duplicate {
-        /// The file.
-        path: PathBuf,
-        /// The id.
-        question_id: u64,
-    },
-    /// A question has no annotation.
-    #[error("{path} has no annotation for question {question_id}")]
-    NoAnnotation {
-        /// The annotations file.
-        path: PathBuf,
-        /// The question.
-        question_id: u64,
-    },
-    /// An annotation has no question.
-    #[error("{path} annotates question {question_id}, which is not asked")]
-    NoQuestion {
-        /// The annotations file.
-        path: PathBuf,
-        /// The annotation's question.
-        question_id: u64,
-    },
-    /// Question and annotation are about different images.
-    #[error(
-        "{path}: question {question_id} is about image {asked}, its annotation about {annotated}"
-    )]
-    OtherImage {
-        /// The annotations file.
-        path: PathBuf,
-        /// The question.
-        question_id: u64,
-        /// The question's image.
-        asked: u64,
-        /// The annotation's image.
-        annotated: u64,
-    },
-    /// A question does not have ten answers.
-    #[error("{path}: question {question_id} has {found} answers, vqa v2 has ten")]
-    Answers {
-        /// The annotations file.
-        path: PathBuf,
-        /// The question.
-        question_id: u64,
-        /// How many there are.
-        found: usize,
-    },
-    /// An answer type that is none of the three.
-    #[error(
-        "{path}: question {question_id} has answer type {found:?}; known: yes/no, number, other"
-    )]
-    AnswerKind {
-        /// The annotations file.
-        path: PathBuf,
-        /// The question.
-        question_id: u64,
-        /// What it says.
-        found: String,
-    },
-    /// The image of a question or caption is not there.
-    #[error("image {image_id} is missing: no {path} (nor .png)")]
-    NoImage {
-        /// The image.
-        image_id: u64,
-        /// The file looked for.
-        path: PathBuf,
-    },
-    /// An image is there and does not decode.
-    #[error("image {image_id} in {path} cannot be decoded")]
-    Image {
-        /// The image.
-        image_id: u64,
-        /// The file.
-        path: PathBuf,
-        /// What the decoder says.
-        source: PictureError,
-    },
+/// A split before its images are decoded: everything that is said, and where the images lie.
+#[derive(Clone, Debug)]
+pub struct Catalogue {
+    /// Every question with its answers; `picture` counts the images in the order they are met.
+    pub questions: Vec<VqaExample>,
+    /// Every caption; none where there is no captions file.
+    pub captions: Vec<CaptionExample>,
+    images: Vec<Image>,
 }
 
-/// Reads a split whole; images are decoded to 64×64 at once (12 KiB each).
-pub fn read(dir: &Path, split: Split) -> Result<Dataset, VqaError> {
-    let questions_path = dir.join(split.questions_file());
-    let annotations_path = dir.join(split.annotations_file());
-    let questions: Questions = parse(&questions_path)?;
-    let annotations: Annotations = parse(&annotations_path)?;
-    let mut by_question: HashMap<u64, Annotation> = HashMap::new();
-    for annotation in annotations.annotations {
-        let question_id = annotation.question_id;
-        if by_question.insert(question_id, annotation).is_some() {
-            return Err(VqaError::Duplicate { path: annotations_path, question_id });
-        }
-    }
-    let mut album = Album { dir, split, places: BTreeMap::new(), pictures: Vec::new() };
-    let mut dataset = Dataset::default();
-    let mut asked = HashSet::new();
-    for question in questions.questions {
-        let question_id = question.question_id;
-        if !asked.insert(question_id) {
-            return Err(VqaError::Duplicate { path: questions_path, question_id });
-        }
-        let Some(annotation) = by_question.remove(&question_id) else {
-            return Err(VqaError::NoAnnotation { path: annotations_path, question_id });
-        };
-        let example = example(&annotations_path, question, annotation)?;
-        let picture = album.place(example.picture as u64)?;
-        dataset.questions.push(VqaExample { picture, ..example });
-    }
-    if let Some(&question_id) = by_question.keys().min() {
-        return Err(VqaError::NoQuestion { path: annotations_path, question_id });
-    }
-    if dataset.questions.is_empty() {
-        return Err(VqaError::Empty { path: questions_path });
-    }
-    for (image_id, prompt) in captions(&dir.join(split.captions_file()))? {
-        dataset.captions.push(CaptionExample {
-            picture: album.place(image_id)?,
-            is_new: has_new_word(&prompt.prompt),
-            caption: prompt.prompt.clone(),
-            prompt,
-        });
-    }
-    dataset.pictures = album.pictures;
-    Ok(dataset)
+/// An image that is there and not yet decoded.
+#[derive(Clone, Debug)]
+struct Image {
+    id: u64,
+    path: PathBuf,
 }
 
-/// The images read so far, each once.
+impl Catalogue {
+    /// Reads a split's text and finds its images.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the folder, an undecodable image apart.
+    pub fn read(dir: &Path, split: Split) -> Result<Self, VqaError> {
+        let questions_path = dir.join(split.questions_file());
+        let annotations_path = dir.join(split.annotations_file());
+        let asked: Questions = parse(&questions_path)?;
+        let mut annotations = by_question(parse(&annotations_path)?, &annotations_path)?;
+        let mut album = Album { dir, split, places: BTreeMap::new(), images: Vec::new() };
+        let mut questions = Vec::with_capacity(asked.questions.len());
+        let mut known = HashSet::new();
+        for question in asked.questions {
+            let question_id = question.question_id;
+            if !known.insert(question_id) {
+                return Err(VqaError::Duplicate { path: questions_path, question_id });
+            }
+            let Some(annotation) = annotations.remove(&question_id) else {
+                return Err(VqaError::NoAnnotation { path: annotations_path, question_id });
+            };
+            questions.push(example(&annotations_path, question, annotation, &mut album)?);
+        }
+        if let Some(&question_id) = annotations.keys().min() {
+            return Err(VqaError::NoQuestion { path: annotations_path, question_id });
+        }
+        if questions.is_empty() {
+            return Err(VqaError::Empty { path: questions_path });
+        }
+        let captions = captions(&dir.join(split.captions_file()), &mut album)?;
+        Ok(Self { questions, captions, images: album.images })
+    }
+
+    /// The questions and captions at these indices, with the pictures they refer to decoded to
+    /// 64×64 (12 KiB each). Panics where an index is out of range.
+    ///
+    /// # Errors
+    /// An image that cannot be read.
+    pub fn subset(&self, questions: &[usize], captions: &[usize]) -> Result<Dataset, VqaError> {
+        let Selection { questions, captions, pictures } =
+            select((&self.questions, questions), (&self.captions, captions));
+        let decoded = pictures.into_iter().map(|picture| self.images[picture].decode());
+        Ok(Dataset { pictures: decoded.collect::<Result<_, _>>()?, questions, captions })
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// An image that cannot be read.
+    pub fn whole(&self) -> Result<Dataset, VqaError> {
+        let questions: Vec<usize> = (0..self.questions.len()).collect();
+        let captions: Vec<usize> = (0..self.captions.len()).collect();
+        self.subset(&questions, &captions)
+    }
+
+    /// At most so many questions and captions, chosen by the seed alone.
+    ///
+    /// # Errors
+    /// An image that cannot be read.
+    pub fn sample(
+        &self,
+        questions_max: usize,
+        captions_max: usize,
+        seed: u64,
+    ) -> Result<Dataset, VqaError> {
+        let questions = sample(self.questions.len(), questions_max, seed);
+        let captions = sample(self.captions.len(), captions_max, seed);
+        self.subset(&questions, &captions)
+    }
+}
+
+impl Image {
+    fn decode(&self) -> Result<Picture, VqaError> {
+        let bytes = bounded(&self.path, IMAGE_BYTES_MAX)?;
+        Picture::from_bytes(&bytes).map_err(|source| VqaError::Image {
+            image_id: self.id,
+            path: self.path.clone(),
+            source,
+        })
+    }
+}
+
+/// The images found so far, each once.
 struct Album<'a> {
     dir: &'a Path,
     split: Split,
     places: BTreeMap<u64, usize>,
-    pictures: Vec<Picture>,
+    images: Vec<Image>,
 }
 
 impl Album<'_> {
-    /// The index of an image's picture, which is read if it is met for the first time.
+    /// The index of an image, which is looked for if it is met for the first time.
     fn place(&mut self, image_id: u64) -> Result<usize, VqaError> {
         if let Some(place) = self.places.get(&image_id) {
             return Ok(*place);
@@ -205,23 +143,29 @@ impl Album<'_> {
             let [path, ..] = candidates;
             return Err(VqaError::NoImage { image_id, path });
         };
-        let bytes = bounded(&path, IMAGE_BYTES_MAX)?;
-        let picture = Picture::from_bytes(&bytes).map_err(|source| VqaError::Image {
-            image_id,
-            path,
-            source,
-        })?;
-        self.pictures.push(picture);
-        self.places.insert(image_id, self.pictures.len() - 1);
-        Ok(self.pictures.len() - 1)
+        self.images.push(Image { id: image_id, path });
+        self.places.insert(image_id, self.images.len() - 1);
+        Ok(self.images.len() - 1)
     }
 }
 
-/// A question joined with its annotation; `picture` still holds the image id.
+fn by_question(file: Annotations, path: &Path) -> Result<HashMap<u64, Annotation>, VqaError> {
+    let mut annotations = HashMap::with_capacity(file.annotations.len());
+    for annotation in file.annotations {
+        let question_id = annotation.question_id;
+        if annotations.insert(question_id, annotation).is_some() {
+            return Err(VqaError::Duplicate { path: path.to_owned(), question_id });
+        }
+    }
+    Ok(annotations)
+}
+
+/// A question joined with its annotation and its image.
 fn example(
     path: &Path,
     question: layout::Question,
     annotation: Annotation,
+    album: &mut Album,
 ) -> Result<VqaExample, VqaError> {
     let layout::Question { question_id, image_id, question } = question;
     let path = path.to_owned();
@@ -239,7 +183,7 @@ fn example(
     let answer = annotation.multiple_choice_answer;
     Ok(VqaExample {
         question_id,
-        picture: image_id as usize,
+        picture: album.place(image_id)?,
         is_new: has_new_word(&question) || has_new_word(&answer),
         question,
         answers,
@@ -249,18 +193,24 @@ fn example(
     })
 }
 
-/// The captions of a split, image id and prompt, one JSON object a line; none where there is no
-/// file.
-fn captions(path: &Path) -> Result<Vec<(u64, Prompt)>, VqaError> {
+/// The captions of a split, one JSON object a line; none where there is no file.
+fn captions(path: &Path, album: &mut Album) -> Result<Vec<CaptionExample>, VqaError> {
     if !path.is_file() {
         return Ok(Vec::new());
     }
     let bytes = bounded(path, JSON_BYTES_MAX)?;
     let lines = serde_json::Deserializer::from_slice(&bytes).into_iter::<layout::Caption>();
-    let pairs = lines.map(|line| line.map(|caption| (caption.image_id, caption.prompt)));
-    pairs
-        .collect::<Result<_, _>>()
-        .map_err(|source| VqaError::Json { path: path.to_owned(), source })
+    let caption = |line: serde_json::Result<layout::Caption>| -> Result<CaptionExample, VqaError> {
+        let layout::Caption { image_id, prompt } =
+            line.map_err(|source| VqaError::Json { path: path.to_owned(), source })?;
+        Ok(CaptionExample {
+            picture: album.place(image_id)?,
+            is_new: has_new_word(&prompt.prompt),
+            caption: prompt.prompt.clone(),
+            prompt,
+        })
+    };
+    lines.map(caption).collect()
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, VqaError> {

@@ -4,19 +4,19 @@
 //! asked of a sequence (the answer, the image queries) is always its last positions; the last layer computes
 //! only those.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::tensor::module::linear;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::layers::{Angles, FeedForward, Heads, Norm, Projections};
 use super::weights::{Init, Loader, WeightError};
 use crate::config::ModelConfig;
-use crate::lora::LoraLinear;
+use crate::lora::{LoraEmbedding, LoraLinear};
 
 /// Token embeddings, decoder layers, final norm.
 #[derive(Module, Debug)]
 pub struct Language {
-    embed_tokens: Param<Tensor<2>>,
+    embed_tokens: LoraEmbedding,
     layers: Vec<Layer>,
     norm: Norm,
 }
@@ -78,7 +78,7 @@ impl Language {
         // Rows of norm about one: held-out words keep these rows, and trained rows end near that norm.
         let rows = Init::Normal((1.0 / width as f32).sqrt());
         let embed_tokens =
-            loader.tensor("model.embed_tokens.weight", [config.vocab_size, width], rows)?;
+            loader.lora_embedding("model.embed_tokens", [config.vocab_size, width], rows)?;
         let mut layers = Vec::new();
         for index in 0..config.num_hidden_layers {
             layers.push(Layer::load(loader, &format!("model.layers.{index}"), config)?);
@@ -86,9 +86,9 @@ impl Language {
         Ok(Language { embed_tokens, layers, norm: Norm::load(loader, "model.norm", width)? })
     }
 
-    /// The token embeddings: `[vocabulary, width]`.
+    /// The rows that tokens are read as: `[vocabulary, width]`.
     pub fn table(&self) -> Tensor<2> {
-        self.embed_tokens.val()
+        self.embed_tokens.table()
     }
 
     /// The hidden states of the wanted last positions, after the final norm.
@@ -117,7 +117,7 @@ impl Language {
     /// - hidden: `[batch, width]`
     /// - output: `[batch, vocabulary]`
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        linear(hidden, self.embed_tokens.val().transpose(), None)
+        linear(hidden, self.embed_tokens.base.val().transpose(), None)
     }
 }
 

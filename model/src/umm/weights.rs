@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
 use crate::config::LoraConfig;
-use crate::lora::LoraLinear;
+use crate::lora::{LoraEmbedding, LoraLinear};
 
 /// A tensor in memory, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -168,6 +168,26 @@ impl Loader {
         let lora_a = Some(half("lora_A", [inputs, lora.rank]));
         let lora_b = Some(half("lora_B", [lora.rank, outputs]));
         Ok(LoraLinear { base, lora_a, lora_b, scale: lora.scale() })
+    }
+
+    /// The token embeddings at `path`, with an adapter beside them if the configuration names them.
+    pub fn lora_embedding(
+        &mut self,
+        path: &str,
+        [tokens, width]: [usize; 2],
+        init: Init,
+    ) -> Result<LoraEmbedding, WeightError> {
+        let base = self.tensor(&format!("{path}.weight"), [tokens, width], init)?;
+        let Some(lora) = self.lora.clone().filter(|lora| lora.adapts(path)) else {
+            return Ok(LoraEmbedding { base, lora_a: None, lora_b: None, scale: 0.0 });
+        };
+        let mut half = |name: &str, sizes: [usize; 2]| {
+            let zeros = Tensor::zeros(sizes, &self.device);
+            self.parameter(&format!("base_model.model.{path}.{name}"), zeros, false)
+        };
+        let lora_a = Some(half("lora_embedding_A", [lora.rank, tokens]));
+        let lora_b = Some(half("lora_embedding_B", [width, lora.rank]));
+        Ok(LoraEmbedding { base, lora_a, lora_b, scale: lora.scale() })
     }
 
     /// The weights, with those that were sampled.

@@ -24,6 +24,9 @@ pub struct Args {
     /// Identically distributed data.
     #[arg(long)]
     iid: bool,
+    /// Train on a folder of VQA v2's own files instead of the embedded scenes.
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    vqa: Option<PathBuf>,
     /// Seed of keys, data, partition and training.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -66,10 +69,14 @@ pub fn run(args: Args) -> Result<(), Failure> {
     } else {
         let home = args.dir.join("nodes").join("00");
         let home = home.display();
+        let try_it = match args.vqa {
+            None => format!("witan draw --home {home} \"a crimson disc\" --out disc.png"),
+            Some(_) => format!("witan ask --home {home} IMAGE \"what shape is in the image?\""),
+        };
         output::print(|out| {
             writeln!(out, "{}", report.to_text())?;
             writeln!(out, "next: witan rounds --home {home}")?;
-            writeln!(out, "      witan draw --home {home} \"a crimson disc\" --out disc.png")
+            writeln!(out, "      {try_it}")
         })?;
     }
     conclude(&report)
@@ -88,12 +95,17 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
         return Err(Failure::usage(format!("--alpha {}: expected a positive number", args.alpha))
             .hint("0.1 is very uneven, 100 hardly; --iid deals the data out evenly"));
     }
+    let absolute = |path: &PathBuf| {
+        std::path::absolute(path)
+            .map_err(|error| Failure::usage(format!("--vqa {}: {error}", path.display())))
+    };
     Ok(Plan {
         nodes: args.nodes,
         rounds: args.rounds,
         alpha: (!args.iid).then_some(args.alpha),
         seed: args.seed,
         local_steps: args.local_steps,
+        vqa: args.vqa.as_ref().map(absolute).transpose()?,
     })
 }
 

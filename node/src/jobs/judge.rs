@@ -1,17 +1,14 @@
-//! The launcher's judge: scores every committed adapter on data no member trains on, and trains the
-//! adapters it is compared with (each member alone, and all data in one place). One thread; it takes
-//! turns at the cores like any node.
+//! The launcher's judge: scores every committed adapter on data no member trains on, and has the
+//! adapters trained that it is compared with. One thread; it takes turns at the cores like any node.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use witan_model::data::Dataset;
-use witan_model::{Adapter, EncodedShard, TrainPlan, Umm};
+use witan_model::{Adapter, Umm};
 use witan_protocol::federation::Federation;
 
+use super::compare::{Comparer, Comparison};
 use super::score::{Exam, Marks};
 use super::shard;
 use super::turns::Turns;
@@ -38,6 +35,9 @@ pub enum Verdict {
         /// Its marks.
         marks: Marks,
     },
+    /// The share of the exam's own pictures that the detector finds right: no drawing can be
+    /// expected to do better.
+    Ceiling(f64),
     /// The comparison goes on.
     Comparing {
         /// Which adapter is trained.
@@ -49,17 +49,6 @@ pub enum Verdict {
     },
     /// The comparison is done.
     Compared(Box<Comparison>),
-}
-
-/// The federation's peers in the table: the same base, data, steps and batch.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Comparison {
-    /// The best member that trains alone, on its own part, for the same number of its own samples.
-    pub local_only_best: Marks,
-    /// Which member that is, by roster number.
-    pub local_only_best_member: usize,
-    /// One trainer with all data, for the same number of samples as all members together.
-    pub centralized: Marks,
 }
 
 /// The launcher's end.
@@ -127,7 +116,6 @@ struct Judge {
     case: Case,
     umm: Umm,
     exam: Exam,
-    parts: Vec<Dataset>,
     stopping: Arc<AtomicBool>,
     say: mpsc::Sender<Result<Verdict, Failure>>,
 }
@@ -139,14 +127,15 @@ impl Judge {
         say: mpsc::Sender<Result<Verdict, Failure>>,
     ) -> Result<Self, Failure> {
         let umm = Umm::new(&case.ground.base, &case.ground.lora).map_err(Failure::input)?;
-        let (test, prompts) = shard::exam(&case.data);
-        let parts = shard::parts(&case.data)?;
-        let exam = Exam::new(&umm, test, prompts).map_err(Failure::input)?;
-        Ok(Self { case, umm, exam, parts, stopping, say })
+        let exam = Exam::new(&umm, shard::exam(&case.data)?).map_err(Failure::input)?;
+        Ok(Self { case, umm, exam, stopping, say })
     }
 
     fn run(&mut self, mut asked: mpsc::Receiver<Question>) -> Result<(), Failure> {
         let initial = Arc::clone(&self.case.ground.initial);
+        if let Some(ceiling) = self.exam.ceiling() {
+            self.tell(Verdict::Ceiling(ceiling));
+        }
         let marks = self.marks(&initial)?;
         self.tell(Verdict::Round { round: 0, marks });
         while let Some(question) = asked.blocking_recv() {
@@ -158,7 +147,8 @@ impl Judge {
                     self.tell(Verdict::Round { round, marks });
                 }
                 Question::Comparison => {
-                    let comparison = self.compare()?;
+                    let Self { case, exam, stopping, say, .. } = self;
+                    let comparison = Comparer { case, exam, stopping, say }.compare()?;
                     self.tell(Verdict::Compared(Box::new(comparison)));
                 }
             }
@@ -172,58 +162,6 @@ impl Judge {
         Ok(self.exam.marks(&self.umm, self.case.federation.document().seed))
     }
 
-    fn compare(&mut self) -> Result<Comparison, Failure> {
-        let rounds = self.case.federation.document().training.rounds;
-        let mut best: Option<(usize, Marks)> = None;
-        for (index, part) in self.parts.clone().iter().enumerate() {
-            let adapter = self.train(&format!("member {index:02} alone"), part, rounds)?;
-            let marks = self.marks(&adapter)?;
-            if best.is_none_or(|(_, best)| total(&marks) > total(&best)) {
-                best = Some((index, marks));
-            }
-        }
-        let (local_only_best_member, local_only_best) =
-            best.ok_or_else(|| Failure::input("a federation without members"))?;
-        let everything = Dataset::join(&self.parts);
-        let steps = rounds * self.parts.len() as u64;
-        let adapter = self.train("all data in one place", &everything, steps)?;
-        let centralized = self.marks(&adapter)?;
-        Ok(Comparison { local_only_best, local_only_best_member, centralized })
-    }
-
-    /// `rounds` times the local steps of the federation, one after the other, from the base.
-    fn train(&mut self, what: &str, data: &Dataset, rounds: u64) -> Result<Adapter, Failure> {
-        let _turn = self.case.turns.take(|| self.is_stopping()).map_err(Failure::environment)?;
-        let shard = EncodedShard::encode(&self.umm, data).map_err(Failure::input)?;
-        let document = self.case.federation.document();
-        let steps = rounds * u64::from(document.training.local_steps);
-        let plan = TrainPlan {
-            local_steps: usize::try_from(steps).map_err(Failure::usage)?,
-            batch_questions: document.training.batch_questions as usize,
-            batch_captions: document.training.batch_captions as usize,
-            learning_rate: document.training.learning_rate,
-            weight_decay: document.training.weight_decay,
-            seed: document.seed,
-            threads: 1,
-        };
-        let (say, stopping) = (self.say.clone(), Arc::clone(&self.stopping));
-        let mut progress = |step: witan_model::Step| {
-            let step = u64::try_from(step.step).unwrap_or(u64::MAX);
-            let verdict = Verdict::Comparing { what: what.to_owned(), step, steps };
-            let _ = say.try_send(Ok(verdict));
-            match stopping.load(Ordering::Relaxed) {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
-        };
-        let initial = Arc::clone(&self.case.ground.initial);
-        let trained = witan_model::train(&mut self.umm, &initial, &shard, &plan, &mut progress)
-            .map_err(Failure::input)?;
-        trained
-            .map(|trained| trained.adapter)
-            .ok_or_else(|| Failure::new(crate::error::FailureKind::Interrupted, "interrupted"))
-    }
-
     fn tell(&self, verdict: Verdict) {
         let _ = self.say.blocking_send(Ok(verdict));
     }
@@ -231,10 +169,6 @@ impl Judge {
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
-}
-
-fn total(marks: &Marks) -> f64 {
-    marks.vqa_accuracy + marks.drawing_accuracy.unwrap_or(0.0)
 }
 
 /// Verdicts and questions waiting: a question a round, and progress that may be dropped.

@@ -12,6 +12,7 @@ use witan_model::pretrain::{self, Event};
 use witan_model::{LoraConfig, Umm};
 
 use super::score::{Exam, Marks};
+use super::shard::ExamPaper;
 use crate::error::{Failure, FailureKind};
 
 pub use witan_model::pretrain::{PretrainPlan, StageStep};
@@ -105,7 +106,8 @@ fn record(base: &Base, plan: &PretrainPlan, command: &str) -> Result<Record, Fai
         caption.prompt.is_satisfied(&geneval::detector::detect(&rebuilt[caption.picture]))
     });
     let drawing_ceiling = passed.count() as f64 / held_out.test.captions.len() as f64;
-    let exam = Exam::new(&umm, held_out.test, held_out.prompts).map_err(Failure::input)?;
+    let paper = ExamPaper { dataset: held_out.test, prompts: held_out.prompts };
+    let exam = Exam::new(&umm, paper).map_err(Failure::input)?;
     Ok(Record {
         command: command.to_owned(),
         plan: plan.clone(),

@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use witan_model::data::scenes::PromptCase;
-use witan_model::data::{CaptionExample, Dataset};
+use witan_model::data::{CaptionExample, Dataset, Picture};
 use witan_model::evaluate::{geneval, vqa};
 use witan_model::{EncodedShard, Umm};
 use witan_protocol::record::Scores;
+
+use super::shard::{ExamPaper, prompt_case};
 
 /// An adapter's marks on held-out data; fractions of 1. A split with nothing in it is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -38,9 +40,9 @@ impl Exam {
     /// If a question holds a word the tokenizer does not know.
     pub fn new(
         umm: &Umm,
-        dataset: Dataset,
-        prompts: Vec<PromptCase>,
+        paper: ExamPaper,
     ) -> Result<Self, witan_model::data::tokenizer::WordError> {
+        let ExamPaper { dataset, prompts } = paper;
         let encoded = EncodedShard::encode(umm, &dataset)?;
         Ok(Self { dataset, encoded, prompts })
     }
@@ -51,11 +53,15 @@ impl Exam {
     /// If a question holds a word the tokenizer does not know.
     pub fn of_member(
         umm: &Umm,
-        mut held_out: Dataset,
+        held_out: &Dataset,
     ) -> Result<Self, witan_model::data::tokenizer::WordError> {
-        held_out.questions.truncate(MEMBER_QUESTIONS_MAX);
-        let prompts = held_out.captions.iter().take(MEMBER_DRAWINGS_MAX).map(case).collect();
-        Self::new(umm, held_out, prompts)
+        let first = |count_max: usize, count: usize| (0..count.min(count_max)).collect::<Vec<_>>();
+        let dataset = held_out.subset(
+            &first(MEMBER_QUESTIONS_MAX, held_out.questions.len()),
+            &first(MEMBER_DRAWINGS_MAX, held_out.captions.len()),
+        );
+        let prompts = dataset.captions.iter().map(prompt_case).collect();
+        Self::new(umm, ExamPaper { dataset, prompts })
     }
 
     /// The marks of the adapter that `umm` holds.
@@ -84,16 +90,22 @@ impl Exam {
         }
     }
 
+    /// The share of the exam's own captioned pictures that the detector finds right; none without
+    /// captions.
+    pub fn ceiling(&self) -> Option<f64> {
+        let captions = &self.dataset.captions;
+        let cases: Vec<PromptCase> = captions.iter().map(prompt_case).collect();
+        let picture = |caption: &CaptionExample| self.dataset.pictures[caption.picture].clone();
+        let pictures: Vec<Picture> = captions.iter().map(picture).collect();
+        geneval::score(&cases, &pictures).all.overall()
+    }
+
     fn drawn(&self, umm: &Umm, seed: u64) -> Option<geneval::Report> {
         let captions: Vec<&str> =
             self.prompts.iter().map(|case| case.prompt.prompt.as_str()).collect();
         let drawings = umm.draw(&captions, seed).ok()?;
         (!drawings.is_empty()).then(|| geneval::score(&self.prompts, &drawings))
     }
-}
-
-fn case(caption: &CaptionExample) -> PromptCase {
-    PromptCase { prompt: caption.prompt.clone(), is_new: caption.is_new }
 }
 
 /// Questions a member scores itself on each round: enough to see a trend, a fraction of a second.

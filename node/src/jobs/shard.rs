@@ -1,9 +1,12 @@
 //! A member's data: read from where `node.toml` says, cut to this member's share, and split into what
 //! it trains on and what it keeps aside to score with. Data never leave the thread that reads them.
 
-use witan_model::data::Dataset;
-use witan_model::data::partition::{self, Partition};
+use std::path::Path;
+
+use witan_model::data::partition::{self, Part, Partition};
 use witan_model::data::scenes::{self, PromptCase};
+use witan_model::data::vqa_v2::{Catalogue, Split, VqaError};
+use witan_model::data::{CaptionExample, Dataset, VqaExample};
 
 use crate::error::Failure;
 use crate::settings::{DataSource, Share};
@@ -17,70 +20,128 @@ pub struct Shard {
     pub held_out: Dataset,
 }
 
-/// Reads a member's data.
-///
-/// # Errors
-/// If the source has nothing for this member.
-pub fn read(source: &DataSource) -> Result<Shard, Failure> {
-    let DataSource::Scenes { share, .. } = source;
-    let mut parts = parts(source)?;
-    let mine = parts.swap_remove(share.index);
-    let held_out = keep_pictures(&mine, |picture| picture % HELD_OUT_EVERY == 0);
-    let training = keep_pictures(&mine, |picture| picture % HELD_OUT_EVERY != 0);
-    if training.questions.is_empty() && training.captions.is_empty() {
-        return Err(Failure::input(format!("part {} of the data is empty", share.index))
-            .hint("use fewer members, or a larger alpha"));
-    }
-    Ok(Shard { training, held_out })
-}
-
-/// Every member's part, in roster order; the same on every member.
-///
-/// # Errors
-/// If there are fewer examples than members.
-pub fn parts(source: &DataSource) -> Result<Vec<Dataset>, Failure> {
-    let DataSource::Scenes { seed, share } = source;
-    let Share { of, alpha, seed: partition_seed, .. } = *share;
-    let whole = scenes::federation_split(*seed, of, SCENES_PER_MEMBER).train;
-    let kind = alpha.map_or(Partition::Iid, Partition::Dirichlet);
-    partition::partition(&whole, of, kind, partition_seed)
-        .map_err(|error| Failure::input(error).hint("use fewer members"))
+/// Everything that members train on, and which of it is whose, in roster order.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// All of it.
+    pub whole: Dataset,
+    /// Each member's part; the same on every member.
+    pub parts: Vec<Part>,
 }
 
 /// What no member trains on: the federation's held-out questions and prompts.
-pub fn exam(source: &DataSource) -> (Dataset, Vec<PromptCase>) {
-    let DataSource::Scenes { seed, share } = source;
-    let split = scenes::federation_split(*seed, share.of, SCENES_PER_MEMBER);
-    (split.test, split.prompts)
+#[derive(Clone, Debug)]
+pub struct ExamPaper {
+    /// The questions, with their pictures.
+    pub dataset: Dataset,
+    /// The prompts; none where the source has no captions.
+    pub prompts: Vec<PromptCase>,
 }
 
-/// The questions and captions of the pictures that `keeps` says, so that a picture is on one side of
-/// a split only.
-fn keep_pictures(whole: &Dataset, keeps: impl Fn(usize) -> bool) -> Dataset {
-    let mut kept = Dataset::default();
-    let mut places = vec![None; whole.pictures.len()];
-    for (index, picture) in whole.pictures.iter().enumerate().filter(|(index, _)| keeps(*index)) {
-        places[index] = Some(kept.pictures.len());
-        kept.pictures.push(picture.clone());
-    }
-    for question in &whole.questions {
-        if let Some(place) = places[question.picture] {
-            let mut question = question.clone();
-            question.picture = place;
-            kept.questions.push(question);
+/// Reads a member's data; of a folder of images, only this member's are decoded.
+///
+/// # Errors
+/// If the source is wrong, or has too little for so many members.
+pub fn read(source: &DataSource) -> Result<Shard, Failure> {
+    let share = source.share();
+    let mine = match source {
+        DataSource::Scenes { .. } => {
+            let Pool { whole, parts } = pool(source)?;
+            whole.subset(&parts[share.index].questions, &parts[share.index].captions)
+        }
+        DataSource::Vqa { path, .. } => {
+            let catalogue = catalogue(path, Split::Train)?;
+            let parts = parts(&catalogue.questions, &catalogue.captions, share)?;
+            let part = &parts[share.index];
+            catalogue.subset(&part.questions, &part.captions).map_err(bad_folder)?
+        }
+    };
+    let (training, held_out) = mine.split_held_out(HELD_OUT_PER_MILLE);
+    Ok(Shard { training, held_out })
+}
+
+/// Reads every member's data.
+///
+/// # Errors
+/// If the source is wrong, or has too little for so many members.
+pub fn pool(source: &DataSource) -> Result<Pool, Failure> {
+    let share = source.share();
+    let whole = match source {
+        DataSource::Scenes { seed, .. } => {
+            scenes::federation_split(*seed, share.of, SCENES_PER_MEMBER).train
+        }
+        DataSource::Vqa { path, .. } => {
+            catalogue(path, Split::Train)?.whole().map_err(bad_folder)?
+        }
+    };
+    let parts = parts(&whole.questions, &whole.captions, share)?;
+    Ok(Pool { whole, parts })
+}
+
+/// Reads the exam: of a folder, a bounded sample of its validation split.
+///
+/// # Errors
+/// If the source is wrong.
+pub fn exam(source: &DataSource) -> Result<ExamPaper, Failure> {
+    match source {
+        DataSource::Scenes { seed, share } => {
+            let split = scenes::federation_split(*seed, share.of, SCENES_PER_MEMBER);
+            Ok(ExamPaper { dataset: split.test, prompts: split.prompts })
+        }
+        DataSource::Vqa { path, share } => {
+            let dataset = catalogue(path, Split::Val)?
+                .sample(EXAM_QUESTIONS_MAX, EXAM_DRAWINGS_MAX, share.seed)
+                .map_err(bad_folder)?;
+            let prompts = dataset.captions.iter().map(prompt_case).collect();
+            Ok(ExamPaper { dataset, prompts })
         }
     }
-    for caption in &whole.captions {
-        if let Some(place) = places[caption.picture] {
-            let mut caption = caption.clone();
-            caption.picture = place;
-            kept.captions.push(caption);
-        }
-    }
-    kept
+}
+
+/// Checks a source before anything is started: every file, id and image is there, and each member
+/// has a part. Images are decoded later, by those whose they are.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check(source: &DataSource) -> Result<(), Failure> {
+    let DataSource::Vqa { path, share } = source else { return Ok(()) };
+    let train = catalogue(path, Split::Train)?;
+    parts(&train.questions, &train.captions, share)?;
+    catalogue(path, Split::Val).map(|_| ())
+}
+
+/// A caption as a prompt to draw from.
+pub fn prompt_case(caption: &CaptionExample) -> PromptCase {
+    PromptCase { prompt: caption.prompt.clone(), is_new: caption.is_new }
+}
+
+fn parts(
+    questions: &[VqaExample],
+    captions: &[CaptionExample],
+    share: &Share,
+) -> Result<Vec<Part>, Failure> {
+    let how = share.alpha.map_or(Partition::Iid, Partition::Dirichlet);
+    partition::parts(questions, captions, share.of, how, share.seed)
+        .map_err(|error| Failure::input(error).hint("use fewer members"))
+}
+
+fn catalogue(path: &Path, split: Split) -> Result<Catalogue, Failure> {
+    Catalogue::read(path, split).map_err(bad_folder)
+}
+
+fn bad_folder(error: VqaError) -> Failure {
+    Failure::input(error).hint("`python3 scripts/easy_vqa.py DIR` makes a folder that can be read")
 }
 
 /// Scenes of the embedded data for each member of a testnet.
 pub const SCENES_PER_MEMBER: usize = 150;
-/// Every how many pictures one is kept aside for a member's own scores.
-const HELD_OUT_EVERY: usize = 10;
+/// The part of its pictures that a member keeps aside for its own scores, in thousandths.
+const HELD_OUT_PER_MILLE: u32 = 100;
+/// Questions of an exam from a folder: two points of accuracy are one standard error, and an exam
+/// takes about as long as that of the embedded scenes.
+const EXAM_QUESTIONS_MAX: usize = 600;
+/// Drawings of such an exam, as many as of the embedded scenes.
+const EXAM_DRAWINGS_MAX: usize = 240;
+
+#[cfg(test)]
+mod tests;

@@ -134,8 +134,7 @@ impl Trainer {
     fn bench(&self) -> Result<Bench, Failure> {
         let umm = Umm::new(&self.ground.base, &self.ground.lora).map_err(Failure::input)?;
         let training = EncodedShard::encode(&umm, &self.shard.training).map_err(Failure::input)?;
-        let held_out =
-            Exam::of_member(&umm, self.shard.held_out.clone()).map_err(Failure::input)?;
+        let held_out = Exam::of_member(&umm, &self.shard.held_out).map_err(Failure::input)?;
         Ok(Bench { umm, training, held_out })
     }
 

@@ -43,6 +43,11 @@ impl Turns {
         Ok(())
     }
 
+    /// How many may compute at once, as far as this folder says: one where there is none.
+    pub fn count(&self) -> usize {
+        self.files.len().max(1)
+    }
+
     /// Waits for a turn. `is_stopping` is asked while waiting; `None` when it says yes.
     pub fn take(&self, is_stopping: impl Fn() -> bool) -> io::Result<Option<Turn>> {
         if self.files.is_empty() {

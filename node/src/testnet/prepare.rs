@@ -35,6 +35,20 @@ pub struct Plan {
     pub seed: u64,
     /// Optimiser steps a member takes each round.
     pub local_steps: u32,
+    /// An absolute path to a folder of VQA v2's files; `None`: the embedded scenes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vqa: Option<PathBuf>,
+}
+
+impl Plan {
+    /// Where the data of node `index` come from.
+    pub fn data(&self, index: usize) -> DataSource {
+        let share = Share { index, of: self.nodes, alpha: self.alpha, seed: self.seed };
+        match &self.vqa {
+            Some(path) => DataSource::Vqa { path: path.clone(), share },
+            None => DataSource::Scenes { seed: self.seed, share },
+        }
+    }
 }
 
 /// A prepared folder.
@@ -154,14 +168,13 @@ fn federation(plan: &Plan, members: &[MemberId], base: Digest) -> Result<Federat
 }
 
 fn settings(dir: &Path, plan: &Plan, index: usize) -> Result<Settings, Failure> {
-    let share = Share { index, of: plan.nodes, alpha: plan.alpha, seed: plan.seed };
     let absolute = |path: &Path| {
         std::path::absolute(path)
             .map_err(|error| Failure::input(format!("{}: {error}", path.display())))
     };
     Ok(Settings {
         listen: vec!["/ip4/127.0.0.1/tcp/0".into(), "/ip4/127.0.0.1/udp/0/quic-v1".into()],
-        data: DataSource::Scenes { seed: plan.seed, share },
+        data: plan.data(index),
         threads: 1,
         turns: Some(absolute(&dir.join("turns"))?),
     })

@@ -9,7 +9,8 @@ use super::prepare::Folder;
 use super::strike::Strike;
 use super::watch::Watch;
 use crate::error::Failure;
-use crate::jobs::judge::{Comparison, Verdict};
+use crate::jobs::compare::Comparison;
+use crate::jobs::judge::Verdict;
 use crate::jobs::score::Marks;
 
 /// A finished run.
@@ -33,6 +34,8 @@ pub struct TestnetReport {
     pub killed: Option<Killed>,
     /// The federation beside what it is compared with.
     pub comparison: ComparisonRows,
+    /// Share of the held-out pictures themselves that the detector finds right.
+    pub drawing_ceiling: Option<f64>,
     /// Bytes of one adapter as it travels.
     pub adapter_bytes: u64,
     /// Bytes of the whole model, in the same precision.
@@ -161,6 +164,10 @@ impl TestnetReport {
             verified: checked.heads.len(),
             flaws: checked.flaws,
             comparison,
+            drawing_ceiling: verdicts.iter().find_map(|verdict| match verdict {
+                Verdict::Ceiling(ceiling) => Some(*ceiling),
+                _ => None,
+            }),
             adapter_bytes: sizes.0,
             full_model_bytes: sizes.1,
             federation_s,
@@ -224,6 +231,10 @@ impl TestnetReport {
             ]);
         }
         let mut text = format!("{rounds}\n\n{compared}\n");
+        if let Some(ceiling) = self.drawing_ceiling {
+            let ceiling = percent(Some(ceiling));
+            text += &format!("drawings: the detector finds {ceiling} of the real pictures right\n");
+        }
         if let Some(killed) = &self.killed {
             text += &format!(
                 "\n{} was killed as aggregator of round {}; view {} closed it {:.1} s later\n",

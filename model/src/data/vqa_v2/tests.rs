@@ -62,6 +62,10 @@ impl Drop for Folder {
     }
 }
 
+fn read(dir: &Path, split: Split) -> Result<Dataset, VqaError> {
+    Catalogue::read(dir, split)?.whole()
+}
+
 fn annotation(question_id: u64, image_id: u64, kind: &str, answer: &str) -> Value {
     let answers: Vec<Value> = (1..=10)
         .map(|id| json!({"answer_id": id, "answer": answer, "answer_confidence": "yes"}))
@@ -169,4 +173,32 @@ fn an_unreadable_image_is_named() {
     let whole = Picture::plain([1, 2, 3]).to_png().unwrap();
     fs::write(folder.image(7), &whole[..40]).unwrap();
     folder.refusal("COCO_train2014_000000000007.png", "image 7");
+}
+
+#[test]
+fn a_part_decodes_its_own_images_only() {
+    let folder = Folder::new();
+    folder.read().unwrap();
+    fs::write(folder.image(9), b"not an image").unwrap();
+    let catalogue = Catalogue::read(&folder.dir, Split::Train).unwrap();
+    assert_eq!(catalogue.questions.len(), 3);
+    let part = catalogue.subset(&[1], &[]).unwrap();
+    assert_eq!(part.pictures, [Picture::plain([200, 0, 0])]);
+    assert_eq!(part.questions[0].question_id, 7001);
+    assert!(catalogue.subset(&[2], &[]).unwrap_err().to_string().contains("image 9"));
+}
+
+#[test]
+fn a_sample_follows_from_its_seed() {
+    let folder = Folder::new();
+    folder.read().unwrap();
+    let catalogue = Catalogue::read(&folder.dir, Split::Train).unwrap();
+    let ids = |seed| -> Vec<u64> {
+        let sample = catalogue.sample(2, 2, seed).unwrap();
+        sample.questions.iter().map(|question| question.question_id).collect()
+    };
+    assert_eq!(ids(1).len(), 2);
+    assert_eq!(ids(1), ids(1));
+    assert!((2..40).any(|seed| ids(seed) != ids(1)));
+    assert_eq!(catalogue.sample(9, 9, 1).unwrap(), catalogue.whole().unwrap());
 }
