@@ -67,7 +67,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let home = args.dir.join("nodes").join("00");
         let home = home.display();
         println!("next: witan rounds --home {home}");
-        match args.vqa {
+        match report.vqa {
             None => println!("      witan draw --home {home} \"a crimson disc\" --out disc.png"),
             Some(_) => {
                 println!("      witan ask --home {home} IMAGE \"what shape is in the image?\"")
