@@ -69,7 +69,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     } else {
         let home = args.dir.join("nodes").join("00");
         let home = home.display();
-        let try_it = match args.vqa {
+        let try_it = match report.vqa {
             None => format!("witan draw --home {home} \"a crimson disc\" --out disc.png"),
             Some(_) => format!("witan ask --home {home} IMAGE \"what shape is in the image?\""),
         };

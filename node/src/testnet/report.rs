@@ -1,6 +1,6 @@
 //! `report.json`: what a run did, for programs; and the same as a table, for people.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -22,6 +22,8 @@ pub struct TestnetReport {
     pub seed: u64,
     /// Dirichlet concentration; `null` for identically distributed data.
     pub alpha: Option<f64>,
+    /// The folder of VQA v2's files; `null` for the embedded scenes.
+    pub vqa: Option<PathBuf>,
     /// The rounds, oldest first.
     pub rounds: Vec<RoundRow>,
     /// Whether every node ended with the same ledger head.
@@ -158,6 +160,7 @@ impl TestnetReport {
             nodes: folder.plan.nodes,
             seed: folder.plan.seed,
             alpha: folder.plan.alpha,
+            vqa: folder.plan.vqa.clone(),
             killed: strike.and_then(|strike| killed(watch, strike)),
             rounds,
             ledger_heads_agree: all_agree,
