@@ -86,13 +86,14 @@ pub struct LoraConfig {
     pub alpha: f64,
     /// Share of adapter inputs dropped while training. Default 0: shards are small and steps few.
     pub dropout: f64,
-    /// Adapted projections: a linear layer is adapted if its path ends with one of these names.
+    /// Adapted layers: a linear layer, or the token embeddings, whose path ends with one of these names.
     pub targets: Vec<String>,
 }
 
 impl Default for LoraConfig {
     fn default() -> LoraConfig {
         let targets = [
+            "embed_tokens",
             "q_proj",
             "k_proj",
             "v_proj",
@@ -115,7 +116,7 @@ impl Default for LoraConfig {
 }
 
 impl LoraConfig {
-    /// Whether the linear layer at `path` carries an adapter.
+    /// Whether the layer at `path` carries an adapter.
     pub fn adapts(&self, path: &str) -> bool {
         self.targets.iter().any(|target| {
             path.strip_suffix(target.as_str())

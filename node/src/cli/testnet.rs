@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long, default_value = "witan-testnet")]
     dir: PathBuf,
     /// Optimiser steps each member takes in a round.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 20)]
     local_steps: u32,
     /// SIGKILL the elected aggregator of this round once the updates are out; start it again after.
     #[arg(long, value_name = "ROUND")]
@@ -89,7 +89,7 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
     }
     if args.rounds == 0 || args.local_steps == 0 {
         return Err(Failure::usage("--rounds and --local-steps must be at least 1")
-            .hint("5 rounds of 10 steps are the default"));
+            .hint("5 rounds of 20 steps are the default"));
     }
     if !(args.alpha > 0.0 && args.alpha.is_finite()) {
         return Err(Failure::usage(format!("--alpha {}: expected a positive number", args.alpha))

@@ -22,7 +22,9 @@ pub use witan_model::pretrain::{PretrainPlan, StageStep};
 pub struct Record {
     /// The command that makes these bytes.
     pub command: String,
-    /// All that it fixes, the seed included.
+    /// The record of the base that `--from` names, if it has one.
+    pub from: Option<serde_json::Value>,
+    /// All that the command fixes, the seed included.
     pub plan: PretrainPlan,
     /// Numbers in the base.
     pub parameters: usize,
@@ -79,8 +81,10 @@ pub fn run(
         error => Failure::input(error),
     })?;
     base.save(out).map_err(Failure::environment)?;
-    let record = record(&base, plan, command)?;
-    let path = out.join("pretrain.json");
+    let from = from
+        .and_then(|folder| serde_json::from_slice(&std::fs::read(folder.join(RECORD)).ok()?).ok());
+    let record = Record { from, ..record(&base, plan, command)? };
+    let path = out.join(RECORD);
     let text = serde_json::to_string_pretty(&record).expect("a record is plain JSON");
     std::fs::write(&path, text + "\n").map_err(|error| {
         Failure::environment(format!("cannot write {}: {error}", path.display()))
@@ -110,6 +114,7 @@ fn record(base: &Base, plan: &PretrainPlan, command: &str) -> Result<Record, Fai
     let exam = Exam::new(&umm, paper).map_err(Failure::input)?;
     Ok(Record {
         command: command.to_owned(),
+        from: None,
         plan: plan.clone(),
         parameters: base.parameter_count(),
         drawing_ceiling,
@@ -117,5 +122,6 @@ fn record(base: &Base, plan: &PretrainPlan, command: &str) -> Result<Record, Fai
     })
 }
 
+const RECORD: &str = "pretrain.json";
 /// The seed of a testnet's held-out data by default, so that a record's scores are those of its round 0.
 const EXAM_SEED: u64 = 1;

@@ -134,7 +134,7 @@ fn bad_folder(error: VqaError) -> Failure {
 }
 
 /// Scenes of the embedded data for each member of a testnet.
-pub const SCENES_PER_MEMBER: usize = 150;
+pub const SCENES_PER_MEMBER: usize = 300;
 /// The part of its pictures that a member keeps aside for its own scores, in thousandths.
 const HELD_OUT_PER_MILLE: u32 = 100;
 /// Questions of an exam from a folder: two points of accuracy are one standard error, and an exam

@@ -151,8 +151,8 @@ fn federation(plan: &Plan, members: &[MemberId], base: Digest) -> Result<Federat
         training: Training {
             rounds: plan.rounds,
             local_steps: plan.local_steps,
-            batch_questions: BATCH,
-            batch_captions: BATCH,
+            batch_questions: BATCH_QUESTIONS,
+            batch_captions: BATCH_CAPTIONS,
             learning_rate: LEARNING_RATE,
             weight_decay: 0.0,
             strategy: "fedavg".into(),
@@ -202,10 +202,12 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 const PLAN: &str = "testnet.json";
-/// Questions, and captions, of one training step.
-const BATCH: u32 = 16;
-/// AdamW's step size on the adapters of the embedded base.
-const LEARNING_RATE: f64 = 3e-3;
+/// Questions of one training step: an answer is one token, so they are cheap.
+const BATCH_QUESTIONS: u32 = 48;
+/// Captions of one training step.
+const BATCH_CAPTIONS: u32 = 16;
+/// AdamW's step size on the adapters of the embedded base; `docs/LOG.md` has what others gave.
+const LEARNING_RATE: f64 = 1e-2;
 /// Members of one machine take turns, so a round may take as long as all of them one by one.
 const ROUND_DEADLINE_S: u64 = 300;
 /// How long the first aggregator of a round has before the next takes its seat.
