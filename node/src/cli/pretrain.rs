@@ -134,7 +134,7 @@ impl Progress {
             losses.map(|((name, _), loss)| format!("{name} {loss:.4}")).collect();
         bar.set_position(step.step as u64);
         bar.set_message(losses.join(" "));
-        let is_told = step.step % PLAIN_EVERY == 0 || step.step == step.steps;
+        let is_told = step.step.is_multiple_of(PLAIN_EVERY) || step.step == step.steps;
         if bar.is_hidden() && is_told {
             eprintln!("{} {}/{} {}", step.stage, step.step, step.steps, losses.join(" "));
         }
