@@ -60,3 +60,25 @@ impl LoraEmbedding {
         self.base.val().add(update)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::umm::inference_device;
+    use crate::umm::weights::floats;
+
+    #[test]
+    fn an_embedding_is_its_row_and_the_scaled_product_of_its_factors() {
+        let parameter = |values: [[f32; 2]; 2]| {
+            Param::from_tensor(Tensor::from_floats(values, &inference_device()))
+        };
+        let table = LoraEmbedding {
+            base: parameter([[1.0, 2.0], [3.0, 4.0]]),
+            lora_a: Some(parameter([[0.0, 1.0], [0.0, 2.0]])),
+            lora_b: Some(parameter([[1.0, 0.0], [5.0, 10.0]])),
+            scale: 2.0,
+        };
+        // Token 0 has zero numbers in A; token 1 has (1, 2), which B makes (1, 25).
+        assert_eq!(floats(table.table()), [1.0, 2.0, 5.0, 54.0]);
+    }
+}

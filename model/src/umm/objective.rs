@@ -219,3 +219,27 @@ pub fn flow_loss(
 const DROPPED: f32 = 0.1;
 /// See [`Noise::draw`].
 const LEVEL_POWER: f32 = 0.7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::umm::inference_device;
+    use crate::umm::weights::floats;
+
+    #[test]
+    fn the_words_of_a_text_are_counted_once_each_and_padding_never() {
+        let logits: Vec<f32> = (0..2 * 3 * 4).map(|at| (at * 7 % 5) as f32).collect();
+        let logits =
+            Tensor::<3>::from_data(TensorData::new(logits, [2, 3, 4]), &inference_device());
+        let [answers, questions] = text_losses(logits.clone(), &[&[1, 2, 3], &[3, 1]], &[0, 2]);
+        let last = logits.clone().narrow(1, 2, 1).reshape([2, 4]);
+        assert_close(floats(answers)[0], floats(answer_loss(last, &[0, 2]))[0]);
+        let all = floats(log_softmax(logits, 2));
+        let said = |row: usize, place: usize, word: usize| -all[(row * 3 + place) * 4 + word];
+        assert_close(floats(questions)[0], (said(0, 0, 2) + said(0, 1, 3) + said(1, 1, 1)) / 3.0);
+    }
+
+    fn assert_close(found: f32, expected: f32) {
+        assert!((found - expected).abs() < 1e-5, "{found} for {expected}");
+    }
+}

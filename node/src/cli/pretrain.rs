@@ -1,14 +1,15 @@
 //! `witan pretrain`.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{block_on, stop_requested};
+use super::{block_on, output, stop_requested};
 use crate::error::Failure;
-use crate::jobs::pretrain::{self, Order, PretrainPlan, StageStep};
+use crate::jobs::pretrain::{self, Order, PretrainPlan, Record, StageStep};
 
 /// Make the frozen base that ships in the program, from nothing but a seed.
 ///
@@ -64,14 +65,19 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
         work.await.map_err(Failure::environment)?
     })?;
-    println!("{} parameters: {}", record.parameters, record.command);
+    output::print(|out| for_people(out, &record))
+}
+
+fn for_people(out: &mut dyn Write, record: &Record) -> io::Result<()> {
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-    println!("answers {}", percent(record.scores.vqa_accuracy));
-    if let Some(drawings) = record.scores.drawing_accuracy {
-        println!("drawings {} of at most {}", percent(drawings), percent(record.drawing_ceiling));
+    writeln!(out, "{} parameters: {}", record.parameters, record.command)?;
+    writeln!(out, "answers {}", percent(record.scores.vqa_accuracy))?;
+    if let (Some(drawings), Some(ceiling)) =
+        (record.scores.drawing_accuracy, record.drawing_ceiling)
+    {
+        writeln!(out, "drawings {} of at most {}", percent(drawings), percent(ceiling))?;
     }
-    println!("next: put the folder in place of model/base/tiny and build again");
-    Ok(())
+    writeln!(out, "next: put the folder in place of model/base/tiny and build again")
 }
 
 impl Args {
@@ -136,7 +142,9 @@ impl Progress {
         bar.set_message(losses.join(" "));
         let is_told = step.step.is_multiple_of(PLAIN_EVERY) || step.step == step.steps;
         if bar.is_hidden() && is_told {
-            eprintln!("{} {}/{} {}", step.stage, step.step, step.steps, losses.join(" "));
+            let line = format!("{} {}/{} {}", step.stage, step.step, step.steps, losses.join(" "));
+            // Whoever read this may go away; the work goes on.
+            let _ = writeln!(io::stderr(), "{line}");
         }
         if step.step == step.steps {
             bar.finish();

@@ -1,5 +1,6 @@
 //! What a federation is compared with: each member alone, and all data in one place, trained from the
-//! same base with the same steps and batch, scored on the same exam. Every core trains one at a time.
+//! same base with the same steps and batch and a smaller step size, scored on the same exam. Every core trains
+//! one at a time.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -171,5 +172,5 @@ fn total(marks: &Marks) -> f64 {
 }
 
 /// The share of the federation's step size at which one trainer learns: without the average over members, which
-/// damps the noise, the whole of it diverges (`docs/LOG.md`).
+/// damps the noise, the whole of it diverges; long runs are still noisy at this one (`docs/LOG.md`).
 const ALONE: f64 = 0.3;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use witan_model::data::scenes::PromptCase;
-use witan_model::data::{CaptionExample, Dataset, Picture};
+use witan_model::data::{Dataset, Picture};
 use witan_model::evaluate::{geneval, vqa};
 use witan_model::{EncodedShard, Umm};
 use witan_protocol::record::Scores;
@@ -93,11 +93,20 @@ impl Exam {
     /// The share of the exam's own captioned pictures that the detector finds right; none without
     /// captions.
     pub fn ceiling(&self) -> Option<f64> {
+        self.passing(&self.dataset.pictures)
+    }
+
+    /// The same once encoder and painter have passed the pictures on.
+    pub fn rebuilt_ceiling(&self, umm: &Umm) -> Option<f64> {
+        self.passing(&umm.reconstruct(&self.dataset.pictures))
+    }
+
+    /// The mean over the tasks for these versions of the exam's pictures.
+    fn passing(&self, pictures: &[Picture]) -> Option<f64> {
         let captions = &self.dataset.captions;
         let cases: Vec<PromptCase> = captions.iter().map(prompt_case).collect();
-        let picture = |caption: &CaptionExample| self.dataset.pictures[caption.picture].clone();
-        let pictures: Vec<Picture> = captions.iter().map(picture).collect();
-        geneval::score(&cases, &pictures).all.overall()
+        let shown = captions.iter().map(|caption| pictures[caption.picture].clone());
+        geneval::score(&cases, &shown.collect::<Vec<_>>()).all.overall()
     }
 
     fn drawn(&self, umm: &Umm, seed: u64) -> Option<geneval::Report> {
