@@ -17,7 +17,7 @@ use witan_model::data::scenes::{FederationSplit, federation_split};
 use witan_model::data::{Dataset, Picture};
 use witan_model::encoded::EncodedShard;
 use witan_model::evaluate::geneval::{Tag, detector::detect};
-use witan_model::train::{TrainPlan, train};
+use witan_model::train::{Schedule, TrainPlan, train};
 use witan_model::umm::Umm;
 
 #[global_allocator]
@@ -73,7 +73,8 @@ impl Trial {
             "prompts" => self.prompts = number() as usize,
             "questions" => self.questions = number() as usize,
             "steps" => self.plan.local_steps = number() as usize,
-            "lr" => self.plan.learning_rate = number(),
+            "lr" => self.plan.schedule.learning_rate = number(),
+            "lr_final" => self.plan.schedule.learning_rate_final = number(),
             "bq" => self.plan.batch_questions = number() as usize,
             "bc" => self.plan.batch_captions = number() as usize,
             "rank" => self.lora.rank = number() as usize,
@@ -108,7 +109,14 @@ impl Trial {
             let mut updates = Vec::new();
             let mut losses = 0.0;
             for (member, shard) in shards.iter().enumerate() {
-                let plan = TrainPlan { seed: (round * 1000 + member) as u64, ..self.plan.clone() };
+                let steps = self.plan.local_steps;
+                let schedule = Schedule {
+                    done: ((round - 1) * steps) as u64,
+                    total: (self.rounds * steps) as u64,
+                    ..self.plan.schedule
+                };
+                let seed = (round * 1000 + member) as u64;
+                let plan = TrainPlan { seed, schedule, ..self.plan.clone() };
                 let began = Instant::now();
                 let trained =
                     train(&mut umm, &global, shard, &plan, &mut |_| ControlFlow::Continue(()))

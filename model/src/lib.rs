@@ -20,5 +20,5 @@ pub use checkpoint::{Base, BaseError};
 pub use config::LoraConfig;
 pub use encoded::EncodedShard;
 pub use pretrain::PretrainPlan;
-pub use train::{Step, TrainError, TrainPlan, Trained, train};
+pub use train::{Schedule, Step, TrainError, TrainPlan, Trained, train};
 pub use umm::Umm;

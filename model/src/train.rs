@@ -3,6 +3,8 @@
 //! Follows FedUMM: the base stays frozen, the optimiser is made anew each round, and what leaves is the adapter
 //! with the number of examples it saw. The same start, shard, plan and thread count give the same bytes.
 
+pub mod schedule;
+
 use std::ops::ControlFlow;
 
 use burn::optim::{AdamWConfig, GradientsParams};
@@ -17,6 +19,7 @@ use crate::encoded::EncodedShard;
 use crate::umm::objective::{Noise, Rows, answer_loss, flow_loss};
 use crate::umm::weights::floats;
 use crate::umm::{Umm, training_device};
+pub use schedule::Schedule;
 
 /// How a member trains in one round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,7 +32,7 @@ pub struct TrainPlan {
     /// Captions a step.
     pub batch_captions: usize,
     /// Step size of AdamW.
-    pub learning_rate: f64,
+    pub schedule: Schedule,
     /// Decoupled weight decay of AdamW.
     pub weight_decay: f64,
     /// Decides the order of examples and the noise.
@@ -44,7 +47,7 @@ impl Default for TrainPlan {
             local_steps: 10,
             batch_questions: 16,
             batch_captions: 16,
-            learning_rate: 3e-3,
+            schedule: Schedule::constant(3e-3),
             weight_decay: 0.0,
             seed: 0,
             threads: 1,
@@ -151,7 +154,7 @@ fn train_here(
             return Err(TrainError::Diverged { step });
         }
         let gradients = GradientsParams::from_grads(loss.backward(), &umm.network);
-        umm.network = optimizer.step(plan.learning_rate, umm.network.clone(), gradients);
+        umm.network = optimizer.step(plan.schedule.at(step), umm.network.clone(), gradients);
         total += sum;
         if progress(report).is_break() {
             return Ok(None);

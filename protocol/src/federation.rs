@@ -94,8 +94,11 @@ pub struct Training {
     pub batch_questions: u32,
     /// Captions in a step's batch.
     pub batch_captions: u32,
-    /// The optimiser's learning rate.
+    /// The optimiser's learning rate in the first step of the first round.
     pub learning_rate: f64,
+    /// What it has fallen to, along half a cosine, by the last step of the last round; the same: it
+    /// does not fall.
+    pub learning_rate_final: f64,
     /// The optimiser's weight decay.
     pub weight_decay: f64,
     /// How updates are combined: `fedavg`.
@@ -323,6 +326,14 @@ fn check_training(training: &Training) -> Result<(), FederationError> {
     let rate = t.learning_rate;
     let field = "training.learning_rate";
     require(rate.is_finite() && rate > 0.0, field, rate, "a positive number")?;
+    let last = t.learning_rate_final;
+    let field = "training.learning_rate_final";
+    require(
+        (0.0..=rate).contains(&last),
+        field,
+        last,
+        "at least 0, at most training.learning_rate",
+    )?;
     let decay = t.weight_decay;
     let field = "training.weight_decay";
     require(decay.is_finite() && decay >= 0.0, field, decay, "zero or a positive number")?;

@@ -25,7 +25,7 @@ fn federation(name: &str) -> Arc<Federation> {
         "name = \"{name}\"\nseed = 1\nbase = \"{}\"\n\
          [lora]\nrank = 4\nalpha = 8.0\ndropout = 0.0\ntargets = [\"q\"]\n\
          [training]\nrounds = 2\nlocal_steps = 1\nbatch_questions = 1\nbatch_captions = 1\n\
-         learning_rate = 0.1\nweight_decay = 0.0\nstrategy = \"fedavg\"\n\
+         learning_rate = 0.1\nlearning_rate_final = 0.1\nweight_decay = 0.0\nstrategy = \"fedavg\"\n\
          [council]\nround_deadline_s = 60\n{members}",
         Digest([7; 32])
     );
@@ -160,10 +160,10 @@ fn wire_bytes_and_ids_stay_as_they_are() {
     let sealed = envelope::seal(&identity(2), federation.id(), &vote());
     assert_eq!(
         federation.id().to_string(),
-        "b75e029184a6be29508825d09381549597ecaa23ebdcaa95d3facb6300d370a4"
+        "10a0109bbe807ab359a67d60349248c8638d508037924947a750d278bbf10187"
     );
     assert_eq!(
         envelope::digest(&sealed).to_string(),
-        "9c4d815dbdb1d772f93a30a6cb2b2f951a3248aa760c379f4496287eea334f52"
+        "1d858c0cc29404bb38477c90bc2a92d5d4f564fae0d6ad7b7b21d7813b98acee"
     );
 }

@@ -44,6 +44,7 @@ fn federation() -> Federation {
         batch_questions: 12,
         batch_captions: 4,
         learning_rate: 1e-3,
+        learning_rate_final: 1e-3,
         weight_decay: 0.0,
         strategy: "fedavg".into(),
     };

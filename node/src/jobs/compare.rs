@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use witan_model::{Adapter, EncodedShard, TrainPlan, Umm};
+use witan_model::{Adapter, EncodedShard, Schedule, TrainPlan, Umm};
 
 use super::judge::{Case, Verdict};
 use super::score::{Exam, Marks};
@@ -140,7 +140,12 @@ impl Comparer<'_> {
             local_steps: usize::try_from(steps).map_err(Failure::usage)?,
             batch_questions: document.training.batch_questions as usize,
             batch_captions: document.training.batch_captions as usize,
-            learning_rate: document.training.learning_rate * ALONE,
+            schedule: Schedule {
+                learning_rate: document.training.learning_rate * ALONE,
+                learning_rate_final: document.training.learning_rate_final * ALONE,
+                done: 0,
+                total: steps,
+            },
             weight_decay: document.training.weight_decay,
             seed: document.seed,
             threads: 1,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
-use witan_model::{Adapter, EncodedShard, TrainPlan, Umm};
+use witan_model::{Adapter, EncodedShard, Schedule, TrainPlan, Umm};
 use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::{Federation, Training};
 use witan_protocol::io::JobId;
@@ -139,11 +139,17 @@ impl Trainer {
     }
 
     fn plan(&self, round: Round) -> TrainPlan {
+        let steps = u64::from(self.training.local_steps);
         TrainPlan {
             local_steps: self.training.local_steps as usize,
             batch_questions: self.training.batch_questions as usize,
             batch_captions: self.training.batch_captions as usize,
-            learning_rate: self.training.learning_rate,
+            schedule: Schedule {
+                learning_rate: self.training.learning_rate,
+                learning_rate_final: self.training.learning_rate_final,
+                done: steps * round.0.saturating_sub(1),
+                total: steps * self.training.rounds,
+            },
             weight_decay: self.training.weight_decay,
             seed: self.seed.wrapping_mul(1_000_003).wrapping_add(round.0),
             threads: self.threads,

@@ -154,6 +154,7 @@ fn federation(plan: &Plan, members: &[MemberId], base: Digest) -> Result<Federat
             batch_questions: BATCH_QUESTIONS,
             batch_captions: BATCH_CAPTIONS,
             learning_rate: LEARNING_RATE,
+            learning_rate_final: LEARNING_RATE_FINAL,
             weight_decay: 0.0,
             strategy: "fedavg".into(),
         },
@@ -208,6 +209,8 @@ const BATCH_QUESTIONS: u32 = 48;
 const BATCH_CAPTIONS: u32 = 16;
 /// AdamW's step size on the adapters of the embedded base; `docs/LOG.md` has what others gave.
 const LEARNING_RATE: f64 = 1e-2;
+/// What it falls to by the last round, so that the members end where they agree.
+const LEARNING_RATE_FINAL: f64 = 1e-3;
 /// Members of one machine take turns, so a round may take as long as all of them one by one.
 const ROUND_DEADLINE_S: u64 = 300;
 /// How long the first aggregator of a round has before the next takes its seat.

@@ -125,6 +125,7 @@ impl Federation {
         field("training.batch_questions", training.batch_questions.to_string());
         field("training.batch_captions", training.batch_captions.to_string());
         field("training.learning_rate", training.learning_rate.to_string());
+        field("training.learning_rate_final", training.learning_rate_final.to_string());
         field("training.weight_decay", training.weight_decay.to_string());
         field("training.strategy", training.strategy.clone());
         field("council.fault_model", format!("{:?}", council.fault_model).to_lowercase());

@@ -386,6 +386,7 @@ fn document(size: usize, rounds: u64) -> Document {
             batch_questions: 12,
             batch_captions: 4,
             learning_rate: 2e-3,
+            learning_rate_final: 2e-3,
             weight_decay: 0.0,
             strategy: "fedavg".into(),
         },
