@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use safetensors::tensor::{Dtype, SafeTensors};
 
 use crate::checkpoint::Base;
 use crate::config::LoraConfig;
-use crate::umm::weights::{HostTensor, Init, Weights, sample};
+use crate::umm::weights::{HostTensor, Init, Weights, encode, sample};
 
 /// The A and B matrices of every adapted layer, by PEFT name.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,20 +116,7 @@ impl Adapter {
 
     /// The canonical encoding: safetensors, f32 little-endian, tensors in name order, no metadata.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = self
-            .tensors
-            .iter()
-            .map(|(name, tensor)| {
-                let bytes = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                (name, &tensor.shape, bytes)
-            })
-            .collect();
-        let views = bytes.iter().map(|(name, shape, bytes)| {
-            let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes)
-                .expect("an adapter's values fill its shape");
-            (name.as_str(), view)
-        });
-        serialize(views, None).expect("an adapter's names are unique")
+        encode(&self.tensors)
     }
 
     /// Decodes a peer's bytes, which must be the canonical encoding of an adapter with the names and shapes of

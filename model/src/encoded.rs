@@ -166,9 +166,14 @@ impl EncodedShard {
 }
 
 impl FeatureTable {
+    /// Values of one picture.
+    pub(crate) fn row_len(&self) -> usize {
+        PICTURE_TOKENS * self.width
+    }
+
     /// The rows of some pictures: `[rows, 16, width]`.
     pub(crate) fn rows(&self, pictures: &[usize], device: &burn::tensor::Device) -> Tensor<3> {
-        let row = PICTURE_TOKENS * self.width;
+        let row = self.row_len();
         let mut values = Vec::with_capacity(pictures.len() * row);
         for &picture in pictures {
             values.extend_from_slice(&self.values[picture * row..(picture + 1) * row]);

@@ -3,22 +3,22 @@
 //! Follows FedUMM: the base stays frozen, the optimiser is made anew each round, and what leaves is the adapter
 //! with the number of examples it saw. The same start, shard, plan and thread count give the same bytes.
 
+mod batch;
 pub mod schedule;
 
 use std::ops::ControlFlow;
 
 use burn::optim::{AdamWConfig, GradientsParams};
-use burn::tensor::Device;
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::{Adapter, AdapterError};
 use crate::encoded::EncodedShard;
-use crate::umm::objective::{Noise, Rows, answer_loss, flow_loss};
 use crate::umm::weights::floats;
 use crate::umm::{Umm, training_device};
+use batch::Batches;
+pub(crate) use batch::Deck;
+pub use batch::record;
 pub use schedule::Schedule;
 
 /// How a member trains in one round.
@@ -134,13 +134,10 @@ fn train_here(
     let device = training_device();
     let mut total = 0.0;
     for step in 1..=plan.local_steps {
-        let questions = batches.questions();
-        let captions = batches.captions();
-        let answers = (!questions.is_empty()).then(|| umm.answer_step(shard, &questions, &device));
-        let drawings = (!captions.is_empty())
-            .then(|| umm.draw_step(shard, &captions, &mut batches.rng, &device));
-        let value =
-            |loss: &Option<burn::tensor::Tensor<1>>| loss.clone().map(|loss| floats(loss)[0]);
+        let (asked, captioned) = batches.next(umm, shard);
+        let answers = asked.map(|asked| asked.loss(umm, shard, &device));
+        let drawings = captioned.map(|captioned| captioned.loss(umm, shard, &device));
+        let value = |loss: &Option<Tensor<1>>| loss.clone().map(|loss| floats(loss)[0]);
         let report = Step {
             step,
             steps: plan.local_steps,
@@ -167,106 +164,3 @@ fn train_here(
         steps: plan.local_steps as u64,
     }))
 }
-
-impl Umm {
-    fn answer_step(
-        &self,
-        shard: &EncodedShard,
-        questions: &[usize],
-        device: &Device,
-    ) -> burn::tensor::Tensor<1> {
-        let examples: Vec<_> = questions.iter().map(|index| &shard.questions[*index]).collect();
-        let pictures: Vec<usize> = examples.iter().map(|example| example.picture).collect();
-        let tokens: Vec<&[u32]> = examples.iter().map(|example| &example.tokens[..]).collect();
-        let answers: Vec<u32> = examples.iter().filter_map(|example| example.answer).collect();
-        let rows = Rows::questions(&tokens, &self.config);
-        let logits =
-            self.network.answer_logits(shard.tokens.rows(&pictures, device), &rows, &self.config);
-        answer_loss(logits, &answers)
-    }
-
-    fn draw_step(
-        &self,
-        shard: &EncodedShard,
-        captions: &[usize],
-        rng: &mut ChaCha8Rng,
-        device: &Device,
-    ) -> burn::tensor::Tensor<1> {
-        let examples: Vec<_> = captions.iter().map(|index| &shard.captions[*index]).collect();
-        let pictures: Vec<usize> = examples.iter().map(|example| example.picture).collect();
-        let tokens: Vec<&[u32]> = examples.iter().map(|example| &example.tokens[..]).collect();
-        let targets = shard.targets.rows(&pictures, device);
-        let [_, patches, patch] = targets.dims();
-        let noise = Noise::draw(rng, captions.len(), NOISES, patches * patch);
-        let rows = Rows::captions(&tokens, &self.config);
-        let states = self.network.query_states(&rows, &self.config, device);
-        flow_loss(&self.network, states, targets, noise, &self.config)
-    }
-}
-
-/// Deals a shard's examples out in random order, beginning anew when all were dealt.
-struct Batches {
-    questions: Deck,
-    captions: Deck,
-    batch_questions: usize,
-    batch_captions: usize,
-    taken: u64,
-    rng: ChaCha8Rng,
-}
-
-impl Batches {
-    fn new(shard: &EncodedShard, plan: &TrainPlan) -> Result<Batches, TrainError> {
-        let answered = |index: &usize| shard.questions[*index].answer.is_some();
-        let questions = (0..shard.questions.len()).filter(answered).collect();
-        let batches = Batches {
-            questions: Deck { cards: questions, next: 0 },
-            captions: Deck { cards: (0..shard.captions.len()).collect(), next: 0 },
-            batch_questions: plan.batch_questions,
-            batch_captions: plan.batch_captions,
-            taken: 0,
-            rng: ChaCha8Rng::seed_from_u64(plan.seed),
-        };
-        match batches.questions.cards.is_empty() && batches.captions.cards.is_empty() {
-            true => Err(TrainError::Empty),
-            false => Ok(batches),
-        }
-    }
-
-    fn questions(&mut self) -> Vec<usize> {
-        let dealt = self.questions.deal(self.batch_questions, &mut self.rng);
-        self.taken += dealt.len() as u64;
-        dealt
-    }
-
-    fn captions(&mut self) -> Vec<usize> {
-        let dealt = self.captions.deal(self.batch_captions, &mut self.rng);
-        self.taken += dealt.len() as u64;
-        dealt
-    }
-}
-
-/// Indices in random order; shuffled each time around.
-pub(crate) struct Deck {
-    pub(crate) cards: Vec<usize>,
-    pub(crate) next: usize,
-}
-
-impl Deck {
-    pub(crate) fn deal(&mut self, count: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
-        if self.cards.is_empty() {
-            return Vec::new();
-        }
-        let mut dealt = Vec::with_capacity(count);
-        while dealt.len() < count {
-            if self.next == 0 {
-                self.cards.shuffle(rng);
-            }
-            dealt.push(self.cards[self.next]);
-            self.next = (self.next + 1) % self.cards.len();
-        }
-        dealt
-    }
-}
-
-/// Noise levels drawn for each caption of a step: the language model runs once for all of them.
-const NOISES: usize = 2;

@@ -57,6 +57,13 @@ impl Rows {
         Rows { indices: indices.collect(), padding, length }
     }
 
+    /// The slots `[rows, length]` and the padding of every row, as numbers, and that shape.
+    pub(crate) fn numbers(&self) -> ([Vec<f32>; 2], [usize; 2]) {
+        let slots = self.indices.iter().map(|slot| *slot as f32).collect();
+        let padding = self.padding.iter().map(|pad| *pad as f32).collect();
+        ([slots, padding], [self.padding.len(), self.length])
+    }
+
     /// Looks every slot up: tokens below the vocabulary's size, `extra` rows above.
     fn embed(&self, network: &Network, extra: Tensor<2>, device: &Device) -> Tensor<3> {
         let table = Tensor::cat(vec![network.language.table(), extra], 0);

@@ -13,6 +13,7 @@ use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
+use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use crate::config::LoraConfig;
 use crate::lora::{LoraEmbedding, LoraLinear};
@@ -281,6 +282,23 @@ impl ModuleVisitor for Collector<'_> {
         }
         self.weights.insert(name.to_string(), HostTensor { shape, values });
     }
+}
+
+/// The canonical encoding: safetensors, f32 little-endian, tensors in name order, no metadata.
+pub fn encode(weights: &Weights) -> Vec<u8> {
+    let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = weights
+        .iter()
+        .map(|(name, tensor)| {
+            let bytes = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            (name, &tensor.shape, bytes)
+        })
+        .collect();
+    let views = bytes.iter().map(|(name, shape, bytes)| {
+        let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes)
+            .expect("a tensor's values fill its shape");
+        (name.as_str(), view)
+    });
+    serialize(views, None).expect("names are unique")
 }
 
 /// The values of an f32 tensor, row-major.
