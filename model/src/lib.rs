@@ -9,6 +9,7 @@ pub mod config;
 pub mod data;
 pub mod encoded;
 pub mod evaluate;
+mod fused;
 pub mod generate;
 pub mod lora;
 pub mod pretrain;

@@ -6,6 +6,8 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 
+use crate::fused::lora_linear;
+
 /// A linear layer without bias that may carry an adapter.
 #[derive(Module, Debug)]
 pub struct LoraLinear {
@@ -29,8 +31,7 @@ impl LoraLinear {
         let (Some(a), Some(b)) = (&self.lora_a, &self.lora_b) else {
             return self.base.forward(input);
         };
-        let update = b.forward(a.forward(input.clone()).mul_scalar(self.scale));
-        self.base.forward(input).add(update)
+        lora_linear(input, self.base.weight.val(), [a.weight.val(), b.weight.val()], self.scale)
     }
 }
 

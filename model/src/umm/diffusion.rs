@@ -10,7 +10,7 @@ use burn::nn::Linear;
 use burn::tensor::activation::{gelu, silu};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::layers::{FeedForward, Heads, Norm, Projections, normalised};
+use super::layers::{FeedForward, Heads, Norm, Projections, Sight, normalised};
 use super::weights::{Init, Loader, WeightError};
 use crate::config::{GRID_SIDE, MERGE, ModelConfig, PICTURE_TOKENS};
 use crate::lora::LoraLinear;
@@ -173,8 +173,9 @@ impl Block {
         let part = |index: usize| modulation.clone().narrow(1, index, 1);
         let h = self.norm.forward(x.clone()).mul(part(0).add_scalar(1.0));
         let context = self.context_norm.forward(context.clone());
-        let own = self.self_attention.forward(h.clone(), h.clone(), heads, None).attend(None);
-        let cross = self.cross_attention.forward(h, context, heads, None).attend(None);
+        let sight = Sight::everywhere();
+        let own = self.self_attention.attend(h.clone(), h.clone(), heads, &sight);
+        let cross = self.cross_attention.attend(h, context, heads, &sight);
         let gate = self.gate.val().tanh().reshape([1, 1, heads.count, 1]);
         let cross = cross.reshape([batch, patches, heads.count, heads.width]).mul(gate);
         let mixed = self.out.forward(own.add(cross.reshape([batch, patches, width])));

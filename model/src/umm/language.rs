@@ -5,10 +5,10 @@
 //! only those.
 
 use burn::module::Module;
+use burn::tensor::Tensor;
 use burn::tensor::module::linear;
-use burn::tensor::{Device, Tensor, TensorData};
 
-use super::layers::{Angles, FeedForward, Heads, Norm, Projections};
+use super::layers::{FeedForward, Heads, Norm, Projections, Sight};
 use super::weights::{Init, Loader, WeightError};
 use crate::config::ModelConfig;
 use crate::lora::{LoraEmbedding, LoraLinear};
@@ -32,9 +32,7 @@ struct Layer {
 
 /// Who may look at whom in a left-padded batch, and which last positions are wanted.
 pub struct Reading {
-    angles: Angles,
-    mask: Tensor<4>,
-    last_mask: Tensor<4>,
+    sight: Sight,
     last: usize,
 }
 
@@ -42,32 +40,9 @@ impl Reading {
     /// A batch of rows of `length` positions, row `i` starting with `padding[i]` positions nobody may read.
     ///
     /// `last` positions of each row are wanted from the last layer.
-    pub fn new(
-        padding: &[usize],
-        length: usize,
-        last: usize,
-        config: &ModelConfig,
-        device: &Device,
-    ) -> Reading {
-        let heads = language_heads(config);
-        let group = heads.count / heads.shared;
-        let mask = |rows: usize| {
-            let mut values = Vec::with_capacity(padding.len() * group * rows * length);
-            for &pad in padding {
-                for row in (0..group).flat_map(|_| length - rows..length) {
-                    values.extend((0..length).map(|column| {
-                        let seen = column == row || (column >= pad && column < row);
-                        if seen { 0.0_f32 } else { HIDDEN }
-                    }));
-                }
-            }
-            Tensor::from_data(
-                TensorData::new(values, [padding.len(), 1, group * rows, length]),
-                device,
-            )
-        };
-        let angles = Angles::new(length, heads.width, config.rope_theta, device);
-        Reading { angles, mask: mask(length), last_mask: mask(last), last }
+    pub fn new(padding: &[usize], length: usize, last: usize, config: &ModelConfig) -> Reading {
+        let width = language_heads(config).width;
+        Reading { sight: Sight::backward(padding, length, width, config.rope_theta), last }
     }
 }
 
@@ -138,14 +113,11 @@ impl Layer {
 
     fn forward(&self, x: Tensor<3>, reading: &Reading, heads: Heads, is_last: bool) -> Tensor<3> {
         let length = x.dims()[1];
-        let (rows, mask) = match is_last {
-            true => (reading.last, &reading.last_mask),
-            false => (length, &reading.mask),
-        };
+        let rows = if is_last { reading.last } else { length };
         let h = self.input_norm.forward(x.clone());
         let queried = h.clone().narrow(1, length - rows, rows);
-        let projected = self.projections.forward(queried, h, heads, Some(&reading.angles));
-        let attended = self.out.forward(projected.attend(Some(mask.clone())));
+        let attended = self.projections.attend(queried, h, heads, &reading.sight);
+        let attended = self.out.forward(attended);
         let x = x.narrow(1, length - rows, rows).add(attended);
         let h = self.feed_norm.forward(x.clone());
         x.add(self.feed_forward.forward(h))
@@ -156,6 +128,3 @@ fn language_heads(config: &ModelConfig) -> Heads {
     let count = config.num_attention_heads;
     Heads { count, shared: config.num_key_value_heads, width: config.hidden_size / count }
 }
-
-/// Added to the score of a position that may not be read: far below any score, far above overflow.
-const HIDDEN: f32 = -1e9;

@@ -13,6 +13,7 @@ use rand_distr::StandardNormal;
 use super::Network;
 use super::language::Reading;
 use crate::config::{ModelConfig, PICTURE_TOKENS};
+use crate::fused::cross_entropy;
 
 /// Rows of tokens, some of which stand for pictures or image queries, padded on the left to one length.
 pub struct Rows {
@@ -106,7 +107,7 @@ impl Network {
         let [batch, tokens, width] = pictures.dims();
         let device = pictures.device();
         let embedded = rows.embed(self, pictures.reshape([batch * tokens, width]), &device);
-        let reading = Reading::new(&rows.padding, rows.length, last, config, &device);
+        let reading = Reading::new(&rows.padding, rows.length, last, config);
         let hidden = self.language.forward(embedded, &reading, config);
         let logits = self.language.logits(hidden.reshape([batch * last, width]));
         logits.reshape([batch, last, config.vocab_size])
@@ -118,7 +119,7 @@ impl Network {
     /// - output: `[batch, queries, hidden]`
     pub fn query_states(&self, rows: &Rows, config: &ModelConfig, device: &Device) -> Tensor<3> {
         let embedded = rows.embed(self, self.latent_queries.val(), device);
-        let reading = Reading::new(&rows.padding, rows.length, config.n_query, config, device);
+        let reading = Reading::new(&rows.padding, rows.length, config.n_query, config);
         self.language.forward(embedded, &reading, config)
     }
 }
@@ -129,10 +130,7 @@ impl Network {
 /// - logits: `[batch, vocabulary]`
 /// - answers: `batch` token ids
 pub fn answer_loss(logits: Tensor<2>, answers: &[u32]) -> Tensor<1> {
-    let answers: Vec<i32> = answers.iter().map(|answer| *answer as i32).collect();
-    let data = TensorData::new(answers.clone(), [answers.len(), 1]);
-    let indices = Tensor::<2, Int>::from_data(data, &logits.device());
-    log_softmax(logits, 1).gather(1, indices).mean().neg()
+    cross_entropy(logits, answers)
 }
 
 /// The mean cross-entropy of the answers, and that of the words of their questions.

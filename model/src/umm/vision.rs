@@ -10,7 +10,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::cells;
-use super::layers::{FeedForward, Heads, Norm, Projections};
+use super::layers::{FeedForward, Heads, Norm, Projections, Sight};
 use super::weights::{Init, Loader, WeightError};
 use crate::config::{GRID_CELLS, ModelConfig, PICTURE_SIDE};
 use crate::lora::LoraLinear;
@@ -169,7 +169,7 @@ impl Block {
 
     fn forward(&self, x: Tensor<3>, heads: Heads) -> Tensor<3> {
         let h = self.attention_norm.forward(x.clone());
-        let attended = self.projections.forward(h.clone(), h, heads, None).attend(None);
+        let attended = self.projections.attend(h.clone(), h, heads, &Sight::everywhere());
         let x = x.add(self.out.forward(attended));
         let h = self.feed_norm.forward(x.clone());
         x.add(self.feed_forward.forward(h))

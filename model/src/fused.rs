@@ -1,0 +1,341 @@
+//! Operators that do in one pass, forward and backward, what Burn does in many.
+//!
+//! A step of a small model on a processor is bound by the passes over memory between its matrix products. Each
+//! operator here has its own backward on Flex, through Burn's extension point, and a twin of plain operators in
+//! `plain` that defines it: other back ends run the twin, and tests hold both to 1e-5. No operator depends on
+//! the number of threads.
+
+mod attention;
+mod cross_entropy;
+mod linear;
+mod norm;
+mod product;
+mod sight;
+mod swiglu;
+mod vector;
+
+use std::fmt::Debug;
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, DispatchDevice, Flex, backend_extension};
+use burn::tensor::{DType, Tensor, TensorData};
+
+use attention::Attention;
+use cross_entropy::{CrossEntropy, Targets};
+use linear::LowRank;
+use norm::Norm;
+pub use sight::{Heads, Sight};
+use swiglu::SwiGlu;
+
+/// The operators as Burn dispatches them; each is described at the function of its name.
+#[backend_extension(Flex, Autodiff)]
+trait Fused: Backend {
+    fn fused_norm(input: FloatTensor<Self>, gain: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    fn fused_swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    fn fused_linear(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        scale: f32,
+    ) -> FloatTensor<Self>;
+
+    fn fused_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        heads: Heads,
+        sight: Sight,
+    ) -> FloatTensor<Self>;
+
+    fn fused_cross_entropy(logits: FloatTensor<Self>, targets: Targets) -> FloatTensor<Self>;
+}
+
+/// Divides by the root of the mean square over the last axis and multiplies by a gain.
+///
+/// # Shapes
+/// - input and output: `[..., width]`
+/// - gain: `[width]`
+pub fn rms_norm<const D: usize>(input: Tensor<D>, gain: Tensor<1>) -> Tensor<D> {
+    match runs_on_flex(&input) {
+        true => {
+            Tensor::from_dispatch(Dispatch::fused_norm(input.into_dispatch(), gain.into_dispatch()))
+        }
+        false => norm::plain(input, gain),
+    }
+}
+
+/// silu(gate) · up, element by element.
+///
+/// # Shapes
+/// - inputs and output: equal
+pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+    match runs_on_flex(&gate) {
+        true => {
+            Tensor::from_dispatch(Dispatch::fused_swiglu(gate.into_dispatch(), up.into_dispatch()))
+        }
+        false => swiglu::plain(gate, up),
+    }
+}
+
+/// input · weight + scale · (input · a) · b: a linear layer with its low-rank update.
+///
+/// # Shapes
+/// - input: `[..., inputs]`
+/// - weight: `[inputs, outputs]`, a: `[inputs, rank]`, b: `[rank, outputs]`
+/// - output: `[..., outputs]`
+pub fn lora_linear<const D: usize>(
+    input: Tensor<D>,
+    weight: Tensor<2>,
+    [a, b]: [Tensor<2>; 2],
+    scale: f64,
+) -> Tensor<D> {
+    match runs_on_flex(&input) {
+        true => Tensor::from_dispatch(Dispatch::fused_linear(
+            input.into_dispatch(),
+            weight.into_dispatch(),
+            a.into_dispatch(),
+            b.into_dispatch(),
+            scale as f32,
+        )),
+        false => linear::plain(input, weight, [a, b], scale),
+    }
+}
+
+/// Scaled dot-product attention of heads that lie side by side, each query head with the key head of its group.
+///
+/// # Shapes
+/// - query: `[batch, rows, heads * width]`, the last `rows` positions
+/// - key and value: `[batch, columns, shared * width]`
+/// - output: as query
+pub fn attention([query, key, value]: [Tensor<3>; 3], heads: Heads, sight: &Sight) -> Tensor<3> {
+    match runs_on_flex(&query) {
+        true => Tensor::from_dispatch(Dispatch::fused_attention(
+            query.into_dispatch(),
+            key.into_dispatch(),
+            value.into_dispatch(),
+            heads,
+            sight.clone(),
+        )),
+        false => sight::plain([query, key, value], heads, sight),
+    }
+}
+
+/// The mean over the rows of minus the log-probability of each row's target.
+///
+/// # Shapes
+/// - logits: `[rows, classes]`
+/// - targets: one class a row
+pub fn cross_entropy(logits: Tensor<2>, targets: &[u32]) -> Tensor<1> {
+    match runs_on_flex(&logits) {
+        true => Tensor::from_dispatch(Dispatch::fused_cross_entropy(
+            logits.into_dispatch(),
+            targets.into(),
+        )),
+        false => cross_entropy::plain(logits, targets),
+    }
+}
+
+fn runs_on_flex<const D: usize>(tensor: &Tensor<D>) -> bool {
+    let device = tensor.device();
+    let inner = match device.as_dispatch() {
+        DispatchDevice::Autodiff(device) => &**device,
+        device => device,
+    };
+    matches!(inner, DispatchDevice::Flex(_)) && tensor.dtype() == DType::F32
+}
+
+impl Fused for Flex {
+    fn fused_norm(input: FlexTensor, gain: FlexTensor) -> FlexTensor {
+        output_of(Norm, [input, gain])
+    }
+
+    fn fused_swiglu(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
+        output_of(SwiGlu, [gate, up])
+    }
+
+    fn fused_linear(
+        input: FlexTensor,
+        weight: FlexTensor,
+        a: FlexTensor,
+        b: FlexTensor,
+        scale: f32,
+    ) -> FlexTensor {
+        output_of(LowRank { scale }, [input, weight, a, b])
+    }
+
+    fn fused_attention(
+        query: FlexTensor,
+        key: FlexTensor,
+        value: FlexTensor,
+        heads: Heads,
+        sight: Sight,
+    ) -> FlexTensor {
+        output_of(Attention { heads, sight }, [query, key, value])
+    }
+
+    fn fused_cross_entropy(logits: FlexTensor, targets: Targets) -> FlexTensor {
+        output_of(CrossEntropy { targets }, [logits])
+    }
+}
+
+impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
+    fn fused_norm(input: Tracked, gain: Tracked) -> Tracked {
+        recorded::<C, _, _>(Norm, [input, gain])
+    }
+
+    fn fused_swiglu(gate: Tracked, up: Tracked) -> Tracked {
+        recorded::<C, _, _>(SwiGlu, [gate, up])
+    }
+
+    fn fused_linear(
+        input: Tracked,
+        weight: Tracked,
+        a: Tracked,
+        b: Tracked,
+        scale: f32,
+    ) -> Tracked {
+        recorded::<C, _, _>(LowRank { scale }, [input, weight, a, b])
+    }
+
+    fn fused_attention(
+        query: Tracked,
+        key: Tracked,
+        value: Tracked,
+        heads: Heads,
+        sight: Sight,
+    ) -> Tracked {
+        recorded::<C, _, _>(Attention { heads, sight }, [query, key, value])
+    }
+
+    fn fused_cross_entropy(logits: Tracked, targets: Targets) -> Tracked {
+        recorded::<C, _, _>(CrossEntropy { targets }, [logits])
+    }
+}
+
+/// An operator of `N` tensors on Flex. All tensors it is given are [`whole`].
+trait Operator<const N: usize>: Debug + Send + 'static {
+    /// What backward needs of forward.
+    type Saved: Clone + Debug + Send + 'static;
+
+    fn forward(&self, inputs: [FlexTensor; N]) -> (FlexTensor, Self::Saved);
+
+    /// The gradients of the inputs that are `wanted`, given that of the output.
+    fn backward(
+        &self,
+        saved: Self::Saved,
+        gradient: FlexTensor,
+        wanted: [bool; N],
+    ) -> [Option<FlexTensor>; N];
+}
+
+fn output_of<O: Operator<N>, const N: usize>(operator: O, inputs: [FlexTensor; N]) -> FlexTensor {
+    operator.forward(inputs.map(whole)).0
+}
+
+/// Runs an operator, and enters it into the graph if one of its inputs wants a gradient.
+fn recorded<C: CheckpointStrategy, O: Operator<N>, const N: usize>(
+    operator: O,
+    inputs: [Tracked; N],
+) -> Tracked {
+    let nodes = inputs.each_ref().map(Tracked::node);
+    let (output, saved) = operator.forward(inputs.map(|input| whole(input.into_primitive())));
+    match Step(operator).prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prep) => prep.finish(saved, output),
+        OpsKind::UnTracked(prep) => prep.finish(output),
+    }
+}
+
+#[derive(Debug)]
+struct Step<O>(O);
+
+impl<O: Operator<N>, const N: usize> Backward<Flex, N> for Step<O> {
+    type State = O::Saved;
+
+    fn backward(
+        self,
+        ops: Ops<O::Saved, N>,
+        gradients: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let gradient = whole(gradients.consume::<Flex>(&ops.node));
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        let computed = self.0.backward(ops.state, gradient, wanted);
+        for (parent, gradient) in ops.parents.into_iter().zip(computed) {
+            if let (Some(parent), Some(gradient)) = (parent, gradient) {
+                gradients.register::<Flex>(parent.id, gradient);
+            }
+        }
+    }
+}
+
+type Tracked = FloatTensor<Autodiff<Flex>>;
+
+/// The tensor with its values in one piece.
+fn whole(tensor: FlexTensor) -> FlexTensor {
+    match tensor.as_slice::<f32>() {
+        Some(_) => tensor,
+        None => tensor.to_contiguous(),
+    }
+}
+
+/// The values of a tensor made [`whole`].
+fn values(tensor: &FlexTensor) -> &[f32] {
+    tensor.as_slice().expect("the tensor was made whole and holds f32")
+}
+
+fn tensor(values: Vec<f32>, axes: &[usize]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, axes.to_vec()))
+}
+
+/// The lengths of a tensor's axes, outermost first.
+fn axes(tensor: &FlexTensor) -> &[usize] {
+    tensor.layout().shape()
+}
+
+#[cfg(test)]
+mod twins {
+    //! What holds an operator and its twin to each other, forward and in every gradient.
+
+    use burn::tensor::{Gradients, Tensor, TensorData};
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use crate::umm::training_device;
+    use crate::umm::weights::floats;
+
+    /// A tensor of numbers in -1..1 that wants its gradient.
+    pub fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let count: usize = shape.iter().product();
+        let values: Vec<f32> = (0..count).map(|_| rng.random::<f32>() * 2.0 - 1.0).collect();
+        Tensor::from_data(TensorData::new(values, shape), &training_device()).require_grad()
+    }
+
+    /// The output's values, and the gradients of its sum weighted unevenly.
+    pub fn run<const D: usize>(output: Tensor<D>) -> (Vec<f32>, Gradients) {
+        let values = floats(output.clone());
+        let weights = random(output.dims(), 99).detach();
+        (values, output.mul(weights).sum().backward())
+    }
+
+    pub fn gradient<const D: usize>(input: &Tensor<D>, gradients: &Gradients) -> Vec<f32> {
+        floats(input.grad(gradients).expect("the input wants its gradient"))
+    }
+
+    pub fn assert_equal<const N: usize>(fused: [Vec<f32>; N], plain: [Vec<f32>; N]) {
+        for (part, (fused, plain)) in fused.iter().zip(&plain).enumerate() {
+            assert_eq!(fused.len(), plain.len());
+            for (fused, plain) in fused.iter().zip(plain) {
+                let error = (fused - plain).abs();
+                assert!(error <= 1e-5 * plain.abs().max(1.0), "part {part}: {fused} for {plain}");
+            }
+        }
+    }
+}
