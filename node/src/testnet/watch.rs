@@ -238,6 +238,8 @@ impl Watch {
                 let seen = self.round(*round);
                 if seen.outcome.is_none() && seen.view.is_none_or(|(newest, _)| newest <= *view) {
                     seen.view = Some((*view, *aggregator));
+            // To one member goes what another published: anti-entropy passes it on.
+            Notice::Sent { to: Some(_), .. } => {}
                 }
             }
             Notice::ViewFailed { round, view, aggregator } => {
@@ -296,3 +298,26 @@ impl Watch {
 
 /// Remarks kept; more would not be read.
 const REMARKS_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(to: Option<MemberId>, at_ms: u64) -> NodeEvent {
+        let (kind, round, digest) = (Kind::Update, Round(1), Digest([7; 32]));
+        let notice = Notice::Sent { kind, round, to, digest, size_bytes: 9 };
+        NodeEvent { at_ms, what: Happening::Protocol { notice } }
+    }
+
+    #[test]
+    fn an_update_passed_on_to_one_member_is_not_an_own_update_published() {
+        let members: Vec<_> = (0..3).map(|n| MemberId([n; 32])).collect();
+        let mut watch = Watch::new(members.clone());
+        watch.observe(0, &sent(None, 100));
+        watch.observe(1, &sent(Some(members[2]), 200));
+        assert_eq!(watch.rounds[&1].updates, [members[0]].into());
+        watch.observe(1, &sent(None, 6_700));
+        assert_eq!(watch.rounds[&1].updates.len(), 2);
+        assert_eq!(watch.rounds[&1].trained_ms, 6_700, "the vote begins with the last update");
+    }
+}
