@@ -84,7 +84,7 @@ impl Driver {
             match event {
                 Event::Stop => break,
                 Event::Timer => {
-                    self.store.flush()?;
+                    self.store.write_log()?;
                     inputs.push_back(Input::Tick);
                 }
                 Event::Net(event) => inputs.extend(self.on_net(event)),
@@ -240,5 +240,5 @@ impl Heartbeat {
 
 /// Between two heartbeats of one training: well under any peer's patience, few beside the votes.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// The longest the loop sleeps; it then hands the gossip log to the system.
+/// The longest the loop sleeps; it then writes what waits in the gossip log.
 const IDLE_MAX: Duration = Duration::from_secs(1);

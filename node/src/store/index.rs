@@ -79,9 +79,14 @@ impl Index {
         Ok(value.and_then(|value| ciborium::from_reader(value.as_ref()).ok()))
     }
 
-    /// Writes what waits in the gossip log and asks sled to hand everything to the system.
+    /// Writes what waits in the gossip log.
+    pub fn write_log(&mut self) -> Result<(), StoreError> {
+        self.log.write().map_err(|source| failed(&self.path, source))
+    }
+
+    /// Writes what waits in the gossip log and makes everything durable.
     pub fn flush(&mut self) -> Result<(), StoreError> {
-        self.log.write().map_err(|source| failed(&self.path, source))?;
+        self.write_log()?;
         self.db.flush().map(|_| ()).map_err(|source| failed(&self.path, source))
     }
 
