@@ -6,7 +6,7 @@
 use image::codecs::png::PngEncoder;
 use image::imageops::{self, FilterType};
 use image::{ColorType, ImageEncoder, ImageFormat, ImageReader, Limits};
-use std::io::Cursor;
+use std::io::{BufRead, Cursor, Seek};
 use thiserror::Error;
 
 /// Width and height of every [`Picture`], in pixels.
@@ -28,6 +28,14 @@ pub enum PictureError {
     /// The decoder refused: not a PNG or JPEG, cut, damaged or over the size limits.
     #[error("not a readable png or jpeg of at most {SOURCE_SIDE_MAX} pixels a side")]
     Unreadable(#[from] image::ImageError),
+    /// The header says that the picture is larger than any that is read.
+    #[error("{width} × {height} pixels, at most {SOURCE_SIDE_MAX} a side are read")]
+    TooWide {
+        /// Pixels a row.
+        width: u32,
+        /// Rows.
+        height: u32,
+    },
     /// The bytes are no known image format.
     #[error("not a png or jpeg file")]
     UnknownFormat,
@@ -63,6 +71,21 @@ impl Picture {
         match image::guess_format(bytes) {
             Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => decode(bytes, format),
             _ => Err(PictureError::UnknownFormat),
+        }
+    }
+
+    /// Checks that a file begins as a PNG or JPEG under the limits of [`Self::from_png`] does. Reads
+    /// the header and decodes no pixel.
+    pub fn check_header(file: impl BufRead + Seek) -> Result<(), PictureError> {
+        let reader = ImageReader::new(file).with_guessed_format();
+        let reader = reader.map_err(image::ImageError::IoError)?;
+        let Some(ImageFormat::Png | ImageFormat::Jpeg) = reader.format() else {
+            return Err(PictureError::UnknownFormat);
+        };
+        let (width, height) = reader.into_dimensions()?;
+        match width.max(height) > SOURCE_SIDE_MAX {
+            true => Err(PictureError::TooWide { width, height }),
+            false => Ok(()),
         }
     }
 
@@ -175,6 +198,8 @@ mod tests {
         let checksum = crc32(&png[12..29]);
         png[29..33].copy_from_slice(&checksum.to_be_bytes());
         assert!(matches!(Picture::from_png(&png), Err(PictureError::Unreadable(_))));
+        let refusal = Picture::check_header(Cursor::new(&png)).unwrap_err();
+        assert!(refusal.to_string().starts_with("60000 × 60000 pixels"), "{refusal}");
     }
 
     #[test]
@@ -183,6 +208,9 @@ mod tests {
         assert!(Picture::from_png(&png[..png.len() / 2]).is_err());
         assert!(matches!(Picture::from_bytes(b"hello"), Err(PictureError::UnknownFormat)));
         assert!(Picture { pixels: vec![0; 5] }.to_png().is_err());
+        let header = |bytes: &[u8]| Picture::check_header(Cursor::new(bytes));
+        assert!(header(&png).is_ok() && header(&png[..png.len() / 2]).is_ok());
+        assert!(header(&png[..12]).is_err() && header(b"hello").is_err());
     }
 
     #[test]

@@ -18,11 +18,11 @@ pub use layout::Split;
 
 use crate::data::select::{Selection, sample, select};
 use crate::data::vocabulary::has_new_word;
-use crate::data::{AnswerType, CaptionExample, Dataset, Picture, VqaExample};
+use crate::data::{AnswerType, CaptionExample, Dataset, Picture, PictureError, VqaExample};
 use layout::{Annotation, Annotations, Questions};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// A split before its images are decoded: everything that is said, and where the images lie.
@@ -75,6 +75,32 @@ impl Catalogue {
         Ok(Self { questions, captions, images: album.images })
     }
 
+    /// Tries every image, so that a bad one is known before anything depends on it: decodes all
+    /// where that takes seconds, else reads their headers only.
+    ///
+    /// # Errors
+    /// An image that cannot be read.
+    pub fn check_images(&self) -> Result<(), VqaError> {
+        let check: fn(&Image) -> Result<(), VqaError> =
+            match self.images.len() <= IMAGES_DECODED_MAX {
+                true => |image: &Image| image.decode().map(drop),
+                false => Image::check_header,
+            };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = self.images.len().div_ceil(threads).max(1);
+        let first_bad = move |images: &[Image]| images.iter().find_map(|image| check(image).err());
+        let bad = std::thread::scope(|scope| {
+            let shares = self.images.chunks(share);
+            let workers: Vec<_> =
+                shares.map(|images| scope.spawn(move || first_bad(images))).collect();
+            let found = workers.into_iter().map(|worker| {
+                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            found.collect::<Vec<_>>()
+        });
+        bad.into_iter().flatten().next().map_or(Ok(()), Err)
+    }
+
     /// The questions and captions at these indices, with the pictures they refer to decoded to
     /// 64×64 (12 KiB each). Panics where an index is out of range.
     ///
@@ -116,11 +142,17 @@ impl Catalogue {
 impl Image {
     fn decode(&self) -> Result<Picture, VqaError> {
         let bytes = bounded(&self.path, IMAGE_BYTES_MAX)?;
-        Picture::from_bytes(&bytes).map_err(|source| VqaError::Image {
-            image_id: self.id,
-            path: self.path.clone(),
-            source,
-        })
+        Picture::from_bytes(&bytes).map_err(|source| self.bad(source))
+    }
+
+    fn check_header(&self) -> Result<(), VqaError> {
+        let unreadable = |source| VqaError::Unreadable { path: self.path.clone(), source };
+        let file = File::open(&self.path).map_err(unreadable)?;
+        Picture::check_header(BufReader::new(file)).map_err(|source| self.bad(source))
+    }
+
+    fn bad(&self, source: PictureError) -> VqaError {
+        VqaError::Image { image_id: self.id, path: self.path.clone(), source }
     }
 }
 
@@ -238,6 +270,8 @@ fn bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, VqaError> {
 const ANSWERS: usize = 10;
 /// The largest official file, the training annotations, has some 400 MB.
 const JSON_BYTES_MAX: u64 = 1 << 30;
+/// Images of a split that are decoded only to be checked; COCO's 82 783 would take minutes.
+const IMAGES_DECODED_MAX: usize = 20_000;
 /// COCO's largest image has well under 2 MB.
 const IMAGE_BYTES_MAX: u64 = 16 << 20;
 

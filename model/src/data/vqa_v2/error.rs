@@ -15,7 +15,7 @@ pub enum VqaError {
         path: PathBuf,
     },
     /// A file is there and cannot be read.
-    #[error("cannot read {path}")]
+    #[error("cannot read {path}: {source}")]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -113,7 +113,7 @@ pub enum VqaError {
         path: PathBuf,
     },
     /// An image is there and does not decode.
-    #[error("image {image_id} in {path} cannot be decoded")]
+    #[error("image {image_id} in {path} cannot be read: {source}")]
     Image {
         /// The image.
         image_id: u64,

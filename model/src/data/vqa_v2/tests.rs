@@ -176,6 +176,22 @@ fn an_unreadable_image_is_named() {
 }
 
 #[test]
+fn an_image_is_checked_by_its_header_or_whole() {
+    let folder = Folder::new();
+    folder.read().unwrap();
+    let catalogue = Catalogue::read(&folder.dir, Split::Train).unwrap();
+    catalogue.check_images().unwrap();
+    let whole = fs::read(folder.image(9)).unwrap();
+    fs::write(folder.image(9), &whole[..whole.len() - 20]).unwrap();
+    catalogue.images.iter().try_for_each(Image::check_header).unwrap();
+    let refusal = catalogue.check_images().unwrap_err().to_string();
+    assert!(refusal.contains("image 9 in ") && refusal.contains("000009.png"), "{refusal}");
+    fs::write(folder.image(9), b"not an image").unwrap();
+    let refusal = catalogue.images[1].check_header().unwrap_err().to_string();
+    assert!(refusal.contains("image 9 in ") && refusal.contains("not a png or jpeg"), "{refusal}");
+}
+
+#[test]
 fn a_part_decodes_its_own_images_only() {
     let folder = Folder::new();
     folder.read().unwrap();
