@@ -45,7 +45,7 @@ fn main() {
     let (base, lora) = (Base::embedded(), LoraConfig::default());
     let mut umm = Umm::new(&base, &lora).expect("the base loads");
     let data = dataset(Vocabulary::Domain, 5, 150);
-    let shard = EncodedShard::encode(&umm, &data).expect("the words are known");
+    let shard = EncodedShard::encode(&umm, &data);
     let start = Adapter::init(&base, &lora, 5);
     match dump {
         Some(folder) => {

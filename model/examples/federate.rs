@@ -88,7 +88,7 @@ impl Trial {
     fn run(&self, base: &Base) {
         let mut umm = Umm::new(base, &self.lora).expect("the base loads");
         let split = federation_split(11, 1, self.scenes);
-        let test = EncodedShard::encode(&umm, &split.test).expect("the words are known");
+        let test = EncodedShard::encode(&umm, &split.test);
         self.ceiling(&umm, &split.test);
         let mut global = Adapter::init(base, &self.lora, 5);
         println!(
@@ -102,7 +102,7 @@ impl Trial {
             partition(&split.train, self.members, Partition::Dirichlet(self.alpha), 3)
                 .expect("there is data for every member")
                 .iter()
-                .map(|part| EncodedShard::encode(&umm, part).expect("the words are known"))
+                .map(|part| EncodedShard::encode(&umm, part))
                 .collect();
         let mut spent = 0.0;
         for round in 1..=self.rounds {

@@ -11,7 +11,7 @@ use crate::config::ModelConfig;
 use crate::config::{PICTURE_SIDE, PICTURE_TOKENS};
 use crate::data::partition::Part;
 use crate::data::tokenizer::{ANS, IMG, Tokenizer, WordError};
-use crate::data::{Dataset, Picture};
+use crate::data::{Dataset, Picture, VqaExample};
 use crate::umm::diffusion::to_patches;
 use crate::umm::vision::pixels;
 use crate::umm::weights::floats;
@@ -63,21 +63,13 @@ impl EncodedShard {
     ///
     /// Real questions hold words the tokenizer does not know. Such a question keeps its place and
     /// its known words, to be answered but not trained on; such a caption is left out.
-    /// [`EncodedShard::skipped_count`] tells how many there were.
-    ///
-    /// # Errors
-    /// Every question and every caption holds an unknown word, of which the first is named.
-    pub fn encode(umm: &Umm, data: &Dataset) -> Result<EncodedShard, WordError> {
+    /// [`EncodedShard::skipped_count`] tells how many there were, [`EncodedShard::unknown`] the
+    /// first of those words.
+    pub fn encode(umm: &Umm, data: &Dataset) -> EncodedShard {
         let network = umm.frozen();
         let (merged, targets) = picture_features(&network, umm.config(), &data.pictures);
         let tokens = merged.map(|merged| network.project(merged));
-        let shard = EncodedShard::with_features(umm.tokenizer(), data, tokens, targets);
-        match &shard.unknown {
-            Some(word) if shard.skipped == data.questions.len() + data.captions.len() => {
-                Err(word.clone())
-            }
-            _ => Ok(shard),
-        }
+        EncodedShard::with_features(umm.tokenizer(), data, tokens, targets)
     }
 
     /// A part of `data`, which this shard encodes whole: no picture is encoded again, and all stay.
@@ -102,7 +94,7 @@ impl EncodedShard {
     ) -> EncodedShard {
         let mut shard = EncodedShard { tokens, targets, ..EncodedShard::default() };
         for example in &data.questions {
-            let answer = tokenizer.encode(&example.answer).ok().and_then(single);
+            let answer = answer_token(tokenizer, &example.answer);
             let (tokens, answer) = match question_tokens(tokenizer, &example.question) {
                 Ok(tokens) => (tokens, answer),
                 Err(word) => {
@@ -124,7 +116,7 @@ impl EncodedShard {
     }
 
     /// The first unknown word, if one was met.
-    pub(crate) fn unknown(&self) -> Option<&WordError> {
+    pub fn unknown(&self) -> Option<&WordError> {
         self.unknown.as_ref()
     }
 
@@ -241,8 +233,14 @@ pub(crate) fn caption_tokens(tokenizer: &Tokenizer, caption: &str) -> Result<Vec
     Ok(tokens)
 }
 
-fn single(tokens: Vec<u32>) -> Option<u32> {
-    match tokens[..] {
+/// Whether a question can be trained on: all its words are known, and its answer is one of them.
+pub fn is_taught(tokenizer: &Tokenizer, example: &VqaExample) -> bool {
+    answer_token(tokenizer, &example.answer).is_some()
+        && tokenizer.encode(&example.question).is_ok()
+}
+
+fn answer_token(tokenizer: &Tokenizer, answer: &str) -> Option<u32> {
+    match tokenizer.encode(answer).ok()?[..] {
         [token] => Some(token),
         _ => None,
     }

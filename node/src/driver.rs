@@ -161,7 +161,10 @@ impl Driver {
                 self.say(Happening::Trained { round, delta: delta.digest });
                 Some(Input::Trained { job, delta, examples, steps, scores })
             }
-            jobs::Event::TrainFailed { job, reason } => Some(Input::TrainFailed { job, reason }),
+            jobs::Event::TrainFailed { job, round, reason } => {
+                self.say(Happening::SitsOut { round, reason: reason.clone() });
+                Some(Input::TrainFailed { job, reason })
+            }
             jobs::Event::Aggregated { job, result } => Some(Input::Aggregated { job, result }),
             jobs::Event::Adopted { job, round } => {
                 self.say_adopted(round);

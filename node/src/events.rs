@@ -67,6 +67,13 @@ pub enum Happening {
         /// The delta.
         delta: Digest,
     },
+    /// This node cannot train this round and says so to the others.
+    SitsOut {
+        /// The round.
+        round: Round,
+        /// Why.
+        reason: String,
+    },
     /// A fetched blob is here and matches its digest.
     BlobStored {
         /// The blob.

@@ -98,6 +98,8 @@ pub enum Event {
     TrainFailed {
         /// The job.
         job: JobId,
+        /// Its round.
+        round: Round,
         /// Why.
         reason: String,
     },

@@ -64,6 +64,7 @@ fn for_people(out: &mut dyn Write, event: &NodeEvent) -> io::Result<()> {
         Happening::Training { round, step, steps, loss } => {
             writeln!(out, "round {round}: step {step}/{steps}, loss {loss:.3}")
         }
+        Happening::SitsOut { round, reason } => writeln!(out, "round {round}: sits out: {reason}"),
         Happening::Adopted { round, .. } => writeln!(out, "round {round}: adopted"),
         Happening::Stopping => writeln!(out, "stopping"),
         Happening::Protocol { notice } => notice_for_people(out, notice),

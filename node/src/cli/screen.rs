@@ -50,12 +50,13 @@ impl Screen {
         }
     }
 
-    /// One event, for the plain lines.
+    /// One event: a sentence if everybody should read it, else a line where nothing is redrawn.
     pub fn tell(&self, index: usize, event: &NodeEvent, watch: &Watch) {
-        if !self.is_plain {
-            return;
-        }
         match &event.what {
+            Happening::SitsOut { round, reason } => {
+                self.say(&format!("node-{index:02} sits out round {round}: {reason}"));
+            }
+            _ if !self.is_plain => {}
             Happening::Protocol { notice: Notice::ViewFailed { round, view, aggregator } } => {
                 let name = watch.name(aggregator);
                 line(&format!("node-{index:02} round {round} view {view} failed ({name})"));

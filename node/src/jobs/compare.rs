@@ -58,30 +58,33 @@ impl Comparer<'_> {
     /// If the data cannot be read, a training fails, or the work was stopped.
     pub fn compare(&self) -> Result<Comparison, Failure> {
         let pool = shard::pool(&self.case.data)?;
-        let encoded = EncodedShard::encode(&self.umm()?, &pool.whole).map_err(Failure::input)?;
+        let encoded = EncodedShard::encode(&self.umm()?, &pool.whole);
         let everything = Everything { pool, encoded };
         // The longest first, so that no core is left alone with it.
         let alone = (0..everything.pool.parts.len()).map(Candidate::Alone);
         let candidates: Vec<_> = std::iter::once(Candidate::Centralized).chain(alone).collect();
         let marks = self.marks_of_all(&everything, &candidates)?;
-        let mut best = (0, marks[1]);
-        for (index, marks) in marks[1..].iter().enumerate() {
-            if total(marks) > total(&best.1) {
-                best = (index, *marks);
-            }
-        }
-        let (local_only_best_member, local_only_best) = best;
-        Ok(Comparison { local_only_best, local_only_best_member, centralized: marks[0] })
+        let alone = marks[1..].iter().enumerate();
+        let alone = alone.filter_map(|(index, marks)| marks.map(|marks| (index, marks)));
+        let best = alone.reduce(|best, other| match total(&other.1) > total(&best.1) {
+            true => other,
+            false => best,
+        });
+        let (Some((local_only_best_member, local_only_best)), Some(centralized)) = (best, marks[0])
+        else {
+            return Err(Failure::input("no member has anything to train on"));
+        };
+        Ok(Comparison { local_only_best, local_only_best_member, centralized })
     }
 
-    /// The marks of the candidates, in order: as many threads as cores take one after the other.
+    /// The marks of the candidates, in order, none for one without anything to train on: as many threads as cores take one after the other.
     fn marks_of_all(
         &self,
         everything: &Everything,
         candidates: &[Candidate],
-    ) -> Result<Vec<Marks>, Failure> {
+    ) -> Result<Vec<Option<Marks>>, Failure> {
         let next = AtomicUsize::new(0);
-        let work = || -> Result<Vec<(usize, Marks)>, Failure> {
+        let work = || -> Result<Vec<(usize, Option<Marks>)>, Failure> {
             let mut umm = self.umm()?;
             let mut done = Vec::new();
             loop {
@@ -107,23 +110,27 @@ impl Comparer<'_> {
         umm: &mut Umm,
         everything: &Everything,
         candidate: Candidate,
-    ) -> Result<Marks, Failure> {
+    ) -> Result<Option<Marks>, Failure> {
         let Everything { pool: Pool { whole, parts }, encoded } = everything;
         let rounds = self.case.federation.document().training.rounds;
         let is_stopping = || self.stopping.load(Ordering::Relaxed);
         let _turn = self.case.turns.take(is_stopping).map_err(Failure::environment)?;
-        let adapter = match candidate {
+        let part;
+        let (what, shard, rounds) = match candidate {
             Candidate::Centralized => {
-                let rounds = rounds * parts.len() as u64;
-                self.train(umm, "all data in one place", encoded, rounds)?
+                ("all data in one place".to_owned(), encoded, rounds * parts.len() as u64)
             }
             Candidate::Alone(index) => {
-                let shard = encoded.part(umm, whole, &parts[index]);
-                self.train(umm, &format!("member {index:02} alone"), &shard, rounds)?
+                part = encoded.part(umm, whole, &parts[index]);
+                (format!("member {index:02} alone"), &part, rounds)
             }
         };
+        if shard.example_count() == 0 {
+            return Ok(None);
+        }
+        let adapter = self.train(umm, &what, shard, rounds)?;
         umm.set_adapter(&adapter).map_err(Failure::input)?;
-        Ok(self.exam.marks(umm, self.case.federation.document().seed))
+        Ok(Some(self.exam.marks(umm, self.case.federation.document().seed)))
     }
 
     /// `rounds` times the local steps of the federation, one after the other, from the base.

@@ -9,7 +9,7 @@ use witan_model::{Adapter, Umm};
 use witan_protocol::federation::Federation;
 
 use super::compare::{Comparer, Comparison};
-use super::score::{Exam, Marks};
+use super::score::{Exam, Marks, Undrawn};
 use super::shard;
 use super::turns::Turns;
 use super::{Ground, spawn};
@@ -38,6 +38,8 @@ pub enum Verdict {
     /// The share of the exam's own pictures that the detector finds right: no drawing can be
     /// expected to do better.
     Ceiling(f64),
+    /// Some of the exam's prompts are not drawn.
+    Undrawn(Undrawn),
     /// The comparison goes on.
     Comparing {
         /// Which adapter is trained.
@@ -127,7 +129,7 @@ impl Judge {
         say: mpsc::Sender<Result<Verdict, Failure>>,
     ) -> Result<Self, Failure> {
         let umm = Umm::new(&case.ground.base, &case.ground.lora).map_err(Failure::input)?;
-        let exam = Exam::new(&umm, shard::exam(&case.data)?).map_err(Failure::input)?;
+        let exam = Exam::new(&umm, shard::exam(&case.data)?);
         Ok(Self { case, umm, exam, stopping, say })
     }
 
@@ -135,6 +137,9 @@ impl Judge {
         let initial = Arc::clone(&self.case.ground.initial);
         if let Some(ceiling) = self.exam.ceiling() {
             self.tell(Verdict::Ceiling(ceiling));
+        }
+        if self.exam.undrawn().count > 0 {
+            self.tell(Verdict::Undrawn(self.exam.undrawn().clone()));
         }
         let marks = self.marks(&initial)?;
         self.tell(Verdict::Round { round: 0, marks });

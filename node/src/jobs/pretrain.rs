@@ -105,7 +105,7 @@ fn record(base: &Base, plan: &PretrainPlan, command: &str) -> Result<Record, Fai
     let umm = Umm::new(base, &LoraConfig::default()).map_err(Failure::input)?;
     let held_out = scenes::federation_split(EXAM_SEED, 1, 1);
     let paper = ExamPaper { dataset: held_out.test, prompts: held_out.prompts };
-    let exam = Exam::new(&umm, paper).map_err(Failure::input)?;
+    let exam = Exam::new(&umm, paper);
     Ok(Record {
         command: command.to_owned(),
         from: None,

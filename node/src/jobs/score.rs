@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use witan_model::data::scenes::PromptCase;
+use witan_model::data::tokenizer::WordError;
 use witan_model::data::{Dataset, Picture};
 use witan_model::evaluate::{geneval, vqa};
 use witan_model::{EncodedShard, Umm};
@@ -31,30 +32,44 @@ pub struct Exam {
     dataset: Dataset,
     encoded: EncodedShard,
     prompts: Vec<PromptCase>,
+    undrawn: Undrawn,
+}
+
+/// Prompts of an exam that are not drawn, because the model does not know all their words.
+#[derive(Clone, Debug, Default)]
+pub struct Undrawn {
+    /// How many.
+    pub count: usize,
+    /// Of how many.
+    pub of: usize,
+    /// The first unknown word.
+    pub first: Option<WordError>,
 }
 
 impl Exam {
-    /// An exam of these questions and prompts.
-    ///
-    /// # Errors
-    /// If a question holds a word the tokenizer does not know.
-    pub fn new(
-        umm: &Umm,
-        paper: ExamPaper,
-    ) -> Result<Self, witan_model::data::tokenizer::WordError> {
-        let ExamPaper { dataset, prompts } = paper;
-        let encoded = EncodedShard::encode(umm, &dataset)?;
-        Ok(Self { dataset, encoded, prompts })
+    /// An exam of these questions, and of those prompts whose words the model knows.
+    pub fn new(umm: &Umm, paper: ExamPaper) -> Self {
+        let ExamPaper { dataset, mut prompts } = paper;
+        let encoded = EncodedShard::encode(umm, &dataset);
+        let mut undrawn = Undrawn { of: prompts.len(), ..Undrawn::default() };
+        prompts.retain(|case| match umm.tokenizer().encode(&case.prompt.prompt) {
+            Ok(_) => true,
+            Err(word) => {
+                undrawn.count += 1;
+                undrawn.first.get_or_insert(word);
+                false
+            }
+        });
+        Self { dataset, encoded, prompts, undrawn }
+    }
+
+    /// The prompts that are not drawn.
+    pub fn undrawn(&self) -> &Undrawn {
+        &self.undrawn
     }
 
     /// A member's own small exam: its held-out questions and the captions of its held-out pictures.
-    ///
-    /// # Errors
-    /// If a question holds a word the tokenizer does not know.
-    pub fn of_member(
-        umm: &Umm,
-        held_out: &Dataset,
-    ) -> Result<Self, witan_model::data::tokenizer::WordError> {
+    pub fn of_member(umm: &Umm, held_out: &Dataset) -> Self {
         let first = |count_max: usize, count: usize| (0..count.min(count_max)).collect::<Vec<_>>();
         let dataset = held_out.subset(
             &first(MEMBER_QUESTIONS_MAX, held_out.questions.len()),
@@ -112,7 +127,7 @@ impl Exam {
     fn drawn(&self, umm: &Umm, seed: u64) -> Option<geneval::Report> {
         let captions: Vec<&str> =
             self.prompts.iter().map(|case| case.prompt.prompt.as_str()).collect();
-        let drawings = umm.draw(&captions, seed).ok()?;
+        let drawings = umm.draw(&captions, seed).expect("prompts of unknown words are left out");
         (!drawings.is_empty()).then(|| geneval::score(&self.prompts, &drawings))
     }
 }

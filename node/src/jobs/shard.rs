@@ -5,8 +5,10 @@ use std::path::Path;
 
 use witan_model::data::partition::{self, Part, Partition};
 use witan_model::data::scenes::{self, PromptCase};
+use witan_model::data::tokenizer::Tokenizer;
 use witan_model::data::vqa_v2::{Catalogue, Split, VqaError};
 use witan_model::data::{CaptionExample, Dataset, VqaExample};
+use witan_model::encoded;
 
 use crate::error::Failure;
 use crate::settings::{DataSource, Share};
@@ -98,16 +100,32 @@ pub fn exam(source: &DataSource) -> Result<ExamPaper, Failure> {
     }
 }
 
-/// Checks a source before anything is started: every file, id and image is there, and each member
-/// has a part. Images are decoded later, by those whose they are.
+/// Checks a source before anything is started: every file, id and image is there and can be read,
+/// and each member has a part. Returns those, by roster number, who will sit out: they have nothing
+/// that the model can be taught.
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn check(source: &DataSource) -> Result<(), Failure> {
-    let DataSource::Vqa { path, share } = source else { return Ok(()) };
+pub fn check(source: &DataSource) -> Result<Vec<usize>, Failure> {
+    let DataSource::Vqa { path, share } = source else { return Ok(Vec::new()) };
     let train = catalogue(path, Split::Train)?;
-    parts(&train.questions, &train.captions, share)?;
-    catalogue(path, Split::Val).map(|_| ())
+    let parts = parts(&train.questions, &train.captions, share)?;
+    train.check_images().map_err(bad_folder)?;
+    catalogue(path, Split::Val)?.check_images().map_err(bad_folder)?;
+    let tokenizer = Tokenizer::new();
+    let is_idle = |part: &Part| {
+        let mut questions = part.questions.iter().map(|index| &train.questions[*index]);
+        let mut captions = part.captions.iter().map(|index| &train.captions[*index]);
+        !questions.any(|question| encoded::is_taught(&tokenizer, question))
+            && !captions.any(|caption| tokenizer.encode(&caption.caption).is_ok())
+    };
+    let idle: Vec<_> = (0..parts.len()).filter(|index| is_idle(&parts[*index])).collect();
+    if idle.len() == parts.len() {
+        let message = format!("{} has nothing the model can be taught", path.display());
+        return Err(Failure::input(message)
+            .hint("it learns questions and captions of words it knows: witan ask --words"));
+    }
+    Ok(idle)
 }
 
 /// A caption as a prompt to draw from.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 use witan_model::{Adapter, EncodedShard, Schedule, TrainPlan, Umm};
+use witan_model::data::tokenizer::WordError;
 use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::{Federation, Training};
 use witan_protocol::io::JobId;
@@ -75,7 +76,7 @@ impl Trainer {
             let event = match self.train(job, round, &start, &mut bench, &events) {
                 Ok(Some(event)) => event,
                 Ok(None) => return,
-                Err(failure) => Event::TrainFailed { job, reason: failure.message },
+                Err(failure) => Event::TrainFailed { job, round, reason: failure.message },
             };
             if events.blocking_send(event).is_err() {
                 return;
@@ -133,8 +134,11 @@ impl Trainer {
 
     fn bench(&self) -> Result<Bench, Failure> {
         let umm = Umm::new(&self.ground.base, &self.ground.lora).map_err(Failure::input)?;
-        let training = EncodedShard::encode(&umm, &self.shard.training).map_err(Failure::input)?;
-        let held_out = Exam::of_member(&umm, &self.shard.held_out).map_err(Failure::input)?;
+        let training = EncodedShard::encode(&umm, &self.shard.training);
+        if training.example_count() == 0 {
+            return Err(nothing_to_train_on(training.unknown()));
+        }
+        let held_out = Exam::of_member(&umm, &self.shard.held_out);
         Ok(Bench { umm, training, held_out })
     }
 
@@ -165,4 +169,10 @@ impl Trainer {
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
+}
+
+/// Why a member without one usable example sits out.
+pub fn nothing_to_train_on(unknown: Option<&WordError>) -> Failure {
+    let because = unknown.map(|error| format!(": {error}")).unwrap_or_default();
+    Failure::input(format!("no question with a one-word answer and no caption{because}"))
 }

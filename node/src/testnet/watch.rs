@@ -48,6 +48,8 @@ pub struct RoundView {
     pub updates: BTreeSet<MemberId>,
     /// How often each node began to train it: once.
     pub trainings: BTreeMap<usize, usize>,
+    /// The nodes that cannot train it.
+    pub sits_out: BTreeSet<usize>,
     /// The newest training loss of each node.
     pub losses: BTreeMap<usize, f32>,
     /// Who voted, as far as seen.
@@ -136,6 +138,10 @@ impl Watch {
                 let member = self.members[index];
                 self.round(*round).deltas.insert(member, *delta);
             }
+            Happening::SitsOut { round, reason } => {
+                self.round(*round).sits_out.insert(index);
+                self.remark(format!("node-{index:02} sits out round {round}: {reason}"));
+            }
             Happening::BlobStored { digest } => {
                 if let Some(mut newest) = self.rounds.last_entry() {
                     *newest.get_mut().holders.entry(*digest).or_default() += 1;
@@ -198,6 +204,13 @@ impl Watch {
             && self.nodes.iter().all(|node| !node.alive || node.finished)
     }
 
+    /// Whether no living node can train a round: nothing can ever be committed then.
+    pub fn nobody_trains(&self, round: Round) -> bool {
+        let sits_out = self.rounds.get(&round.0).map(|round| &round.sits_out);
+        let can_train = |index| sits_out.is_none_or(|sits_out| !sits_out.contains(&index));
+        !self.nodes.iter().enumerate().any(|(index, node)| node.alive && can_train(index))
+    }
+
     /// Whether a round is committed by one node so far.
     pub fn is_first_commit(&self, round: u64) -> bool {
         self.rounds.get(&round).is_some_and(|round| round.commits == 1)
@@ -225,6 +238,8 @@ impl Watch {
                 self.nodes[index].round = round.0;
                 self.nodes[index].stalled = None;
             }
+            // To one member goes what another published: anti-entropy passes it on.
+            Notice::Sent { to: Some(_), .. } => {}
             Notice::Sent { kind: Kind::Update, round, .. } => {
                 let view = self.round(*round);
                 if view.updates.insert(member) {
@@ -238,8 +253,6 @@ impl Watch {
                 let seen = self.round(*round);
                 if seen.outcome.is_none() && seen.view.is_none_or(|(newest, _)| newest <= *view) {
                     seen.view = Some((*view, *aggregator));
-            // To one member goes what another published: anti-entropy passes it on.
-            Notice::Sent { to: Some(_), .. } => {}
                 }
             }
             Notice::ViewFailed { round, view, aggregator } => {
