@@ -104,6 +104,14 @@ impl Tokenizer {
         self.words.get(id as usize).map(String::as_str)
     }
 
+    /// Every word that a text may hold, in alphabetical order.
+    pub fn words(&self) -> Vec<&str> {
+        let mut words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        words.retain(|word| !word.starts_with('<'));
+        words.sort_unstable();
+        words
+    }
+
     /// Rows of the embedding: a multiple of eight, at most 256.
     pub fn len(&self) -> usize {
         self.words.len()
@@ -128,10 +136,10 @@ impl Tokenizer {
         let alike = |known: &str| {
             known.chars().zip(word.chars()).take_while(|(left, right)| left == right).count()
         };
-        let mut known: Vec<&String> =
-            self.words.iter().filter(|known| known.len() > 2 && !known.starts_with('<')).collect();
+        let mut known = self.words();
+        known.retain(|known| known.len() > 2);
         known.sort_by_key(|known| std::cmp::Reverse(alike(known)));
-        let known = known.into_iter().take(KNOWN_SHOWN).cloned().collect();
+        let known = known.into_iter().take(KNOWN_SHOWN).map(str::to_owned).collect();
         WordError { word: word.to_owned(), known }
     }
 }
@@ -198,6 +206,10 @@ mod tests {
         assert_eq!(error.word, "circlet");
         assert!(error.known.iter().any(|word| word == "circle"));
         assert!(error.to_string().starts_with("unknown word \"circlet\""));
+        let tokenizer = Tokenizer::new();
+        let words = tokenizer.words();
+        assert!(words.is_sorted() && words.contains(&"?") && !words.contains(&"<pad>"));
+        assert!(words.iter().all(|word| tokenizer.encode(word).is_ok()));
     }
 
     #[test]

@@ -10,16 +10,17 @@ use crate::jobs::speak::Speaker;
 /// Have the newest committed model of a home draw a picture.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A node's home, running or not.
-    #[arg(long)]
+    /// A node's home folder, running or not.
+    #[arg(long, value_name = "FOLDER")]
     home: PathBuf,
-    /// What to draw, such as "a red circle left of a blue square".
+    /// What to draw, such as "a red circle left of a blue square"; `witan ask --words` lists the
+    /// words it knows.
     caption: String,
-    /// The PNG to write.
-    #[arg(long)]
+    /// The file to write: a PNG of 64×64 pixels.
+    #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Another seed, another drawing.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     seed: u64,
 }
 

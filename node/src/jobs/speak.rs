@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use witan_model::data::Picture;
+use witan_model::data::tokenizer::{Tokenizer, WordError};
 use witan_model::{Adapter, Umm};
 
 use super::{Ground, embedded_base};
@@ -43,9 +44,10 @@ impl Speaker {
             Failure::input(format!("{}: {error}", image.display()))
                 .hint("give a PNG or JPEG file; `witan draw` makes one")
         };
+        has_words(question)?;
         let bytes = std::fs::read(image).map_err(|error| named(&error))?;
         let picture = Picture::from_bytes(&bytes).map_err(|error| named(&error))?;
-        self.umm.answer(&picture, question).map_err(Failure::input)
+        self.umm.answer(&picture, question).map_err(unknown)
     }
 
     /// A drawing as PNG bytes.
@@ -53,7 +55,25 @@ impl Speaker {
     /// # Errors
     /// If a word is unknown.
     pub fn draw(&self, caption: &str, seed: u64) -> Result<Vec<u8>, Failure> {
-        let mut drawn = self.umm.draw(&[caption], seed).map_err(Failure::input)?;
+        has_words(caption)?;
+        let mut drawn = self.umm.draw(&[caption], seed).map_err(unknown)?;
         drawn.swap_remove(0).to_png().map_err(Failure::input)
     }
+}
+
+/// The words that a question or caption may hold, in alphabetical order.
+pub fn words() -> Vec<String> {
+    Tokenizer::new().words().into_iter().map(str::to_owned).collect()
+}
+
+fn has_words(text: &str) -> Result<(), Failure> {
+    match text.trim().is_empty() {
+        true => Err(Failure::usage("the text is empty")
+            .hint("such as \"what colour is the circle?\" or \"a red circle\"")),
+        false => Ok(()),
+    }
+}
+
+fn unknown(error: WordError) -> Failure {
+    Failure::input(error).hint("`witan ask --words` lists every word it knows")
 }
