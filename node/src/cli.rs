@@ -22,6 +22,7 @@ use clap::{Parser, Subcommand};
 
 use crate::error::Failure;
 use crate::home::Home;
+use crate::interrupt::Interrupt;
 use crate::jobs::check;
 
 /// Institutions train one multimodal model together, without a coordinator.
@@ -98,13 +99,7 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 /// Resolves on the first interrupt or termination signal, or, if asked for, when standard input ends.
 async fn stop_requested(on_end_of_input: bool) {
     use tokio::io::AsyncReadExt;
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => signal.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
+    let mut interrupt = Interrupt::listen();
     let input_ended = async {
         if !on_end_of_input {
             std::future::pending::<()>().await;
@@ -114,8 +109,7 @@ async fn stop_requested(on_end_of_input: bool) {
         while matches!(input.read(&mut buffer).await, Ok(count) if count > 0) {}
     };
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminated => {}
+        () = interrupt.told() => {}
         () = input_ended => {}
     }
 }

@@ -17,6 +17,7 @@ use witan_protocol::digest::Digest;
 use witan_protocol::member::MemberId;
 use witan_protocol::{Federation, Identity};
 
+use crate::shell;
 use crate::store::{StoreError, keys};
 
 /// The paths of one home folder; knows names, opens nothing.
@@ -60,6 +61,11 @@ impl Home {
     /// The folder itself.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The command of ours that works on this home: `witan status --home witan-testnet/nodes/03`.
+    pub fn command(&self, command: &str) -> String {
+        format!("{} {command} --home {}", shell::witan(), shell::word(&self.root))
     }
 
     /// Makes this member's key from 32 secret random bytes, and says who the member is. Refuses to

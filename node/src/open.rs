@@ -118,6 +118,5 @@ fn not_a_member(home: &Home, key: &MemberId) -> Failure {
 }
 
 fn verify_hint(home: &Home) -> String {
-    let home = home.root().display();
-    format!("if federation.toml was changed, put it back; else see: witan verify --home {home}")
+    format!("if federation.toml was changed, put it back; else see: {}", home.command("verify"))
 }

@@ -20,7 +20,8 @@ pub struct Settings {
     #[serde(default = "one")]
     pub threads: usize,
     /// A folder of lock files: nodes on one machine that name the same folder take turns at its
-    /// cores. Absent: train whenever there is something to train.
+    /// cores; in `node.toml` relative to that file's folder, unless absolute. Absent: train whenever
+    /// there is something to train.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turns: Option<PathBuf>,
 }
@@ -84,11 +85,11 @@ impl Settings {
             Failure::input(format!("{}, line {line}: {}", path.display(), error.message()))
         })?;
         settings.check().map_err(|what| Failure::input(format!("{}: {what}", path.display())))?;
-        if let (DataSource::Vqa { path: folder, .. }, Some(home)) =
-            (&mut settings.data, path.parent())
-        {
+        let home = path.parent().unwrap_or(Path::new("."));
+        if let DataSource::Vqa { path: folder, .. } = &mut settings.data {
             *folder = home.join(&*folder);
         }
+        settings.turns = settings.turns.map(|turns| home.join(turns));
         Ok(settings)
     }
 
@@ -151,13 +152,14 @@ mod tests {
     fn a_folder_is_relative_to_the_settings_that_name_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("node.toml");
-        let text = "listen = [\"/ip4/127.0.0.1/tcp/0\"]\n[data]\nkind = \"vqa\"\n\
+        let text = "listen = [\"/ip4/127.0.0.1/tcp/0\"]\nturns = \"../turns\"\n[data]\nkind = \"vqa\"\n\
                     path = \"../vqa\"\nshare = { index = 0, of = 2, seed = 7 }\n";
         std::fs::write(&path, text).unwrap();
         let share = Share { index: 0, of: 2, alpha: None, seed: 7 };
         let data = DataSource::Vqa { path: folder.path().join("../vqa"), share };
         let settings = Settings::read(&path).unwrap();
-        assert_eq!(settings, Settings { data, threads: 1, turns: None, ..sample() });
+        let turns = Some(folder.path().join("../turns"));
+        assert_eq!(settings, Settings { data, threads: 1, turns, ..sample() });
         std::fs::write(&path, settings.to_toml()).unwrap();
         assert_eq!(Settings::read(&path).unwrap(), settings);
     }

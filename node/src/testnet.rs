@@ -1,6 +1,7 @@
 //! A federation on one machine: a bootstrap process and many node processes on loopback, watched to
 //! the end, checked and scored. It starts, watches and reports; it takes no part in any round.
 
+mod conclude;
 pub mod past;
 pub mod prepare;
 pub mod report;
@@ -21,13 +22,14 @@ use crate::driver::unix_ms;
 use crate::error::{Failure, FailureKind};
 use crate::events::{Happening, NodeEvent};
 use crate::home::Home;
+use crate::interrupt::Interrupt;
 use crate::jobs::judge::{self, Case, Verdict};
 use crate::jobs::turns::Turns;
-use crate::jobs::{self, Ground, check, shard};
+use crate::jobs::{self, Ground, shard};
 use crate::store::blobs::Blobs;
 use past::Past;
 use prepare::{Folder, Plan};
-use report::{Checked, Evidence, TestnetReport};
+use report::TestnetReport;
 use spawn::{BootstrapProcess, NodeProcess, Report};
 use strike::{Order, Strike};
 use watch::Watch;
@@ -59,6 +61,7 @@ struct Testnet {
     judged: u64,
     sizes: (u64, u64),
     started: Instant,
+    interrupt: Interrupt,
 }
 
 /// Runs a testnet to its end.
@@ -67,8 +70,14 @@ struct Testnet {
 /// Bad input, a node that does not come up, an interruption, a run that lost members.
 pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport, Failure> {
     let base = jobs::embedded_base()?;
-    let folder = prepare(&request, jobs::base_digest(&base))?;
-    let bootstrap = BootstrapProcess::start(&folder.dir.join("bootstrap")).await?;
+    let folder = prepare(&request, jobs::base_digest(&base), screen)?;
+    // Only from here on is there something to stop.
+    let mut interrupt = Interrupt::listen();
+    let bootstrap_home = folder.dir.join("bootstrap");
+    let bootstrap = tokio::select! {
+        started = BootstrapProcess::start(&bootstrap_home) => started?,
+        () = interrupt.told() => return Err(interrupted(&folder)),
+    };
     folder.set_bootstrap(&bootstrap.address)?;
     let first = Home::at(folder.home(0));
     let federation = first.read_federation()?;
@@ -96,6 +105,7 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
         judged: 0,
         sizes,
         started: Instant::now(),
+        interrupt,
         folder,
     };
     testnet.recall(&past)?;
@@ -131,13 +141,11 @@ impl Testnet {
             self.nodes.push(Some(process));
         }
         let mut redraw = tokio::time::interval(REDRAW);
-        let interrupt = tokio::signal::ctrl_c();
-        tokio::pin!(interrupt);
         while !self.is_over() {
             tokio::select! {
-                _ = &mut interrupt => return Err(self.interrupted()),
+                () = self.interrupt.told() => return Err(interrupted(&self.folder)),
                 Some(report) = self.reports.recv() => self.on_report(report, screen)?,
-                Some(verdict) = self.judge.next() => self.verdicts.push(verdict?),
+                Some(verdict) = self.judge.next() => self.on_verdict(verdict?, screen),
                 _ = redraw.tick() => {
                     screen.draw(&self.watch, &self.verdicts, self.started.elapsed());
                 }
@@ -161,6 +169,13 @@ impl Testnet {
                 self.watch.observe(index, &event);
                 screen.tell(index, &event, &self.watch);
                 self.judge_round(index, &event)?;
+                if let Happening::SitsOut { round, reason } = &event.what
+                    && self.watch.nobody_trains(*round)
+                {
+                    let message = format!("no node can train round {round}: {reason}");
+                    return Err(Failure::new(FailureKind::Incomplete, message)
+                        .hint("the words a member can be taught: witan ask --words"));
+                }
             }
             Report::Ended { index, code, last_words } => {
                 self.on_end(index, code, &last_words, screen)?;
@@ -201,14 +216,14 @@ impl Testnet {
         self.watch.remark(end);
         let living = self.nodes.iter().filter(|node| node.is_some()).count();
         if living < self.quorum {
-            let (all, needed, dir) = (self.nodes.len(), self.quorum, self.folder.dir.display());
+            let (all, needed) = (self.nodes.len(), self.quorum);
             let mut errors = words.lines().filter_map(|line| line.strip_prefix("error: "));
             let words = errors.next().unwrap_or("without a word");
             let message = format!(
                 "{living} of {all} nodes are left and {needed} must vote; node-{index:02} {how}: {words}"
             );
             return Err(Failure::new(FailureKind::Incomplete, message)
-                .hint(format!("mend that, then: witan testnet --resume --dir {dir}")));
+                .hint(format!("mend that, then: {}", self.folder.resume_command())));
         }
         Ok(())
     }
@@ -249,108 +264,52 @@ impl Testnet {
         NodeProcess::start(index, &self.folder.home(index), self.sender.clone())
     }
 
-    fn interrupted(&self) -> Failure {
-        let dir = self.folder.dir.display();
-        Failure::new(FailureKind::Interrupted, "interrupted; every process is stopped")
-            .hint(format!("continue with: witan testnet --resume --dir {dir}"))
-    }
-
-    /// Stops every node cleanly; one that does not end in time is killed.
+    /// Stops every node cleanly; one that does not end in time, or that cannot because a strike has
+    /// paused it, is killed. A second interrupt ends all patience.
     async fn stop_all(&mut self) {
         for node in self.nodes.iter_mut().flatten() {
             node.stop();
         }
+        if let Some(paused) = self.strike.as_ref().and_then(Strike::paused)
+            && let Some(node) = &mut self.nodes[paused]
+        {
+            node.kill();
+        }
         let patience = tokio::time::Instant::now() + STOP_MAX;
         while self.nodes.iter().any(Option::is_some) {
-            match tokio::time::timeout_at(patience, self.reports.recv()).await {
-                Ok(Some(Report::Ended { index, .. })) => self.nodes[index] = None,
-                Ok(Some(Report::Event { .. })) => {}
-                Ok(None) | Err(_) => break,
+            tokio::select! {
+                () = self.interrupt.told_again() => break,
+                () = tokio::time::sleep_until(patience) => break,
+                report = self.reports.recv() => match report {
+                    Some(Report::Ended { index, .. }) => self.nodes[index] = None,
+                    Some(Report::Event { .. }) => {}
+                    None => break,
+                },
             }
         }
         for node in self.nodes.iter_mut().flatten() {
             node.kill();
         }
     }
-
-    /// Checks every home, waits for the judge, writes the report.
-    async fn conclude(
-        mut self,
-        compare: bool,
-        federation_s: f64,
-        screen: &Screen,
-    ) -> Result<TestnetReport, Failure> {
-        screen.say("checking every ledger");
-        let mut checked = Checked::default();
-        for index in 0..self.folder.plan.nodes {
-            match check::home(&Home::at(self.folder.home(index))) {
-                Ok(report) => checked.heads.push(report.head.to_string()),
-                Err(failure) => checked.flaws.push(format!("node-{index:02}: {}", failure.message)),
-            }
-        }
-        if compare {
-            screen.say("training what the federation is compared with");
-            self.judge.compare();
-        }
-        self.hear_out(compare, screen).await?;
-        screen.end();
-        let report = TestnetReport::new(Evidence {
-            folder: &self.folder,
-            watch: &self.watch,
-            verdicts: &self.verdicts,
-            strike: self.strike.as_ref(),
-            checked,
-            sizes: self.sizes,
-            federation_s,
-        });
-        report.write(&self.folder.dir)?;
-        Ok(report)
-    }
-
-    /// Waits until the judge has said all it was asked for.
-    async fn hear_out(&mut self, compare: bool, screen: &Screen) -> Result<(), Failure> {
-        let interrupt = tokio::signal::ctrl_c();
-        tokio::pin!(interrupt);
-        let mut is_compared = !compare;
-        while !(is_compared && self.has_marks(self.judged)) {
-            tokio::select! {
-                _ = &mut interrupt => {
-                    self.judge.stop();
-                    return Err(self.interrupted());
-                }
-                verdict = self.judge.next() => {
-                    let Some(verdict) = verdict else { return Ok(()) };
-                    let verdict = verdict?;
-                    match &verdict {
-                        Verdict::Compared(_) => is_compared = true,
-                        Verdict::Comparing { what, step: 1, steps } => {
-                            screen.say(&format!("  {what}: {steps} steps"));
-                        }
-                        _ => {}
-                    }
-                    if !matches!(verdict, Verdict::Comparing { .. }) {
-                        self.verdicts.push(verdict);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn has_marks(&self, wanted: u64) -> bool {
-        self.verdicts
-            .iter()
-            .any(|verdict| matches!(verdict, Verdict::Round { round, .. } if *round == wanted))
-    }
 }
 
-fn prepare(request: &Request, base: Digest) -> Result<Folder, Failure> {
-    let check = |plan: &Plan| {
-        shard::check(&plan.data(0))?;
-        request.kill_aggregator.map_or(Ok(()), |round| Strike::check(round, plan))
+fn interrupted(folder: &Folder) -> Failure {
+    Failure::new(FailureKind::Interrupted, "interrupted; every process is stopped")
+        .hint(format!("continue with: {}", folder.resume_command()))
+}
+
+fn prepare(request: &Request, base: Digest, screen: &Screen) -> Result<Folder, Failure> {
+    let check = |plan: &Plan| -> Result<(), Failure> {
+        request.kill_aggregator.map_or(Ok(()), |round| Strike::check(round, plan))?;
+        for index in shard::check(&plan.data(0))? {
+            screen
+                .say(&format!("node-{index:02} has nothing the model can be taught: it sits out"));
+        }
+        Ok(())
     };
     match &request.plan {
         Some(plan) => {
+            Folder::is_free(&request.dir)?;
             check(plan)?;
             Folder::create(&request.dir, plan.clone(), base)
         }

@@ -78,7 +78,7 @@ fn read(
         return Ok(node.log(filter, follow, each)?);
     }
     if follow {
-        let start = format!("start it with `witan run --home {}`", home.root().display());
+        let start = format!("start it with: {}", home.command("run"));
         let message = "no node runs in this home, so there is nothing to follow";
         return Err(Failure::new(FailureKind::Input, message).hint(start));
     }
@@ -95,9 +95,9 @@ fn read(
 }
 
 fn summary(out: &mut dyn Write, home: &Home, shown: u64) -> io::Result<()> {
-    let home = home.root().display();
+    let next = home.command("status");
     match shown {
-        0 => writeln!(out, "nothing in the log matches\n\nnext: witan status --home {home}"),
+        0 => writeln!(out, "nothing in the log matches\n\nnext: {next}"),
         1 => writeln!(out, "\n1 entry; --json gives all fields"),
         _ => writeln!(out, "\n{shown} entries; --round, --kind and --peer narrow it down"),
     }

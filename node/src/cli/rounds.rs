@@ -102,8 +102,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .map(|record| row(&home, &federation, record))
         .collect::<Result<_, _>>()?;
     if let (Some(round), true) = (args.round, rows.is_empty() && file.damage.is_none()) {
-        let known = file.records.len();
-        let hint = format!("the ledger holds {known} rounds; see them without --round");
+        let hint = match file.records.len() {
+            0 => "no round is committed here yet".to_owned(),
+            known => format!("the rounds committed here are 1 to {known}"),
+        };
         return Err(Failure::input(format!("round {round} is not committed here")).hint(hint));
     }
     output::print(|out| match args.json {
@@ -123,7 +125,7 @@ pub fn row(
         let path = home.records_log();
         let (path, at, round) = (path.display(), stored.offset, stored.round);
         Failure::new(FailureKind::Tampered, format!("{path}, at byte {at}, round {round}: {error}"))
-            .hint(format!("`witan verify --home {}` says more", home.root().display()))
+            .hint(format!("this says more: {}", home.command("verify")))
     })?;
     let name = |member: &MemberId| federation.name_of(member);
     let record_digest = record.digest();
@@ -195,11 +197,10 @@ fn for_people(
     federation: &Federation,
     rows: &[RoundRow],
 ) -> io::Result<()> {
-    let shown_home = home.root().display();
     let document = federation.document();
     let Some(last) = rows.last() else {
         writeln!(out, "{}: no round is committed yet", document.name)?;
-        return writeln!(out, "\nnext: witan status --home {shown_home}");
+        return writeln!(out, "\nnext: {}", home.command("status"));
     };
     writeln!(out, "{}: round {} of {}\n", document.name, last.round, document.training.rounds)?;
     let header = [
@@ -229,12 +230,9 @@ fn for_people(
         }
     }
     writeln!(out, "VQA and drawn: members' own tests of the adapter the round started from.")?;
-    writeln!(out, "\nnext: witan verify --home {shown_home}      checks every line of this")?;
-    writeln!(
-        out,
-        "      witan log --home {shown_home} --round {}   shows how it came about",
-        last.round
-    )
+    let (verify, log) = (home.command("verify"), home.command("log"));
+    writeln!(out, "\nnext: {verify}      checks every line of this")?;
+    writeln!(out, "      {log} --round {}   shows how it came about", last.round)
 }
 
 fn cells(row: &RoundRow, size: usize) -> Vec<String> {

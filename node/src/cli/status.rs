@@ -62,7 +62,6 @@ fn for_people(
     federation: &Federation,
     answer: &Answer,
 ) -> io::Result<()> {
-    let shown_home = home.root().display();
     match (&answer.report, answer.running) {
         (Some(report), _) => running(out, federation, report)?,
         (None, true) => writeln!(
@@ -84,8 +83,8 @@ fn for_people(
         None => writeln!(out, "ledger    no round is committed yet")?,
     }
     match answer.running {
-        true => writeln!(out, "\nnext: witan log --home {shown_home} --follow"),
-        false => writeln!(out, "\nnext: witan run --home {shown_home}   starts it"),
+        true => writeln!(out, "\nnext: {} --follow", home.command("log")),
+        false => writeln!(out, "\nnext: {}   starts it", home.command("run")),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::screen::Screen;
 use super::{block_on, output};
 use crate::error::{Failure, FailureKind};
+use crate::home::Home;
 use crate::testnet::prepare::Plan;
 use crate::testnet::report::TestnetReport;
 use crate::testnet::{self, Request};
@@ -67,15 +68,14 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let json = serde_json::to_string_pretty(&report).expect("a report is plain JSON");
         output::print(|out| writeln!(out, "{json}"))?;
     } else {
-        let home = args.dir.join("nodes").join("00");
-        let home = home.display();
+        let home = Home::at(args.dir.join("nodes").join("00"));
         let try_it = match report.vqa {
-            None => format!("witan draw --home {home} \"a crimson disc\" --out disc.png"),
-            Some(_) => format!("witan ask --home {home} IMAGE \"what shape is in the image?\""),
+            None => format!("{} \"a crimson disc\" --out disc.png", home.command("draw")),
+            Some(_) => format!("{} IMAGE \"what shape is in the image?\"", home.command("ask")),
         };
         output::print(|out| {
             writeln!(out, "{}", report.to_text())?;
-            writeln!(out, "next: witan rounds --home {home}")?;
+            writeln!(out, "next: {}", home.command("rounds"))?;
             writeln!(out, "      {try_it}")
         })?;
     }

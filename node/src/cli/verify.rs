@@ -51,5 +51,5 @@ fn for_people(out: &mut dyn Write, home: &Home, report: &Report) -> io::Result<(
         let path = home.records_log();
         writeln!(out, "       {} ends, at byte {offset}, in an unfinished entry", path.display())?;
     }
-    writeln!(out, "\nnext: witan rounds --home {}", home.root().display())
+    writeln!(out, "\nnext: {}", home.command("rounds"))
 }

@@ -2,12 +2,13 @@
 //! the delta. The data and their cached features live on this thread and nowhere else.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
-use witan_model::{Adapter, EncodedShard, Schedule, TrainPlan, Umm};
 use witan_model::data::tokenizer::WordError;
+use witan_model::{Adapter, EncodedShard, Schedule, TrainPlan, Umm};
 use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::{Federation, Training};
 use witan_protocol::io::JobId;
@@ -52,8 +53,11 @@ impl Trainer {
         blobs: Blobs,
         stopping: Arc<AtomicBool>,
     ) -> Result<Self, Failure> {
-        let turns = Turns::open(settings.turns.as_deref())
-            .map_err(|error| Failure::input(format!("node.toml: turns: {error}")))?;
+        let turns = Turns::open(settings.turns.as_deref()).map_err(|error| {
+            let folder = settings.turns.as_deref().unwrap_or(Path::new("")).display();
+            Failure::input(format!("cannot read the folder of turns {folder}: {error}"))
+                .hint("a node that shares its machine with no other needs no `turns` in node.toml")
+        })?;
         Ok(Self {
             ground,
             training: federation.document().training.clone(),

@@ -7,6 +7,8 @@ use witan_protocol::federation::FederationError;
 use witan_protocol::member::Round;
 
 use crate::error::{Failure, FailureKind};
+use crate::home::Home;
+use crate::shell;
 
 /// A fault of the home folder, its files or its disk. Every variant names the path.
 #[derive(Debug, thiserror::Error)]
@@ -138,18 +140,18 @@ impl StoreError {
             )),
             Self::Poisoned { .. } => Some("check the disk, then start the node again".into()),
             Self::Busy { home, .. } => {
-                Some(format!("ask it with `witan status --home {}`", home.display()))
+                Some(format!("ask it with: {}", Home::at(home).command("status")))
             }
             Self::NotAHome { .. } => {
                 Some("give as --home a node's folder, such as witan-testnet/nodes/00".into())
             }
             Self::KeyMissing { path } => {
-                let home = path.parent().unwrap_or(path).display();
-                Some(format!("put the member's key back, or make one: witan keys --home {home}"))
+                let keys = Home::at(path.parent().unwrap_or(path)).command("keys");
+                Some(format!("put the member's key back, or make one: {keys}"))
             }
-            Self::KeyExposed { path, .. } => Some(format!("chmod 600 {}", path.display())),
+            Self::KeyExposed { path, .. } => Some(format!("chmod 600 {}", shell::word(path))),
             Self::KeyInvalid { path } => {
-                Some(format!("check it with `openssl pkey -noout -text -in {}`", path.display()))
+                Some(format!("check it with: openssl pkey -noout -text -in {}", shell::word(path)))
             }
             Self::Index { path, source: sled::Error::Io(source) } if full(source) => {
                 io_hint(path, source)

@@ -21,6 +21,7 @@ use crate::home::Home;
 use crate::jobs::LoraConfig;
 use crate::jobs::turns::Turns;
 use crate::settings::{DataSource, Settings, Share};
+use crate::shell;
 
 /// What a testnet is asked to be; kept in its folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,17 +64,36 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Makes a new folder, or opens one made for the same plan.
+    /// Whether `dir` can become a testnet's folder: it is empty, or not there.
+    ///
+    /// # Errors
+    /// What is in the way.
+    pub fn is_free(dir: &Path) -> Result<(), Failure> {
+        let other = "choose another folder with --dir";
+        let mut entries = match dir.read_dir() {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => {
+                let message = format!("cannot use {}: {error}", dir.display());
+                return Err(Failure::input(message).hint(other));
+            }
+        };
+        let (message, hint) = if dir.join(PLAN).exists() {
+            ("holds a testnet already", format!("continue it with --resume, or {other}"))
+        } else if entries.next().is_some() {
+            ("is not empty and holds no whole testnet", format!("{other}, or empty this one"))
+        } else {
+            return Ok(());
+        };
+        Err(Failure::input(format!("{} {message}", dir.display())).hint(hint))
+    }
+
+    /// Makes a new folder.
     ///
     /// # Errors
     /// If `dir` holds something else, or cannot be written.
     pub fn create(dir: &Path, plan: Plan, base: Digest) -> Result<Self, Failure> {
-        if dir.exists() && dir.read_dir().map_or(true, |mut entries| entries.next().is_some()) {
-            return Err(Failure::input(format!("{} is not empty", dir.display())).hint(
-                "continue it with --resume, choose another folder with --dir, or remove it",
-            ));
-        }
-        write(&dir.join(PLAN), &serde_json::to_vec_pretty(&plan).expect("a plan is plain JSON"))?;
+        Self::is_free(dir)?;
         let turns = std::thread::available_parallelism().map_or(1, usize::from);
         Turns::create(&dir.join("turns"), turns).map_err(|error| cannot_write(dir, &error))?;
         let mut members = Vec::with_capacity(plan.nodes);
@@ -86,8 +106,10 @@ impl Folder {
         for index in 0..plan.nodes {
             let home = home_path(dir, index);
             write(&home.join("federation.toml"), federation.to_toml().as_bytes())?;
-            write(&home.join("node.toml"), settings(dir, &plan, index)?.to_toml().as_bytes())?;
+            write(&home.join("node.toml"), settings(&plan, index).to_toml().as_bytes())?;
         }
+        // Last: a folder that holds it is whole.
+        write(&dir.join(PLAN), &serde_json::to_vec_pretty(&plan).expect("a plan is plain JSON"))?;
         Ok(Self { dir: dir.to_owned(), plan, members })
     }
 
@@ -97,12 +119,12 @@ impl Folder {
     /// If there is none.
     pub fn open(dir: &Path) -> Result<Self, Failure> {
         let path = dir.join(PLAN);
-        let bytes = std::fs::read(&path).map_err(|error| {
+        let not_ours = |error: &dyn std::fmt::Display| {
             Failure::input(format!("cannot read {}: {error}", path.display()))
-                .hint("only a folder that `witan testnet` made can be resumed")
-        })?;
-        let plan: Plan = serde_json::from_slice(&bytes)
-            .map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
+                .hint("only a folder that `witan testnet` made can be resumed; name it with --dir")
+        };
+        let bytes = std::fs::read(&path).map_err(|error| not_ours(&error))?;
+        let plan: Plan = serde_json::from_slice(&bytes).map_err(|error| not_ours(&error))?;
         let federation = Home::at(home_path(dir, 0)).read_federation()?;
         let members = federation.members().iter().map(|member| member.key).collect();
         Ok(Self { dir: dir.to_owned(), plan, members })
@@ -111,6 +133,11 @@ impl Folder {
     /// The home of node `index`.
     pub fn home(&self, index: usize) -> PathBuf {
         home_path(&self.dir, index)
+    }
+
+    /// The command that continues this testnet.
+    pub fn resume_command(&self) -> String {
+        format!("{} testnet --resume --dir {}", shell::witan(), shell::word(&self.dir))
     }
 
     /// Tells every node where the bootstrap peer listens this time.
@@ -168,17 +195,14 @@ fn federation(plan: &Plan, members: &[MemberId], base: Digest) -> Result<Federat
     .map_err(Failure::usage)
 }
 
-fn settings(dir: &Path, plan: &Plan, index: usize) -> Result<Settings, Failure> {
-    let absolute = |path: &Path| {
-        std::path::absolute(path)
-            .map_err(|error| Failure::input(format!("{}: {error}", path.display())))
-    };
-    Ok(Settings {
+fn settings(plan: &Plan, index: usize) -> Settings {
+    Settings {
         listen: vec!["/ip4/127.0.0.1/tcp/0".into(), "/ip4/127.0.0.1/udp/0/quic-v1".into()],
         data: plan.data(index),
         threads: 1,
-        turns: Some(absolute(&dir.join("turns"))?),
-    })
+        // As seen from the home, so that the whole folder can be moved.
+        turns: Some(PathBuf::from("../../turns")),
+    }
 }
 
 /// A testnet's keys come from its seed, so that the same command makes the same federation.
@@ -199,7 +223,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
     Failure::environment(format!("cannot write {}: {error}", path.display()))
-        .hint("choose a folder on a disk with room, with --dir")
+        .hint("choose with --dir a folder you can write to, on a disk with room")
 }
 
 const PLAN: &str = "testnet.json";

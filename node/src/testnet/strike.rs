@@ -73,6 +73,14 @@ impl Strike {
         }
     }
 
+    /// The node whose process is stopped without having ended.
+    pub fn paused(&self) -> Option<usize> {
+        match self.stage {
+            Stage::Paused { victim } => Some(victim),
+            _ => None,
+        }
+    }
+
     /// Whether nothing is left to do.
     pub fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Restarted { .. })

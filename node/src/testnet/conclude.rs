@@ -1,0 +1,90 @@
+//! The end of a testnet: every ledger is checked, the judge is heard out, the report is written.
+
+use super::report::{Checked, Evidence, TestnetReport};
+use super::{Testnet, interrupted};
+use crate::cli::screen::Screen;
+use crate::error::Failure;
+use crate::home::Home;
+use crate::jobs::check;
+use crate::jobs::judge::Verdict;
+use crate::jobs::score::Undrawn;
+
+impl Testnet {
+    /// Checks every home, waits for the judge, writes the report.
+    pub(super) async fn conclude(
+        mut self,
+        compare: bool,
+        federation_s: f64,
+        screen: &Screen,
+    ) -> Result<TestnetReport, Failure> {
+        screen.say("checking every ledger");
+        let mut checked = Checked::default();
+        for index in 0..self.folder.plan.nodes {
+            if self.interrupt.is_told() {
+                return Err(interrupted(&self.folder));
+            }
+            match check::home(&Home::at(self.folder.home(index))) {
+                Ok(report) => checked.heads.push(report.head.to_string()),
+                Err(failure) => checked.flaws.push(format!("node-{index:02}: {}", failure.message)),
+            }
+        }
+        if compare {
+            screen.say("training what the federation is compared with");
+            self.judge.compare();
+        }
+        self.hear_out(compare, screen).await?;
+        screen.end();
+        let report = TestnetReport::new(Evidence {
+            folder: &self.folder,
+            watch: &self.watch,
+            verdicts: &self.verdicts,
+            strike: self.strike.as_ref(),
+            checked,
+            sizes: self.sizes,
+            federation_s,
+        });
+        report.write(&self.folder.dir)?;
+        Ok(report)
+    }
+
+    /// Waits until the judge has said all it was asked for.
+    async fn hear_out(&mut self, compare: bool, screen: &Screen) -> Result<(), Failure> {
+        let mut is_compared = !compare;
+        while !(is_compared && self.has_marks(self.judged)) {
+            tokio::select! {
+                () = self.interrupt.told() => {
+                    self.judge.stop();
+                    return Err(interrupted(&self.folder));
+                }
+                verdict = self.judge.next() => {
+                    let Some(verdict) = verdict else { return Ok(()) };
+                    let verdict = verdict?;
+                    is_compared |= matches!(verdict, Verdict::Compared(_));
+                    self.on_verdict(verdict, screen);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a verdict in, and says what a person would miss in the tables.
+    pub(super) fn on_verdict(&mut self, verdict: Verdict, screen: &Screen) {
+        match &verdict {
+            Verdict::Comparing { what, step: 1, steps } => {
+                screen.say(&format!("  {what}: {steps} steps"));
+            }
+            Verdict::Undrawn(Undrawn { count, of, first: Some(word) }) => screen
+                .say(&format!("{count} of the {of} captions to be drawn are left out: {word}")),
+            _ => {}
+        }
+        if !matches!(verdict, Verdict::Comparing { .. }) {
+            self.verdicts.push(verdict);
+        }
+    }
+
+    fn has_marks(&self, wanted: u64) -> bool {
+        self.verdicts
+            .iter()
+            .any(|verdict| matches!(verdict, Verdict::Round { round, .. } if *round == wanted))
+    }
+}
