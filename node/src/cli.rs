@@ -27,7 +27,7 @@ use crate::jobs::check;
 
 /// Institutions train one multimodal model together, without a coordinator.
 #[derive(Debug, Parser)]
-#[command(name = "witan", version, arg_required_else_help = true)]
+#[command(name = "witan", version, arg_required_else_help = true, after_help = FIRST)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -113,3 +113,9 @@ async fn stop_requested(on_end_of_input: bool) {
         () = input_ended => {}
     }
 }
+
+const FIRST: &str = "\
+Exit codes: 2 arguments, 3 input, 4 busy, 5 disk or network, 6 altered history, 7 incomplete, 130 interrupted.
+
+First:  witan testnet                                   16 nodes on this machine, about 5 minutes
+Then:   witan rounds --home witan-testnet/nodes/00      what they committed";

@@ -10,13 +10,13 @@ use crate::error::Failure;
 /// Run a bootstrap peer: through it nodes find each other. It sees no update and has no vote.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder of its key; made if missing.
-    #[arg(long)]
+    /// The folder of its key; both are made if they are not there.
+    #[arg(long, value_name = "FOLDER")]
     home: PathBuf,
-    /// Addresses to listen on.
-    #[arg(long, default_value = "/ip4/0.0.0.0/tcp/4000")]
+    /// A multiaddress to listen on; can be given more than once.
+    #[arg(long, value_name = "ADDRESS", default_value = "/ip4/0.0.0.0/tcp/4000")]
     listen: Vec<String>,
-    /// Stop when standard input ends.
+    /// Stop when standard input ends, so that it does not outlive whoever started it.
     #[arg(long)]
     stop_on_eof: bool,
 }

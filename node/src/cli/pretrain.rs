@@ -18,28 +18,28 @@ use crate::jobs::pretrain::{self, Order, PretrainPlan, Record, StageStep};
 /// same bytes as all of them at once.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder to write the base into.
+    /// The folder to write the base into.
     out: PathBuf,
     /// Go on from the base in this folder.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "FOLDER")]
     from: Option<PathBuf>,
     /// Seed of weights, scenes, order and noise.
-    #[arg(long, default_value_t = PretrainPlan::default().seed)]
+    #[arg(long, value_name = "NUMBER", default_value_t = PretrainPlan::default().seed)]
     seed: u64,
     /// Threads to compute with; another number may give other bytes.
-    #[arg(long, default_value_t = PretrainPlan::default().threads)]
+    #[arg(long, value_name = "COUNT", default_value_t = PretrainPlan::default().threads)]
     threads: usize,
     /// Steps of the vision encoder's stage; 0 leaves it out.
-    #[arg(long, default_value_t = PretrainPlan::default().vision.steps)]
+    #[arg(long, value_name = "COUNT", default_value_t = PretrainPlan::default().vision.steps)]
     vision_steps: usize,
     /// Steps of the painter's stage; 0 leaves it out.
-    #[arg(long, default_value_t = PretrainPlan::default().painting.steps)]
+    #[arg(long, value_name = "COUNT", default_value_t = PretrainPlan::default().painting.steps)]
     painting_steps: usize,
     /// Steps of the joint stage; 0 leaves it out.
-    #[arg(long, default_value_t = PretrainPlan::default().joint.steps)]
+    #[arg(long, value_name = "COUNT", default_value_t = PretrainPlan::default().joint.steps)]
     joint_steps: usize,
     /// Scenes of the joint stage.
-    #[arg(long, default_value_t = PretrainPlan::default().scenes)]
+    #[arg(long, value_name = "COUNT", default_value_t = PretrainPlan::default().scenes)]
     scenes: usize,
 }
 

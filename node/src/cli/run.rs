@@ -15,13 +15,13 @@ use crate::open;
 /// Run one node from its home folder until stopped.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The node's home: key.pem, federation.toml, node.toml.
-    #[arg(long)]
+    /// The node's home folder, with key.pem, federation.toml and node.toml.
+    #[arg(long, value_name = "FOLDER")]
     home: PathBuf,
-    /// Tell every event as one JSON object a line.
+    /// Print every event as one JSON object a line.
     #[arg(long)]
     json: bool,
-    /// Stop when standard input ends.
+    /// Stop when standard input ends, so that the node does not outlive whoever started it.
     #[arg(long)]
     stop_on_eof: bool,
 }

@@ -11,31 +11,40 @@ use crate::testnet::report::TestnetReport;
 use crate::testnet::{self, Request};
 
 /// Run a whole federation on this machine: a bootstrap process and many nodes on loopback.
+///
+/// Shows its progress, checks every ledger at the end, and prints tables. Ctrl-C stops every process and leaves
+/// a folder that --resume continues.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Nodes.
-    #[arg(long, default_value_t = 16)]
+    /// How many nodes, 2 to 64; from 4 on, one may die.
+    #[arg(long, value_name = "COUNT", default_value_t = 16)]
     nodes: usize,
-    /// Rounds.
-    #[arg(long, default_value_t = 5)]
+    /// How many rounds, at least 1.
+    #[arg(long, value_name = "COUNT", default_value_t = 5)]
     rounds: u64,
-    /// Dirichlet concentration of the data over the answers; smaller is more uneven.
-    #[arg(long, default_value_t = 0.5, conflicts_with = "iid", allow_negative_numbers = true)]
+    /// Dirichlet concentration of the data over the answers: 0.1 is very uneven, 100 hardly.
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 0.5,
+        conflicts_with = "iid",
+        allow_negative_numbers = true
+    )]
     alpha: f64,
-    /// Identically distributed data.
+    /// Deal the data out evenly instead.
     #[arg(long)]
     iid: bool,
     /// Train on a folder of VQA v2's own files instead of the embedded scenes.
-    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "resume")]
     vqa: Option<PathBuf>,
     /// Seed of keys, data, partition and training.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
-    /// Folder of the testnet.
-    #[arg(long, default_value = "witan-testnet")]
+    /// The testnet's folder, to be made; 16 nodes write about 135 MB a round into it.
+    #[arg(long, value_name = "FOLDER", default_value = "witan-testnet")]
     dir: PathBuf,
-    /// Optimiser steps each member takes in a round.
-    #[arg(long, default_value_t = 20)]
+    /// Optimiser steps each member takes in a round, at least 1.
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
     local_steps: u32,
     /// SIGKILL the elected aggregator of this round once the updates are out; start it again after.
     #[arg(long, value_name = "ROUND")]
@@ -46,10 +55,10 @@ pub struct Args {
         conflicts_with_all = ["nodes", "rounds", "alpha", "iid", "seed", "local_steps"]
     )]
     resume: bool,
-    /// Do not train the adapters the federation is compared with.
+    /// Do not train what the federation is compared with: members alone, and all data in one place.
     #[arg(long)]
     no_compare: bool,
-    /// Print report.json instead of tables.
+    /// Print report.json on standard output, and neither progress nor tables.
     #[arg(long)]
     json: bool,
 }

@@ -10,7 +10,9 @@ use crate::home::Home;
 use super::output;
 
 /// Check everything a node has stored, offline: every signature, certificate, chain link, blob and
-/// aggregate. Exits with 6 and names the first bad record or blob if anything was altered.
+/// aggregate.
+///
+/// Exits with 6 and names the first bad record or blob if anything was altered.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The node's home folder.
