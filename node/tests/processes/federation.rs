@@ -64,6 +64,42 @@ fn an_interrupted_testnet_leaves_no_process_and_a_folder_that_resumes() {
     assert_eq!(report["verified"], 4, "{report:#}");
 }
 
+#[test]
+fn a_killed_launcher_leaves_no_process_and_a_folder_that_resumes() {
+    finished();
+    let folder = tempfile::tempdir().unwrap();
+    let dir = path(folder.path());
+    let mut launcher = Running::start(&[TESTNET, &["--rounds", "2", "--dir", dir]].concat());
+    launcher.until("round 1 committed");
+    launcher.signal("-KILL");
+    wait_until_nobody_names(folder.path());
+    let ended = witan(&["testnet", "--resume", "--no-compare", "--json", "--dir", dir]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[test]
+fn an_interruption_is_heard_at_the_start_and_during_the_comparison() {
+    finished();
+    let folder = tempfile::tempdir().unwrap();
+    let dir = path(folder.path());
+    let flags = ["--nodes", "2", "--rounds", "1", "--local-steps", "1", "--dir", dir];
+    for (flags, moment) in [
+        (&flags[..], "2 nodes in"),
+        (&["--resume", "--dir", dir], "checking every ledger"),
+        (&["--resume", "--dir", dir], "training what the federation is compared with"),
+    ] {
+        let mut launcher = Running::start(&[&["testnet"], flags].concat());
+        launcher.until(moment);
+        launcher.signal("-INT");
+        let (status, said) = launcher.ended();
+        assert_eq!(status.code(), Some(130), "at {moment:?}: {said:#?}");
+        assert!(said.iter().any(|line| line.contains("testnet --resume --dir")), "{said:#?}");
+        wait_until_nobody_names(folder.path());
+    }
+    let ended = witan(&["testnet", "--resume", "--no-compare", "--json", "--dir", dir]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
 /// Waits, for a bounded time, until no process has this folder in its arguments.
 fn wait_until_nobody_names(folder: &Path) {
     let deadline = Instant::now() + Duration::from_secs(10);

@@ -2,6 +2,7 @@
 
 mod corruption;
 mod federation;
+mod pictures;
 mod refused_starts;
 mod strangers;
 mod support;

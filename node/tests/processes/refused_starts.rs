@@ -39,7 +39,11 @@ fn a_folder_of_something_else_is_left_alone() {
     let dir = path(folder.path());
     witan(&["testnet", "--resume", "--dir", dir]).refused(3, "testnet.json", "can be resumed");
     fs::write(folder.path().join("mine"), "precious").unwrap();
-    witan(&["testnet", "--dir", dir]).refused(3, "is not empty", "--resume");
+    witan(&["testnet", "--dir", dir]).refused(3, "is not empty", "--dir");
+    let file = folder.path().join("mine");
+    witan(&["testnet", "--dir", path(&file)]).refused(3, "cannot use", "--dir");
+    let taken = path(finished().folder());
+    witan(&["testnet", "--dir", taken]).refused(3, "holds a testnet already", "--resume");
     for command in ["run", "rounds", "log", "verify", "status"] {
         witan(&[command, "--home", dir]).refused(3, "is not a node's home", "--home");
     }
@@ -97,6 +101,28 @@ fn a_setting_that_is_unknown_or_missing_is_named() {
     assert!(ended.err.contains("node.toml, line") && ended.err.contains("treads"), "{ended:?}");
     fs::remove_file(&file).unwrap();
     witan(&["run", "--home", home]).refused(3, "node.toml", "witan testnet");
+}
+
+#[test]
+fn what_the_model_cannot_read_is_named_with_what_it_can() {
+    let home = finished().home(0);
+    let home = path(&home);
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("circle.png");
+    let draw = ["draw", "--home", home, "--out", path(&picture)];
+    assert_eq!(witan(&[&draw[..], &["a red circle"]].concat()).code, Some(0));
+    let nowhere = path(&folder.path().join("none/circle.png")).to_owned();
+    witan(&["draw", "--home", home, "--out", &nowhere, "a red circle"])
+        .refused(5, &nowhere, "--out");
+    witan(&[&draw[..], &["a red circlet"]].concat()).refused(3, "\"circlet\"", "ask --words");
+    witan(&[&draw[..], &[" "]].concat()).refused(2, "empty", "a red circle");
+    let ask = ["ask", "--home", home, path(&picture)];
+    assert_eq!(witan(&[&ask[..], &["what colour is the circle?"]].concat()).code, Some(0));
+    witan(&[&ask[..], &["what flavour is it?"]].concat()).refused(3, "\"flavour\"", "ask --words");
+    fs::write(&picture, "no picture").unwrap();
+    witan(&[&ask[..], &["what colour is it?"]].concat()).refused(3, "circle.png", "PNG or JPEG");
+    let words = witan(&["ask", "--words"]).out;
+    assert!(words.lines().any(|word| word == "circle"), "{words}");
 }
 
 /// `ulimit -f` stands for the full disk: writes past it fail, and nothing needs to be mounted.

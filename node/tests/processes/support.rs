@@ -140,15 +140,21 @@ impl Drop for Running {
 
 /// A finished federation of four in two rounds, whose aggregator of round 2 was killed.
 pub struct Finished {
-    folder: TempDir,
+    _folder: TempDir,
+    dir: PathBuf,
     /// What the launcher printed: the report.
     pub report: Value,
 }
 
 impl Finished {
+    /// The testnet's folder.
+    pub fn folder(&self) -> &Path {
+        &self.dir
+    }
+
     /// The home of a node.
     pub fn home(&self, index: usize) -> PathBuf {
-        home(self.folder.path(), index)
+        home(&self.dir, index)
     }
 
     /// A copy of that home to harm.
@@ -156,6 +162,7 @@ impl Finished {
         let folder = tempfile::tempdir().unwrap();
         let copy = folder.path().join("home");
         copy_folder(&self.home(index), &copy);
+        edit(&copy.join("node.toml"), "../../turns", path(&self.dir.join("turns")));
         (folder, copy)
     }
 
@@ -173,15 +180,14 @@ impl Finished {
 pub fn finished() -> &'static Finished {
     static FINISHED: OnceLock<Finished> = OnceLock::new();
     FINISHED.get_or_init(|| {
+        // Deeper than a socket's address can say, and with a name that a shell would split.
         let folder = tempfile::tempdir().unwrap();
-        let dir = path(folder.path()).to_owned();
-        let ended = witan(
-            &[TESTNET, &["--rounds", "2", "--kill-aggregator", "2", "--json", "--dir", &dir]]
-                .concat(),
-        );
+        let dir = folder.path().join(format!("Prüfung {}", "x".repeat(100)));
+        let flags = ["--rounds", "2", "--kill-aggregator", "2", "--json", "--dir", path(&dir)];
+        let ended = witan(&[TESTNET, &flags].concat());
         assert_eq!(ended.code, Some(0), "{ended:?}");
         let report = serde_json::from_str(&ended.out).unwrap();
-        Finished { folder, report }
+        Finished { _folder: folder, dir, report }
     })
 }
 
