@@ -26,7 +26,8 @@ use crate::identity::Identity;
 use crate::io::Time;
 use crate::ledger::Tip;
 use crate::member::{MemberId, View};
-use crate::message::{Message, Motion, Vote};
+use crate::message::{Message, Motion, Polka, Vote};
+use crate::participant::Load;
 use crate::record::{Certificate, Proposal};
 use context::{Ballot, Context, Seat, Seats, Tabled, round_of};
 use desk::Desk;
@@ -176,6 +177,15 @@ impl Council {
         true
     }
 
+    /// A checked quorum of prevotes that another member saw. Returns whether it was new.
+    pub fn on_polka(&mut self, now: Time, polka: &Polka) -> bool {
+        if !self.desk.open || !self.desk.take_polka(polka) {
+            return false;
+        }
+        self.process(now, Input::PolkaCertificate(wal::certificate(polka)));
+        true
+    }
+
     /// This member's verdict on a proposal at hand. A verdict may improve, never worsen.
     pub fn on_verdict(&mut self, now: Time, value: Digest, valid: bool) {
         let known = self.desk.verdicts.insert(value, valid);
@@ -222,6 +232,20 @@ impl Council {
     /// The next thing to do.
     pub fn pop(&mut self) -> Option<Act> {
         self.desk.acts.pop_front()
+    }
+
+    /// What it holds.
+    pub fn load(&self) -> Load {
+        let desk = &self.desk;
+        Load {
+            motions: desk.tally.motions().count(),
+            votes: desk.tally.votes_count(),
+            views: desk.tally.views_count(),
+            proposals: desk.proposals.len(),
+            verdicts: desk.verdicts.len(),
+            timers: desk.timers.len(),
+            ..Load::default()
+        }
     }
 
     fn judge(&mut self, now: Time, tabled: &Tabled, valid: bool) {

@@ -41,6 +41,15 @@ pub struct Verified<T> {
     pub signature: [u8; 64],
 }
 
+/// An envelope opened before it is handed to a participant: with another thread's time, or once
+/// for many. Only [`Opened::new`] makes one, so what is inside was checked like anything else.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opened {
+    federation: FederationId,
+    bytes: Vec<u8>,
+    verified: Verified<Message>,
+}
+
 /// Why bytes from a peer were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -64,6 +73,34 @@ pub enum Refusal {
     /// Well signed, but the payload is not a message of its kind.
     #[error("payload: {0}")]
     Payload(DecodeError),
+}
+
+impl Opened {
+    /// [`open`]s an envelope and keeps it together with what it says.
+    pub fn new(bytes: Vec<u8>, federation: &Federation) -> Result<Self, Refusal> {
+        let verified = open(&bytes, federation)?;
+        Ok(Self { federation: federation.id(), bytes, verified })
+    }
+
+    /// The federation it was opened for; it is worth nothing in another.
+    pub fn federation(&self) -> FederationId {
+        self.federation
+    }
+
+    /// The envelope.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What it says, and who says it.
+    pub fn verified(&self) -> &Verified<Message> {
+        &self.verified
+    }
+
+    /// Both parts.
+    pub fn into_parts(self) -> (Vec<u8>, Verified<Message>) {
+        (self.bytes, self.verified)
+    }
 }
 
 /// Signs a message.
@@ -146,6 +183,7 @@ pub fn kind_name(kind: Kind) -> &'static str {
         Kind::Objection => "objection",
         Kind::Holdings => "holdings",
         Kind::Record => "record",
+        Kind::Polka => "polka",
     }
 }
 
@@ -201,6 +239,7 @@ fn payload_of(message: &Message) -> Vec<u8> {
         Message::Objection(m) => codec::encode(m),
         Message::Holdings(m) => codec::encode(m),
         Message::Certified(m) => codec::encode(m),
+        Message::Polka(m) => codec::encode(m),
     }
 }
 
@@ -216,10 +255,11 @@ fn read(kind: Kind, payload: &[u8]) -> Result<Message, DecodeError> {
         Kind::Objection => Message::Objection(as_one(payload)?),
         Kind::Holdings => Message::Holdings(as_one(payload)?),
         Kind::Record => Message::Certified(as_one(payload)?),
+        Kind::Polka => Message::Polka(as_one(payload)?),
     })
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind::Progress,
     Kind::Update,
     Kind::Proposal,
@@ -227,4 +267,5 @@ const KINDS: [Kind; 7] = [
     Kind::Objection,
     Kind::Holdings,
     Kind::Record,
+    Kind::Polka,
 ];

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{BlobRef, Digest};
+use crate::envelope::Opened;
 use crate::member::{MemberId, Round, View};
 use crate::record::{Aggregate, Scores};
 
@@ -37,6 +38,14 @@ pub enum Input {
         via: MemberId,
         /// One COSE_Sign1 envelope.
         bytes: Vec<u8>,
+    },
+    /// The same, for an envelope the caller has opened: signatures cost more than all the rest, and
+    /// may be checked beside the loop that drives the participant.
+    Opened {
+        /// The authenticated peer that handed the envelope over.
+        via: MemberId,
+        /// The envelope; refused if it was opened for another federation.
+        opened: Box<Opened>,
     },
     /// The training job is under way: sent on as a signed heartbeat (slow is not dead).
     Progress {
@@ -76,8 +85,9 @@ pub enum Input {
         /// The aggregate, stored; or the members whose deltas are unusable, and why.
         result: Result<Aggregate, Vec<(MemberId, String)>>,
     },
-    /// A blob asked for by [`Output::Fetch`] (or known already) is stored and matches its digest.
-    BlobStored(Digest),
+    /// A blob asked for by [`Output::Fetch`] (or known already) is stored and matches its digest
+    /// and its size.
+    BlobStored(BlobRef),
     /// The adapter of [`Output::Adopt`] is loaded.
     Adopted {
         /// The job of [`Output::Adopt`].
@@ -306,4 +316,6 @@ pub enum Kind {
     Holdings,
     /// A certified round record.
     Record,
+    /// A quorum of prevotes, as proof.
+    Polka,
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::council::wal::Remembered;
 use crate::council::{Act, Council, Diverged};
-use crate::digest::Digest;
+use crate::digest::{BlobRef, Digest};
 use crate::io::{Entry, JobId, Notice, Output, Time};
 use crate::ledger::Tip;
 use crate::member::{MemberId, View};
@@ -152,6 +152,16 @@ impl Round {
         &self.evidence
     }
 
+    /// How many proposals are under examination.
+    pub fn cases_open(&self) -> usize {
+        self.cases.len()
+    }
+
+    /// How many aggregations run or are done.
+    pub fn aggregations(&self) -> usize {
+        self.aggregates.len()
+    }
+
     /// Where the round is.
     pub fn phase(&self) -> PhaseName {
         if !matches!(self.adoption, Adoption::Done) {
@@ -168,8 +178,8 @@ impl Round {
     }
 
     /// A blob is stored.
-    pub fn on_blob_stored(&mut self, digest: &Digest) {
-        self.shelf.on_stored(digest);
+    pub fn on_blob_stored(&mut self, blob: &BlobRef) {
+        self.shelf.on_stored(blob);
     }
 
     /// The adapter is loaded.

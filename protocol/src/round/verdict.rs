@@ -142,9 +142,15 @@ impl Round {
             };
         }
         let case = &self.cases[&value];
-        let here = self.shelf.has(&self.tip.adapter)
-            && case.inputs.iter().all(|input| self.shelf.has(&input.delta));
-        if !here {
+        let missing = case.inputs.iter().map(|input| input.delta);
+        let missing: Vec<_> = missing.filter(|delta| !self.shelf.has(delta)).collect();
+        // Whoever voted for it has computed it, and so has its deltas; its aggregator may be a liar.
+        for delta in &missing {
+            for backer in self.council.tally().backers(value) {
+                self.shelf.want(*delta, backer);
+            }
+        }
+        if !missing.is_empty() || !self.shelf.has(&self.tip.adapter) {
             return None;
         }
         let inputs = case.inputs.clone();
@@ -181,9 +187,9 @@ impl Round {
         value: Digest,
     ) -> Option<Result<Case, Flaw>> {
         let proposal = self.council.proposal(&value)?.clone();
-        let held = &self.updates;
-        let known = |envelope: &[u8]| {
-            held.values().find(|held| held.envelope == envelope).map(|held| held.update.clone())
+        let known = |contribution: &Contribution| {
+            let held = self.updates.get(&post.federation.seat_of(&contribution.member)?)?;
+            (held.envelope == contribution.envelope).then(|| held.update.clone())
         };
         let checked = ledger::check_proposal(&post.federation, &self.tip, &proposal, &known);
         let updates = match checked {

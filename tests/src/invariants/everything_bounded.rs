@@ -1,0 +1,76 @@
+//! Nothing a member holds grows without end, whoever sends it whatever; and no input leads to more
+//! than so many outputs.
+
+use super::{Invariant, Scene, Sight};
+use witan_protocol::participant::Load;
+
+/// Nothing to remember: every look stands for itself.
+#[derive(Default)]
+pub struct EverythingBounded;
+
+impl Invariant for EverythingBounded {
+    fn name(&self) -> &'static str {
+        "everything_bounded"
+    }
+
+    fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
+        let Sight::Settled { load, outputs, status } = sight else {
+            return Ok(());
+        };
+        let views = status.view.0.min(VIEWS_BEHIND) + 1 + VIEWS_AHEAD;
+        let max = bounds(scene.federation.size(), views as usize);
+        let over = counts(load).into_iter().zip(counts(&max)).find(|(held, max)| held.1 > max.1);
+        if let Some(((what, held), (_, max))) = over {
+            return Err(format!("{held} {what}, at most {max} expected"));
+        }
+        if *outputs > OUTPUTS_MAX {
+            return Err(format!("{outputs} outputs of one input, at most {OUTPUTS_MAX} expected"));
+        }
+        Ok(())
+    }
+}
+
+fn bounds(members: usize, views: usize) -> Load {
+    Load {
+        early: 512,
+        updates: members,
+        evidence: members,
+        blobs: 258,
+        motions: views,
+        votes: 2 * views * members,
+        views,
+        proposals: views,
+        verdicts: views,
+        cases: views,
+        aggregations: 2 * views,
+        timers: 64,
+        outputs: 0,
+    }
+}
+
+fn counts(load: &Load) -> [(&'static str, usize); 13] {
+    [
+        ("early messages", load.early),
+        ("updates", load.updates),
+        ("proofs", load.evidence),
+        ("blobs", load.blobs),
+        ("motions", load.motions),
+        ("votes", load.votes),
+        ("views", load.views),
+        ("proposals", load.proposals),
+        ("verdicts", load.verdicts),
+        ("cases", load.cases),
+        ("aggregations", load.aggregations),
+        ("timers", load.timers),
+        ("outputs left", load.outputs),
+    ]
+}
+
+/// Views behind its own that a member remembers anything of.
+const VIEWS_BEHIND: u32 = 32;
+
+/// Views ahead of its own that a member takes votes of.
+const VIEWS_AHEAD: u32 = 10;
+
+/// The most one input may lead to: a row of records, or everything one peer lacks.
+const OUTPUTS_MAX: usize = 2_000;
