@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
+use crate::jobs::device::Compute;
 
 /// The settings of one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct Settings {
     /// Threads for training; a node of a testnet takes one.
     #[serde(default = "one")]
     pub threads: usize,
+    /// Where training computes: "cpu" or "cuda".
+    #[serde(default)]
+    pub device: Compute,
     /// A folder of lock files: nodes on one machine that name the same folder take turns at its
     /// cores. Absent: train whenever there is something to train.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,6 +139,7 @@ mod tests {
             listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
             data: DataSource::Scenes { seed: 7, share },
             threads: 1,
+            device: Compute::Cuda,
             turns: None,
         }
     }
@@ -157,7 +162,7 @@ mod tests {
         let share = Share { index: 0, of: 2, alpha: None, seed: 7 };
         let data = DataSource::Vqa { path: folder.path().join("../vqa"), share };
         let settings = Settings::read(&path).unwrap();
-        assert_eq!(settings, Settings { data, threads: 1, turns: None, ..sample() });
+        assert_eq!(settings, Settings { data, device: Compute::Cpu, ..sample() });
         std::fs::write(&path, settings.to_toml()).unwrap();
         assert_eq!(Settings::read(&path).unwrap(), settings);
     }

@@ -23,7 +23,7 @@ use crate::events::{Happening, NodeEvent};
 use crate::home::Home;
 use crate::jobs::judge::{self, Case, Verdict};
 use crate::jobs::turns::Turns;
-use crate::jobs::{self, Ground, check, shard};
+use crate::jobs::{self, Ground, check, device, shard};
 use crate::store::blobs::Blobs;
 use past::Past;
 use prepare::{Folder, Plan};
@@ -80,6 +80,7 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
         ground,
         federation,
         data: folder.plan.data(0),
+        device: device::open(folder.plan.device)?,
         turns: Turns::open(Some(&folder.dir.join("turns"))).map_err(Failure::environment)?,
     })?;
     let (sender, reports) = mpsc::channel(REPORTS_MAX);
@@ -346,6 +347,7 @@ impl Testnet {
 
 fn prepare(request: &Request, base: Digest) -> Result<Folder, Failure> {
     let check = |plan: &Plan| {
+        device::open(plan.device)?;
         shard::check(&plan.data(0))?;
         request.kill_aggregator.map_or(Ok(()), |round| Strike::check(round, plan))
     };
