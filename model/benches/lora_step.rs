@@ -14,6 +14,7 @@ use witan_model::checkpoint::Base;
 use witan_model::config::LoraConfig;
 use witan_model::data::scenes::dataset;
 use witan_model::data::vocabulary::Vocabulary;
+use witan_model::device::Device;
 use witan_model::encoded::EncodedShard;
 use witan_model::train::{Schedule, TrainPlan, record, train};
 use witan_model::umm::Umm;
@@ -43,7 +44,7 @@ fn main() {
         }
     }
     let (base, lora) = (Base::embedded(), LoraConfig::default());
-    let mut umm = Umm::new(&base, &lora).expect("the base loads");
+    let mut umm = Umm::new(&base, &lora, &Device::flex()).expect("the base loads");
     let data = dataset(Vocabulary::Domain, 5, 150);
     let shard = EncodedShard::encode(&umm, &data);
     let start = Adapter::init(&base, &lora, 5);

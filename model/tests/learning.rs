@@ -13,8 +13,8 @@ use witan_model::data::{Dataset, Picture};
 use witan_model::delta::Form;
 use witan_model::pretrain::fresh;
 use witan_model::{
-    Adapter, AdapterError, Base, Codec, Committed, EncodedShard, LoraConfig, Step, Strategy,
-    TrainPlan, Trained, Umm, train,
+    Adapter, AdapterError, Base, Codec, Committed, Device, EncodedShard, LoraConfig, Step,
+    Strategy, TrainPlan, Trained, Umm, train,
 };
 
 fn base() -> Base {
@@ -30,7 +30,7 @@ fn data() -> Dataset {
 /// Trains a fresh adapter for a few steps and tells every step.
 fn round(seed: u64) -> (Trained, Vec<Step>) {
     let (base, lora) = (base(), LoraConfig::default());
-    let mut umm = Umm::new(&base, &lora).unwrap();
+    let mut umm = Umm::new(&base, &lora, &Device::flex()).unwrap();
     let shard = EncodedShard::encode(&umm, &data());
     let plan = TrainPlan {
         local_steps: 12,
@@ -51,9 +51,13 @@ fn round(seed: u64) -> (Trained, Vec<Step>) {
 #[test]
 fn a_fresh_adapter_changes_nothing() {
     let base = base();
-    let bare =
-        Umm::new(&base, &LoraConfig { targets: Vec::new(), ..LoraConfig::default() }).unwrap();
-    let mut adapted = Umm::new(&base, &LoraConfig::default()).unwrap();
+    let bare = Umm::new(
+        &base,
+        &LoraConfig { targets: Vec::new(), ..LoraConfig::default() },
+        &Device::flex(),
+    )
+    .unwrap();
+    let mut adapted = Umm::new(&base, &LoraConfig::default(), &Device::flex()).unwrap();
     adapted.set_adapter(&Adapter::init(&base, &LoraConfig::default(), 1)).unwrap();
     let data = data();
     let shards =
@@ -83,7 +87,7 @@ fn a_round_repeats_bit_for_bit_and_another_seed_differs() {
 #[test]
 fn a_round_can_be_stopped() {
     let (base, lora) = (base(), LoraConfig::default());
-    let mut umm = Umm::new(&base, &lora).unwrap();
+    let mut umm = Umm::new(&base, &lora, &Device::flex()).unwrap();
     let shard = EncodedShard::encode(&umm, &data());
     let start = Adapter::init(&base, &lora, 1);
     let mut seen = 0;
@@ -97,7 +101,7 @@ fn a_round_can_be_stopped() {
 
 #[test]
 fn unknown_words_are_skipped_and_counted() {
-    let umm = Umm::new(&base(), &LoraConfig::default()).unwrap();
+    let umm = Umm::new(&base(), &LoraConfig::default(), &Device::flex()).unwrap();
     let mut data = data();
     let known = EncodedShard::encode(&umm, &data);
     assert_eq!(known.skipped_count(), 0);
@@ -120,7 +124,7 @@ fn unknown_words_are_skipped_and_counted() {
 #[test]
 fn an_adapter_of_another_rank_and_trailing_bytes_are_refused() {
     let base = base();
-    let mut umm = Umm::new(&base, &LoraConfig::default()).unwrap();
+    let mut umm = Umm::new(&base, &LoraConfig::default(), &Device::flex()).unwrap();
     let other = Adapter::init(&base, &LoraConfig { rank: 4, ..LoraConfig::default() }, 1);
     assert!(matches!(umm.set_adapter(&other), Err(AdapterError::Shape { .. })));
     let like = umm.adapter();
@@ -133,7 +137,7 @@ fn an_adapter_of_another_rank_and_trailing_bytes_are_refused() {
 /// Trains four steps with a strategy; what moved, by tensor.
 fn moved(strategy: Strategy, round: u64) -> Adapter {
     let (base, lora) = (base(), LoraConfig::default());
-    let mut umm = Umm::new(&base, &lora).unwrap();
+    let mut umm = Umm::new(&base, &lora, &Device::flex()).unwrap();
     let shard = EncodedShard::encode(&umm, &data());
     let plan = TrainPlan {
         local_steps: 4,
@@ -183,7 +187,7 @@ fn a_member_of_a_lower_rank_trains_the_first_part_of_the_adapter() {
     let lora = LoraConfig { rank: 2, alpha: whole.alpha * 2.0 / 8.0, ..whole.clone() };
     assert_eq!(lora.scale(), whole.scale());
     let start = Adapter::init(&base, &whole, 1);
-    let mut umm = Umm::new(&base, &lora).unwrap();
+    let mut umm = Umm::new(&base, &lora, &Device::flex()).unwrap();
     let shard = EncodedShard::encode(&umm, &data());
     let plan =
         TrainPlan { local_steps: 2, batch_questions: 4, batch_captions: 4, ..TrainPlan::default() };

@@ -26,7 +26,7 @@ use crate::home::Home;
 use crate::interrupt::Interrupt;
 use crate::jobs::judge::{self, Case, Verdict};
 use crate::jobs::turns::Turns;
-use crate::jobs::{self, Ground, shard};
+use crate::jobs::{self, Ground, device, shard};
 use crate::store::blobs::Blobs;
 use past::Past;
 use prepare::{Folder, Plan};
@@ -92,6 +92,7 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
         ground,
         federation,
         data: folder.plan.data(0),
+        device: device::open(folder.plan.device)?,
         turns: Turns::open(Some(&folder.dir.join("turns"))).map_err(Failure::environment)?,
     })?;
     let (sender, reports) = mpsc::channel(REPORTS_MAX);
@@ -303,6 +304,7 @@ fn interrupted(folder: &Folder) -> Failure {
 
 fn prepare(request: &Request, base: Digest, screen: &Screen) -> Result<Folder, Failure> {
     let check = |plan: &Plan| -> Result<(), Failure> {
+        device::open(plan.device)?;
         request.kill_aggregator.map_or(Ok(()), |round| Strike::check(round, plan))?;
         for index in shard::check(&plan.data(0))? {
             screen

@@ -34,12 +34,12 @@ impl Umm {
     /// read, not the tied output head, as their adapter does.
     fn set_base(&mut self, residuals: &Weights) {
         let mut weights = Weights::new();
+        let device = self.network.device();
         for (name, base) in &self.untouched {
             let path = name.strip_suffix(".weight").expect("only weights are touched");
             let residual = residuals.get(path).map(|residual| scaled(residual, self.scale));
             if path.ends_with("embed_tokens") {
-                let rows =
-                    residual.map(|residual| tensor_of(&residual, true, &super::training_device()));
+                let rows = residual.map(|residual| tensor_of(&residual, true, &device));
                 self.network.language.shift_tokens(rows);
                 continue;
             }
@@ -67,13 +67,14 @@ mod tests {
     use crate::adapter::Adapter;
     use crate::checkpoint::Base;
     use crate::config::LoraConfig;
+    use crate::device::Device;
     use crate::strategy::{RESIDUAL, Strategy};
     use crate::umm::weights::floats;
 
     #[test]
     fn what_was_added_is_read_and_taken_away_again() {
         let (base, lora) = (Base::embedded(), LoraConfig::default());
-        let mut umm = Umm::new(&base, &lora).unwrap();
+        let mut umm = Umm::new(&base, &lora, &Device::flex()).unwrap();
         let weight = "model.layers.0.self_attn.q_proj.weight";
         let rows = |umm: &Umm| floats(umm.network.language.table());
         let whole = |umm: &Umm| umm.names.collect(&umm.network, |name| name.ends_with(".weight"));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::output;
 use crate::error::Failure;
 use crate::home::Home;
+use crate::jobs::device::Compute;
 use crate::jobs::speak::{self, Speaker};
 
 /// Ask the newest committed model of a home about a picture.
@@ -16,6 +17,9 @@ pub struct Args {
     /// A PNG or JPEG file of at most 4096 pixels a side.
     #[arg(required_unless_present = "words")]
     image: Option<PathBuf>,
+    /// Compute on cpu or cuda.
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: Compute,
     /// The question, such as "what colour is the circle?".
     #[arg(required_unless_present = "words")]
     question: Option<String>,
@@ -30,6 +34,6 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     else {
         return output::print(|out| speak::words().iter().try_for_each(|it| writeln!(out, "{it}")));
     };
-    let answer = Speaker::of_home(&Home::existing(home)?)?.answer(image, question)?;
+    let answer = Speaker::of_home(&Home::existing(home)?, args.device)?.answer(image, question)?;
     output::print(|out| writeln!(out, "{answer}"))
 }

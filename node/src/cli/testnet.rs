@@ -8,6 +8,7 @@ use super::screen::Screen;
 use super::{block_on, output};
 use crate::error::{Failure, FailureKind};
 use crate::home::Home;
+use crate::jobs::device::Compute;
 use crate::testnet::prepare::Plan;
 use crate::testnet::report::TestnetReport;
 use crate::testnet::{self, Request};
@@ -55,6 +56,9 @@ pub struct Args {
     /// Optimiser steps each member takes in a round, at least 1.
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
     local_steps: u32,
+    /// Compute on cpu or cuda; docs/GPU.md says what cuda needs.
+    #[arg(long, default_value_t)]
+    device: Compute,
     /// SIGKILL the elected aggregator of this round once the updates are out; start it again after.
     #[arg(long, value_name = "ROUND")]
     kill_aggregator: Option<u64>,
@@ -70,6 +74,7 @@ pub struct Args {
             "local_steps",
             "strategy",
             "compression",
+            "device",
         ]
     )]
     resume: bool,
@@ -134,6 +139,7 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
         local_steps: args.local_steps,
         strategy: args.strategy,
         compression: args.compression,
+        device: args.device,
         vqa: args.vqa.as_ref().map(absolute).transpose()?,
     })
 }

@@ -14,6 +14,7 @@ use witan_protocol::federation::{Federation, Training};
 use witan_protocol::io::JobId;
 use witan_protocol::member::Round;
 
+use super::device::{self, Device};
 use super::owed::Owed;
 use super::score::Exam;
 use super::shard::{self, Shard};
@@ -29,6 +30,7 @@ pub struct Trainer {
     training: Training,
     seed: u64,
     threads: usize,
+    device: Device,
     shard: Shard,
     turns: Turns,
     rank: usize,
@@ -52,10 +54,11 @@ struct Bench {
 }
 
 impl Trainer {
-    /// Reads the data and opens the turns; trains nothing yet.
+    /// Opens the device and the turns and reads the data; trains nothing yet.
     ///
     /// # Errors
-    /// If the data or the folder of turns cannot be read, or the member's rank is not allowed.
+    /// If there is no such device, the data or the folder of turns cannot be read, or the member's rank is
+    /// not allowed.
     pub fn new(
         ground: Ground,
         federation: &Federation,
@@ -63,6 +66,7 @@ impl Trainer {
         shelves: Shelves,
         stopping: Arc<AtomicBool>,
     ) -> Result<Self, Failure> {
+        let device = device::open(settings.device)?;
         let turns = Turns::open(settings.turns.as_deref()).map_err(|error| {
             let folder = settings.turns.as_deref().unwrap_or(Path::new("")).display();
             Failure::input(format!("cannot read the folder of turns {folder}: {error}"))
@@ -74,6 +78,7 @@ impl Trainer {
             training: federation.document().training.clone(),
             seed: federation.document().seed,
             threads: settings.threads,
+            device,
             shard: shard::read(&settings.data)?,
             turns,
             rank,
@@ -178,7 +183,7 @@ impl Trainer {
         // The same scale in front of a lower rank.
         let alpha = alpha * self.rank as f64 / rank as f64;
         let lora = LoraConfig { rank: self.rank, alpha, ..self.ground.lora.clone() };
-        let umm = Umm::new(&self.ground.base, &lora).map_err(Failure::input)?;
+        let umm = Umm::new(&self.ground.base, &lora, &self.device).map_err(Failure::input)?;
         let training = EncodedShard::encode(&umm, &self.shard.training);
         if training.example_count() == 0 {
             return Err(nothing_to_train_on(training.unknown()));

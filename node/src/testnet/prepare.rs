@@ -19,6 +19,7 @@ use witan_protocol::member::MemberId;
 use crate::error::Failure;
 use crate::home::Home;
 use crate::jobs::LoraConfig;
+use crate::jobs::device::Compute;
 use crate::jobs::turns::Turns;
 use crate::settings::{DataSource, Settings, Share};
 use crate::shell;
@@ -42,6 +43,9 @@ pub struct Plan {
     /// How deltas are written.
     #[serde(default)]
     pub compression: Compression,
+    /// Where the nodes and the judge compute.
+    #[serde(default)]
+    pub device: Compute,
     /// An absolute path to a folder of VQA v2's files; `None`: the embedded scenes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vqa: Option<PathBuf>,
@@ -210,6 +214,7 @@ fn settings(plan: &Plan, index: usize) -> Settings {
         // As seen from the home, so that the whole folder can be moved.
         turns: Some(PathBuf::from("../../turns")),
         rank: None,
+        device: plan.device,
     }
 }
 
