@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use witan_protocol::digest::BlobRef;
 use witan_protocol::envelope;
-use witan_protocol::federation::Federation;
+use witan_protocol::federation::{Compression, Federation};
 use witan_protocol::io::{Entry, Input, Output, Time};
 use witan_protocol::ledger::Tip;
 use witan_protocol::member::{Round, View};
@@ -158,6 +158,7 @@ impl Stage {
             included,
             absent,
             strategy: "fedavg".into(),
+            naive_error: Vec::new(),
             result: model::start(),
         };
         proposal.result = model::result_of(&self.federation, &proposal).unwrap();
@@ -183,7 +184,8 @@ impl Stage {
             _ => None,
         });
         let (job, start, inputs) = asked.expect("an aggregation was asked for");
-        self.take(Input::Aggregated { job, result: model::aggregate(start, &inputs) });
+        let result = model::aggregate(start, &inputs).map(Into::into);
+        self.take(Input::Aggregated { job, result });
     }
 
     fn said(&self, step: Step, value: witan_protocol::digest::Digest) -> bool {
@@ -205,6 +207,7 @@ fn update_of(federation: &Federation, place: usize, attempt: u64) -> Update {
         round: Round(1),
         start: model::start().digest,
         delta: model::delta(model::start(), member, attempt),
+        codec: Compression::None,
         examples: 128,
         steps: 8,
         scores: Scores::default(),

@@ -269,6 +269,7 @@ mod tests {
             listen: Vec::new(),
             data: data.clone(),
             threads: 1,
+            device: device::Compute::Cpu,
             turns: None,
             rank,
         };
