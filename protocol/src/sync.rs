@@ -115,6 +115,11 @@ fn tell(post: &mut Post, round: &Round, to: MemberId) {
         votes,
     };
     post.send(to, &Message::Holdings(holdings));
+    // Gossip loses it, most of all from one who fails before the others are connected; whoever has
+    // not heard it waits until the deadline.
+    if let Some(excuse) = round.excuse() {
+        post.send_sealed(to, Kind::Progress, round.tip.round, excuse.to_vec());
+    }
 }
 
 fn give_records(post: &mut Post, ledger: &Ledger, to: MemberId, from: RoundNumber) {
