@@ -15,6 +15,7 @@ use witan_model::data::partition::{Partition, partition};
 use witan_model::data::picture::contact_sheet;
 use witan_model::data::scenes::{FederationSplit, federation_split};
 use witan_model::data::{Dataset, Picture};
+use witan_model::device::Device;
 use witan_model::encoded::EncodedShard;
 use witan_model::evaluate::geneval::{Tag, detector::detect};
 use witan_model::train::{Schedule, TrainPlan, train};
@@ -86,7 +87,7 @@ impl Trial {
     }
 
     fn run(&self, base: &Base) {
-        let mut umm = Umm::new(base, &self.lora).expect("the base loads");
+        let mut umm = Umm::new(base, &self.lora, &Device::flex()).expect("the base loads");
         let split = federation_split(11, 1, self.scenes);
         let test = EncodedShard::encode(&umm, &split.test);
         self.ceiling(&umm, &split.test);

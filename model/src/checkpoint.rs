@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn::tensor::f16;
+use burn::tensor::{Device, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 
 use crate::config::ModelConfig;
@@ -107,7 +107,8 @@ impl Base {
         {
             return Err(BaseError::NotFinite { name: name.clone() });
         }
-        let mut loader = Loader::from_weights(weights, &crate::umm::inference_device());
+        // Only to see that every tensor fits; whoever computes loads it anew.
+        let mut loader = Loader::from_weights(weights, &Device::flex());
         Network::load(&mut loader, &config)?;
         Ok(Base { config, weights: Arc::new(loader.into_weights()) })
     }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::config::ModelConfig;
 use crate::config::{PICTURE_SIDE, PICTURE_TOKENS};
@@ -15,7 +15,7 @@ use crate::data::{Dataset, Picture, VqaExample};
 use crate::umm::diffusion::to_patches;
 use crate::umm::vision::pixels;
 use crate::umm::weights::floats;
-use crate::umm::{Network, Umm, inference_device};
+use crate::umm::{Network, Umm};
 
 /// A question in tokens, ending where the answer is due.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl EncodedShard {
     pub fn encode(umm: &Umm, data: &Dataset) -> EncodedShard {
         let network = umm.frozen();
         let (merged, targets) = picture_features(&network, umm.config(), &data.pictures);
-        let tokens = merged.map(|merged| network.project(merged));
+        let tokens = merged.map(&network.device(), |merged| network.project(merged));
         EncodedShard::with_features(umm.tokenizer(), data, tokens, targets)
     }
 
@@ -164,7 +164,7 @@ impl FeatureTable {
     }
 
     /// The rows of some pictures: `[rows, 16, width]`.
-    pub(crate) fn rows(&self, pictures: &[usize], device: &burn::tensor::Device) -> Tensor<3> {
+    pub(crate) fn rows(&self, pictures: &[usize], device: &Device) -> Tensor<3> {
         let row = self.row_len();
         let mut values = Vec::with_capacity(pictures.len() * row);
         for &picture in pictures {
@@ -177,11 +177,15 @@ impl FeatureTable {
     }
 
     /// The table with every row passed through `map`, in chunks.
-    pub(crate) fn map(&self, map: impl Fn(Tensor<3>) -> Tensor<3>) -> FeatureTable {
+    pub(crate) fn map(
+        &self,
+        device: &Device,
+        map: impl Fn(Tensor<3>) -> Tensor<3>,
+    ) -> FeatureTable {
         let count = self.values.len() / (PICTURE_TOKENS * self.width);
         let mut table = FeatureTable { values: Vec::new(), width: self.width };
         for chunk in chunks(count) {
-            let mapped = map(self.rows(&chunk.collect::<Vec<_>>(), &inference_device()));
+            let mapped = map(self.rows(&chunk.collect::<Vec<_>>(), device));
             table.width = mapped.dims()[2];
             table.values.extend(floats(mapped));
         }
@@ -199,7 +203,7 @@ pub(crate) fn picture_features(
     let mut targets = FeatureTable { values: Vec::new(), width: 0 };
     for chunk in chunks(pictures.len()) {
         let chunk = pictures[chunk].iter().map(|picture| &picture.pixels[..]);
-        let read = network.vision.forward(pixels(chunk, &inference_device()), config);
+        let read = network.vision.forward(pixels(chunk, &network.device()), config);
         let merged = to_patches(read.clone());
         let patches = to_patches(network.vision.features(read));
         tokens.width = merged.dims()[2];

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
@@ -15,7 +15,7 @@ use crate::umm::diffusion::to_cells;
 use crate::umm::objective::Rows;
 use crate::umm::painter::{Sketch, pixel_index, sketch};
 use crate::umm::weights::floats;
-use crate::umm::{Network, Umm, inference_device};
+use crate::umm::{Network, Umm};
 
 impl Umm {
     /// Answers a question about a picture with one word.
@@ -23,7 +23,7 @@ impl Umm {
         let tokens = question_tokens(&self.tokenizer, question)?;
         let network = self.frozen();
         let (merged, _) = picture_features(&network, &self.config, std::slice::from_ref(picture));
-        let pictures = network.project(merged.rows(&[0], &inference_device()));
+        let pictures = network.project(merged.rows(&[0], &network.device()));
         Ok(self.words(&network, pictures, &[&tokens]).remove(0))
     }
 
@@ -38,7 +38,7 @@ impl Umm {
             let chunk = &questions[chunk];
             let pictures: Vec<usize> = chunk.iter().map(|question| question.picture).collect();
             let tokens: Vec<&[u32]> = chunk.iter().map(|question| &question.tokens[..]).collect();
-            let rows = shard.tokens.rows(&pictures, &inference_device());
+            let rows = shard.tokens.rows(&pictures, &network.device());
             answers.extend(self.words(&network, rows, &tokens));
         }
         answers
@@ -56,7 +56,8 @@ impl Umm {
             for caption in &captions[chunk] {
                 tokens.push(caption_tokens(&self.tokenizer, caption)?);
             }
-            let noise = start_noise(seed, first..first + tokens.len(), &self.config);
+            let streams = first..first + tokens.len();
+            let noise = start_noise(seed, streams, &self.config, &network.device());
             let features = denoise(&network, &self.config, &tokens, noise);
             pictures.extend(paint(&network, features));
         }
@@ -68,7 +69,7 @@ impl Umm {
         let network = self.frozen();
         let (_, targets) = picture_features(&network, &self.config, pictures);
         let all: Vec<usize> = (0..pictures.len()).collect();
-        paint(&network, to_cells(targets.rows(&all, &inference_device())))
+        paint(&network, to_cells(targets.rows(&all, &network.device())))
     }
 
     fn words(&self, network: &Network, pictures: Tensor<3>, questions: &[&[u32]]) -> Vec<String> {
@@ -95,7 +96,7 @@ fn denoise(
     captions: &[Vec<u32>],
     noise: Tensor<3>,
 ) -> Tensor<3> {
-    let device = inference_device();
+    let device = network.device();
     let batch = captions.len();
     let texts: Vec<&[u32]> = captions.iter().map(|tokens| &tokens[..]).collect();
     let states = network.query_states(&Rows::captions(&texts, config), config, &device);
@@ -136,7 +137,7 @@ fn paint_one(network: &Network, plain: &[f32]) -> Picture {
     if shown.is_empty() {
         return picture;
     }
-    let logits = floats(network.painter.inside(&shown, &inference_device()));
+    let logits = floats(network.painter.inside(&shown, &network.device()));
     for (sketch, logits) in shown.iter().zip(logits.chunks_exact(CELL_AREA)) {
         for (pixel, logit) in logits.iter().enumerate() {
             let share = 1.0 / (1.0 + (-logit).exp());
@@ -150,7 +151,12 @@ fn paint_one(network: &Network, plain: &[f32]) -> Picture {
     picture
 }
 
-fn start_noise(seed: u64, streams: Range<usize>, config: &ModelConfig) -> Tensor<3> {
+fn start_noise(
+    seed: u64,
+    streams: Range<usize>,
+    config: &ModelConfig,
+    device: &Device,
+) -> Tensor<3> {
     let patch = config.gen_channels * GRID_CELLS / PICTURE_TOKENS;
     let batch = streams.len();
     let mut values: Vec<f32> = Vec::with_capacity(batch * PICTURE_TOKENS * patch);
@@ -159,7 +165,7 @@ fn start_noise(seed: u64, streams: Range<usize>, config: &ModelConfig) -> Tensor
         rng.set_stream(stream as u64);
         values.extend((0..PICTURE_TOKENS * patch).map(|_| rng.sample::<f32, _>(StandardNormal)));
     }
-    Tensor::from_data(TensorData::new(values, [batch, PICTURE_TOKENS, patch]), &inference_device())
+    Tensor::from_data(TensorData::new(values, [batch, PICTURE_TOKENS, patch]), device)
 }
 
 /// Cells that show less than this of an object stay background.

@@ -65,13 +65,13 @@ impl LoraEmbedding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::umm::inference_device;
     use crate::umm::weights::floats;
+    use burn::tensor::Device;
 
     #[test]
     fn an_embedding_is_its_row_and_the_scaled_product_of_its_factors() {
         let parameter = |values: [[f32; 2]; 2]| {
-            Param::from_tensor(Tensor::from_floats(values, &inference_device()))
+            Param::from_tensor(Tensor::from_floats(values, &Device::flex()))
         };
         let table = LoraEmbedding {
             base: parameter([[1.0, 2.0], [3.0, 4.0]]),

@@ -13,14 +13,14 @@ use std::ops::ControlFlow;
 
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Base, BaseError, saved};
 use crate::config::ModelConfig;
 use crate::data::tokenizer::{Tokenizer, WordError};
+use crate::umm::Network;
 use crate::umm::weights::{Loader, Names, WeightError, Weights};
-use crate::umm::{Network, inference_device, training_device};
 
 /// Sizes and lengths of the three stages.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -141,21 +141,24 @@ pub type Progress<'a> = &'a mut (dyn FnMut(Event) -> ControlFlow<()> + Send);
 pub fn run(
     plan: &PretrainPlan,
     start: Option<&Weights>,
+    device: &Device,
     progress: Progress<'_>,
 ) -> Result<Base, PretrainError> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build();
     let pool = pool.map_err(|_| PretrainError::Threads { threads: plan.threads })?;
-    pool.install(|| run_here(plan, start, progress))
+    pool.install(|| run_here(plan, start, device, progress))
 }
 
 fn run_here(
     plan: &PretrainPlan,
     start: Option<&Weights>,
+    device: &Device,
     progress: Progress<'_>,
 ) -> Result<Base, PretrainError> {
     let config = ModelConfig::tiny(Tokenizer::new().len());
     let start = start.cloned().unwrap_or_default();
     let mut weights = fresh(&config, start, plan.seed)?;
+    let course = Course { plan, config: &config, device };
     let stages: [(usize, StageRun); 3] = [
         (plan.vision.steps, vision::train),
         (plan.painting.steps, painting::train),
@@ -163,17 +166,26 @@ fn run_here(
     ];
     for (_, train) in stages.into_iter().filter(|(steps, _)| *steps > 0) {
         // Weights are handed on as they would be saved: stages run one by one give the same bytes.
-        weights = saved(train(plan, &config, weights, progress)?);
+        weights = saved(train(&course, weights, progress)?);
     }
     Ok(Base::new(config, weights)?)
 }
 
-type StageRun =
-    fn(&PretrainPlan, &ModelConfig, Weights, Progress<'_>) -> Result<Weights, PretrainError>;
+/// What all stages are told.
+pub struct Course<'a> {
+    /// Sizes and lengths.
+    pub plan: &'a PretrainPlan,
+    /// Sizes of the model.
+    pub config: &'a ModelConfig,
+    /// Where they compute.
+    pub device: &'a Device,
+}
+
+type StageRun = fn(&Course<'_>, Weights, Progress<'_>) -> Result<Weights, PretrainError>;
 
 /// The weights of a whole network: those of `start`, and freshly sampled ones in place of what it lacks.
 pub fn fresh(config: &ModelConfig, start: Weights, seed: u64) -> Result<Weights, WeightError> {
-    let mut loader = Loader::sampling(start, seed, &inference_device());
+    let mut loader = Loader::sampling(start, seed, &Device::flex());
     Network::load(&mut loader, config)?;
     Ok(loader.into_weights())
 }
@@ -192,12 +204,13 @@ impl Stage {
     fn new(
         name: &'static str,
         plan: &StagePlan,
-        config: &ModelConfig,
+        course: &Course<'_>,
         weights: Weights,
         trained: &[&str],
     ) -> Result<Stage, WeightError> {
-        let mut loader = Loader::from_weights(weights, &training_device()).training(trained);
-        let network = Network::load(&mut loader, config)?;
+        let device = course.device.clone().autodiff();
+        let mut loader = Loader::from_weights(weights, &device).training(trained);
+        let network = Network::load(&mut loader, course.config)?;
         let optimizer =
             AdamWConfig::new().with_beta_2(0.99).with_epsilon(1e-8).with_weight_decay(0.0).init();
         Ok(Stage {

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapter::{Adapter, AdapterError};
 use crate::encoded::EncodedShard;
+use crate::umm::Umm;
 use crate::umm::weights::floats;
-use crate::umm::{Umm, training_device};
 use batch::Batches;
 pub(crate) use batch::Deck;
 pub use batch::record;
@@ -131,7 +131,7 @@ fn train_here(
     let mut batches = Batches::new(shard, plan)?;
     let mut optimizer =
         AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(plan.weight_decay as f32).init();
-    let device = training_device();
+    let device = umm.network.device();
     let mut total = 0.0;
     for step in 1..=plan.local_steps {
         let (asked, captioned) = batches.next(umm, shard);

@@ -61,6 +61,11 @@ impl Network {
         })
     }
 
+    /// Where its weights lie; what is made there records gradients if they do.
+    pub(crate) fn device(&self) -> Device {
+        self.latent_queries.val().device()
+    }
+
     /// Projects merged vision tokens into the language model's width.
     ///
     /// # Shapes
@@ -76,16 +81,16 @@ impl Network {
 pub struct Umm {
     pub(crate) config: ModelConfig,
     pub(crate) tokenizer: Tokenizer,
-    /// On the training device; [`Module::valid`] gives the one for inference.
+    /// Records gradients; [`Module::valid`] gives the one that does not.
     pub(crate) network: Network,
     pub(crate) names: Names,
     zero: Adapter,
 }
 
 impl Umm {
-    /// Loads a base and adds adapters that change nothing until [`Umm::set_adapter`].
-    pub fn new(base: &Base, lora: &LoraConfig) -> Result<Umm, BaseError> {
-        let device = training_device();
+    /// Loads a base onto a device and adds adapters that change nothing until [`Umm::set_adapter`].
+    pub fn new(base: &Base, lora: &LoraConfig, device: &Device) -> Result<Umm, BaseError> {
+        let device = device.clone().autodiff();
         let mut loader = Loader::from_weights(base.weights().clone(), &device)
             .with_lora(lora)
             .training(&[ADAPTER]);
@@ -161,16 +166,6 @@ impl ModuleMapper for Setter<'_> {
         let gradient = param.is_require_grad();
         param.map(|tensor| Tensor::from_data(data, &tensor.device()).set_require_grad(gradient))
     }
-}
-
-/// The device without gradients.
-pub fn inference_device() -> Device {
-    Device::flex()
-}
-
-/// The device that records gradients.
-pub fn training_device() -> Device {
-    Device::flex().autodiff()
 }
 
 fn is_adapter(name: &str) -> bool {

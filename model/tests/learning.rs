@@ -11,7 +11,8 @@ use witan_model::data::vocabulary::Vocabulary;
 use witan_model::data::{Dataset, Picture};
 use witan_model::pretrain::fresh;
 use witan_model::{
-    Adapter, AdapterError, Base, EncodedShard, LoraConfig, Step, TrainPlan, Trained, Umm, train,
+    Adapter, AdapterError, Base, Device, EncodedShard, LoraConfig, Step, TrainPlan, Trained, Umm,
+    train,
 };
 
 fn base() -> Base {
@@ -27,7 +28,7 @@ fn data() -> Dataset {
 /// Trains a fresh adapter for a few steps and tells every step.
 fn round(seed: u64) -> (Trained, Vec<Step>) {
     let (base, lora) = (base(), LoraConfig::default());
-    let mut umm = Umm::new(&base, &lora).unwrap();
+    let mut umm = Umm::new(&base, &lora, &Device::flex()).unwrap();
     let shard = EncodedShard::encode(&umm, &data());
     let plan = TrainPlan {
         local_steps: 12,
@@ -48,9 +49,13 @@ fn round(seed: u64) -> (Trained, Vec<Step>) {
 #[test]
 fn a_fresh_adapter_changes_nothing() {
     let base = base();
-    let bare =
-        Umm::new(&base, &LoraConfig { targets: Vec::new(), ..LoraConfig::default() }).unwrap();
-    let mut adapted = Umm::new(&base, &LoraConfig::default()).unwrap();
+    let bare = Umm::new(
+        &base,
+        &LoraConfig { targets: Vec::new(), ..LoraConfig::default() },
+        &Device::flex(),
+    )
+    .unwrap();
+    let mut adapted = Umm::new(&base, &LoraConfig::default(), &Device::flex()).unwrap();
     adapted.set_adapter(&Adapter::init(&base, &LoraConfig::default(), 1)).unwrap();
     let data = data();
     let shards =
@@ -80,7 +85,7 @@ fn a_round_repeats_bit_for_bit_and_another_seed_differs() {
 #[test]
 fn a_round_can_be_stopped() {
     let (base, lora) = (base(), LoraConfig::default());
-    let mut umm = Umm::new(&base, &lora).unwrap();
+    let mut umm = Umm::new(&base, &lora, &Device::flex()).unwrap();
     let shard = EncodedShard::encode(&umm, &data());
     let start = Adapter::init(&base, &lora, 1);
     let mut seen = 0;
@@ -94,7 +99,7 @@ fn a_round_can_be_stopped() {
 
 #[test]
 fn unknown_words_are_skipped_and_counted() {
-    let umm = Umm::new(&base(), &LoraConfig::default()).unwrap();
+    let umm = Umm::new(&base(), &LoraConfig::default(), &Device::flex()).unwrap();
     let mut data = data();
     let known = EncodedShard::encode(&umm, &data);
     assert_eq!(known.skipped_count(), 0);
@@ -117,7 +122,7 @@ fn unknown_words_are_skipped_and_counted() {
 #[test]
 fn an_adapter_of_another_rank_and_trailing_bytes_are_refused() {
     let base = base();
-    let mut umm = Umm::new(&base, &LoraConfig::default()).unwrap();
+    let mut umm = Umm::new(&base, &LoraConfig::default(), &Device::flex()).unwrap();
     let other = Adapter::init(&base, &LoraConfig { rank: 4, ..LoraConfig::default() }, 1);
     assert!(matches!(umm.set_adapter(&other), Err(AdapterError::Shape { .. })));
     let like = umm.adapter();

@@ -7,6 +7,7 @@
 pub mod aggregate;
 pub mod check;
 pub mod compare;
+pub mod device;
 pub mod judge;
 pub mod pretrain;
 pub mod score;

@@ -15,6 +15,7 @@ use crate::driver::{Driver, Sources};
 use crate::error::{Failure, FailureKind};
 use crate::events::NodeEvent;
 use crate::home::Home;
+use crate::jobs::device::Compute;
 use crate::jobs::{self, Ground, Jobs};
 use crate::net::{self, NetSettings};
 use crate::settings::Settings;
@@ -67,13 +68,18 @@ pub fn committed(
         .map_err(|error| Failure::new(FailureKind::Tampered, error).hint(verify_hint(home)))
 }
 
-/// Opens `home` and starts everything but the loop.
+/// Opens `home` and starts everything but the loop. A `device` given here goes before that of the settings.
 ///
 /// # Errors
-/// Whatever stops a start: a busy home, a damaged journal, bad data, a port in use.
-pub async fn node(home: &Home, tell: Box<dyn FnMut(&NodeEvent) + Send>) -> Result<Node, Failure> {
+/// Whatever stops a start: a busy home, a damaged journal, bad data, a port in use, no such device.
+pub async fn node(
+    home: &Home,
+    device: Option<Compute>,
+    tell: Box<dyn FnMut(&NodeEvent) + Send>,
+) -> Result<Node, Failure> {
     let federation = Arc::new(home.read_federation()?);
-    let settings = Settings::read(&home.settings_file())?;
+    let mut settings = Settings::read(&home.settings_file())?;
+    settings.device = device.unwrap_or(settings.device);
     let identity = home.read_key()?;
     if federation.member(&identity.member()).is_none() {
         return Err(not_a_member(home, &identity.member()));

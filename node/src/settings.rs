@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
+use crate::jobs::device::Compute;
 
 /// The settings of one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct Settings {
     /// Threads for training; a node of a testnet takes one.
     #[serde(default = "one")]
     pub threads: usize,
+    /// Where training computes: "cpu" or "cuda".
+    #[serde(default)]
+    pub device: Compute,
     /// A folder of lock files: nodes on one machine that name the same folder take turns at its
     /// cores; in `node.toml` relative to that file's folder, unless absolute. Absent: train whenever
     /// there is something to train.
@@ -136,6 +140,7 @@ mod tests {
             listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
             data: DataSource::Scenes { seed: 7, share },
             threads: 1,
+            device: Compute::Cuda,
             turns: None,
         }
     }
@@ -159,7 +164,7 @@ mod tests {
         let data = DataSource::Vqa { path: folder.path().join("../vqa"), share };
         let settings = Settings::read(&path).unwrap();
         let turns = Some(folder.path().join("../turns"));
-        assert_eq!(settings, Settings { data, threads: 1, turns, ..sample() });
+        assert_eq!(settings, Settings { data, device: Compute::Cpu, turns, ..sample() });
         std::fs::write(&path, settings.to_toml()).unwrap();
         assert_eq!(Settings::read(&path).unwrap(), settings);
     }

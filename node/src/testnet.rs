@@ -25,7 +25,7 @@ use crate::home::Home;
 use crate::interrupt::Interrupt;
 use crate::jobs::judge::{self, Case, Verdict};
 use crate::jobs::turns::Turns;
-use crate::jobs::{self, Ground, shard};
+use crate::jobs::{self, Ground, device, shard};
 use crate::store::blobs::Blobs;
 use past::Past;
 use prepare::{Folder, Plan};
@@ -89,6 +89,7 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
         ground,
         federation,
         data: folder.plan.data(0),
+        device: device::open(folder.plan.device)?,
         turns: Turns::open(Some(&folder.dir.join("turns"))).map_err(Failure::environment)?,
     })?;
     let (sender, reports) = mpsc::channel(REPORTS_MAX);
@@ -301,6 +302,7 @@ fn interrupted(folder: &Folder) -> Failure {
 fn prepare(request: &Request, base: Digest, screen: &Screen) -> Result<Folder, Failure> {
     let check = |plan: &Plan| -> Result<(), Failure> {
         request.kill_aggregator.map_or(Ok(()), |round| Strike::check(round, plan))?;
+        device::open(plan.device)?;
         for index in shard::check(&plan.data(0))? {
             screen
                 .say(&format!("node-{index:02} has nothing the model can be taught: it sits out"));

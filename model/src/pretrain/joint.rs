@@ -10,7 +10,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Event, PretrainError, PretrainPlan, Progress, Stage};
+use super::{Course, Event, PretrainError, PretrainPlan, Progress, Stage};
 use crate::checkpoint::Base;
 use crate::config::ModelConfig;
 use crate::data::scenes;
@@ -19,20 +19,19 @@ use crate::data::vocabulary::Vocabulary;
 use crate::encoded::{EncodedShard, picture_features};
 use crate::train::Deck;
 use crate::umm::objective::{Noise, Rows, flow_loss, text_losses};
-use crate::umm::training_device;
 use crate::umm::weights::Weights;
 
 /// Trains everything but the encoder and the painter.
 pub fn train(
-    plan: &PretrainPlan,
-    config: &ModelConfig,
+    course: &Course<'_>,
     weights: Weights,
     progress: Progress<'_>,
 ) -> Result<Weights, PretrainError> {
-    let mut stage = Stage::new("joint", &plan.joint, config, weights, &["model."])?;
+    let Course { plan, config, .. } = *course;
+    let mut stage = Stage::new("joint", &plan.joint, course, weights, &["model."])?;
     let tokenizer = Tokenizer::new();
     let corpus = corpus(plan, config, &stage, &tokenizer)?;
-    let lesson = Lesson { corpus, config, device: training_device(), noises: plan.noises };
+    let lesson = Lesson { corpus, config, device: stage.network.device(), noises: plan.noises };
     let held_out = lesson.held_out(&tokenizer);
     let mut rng = ChaCha8Rng::seed_from_u64(plan.seed ^ ORDER);
     let mut questions = Deck { cards: (0..lesson.corpus.questions.len()).collect(), next: 0 };

@@ -10,29 +10,29 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-use super::{PretrainError, PretrainPlan, Progress, Stage};
-use crate::config::{CELL_PIXELS, ModelConfig};
+use super::{Course, PretrainError, Progress, Stage};
+use crate::config::CELL_PIXELS;
 use crate::data::Picture;
 use crate::data::scenes::Scene;
 use crate::umm::painter::{Sketch, pixel_index, sketch};
 use crate::umm::vision::pixels;
 use crate::umm::weights::{Weights, floats};
-use crate::umm::{inference_device, training_device};
 
 /// Trains the painter; everything else stays.
 pub fn train(
-    plan: &PretrainPlan,
-    config: &ModelConfig,
+    course: &Course<'_>,
     weights: Weights,
     progress: Progress<'_>,
 ) -> Result<Weights, PretrainError> {
+    let Course { plan, config, .. } = *course;
     let mut rng = ChaCha8Rng::seed_from_u64(plan.seed ^ SCENES);
-    let mut stage = Stage::new("painting", &plan.painting, config, weights, &["painter."])?;
+    let mut stage = Stage::new("painting", &plan.painting, course, weights, &["painter."])?;
     let vision = stage.network.vision.valid();
+    let device = stage.network.device();
     for _ in 0..plan.painting.steps {
         let pictures: Vec<Picture> =
             (0..plan.painting.batch).map(|_| Scene::random(&mut rng).picture()).collect();
-        let input = pixels(pictures.iter().map(|picture| &picture.pixels[..]), &inference_device());
+        let input = pixels(pictures.iter().map(|picture| &picture.pixels[..]), course.device);
         let plain = floats(vision.read(vision.forward(input, config)).plain());
         let mut lessons = Vec::new();
         for (picture, plain) in
@@ -43,11 +43,11 @@ pub fn train(
         lessons.shuffle(&mut rng);
         lessons.truncate(CELLS_MAX);
         let sketches: Vec<&Sketch> = lessons.iter().map(|(sketch, _)| sketch).collect();
-        let logits = stage.network.painter.inside(&sketches, &training_device());
+        let logits = stage.network.painter.inside(&sketches, &device);
         let shape = [lessons.len(), CELL_PIXELS * CELL_PIXELS];
         let inside: Vec<f32> =
             lessons.iter().flat_map(|(_, inside)| inside.iter().copied()).collect();
-        let inside = Tensor::from_data(TensorData::new(inside, shape), &training_device());
+        let inside = Tensor::from_data(TensorData::new(inside, shape), &device);
         let hit = inside.clone().mul(log_sigmoid(logits.clone()));
         let miss = inside.neg().add_scalar(1.0).mul(log_sigmoid(logits.neg()));
         let loss = hit.add(miss).mean().neg();

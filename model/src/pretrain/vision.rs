@@ -8,25 +8,25 @@ use burn::tensor::{Int, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{PretrainError, PretrainPlan, Progress, Stage};
-use crate::config::{GRID_CELLS, ModelConfig, PICTURE_SIDE};
+use super::{Course, PretrainError, Progress, Stage};
+use crate::config::{GRID_CELLS, PICTURE_SIDE};
 use crate::data::Picture;
 use crate::data::scenes::Scene;
+use crate::umm::Network;
 use crate::umm::cells::{BACKGROUND, CHANNELS, COLOUR, LENGTH_UNIT, OCCUPANCY, SHAPE, SIZE};
 use crate::umm::vision::{CellReading, pixels};
 use crate::umm::weights::{HostTensor, Loader, Weights, floats};
-use crate::umm::{Network, inference_device, training_device};
 
 /// Trains the encoder and its head; everything else stays.
 pub fn train(
-    plan: &PretrainPlan,
-    config: &ModelConfig,
+    course: &Course<'_>,
     weights: Weights,
     progress: Progress<'_>,
 ) -> Result<Weights, PretrainError> {
+    let Course { plan, config, .. } = *course;
     let mut rng = ChaCha8Rng::seed_from_u64(plan.seed ^ SCENES);
-    let mut stage = Stage::new("vision", &plan.vision, config, weights, &["visual."])?;
-    let device = training_device();
+    let mut stage = Stage::new("vision", &plan.vision, course, weights, &["visual."])?;
+    let device = stage.network.device();
     for _ in 0..plan.vision.steps {
         let scenes: Vec<Scene> = (0..plan.vision.batch).map(|_| Scene::random(&mut rng)).collect();
         let pictures: Vec<Picture> = scenes.iter().map(Scene::picture).collect();
@@ -36,7 +36,7 @@ pub fn train(
         stage.descend(losses, scenes.len(), progress)?;
     }
     let mut weights = stage.weights();
-    scale(&mut weights, config, &mut rng)?;
+    scale(&mut weights, course, &mut rng)?;
     Ok(weights)
 }
 
@@ -114,18 +114,18 @@ impl Labels {
 /// Sets the channels' mean and deviation to those of fresh scenes.
 fn scale(
     weights: &mut Weights,
-    config: &ModelConfig,
+    course: &Course<'_>,
     rng: &mut ChaCha8Rng,
 ) -> Result<(), PretrainError> {
-    let mut loader = Loader::from_weights(weights.clone(), &inference_device());
-    let network = Network::load(&mut loader, config)?;
+    let mut loader = Loader::from_weights(weights.clone(), course.device);
+    let network = Network::load(&mut loader, course.config)?;
     let mut sums = [[0.0_f64; 2]; CHANNELS];
     let mut count = 0.0;
     for _ in 0..SCALE_BATCHES {
         let pictures: Vec<Picture> =
             (0..SCALE_BATCH).map(|_| Scene::random(rng).picture()).collect();
-        let input = pixels(pictures.iter().map(|picture| &picture.pixels[..]), &inference_device());
-        let plain = network.vision.read(network.vision.forward(input, config)).plain();
+        let input = pixels(pictures.iter().map(|picture| &picture.pixels[..]), course.device);
+        let plain = network.vision.read(network.vision.forward(input, course.config)).plain();
         for cell in floats(plain).chunks_exact(CHANNELS) {
             for (sum, value) in sums.iter_mut().zip(cell) {
                 sum[0] += f64::from(*value);

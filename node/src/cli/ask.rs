@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::output;
 use crate::error::Failure;
 use crate::home::Home;
+use crate::jobs::device::Compute;
 use crate::jobs::speak::{self, Speaker};
 
 /// Ask the newest committed model of a home about a picture.
@@ -13,6 +14,9 @@ pub struct Args {
     /// A node's home folder, running or not.
     #[arg(long, value_name = "FOLDER", required_unless_present = "words")]
     home: Option<PathBuf>,
+    /// Compute on cpu or cuda.
+    #[arg(long, default_value_t)]
+    device: Compute,
     /// A PNG or JPEG file of at most 4096 pixels a side.
     #[arg(required_unless_present = "words")]
     image: Option<PathBuf>,
@@ -30,6 +34,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     else {
         return output::print(|out| speak::words().iter().try_for_each(|it| writeln!(out, "{it}")));
     };
-    let answer = Speaker::of_home(&Home::existing(home)?)?.answer(image, question)?;
+    let speaker = Speaker::of_home(&Home::existing(home)?, args.device)?;
+    let answer = speaker.answer(image, question)?;
     output::print(|out| writeln!(out, "{answer}"))
 }

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{block_on, output, stop_requested};
 use crate::error::Failure;
+use crate::jobs::device::Compute;
 use crate::jobs::pretrain::{self, Order, PretrainPlan, Record, StageStep};
 
 /// Make the frozen base that ships in the program, from nothing but a seed.
@@ -29,6 +30,9 @@ pub struct Args {
     /// Threads to compute with; another number may give other bytes.
     #[arg(long, value_name = "COUNT", default_value_t = PretrainPlan::default().threads)]
     threads: usize,
+    /// Compute on cpu or cuda; the other gives other bytes.
+    #[arg(long, default_value_t)]
+    device: Compute,
     /// Steps of the vision encoder's stage; 0 leaves it out.
     #[arg(long, value_name = "COUNT", default_value_t = PretrainPlan::default().vision.steps)]
     vision_steps: usize,
@@ -55,6 +59,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
                 plan: &plan,
                 out: &args.out,
                 from: args.from.as_deref(),
+                compute: args.device,
                 command: &args.command(&plan),
             };
             pretrain::run(order, &flag, |step| progress.tell(step))
@@ -103,6 +108,9 @@ impl Args {
         let mut command = "witan pretrain OUT".to_owned();
         if self.from.is_some() {
             command += " --from DIR";
+        }
+        if self.device != Compute::default() {
+            command += &format!(" --device {}", self.device);
         }
         let settings = [
             ("seed", plan.seed, usual.seed),

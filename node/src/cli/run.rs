@@ -10,6 +10,7 @@ use crate::driver::unix_ms;
 use crate::error::Failure;
 use crate::events::{Happening, NodeEvent};
 use crate::home::Home;
+use crate::jobs::device::Compute;
 use crate::open;
 
 /// Run one node from its home folder until stopped.
@@ -18,6 +19,9 @@ pub struct Args {
     /// The node's home folder, with key.pem, federation.toml and node.toml.
     #[arg(long, value_name = "FOLDER")]
     home: PathBuf,
+    /// Compute on cpu or cuda, whatever node.toml says.
+    #[arg(long)]
+    device: Option<Compute>,
     /// Print every event as one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -38,7 +42,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let queue = move |event: &NodeEvent| {
             let _ = sender.send(event.clone());
         };
-        let node = open::node(&home, Box::new(queue)).await?;
+        let node = open::node(&home, args.device, Box::new(queue)).await?;
         let started = Happening::Started { name: node.name, rounds: node.rounds };
         let started = NodeEvent { at_ms: unix_ms(), what: started };
         let telling = std::thread::spawn(move || {

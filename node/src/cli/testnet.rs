@@ -6,6 +6,7 @@ use super::screen::Screen;
 use super::{block_on, output};
 use crate::error::{Failure, FailureKind};
 use crate::home::Home;
+use crate::jobs::device::Compute;
 use crate::testnet::prepare::Plan;
 use crate::testnet::report::TestnetReport;
 use crate::testnet::{self, Request};
@@ -46,13 +47,16 @@ pub struct Args {
     /// Optimiser steps each member takes in a round, at least 1.
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
     local_steps: u32,
+    /// Compute on cpu or cuda; docs/GPU.md says what cuda needs.
+    #[arg(long, default_value_t)]
+    device: Compute,
     /// SIGKILL the elected aggregator of this round once the updates are out; start it again after.
     #[arg(long, value_name = "ROUND")]
     kill_aggregator: Option<u64>,
     /// Continue the testnet in --dir, which knows what it was made for.
     #[arg(
         long,
-        conflicts_with_all = ["nodes", "rounds", "alpha", "iid", "seed", "local_steps"]
+        conflicts_with_all = ["nodes", "rounds", "alpha", "iid", "seed", "local_steps", "device"]
     )]
     resume: bool,
     /// Do not train what the federation is compared with: members alone, and all data in one place.
@@ -114,6 +118,7 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
         alpha: (!args.iid).then_some(args.alpha),
         seed: args.seed,
         local_steps: args.local_steps,
+        device: args.device,
         vqa: args.vqa.as_ref().map(absolute).transpose()?,
     })
 }

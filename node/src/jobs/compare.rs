@@ -175,7 +175,8 @@ impl Comparer<'_> {
     }
 
     fn umm(&self) -> Result<Umm, Failure> {
-        Umm::new(&self.case.ground.base, &self.case.ground.lora).map_err(Failure::input)
+        let Case { ground, device, .. } = self.case;
+        Umm::new(&ground.base, &ground.lora, device).map_err(Failure::input)
     }
 }
 

@@ -9,6 +9,7 @@ use witan_model::{Adapter, Umm};
 use witan_protocol::federation::Federation;
 
 use super::compare::{Comparer, Comparison};
+use super::device::Device;
 use super::score::{Exam, Marks, Undrawn};
 use super::shard;
 use super::turns::Turns;
@@ -92,6 +93,8 @@ pub struct Case {
     pub federation: Federation,
     /// Where all members' data come from, as member 0 sees it.
     pub data: DataSource,
+    /// Where it computes.
+    pub device: Device,
     /// Turns at the cores.
     pub turns: Turns,
 }
@@ -128,7 +131,8 @@ impl Judge {
         stopping: Arc<AtomicBool>,
         say: mpsc::Sender<Result<Verdict, Failure>>,
     ) -> Result<Self, Failure> {
-        let umm = Umm::new(&case.ground.base, &case.ground.lora).map_err(Failure::input)?;
+        let Case { ground, device, .. } = &case;
+        let umm = Umm::new(&ground.base, &ground.lora, device).map_err(Failure::input)?;
         let exam = Exam::new(&umm, shard::exam(&case.data)?);
         Ok(Self { case, umm, exam, stopping, say })
     }

@@ -10,6 +10,7 @@ use witan_model::data::scenes;
 use witan_model::pretrain::{self, Event};
 use witan_model::{LoraConfig, Umm};
 
+use super::device::{self, Compute, Device};
 use super::score::{Exam, Marks};
 use super::shard::ExamPaper;
 use crate::error::{Failure, FailureKind};
@@ -43,6 +44,8 @@ pub struct Order<'a> {
     pub out: &'a Path,
     /// A folder with a base to go on from.
     pub from: Option<&'a Path>,
+    /// Where to compute.
+    pub compute: Compute,
     /// The command line, for the record.
     pub command: &'a str,
 }
@@ -50,18 +53,20 @@ pub struct Order<'a> {
 /// Makes a base and writes it with its record. `tell` hears of every step; `stopping` ends the work early.
 ///
 /// # Errors
-/// A folder that cannot be read or written, a start that does not fit, a loss that diverges, an interruption.
+/// A device that is not there, a folder that cannot be read or written, a start that does not fit, a loss that
+/// diverges, an interruption.
 pub fn run(
     order: Order<'_>,
     stopping: &AtomicBool,
     mut tell: impl FnMut(&StageStep) + Send,
 ) -> Result<Record, Failure> {
-    let Order { plan, out, from, command } = order;
+    let Order { plan, out, from, compute, command } = order;
+    let device = device::open(compute)?;
     std::fs::create_dir_all(out)
         .map_err(|error| Failure::environment(format!("cannot make {}: {error}", out.display())))?;
     let start = from.map(start).transpose()?;
     let mut unsaved = None;
-    let outcome = pretrain::run(plan, start.as_ref(), &mut |event| {
+    let outcome = pretrain::run(plan, start.as_ref(), &device, &mut |event| {
         match event {
             Event::Step(step) => tell(&step),
             Event::Checkpoint(base) => unsaved = base.save(out).err(),
@@ -82,7 +87,7 @@ pub fn run(
     base.save(out).map_err(Failure::environment)?;
     let from = from
         .and_then(|folder| serde_json::from_slice(&std::fs::read(folder.join(RECORD)).ok()?).ok());
-    let record = Record { from, ..record(&base, plan, command)? };
+    let record = Record { from, ..record(&base, plan, &device, command)? };
     let path = out.join(RECORD);
     let text = serde_json::to_string_pretty(&record).expect("a record is plain JSON");
     std::fs::write(&path, text + "\n").map_err(|error| {
@@ -101,8 +106,13 @@ fn start(folder: &Path) -> Result<witan_model::umm::weights::Weights, Failure> {
     read_weights(&bytes).map_err(|error| named(&error))
 }
 
-fn record(base: &Base, plan: &PretrainPlan, command: &str) -> Result<Record, Failure> {
-    let umm = Umm::new(base, &LoraConfig::default()).map_err(Failure::input)?;
+fn record(
+    base: &Base,
+    plan: &PretrainPlan,
+    device: &Device,
+    command: &str,
+) -> Result<Record, Failure> {
+    let umm = Umm::new(base, &LoraConfig::default(), device).map_err(Failure::input)?;
     let held_out = scenes::federation_split(EXAM_SEED, 1, 1);
     let paper = ExamPaper { dataset: held_out.test, prompts: held_out.prompts };
     let exam = Exam::new(&umm, paper);

@@ -7,6 +7,7 @@ use witan_model::data::Picture;
 use witan_model::data::tokenizer::{Tokenizer, WordError};
 use witan_model::{Adapter, Umm};
 
+use super::device::{self, Compute};
 use super::{Ground, embedded_base};
 use crate::error::Failure;
 use crate::home::Home;
@@ -22,11 +23,12 @@ impl Speaker {
     /// Loads the base with the newest committed adapter of `home`; the base alone before round 1.
     ///
     /// # Errors
-    /// If the federation, the ledger or the adapter cannot be read.
-    pub fn of_home(home: &Home) -> Result<Self, Failure> {
+    /// If there is no such device, or the federation, the ledger or the adapter cannot be read.
+    pub fn of_home(home: &Home, compute: Compute) -> Result<Self, Failure> {
+        let device = device::open(compute)?;
         let federation = home.read_federation()?;
         let ground = Ground::new(embedded_base()?, &federation)?;
-        let mut umm = Umm::new(&ground.base, &ground.lora).map_err(Failure::input)?;
+        let mut umm = Umm::new(&ground.base, &ground.lora, &device).map_err(Failure::input)?;
         if let Some(result) = open::newest_adapter(home, &federation, &ground)? {
             let bytes = Blobs::open(home.blobs())?.read(&result)?;
             let adapter = Adapter::from_bytes(&bytes, &ground.initial).map_err(Failure::input)?;

@@ -14,6 +14,7 @@ use witan_protocol::federation::{Federation, Training};
 use witan_protocol::io::JobId;
 use witan_protocol::member::Round;
 
+use super::device::{self, Device};
 use super::score::Exam;
 use super::shard::{self, Shard};
 use super::turns::{Turn, Turns};
@@ -28,6 +29,7 @@ pub struct Trainer {
     training: Training,
     seed: u64,
     threads: usize,
+    device: Device,
     shard: Shard,
     turns: Turns,
     blobs: Blobs,
@@ -42,10 +44,10 @@ struct Bench {
 }
 
 impl Trainer {
-    /// Reads the data and opens the turns; trains nothing yet.
+    /// Opens the device and the turns and reads the data; trains nothing yet.
     ///
     /// # Errors
-    /// If the data or the folder of turns cannot be read.
+    /// If there is no such device, or the data or the folder of turns cannot be read.
     pub fn new(
         ground: Ground,
         federation: &Federation,
@@ -53,6 +55,7 @@ impl Trainer {
         blobs: Blobs,
         stopping: Arc<AtomicBool>,
     ) -> Result<Self, Failure> {
+        let device = device::open(settings.device)?;
         let turns = Turns::open(settings.turns.as_deref()).map_err(|error| {
             let folder = settings.turns.as_deref().unwrap_or(Path::new("")).display();
             Failure::input(format!("cannot read the folder of turns {folder}: {error}"))
@@ -63,6 +66,7 @@ impl Trainer {
             training: federation.document().training.clone(),
             seed: federation.document().seed,
             threads: settings.threads,
+            device,
             shard: shard::read(&settings.data)?,
             turns,
             blobs,
@@ -137,7 +141,8 @@ impl Trainer {
     }
 
     fn bench(&self) -> Result<Bench, Failure> {
-        let umm = Umm::new(&self.ground.base, &self.ground.lora).map_err(Failure::input)?;
+        let umm =
+            Umm::new(&self.ground.base, &self.ground.lora, &self.device).map_err(Failure::input)?;
         let training = EncodedShard::encode(&umm, &self.shard.training);
         if training.example_count() == 0 {
             return Err(nothing_to_train_on(training.unknown()));

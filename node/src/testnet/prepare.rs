@@ -19,6 +19,7 @@ use witan_protocol::member::MemberId;
 use crate::error::Failure;
 use crate::home::Home;
 use crate::jobs::LoraConfig;
+use crate::jobs::device::Compute;
 use crate::jobs::turns::Turns;
 use crate::settings::{DataSource, Settings, Share};
 use crate::shell;
@@ -36,6 +37,9 @@ pub struct Plan {
     pub seed: u64,
     /// Optimiser steps a member takes each round.
     pub local_steps: u32,
+    /// Where the nodes and the judge compute.
+    #[serde(default)]
+    pub device: Compute,
     /// An absolute path to a folder of VQA v2's files; `None`: the embedded scenes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vqa: Option<PathBuf>,
@@ -200,6 +204,7 @@ fn settings(plan: &Plan, index: usize) -> Settings {
         listen: vec!["/ip4/127.0.0.1/tcp/0".into(), "/ip4/127.0.0.1/udp/0/quic-v1".into()],
         data: plan.data(index),
         threads: 1,
+        device: plan.device,
         // As seen from the home, so that the whole folder can be moved.
         turns: Some(PathBuf::from("../../turns")),
     }

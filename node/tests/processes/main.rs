@@ -1,6 +1,7 @@
 //! The built program itself: real processes, real sockets, real files.
 
 mod corruption;
+mod devices;
 mod federation;
 mod pictures;
 mod refused_starts;
