@@ -303,11 +303,10 @@ fn axes(tensor: &FlexTensor) -> &[usize] {
 mod twins {
     //! What holds an operator and its twin to each other, forward and in every gradient.
 
-    use burn::tensor::{Gradients, Tensor, TensorData};
+    use burn::tensor::{Device, Gradients, Tensor, TensorData};
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
-    use crate::umm::training_device;
     use crate::umm::weights::floats;
 
     /// A tensor of numbers in -1..1 that wants its gradient.
@@ -315,7 +314,7 @@ mod twins {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let count: usize = shape.iter().product();
         let values: Vec<f32> = (0..count).map(|_| rng.random::<f32>() * 2.0 - 1.0).collect();
-        Tensor::from_data(TensorData::new(values, shape), &training_device()).require_grad()
+        Tensor::from_data(TensorData::new(values, shape), &Device::flex().autodiff()).require_grad()
     }
 
     /// The output's values, and the gradients of its sum weighted unevenly.

@@ -60,7 +60,10 @@ fn every_device_computes_what_the_cpu_does() {
         let found = Work::on(&device);
         let same = expected.answers.iter().zip(&found.answers).filter(|(a, b)| a == b).count();
         println!("{device:?}: {same} of {} answers are the same", expected.answers.len());
-        assert!(same * 100 >= expected.answers.len() * 99, "{device:?}: {same} answers are the same");
+        assert!(
+            same * 100 >= expected.answers.len() * 99,
+            "{device:?}: {same} answers are the same"
+        );
         let apart = |(a, b): (&u8, &u8)| u64::from(a.abs_diff(*b));
         let apart: u64 = expected.pixels.iter().zip(&found.pixels).map(apart).sum();
         println!("{device:?}: pixels are {apart} of {} apart", 255 * expected.pixels.len());

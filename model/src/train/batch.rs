@@ -10,9 +10,9 @@ use burn::tensor::{Device, Tensor};
 
 use super::{TrainError, TrainPlan};
 use crate::encoded::EncodedShard;
+use crate::umm::Umm;
 use crate::umm::objective::{Noise, Rows, answer_loss, flow_loss};
 use crate::umm::weights::{HostTensor, Weights, encode, floats};
-use crate::umm::{Umm, inference_device};
 
 /// Deals a shard's examples out in random order, beginning anew when all were dealt.
 pub(super) struct Batches {
@@ -156,14 +156,14 @@ pub fn record(umm: &Umm, shard: &EncodedShard, plan: &TrainPlan) -> Result<Vec<u
             let ([slots, padding], shape) = rows.numbers();
             insert("question_padding", vec![shape[0]], padding);
             insert("questions", shape.to_vec(), slots);
-            let pictures = shard.tokens.rows(&pictures, &inference_device());
+            let pictures = shard.tokens.rows(&pictures, &Device::flex());
             insert("pictures", pictures.dims().to_vec(), floats(pictures));
         }
         if let Some(Captioned { pictures, rows, noise }) = captioned {
             let ([slots, padding], shape) = rows.numbers();
             insert("caption_padding", vec![shape[0]], padding);
             insert("captions", shape.to_vec(), slots);
-            let targets = shard.targets.rows(&pictures, &inference_device());
+            let targets = shard.targets.rows(&pictures, &Device::flex());
             let [_, patches, patch] = targets.dims();
             insert("noise", vec![noise.levels.len(), patches, patch], noise.values);
             insert("targets", targets.dims().to_vec(), floats(targets));
