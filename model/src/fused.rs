@@ -9,6 +9,7 @@ mod attention;
 mod cross_entropy;
 mod linear;
 mod norm;
+mod parts;
 mod product;
 mod sight;
 mod swiglu;
@@ -288,6 +289,12 @@ fn whole(tensor: FlexTensor) -> FlexTensor {
 /// The values of a tensor made [`whole`].
 fn values(tensor: &FlexTensor) -> &[f32] {
     tensor.as_slice().expect("the tensor was made whole and holds f32")
+}
+
+/// The same to write to; copied first if another tensor shares them.
+fn values_mut(tensor: &mut FlexTensor) -> &mut [f32] {
+    let (start, end) = tensor.layout().contiguous_offsets().expect("the tensor was made whole");
+    &mut tensor.storage_mut()[start..end]
 }
 
 fn tensor(values: Vec<f32>, axes: &[usize]) -> FlexTensor {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::product::{Panels, Rows, add_outer, product};
+use super::product::{Panels, Rows, add_outer, product_into};
 use super::sight::{Heads, Sight, Strand};
 use super::vector::{exp, max, sum, vectorised};
-use super::{Operator, axes, tensor, values};
+use super::{Operator, axes, tensor, values, values_mut};
 
 #[derive(Debug)]
 pub(super) struct Attention {
@@ -60,29 +60,23 @@ impl Operator<3> for Attention {
     fn backward(
         &self,
         Saved { inputs, probabilities }: Saved,
-        gradient: FlexTensor,
+        mut gradient: FlexTensor,
         _wanted: [bool; 3],
     ) -> [Option<FlexTensor>; 3] {
         let sizes = self.sizes(&inputs);
-        let [query, key, value] = inputs.each_ref().map(values);
+        let [query, mut key, mut value] = inputs;
         let [queried, attended] = sizes.lengths();
         let scores = sizes.heads.count * sizes.rows * sizes.columns;
-        let mut out = inputs.each_ref().map(|input| vec![0.0; values(input).len()]);
-        let [dquery, dkey, dvalue] = &mut out;
-        let parts = dquery
-            .par_chunks_mut(queried)
-            .zip(dkey.par_chunks_mut(attended).zip(dvalue.par_chunks_mut(attended)));
-        parts.enumerate().for_each(|(row, (dquery, (dkey, dvalue)))| {
-            let [query, gradient] =
-                [query, values(&gradient)].map(|all| &all[row * queried..][..queried]);
-            let [key, value] = [key, value].map(|all| &all[row * attended..][..attended]);
-            let probabilities = &probabilities[row * scores..][..scores];
-            let given = [query, key, value, gradient, probabilities];
-            self.pull(sizes, given, [dquery, dkey, dvalue]);
+        let given = values(&query).par_chunks(queried).zip(probabilities.par_chunks(scores));
+        let pulled = values_mut(&mut gradient).par_chunks_mut(queried).zip(
+            values_mut(&mut key)
+                .par_chunks_mut(attended)
+                .zip(values_mut(&mut value).par_chunks_mut(attended)),
+        );
+        given.zip(pulled).for_each(|((query, probabilities), (gradient, (key, value)))| {
+            self.pull(sizes, query, probabilities, [gradient, key, value]);
         });
-        let [dquery, dkey, dvalue] = out;
-        [(dquery, &inputs[0]), (dkey, &inputs[1]), (dvalue, &inputs[2])]
-            .map(|(values, input)| Some(tensor(values, axes(input))))
+        [Some(gradient), Some(key), Some(value)]
     }
 }
 
@@ -130,7 +124,7 @@ impl Attention {
             let queries = of_queries.gather(query, head * group..(head + 1) * group);
             let keys = of_keys.gather(key, head..head + 1);
             let keys = Panels::of_transposed(Rows::new(&keys, width), [columns, width]);
-            product((Rows::new(&queries, width), &keys), None, group * rows, scores, columns);
+            product_into((Rows::new(&queries, width), &keys), group * rows, scores, columns);
             for (at, scores) in scores.chunks_exact_mut(columns).enumerate() {
                 let position = columns - rows + at % rows;
                 let seen = order.map_or(0..columns, |order| order.seen(row, position));
@@ -143,21 +137,25 @@ impl Attention {
             for (member, scores) in scores.chunks_exact(rows * columns).enumerate() {
                 let out = &mut out[(head * group + member) * width..];
                 let scores = Rows::new(scores, columns);
-                product((scores, &values), None, rows, out, count * width);
+                product_into((scores, &values), rows, out, count * width);
             }
         }
     }
 
-    /// One row of the batch, backward.
+    /// One row of the batch, backward. The gradients take the places of the output's gradient, the keys and
+    /// the values, each head's when the head has been read.
     fn pull(
         &self,
         sizes: Sizes,
-        [query, key, value, gradient, probabilities]: [&[f32]; 5],
-        [dquery, dkey, dvalue]: [&mut [f32]; 3],
+        query: &[f32],
+        probabilities: &[f32],
+        [gradient, key, value]: [&mut [f32]; 3],
     ) {
         let Sizes { rows, columns, heads: Heads { shared, width, .. }, group } = sizes;
         let [of_queries, of_keys] = self.strands(sizes);
         let depth = group * rows;
+        let mut scores = vec![0.0; depth * columns];
+        let mut pulled = vec![0.0; depth.max(columns) * width];
         for (head, shares) in probabilities.chunks_exact(depth * columns).enumerate() {
             let members = head * group..(head + 1) * group;
             let queries = of_queries.gather(query, members.clone());
@@ -165,25 +163,24 @@ impl Attention {
             let mixed = of_queries.unturned().gather(gradient, members.clone());
             let mixed = Rows::new(&mixed, width);
 
-            let mut pulled = vec![0.0; columns * width];
-            add_outer(Rows::new(shares, columns), mixed, depth, &mut pulled, width);
-            of_keys.unturned().scatter(&pulled, head..head + 1, dvalue);
-
             let values = Rows::new(&value[head * width..], shared * width);
             let values = Panels::of_transposed(values, [columns, width]);
-            let mut scores = vec![0.0; depth * columns];
-            product((mixed, &values), None, depth, &mut scores, columns);
+            product_into((mixed, &values), depth, &mut scores, columns);
             pull_probabilities(shares, columns, &mut scores);
             let scores = Rows::new(&scores, columns);
 
-            pulled.fill(0.0);
-            add_outer(scores, Rows::new(&queries, width), depth, &mut pulled, width);
-            of_keys.scatter(&pulled, head..head + 1, dkey);
+            let pulled_keys = &mut pulled[..columns * width];
+            pulled_keys.fill(0.0);
+            add_outer(Rows::new(shares, columns), mixed, depth, pulled_keys, width);
+            of_keys.unturned().scatter(pulled_keys, head..head + 1, value);
+            pulled_keys.fill(0.0);
+            add_outer(scores, Rows::new(&queries, width), depth, pulled_keys, width);
+            of_keys.scatter(pulled_keys, head..head + 1, key);
 
             let keys = Panels::of(Rows::new(&keys, width), [columns, width]);
-            let mut pulled = vec![0.0; depth * width];
-            product((scores, &keys), None, depth, &mut pulled, width);
-            of_queries.scatter(&pulled, members, dquery);
+            let pulled_queries = &mut pulled[..depth * width];
+            product_into((scores, &keys), depth, pulled_queries, width);
+            of_queries.scatter(pulled_queries, members, gradient);
         }
     }
 }

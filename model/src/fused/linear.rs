@@ -55,13 +55,11 @@ impl Operator<4> for LowRank {
         let [x, weight, a, b] = tensors.each_ref().map(values);
         let x = Rows::new(x, inputs);
         let a = Panels::of(Rows::new(a, rank), [inputs, rank]);
-        let mut low = vec![0.0; rows * rank];
-        product((x, &a), None, rows, &mut low, rank);
+        let mut low = product((x, &a), None, rows);
         low.iter_mut().for_each(|value| *value *= self.scale);
         let weight = Panels::of(Rows::new(weight, outputs), [inputs, outputs]);
         let b = Panels::of(Rows::new(b, outputs), [rank, outputs]);
-        let mut out = vec![0.0; rows * outputs];
-        product((x, &weight), Some((Rows::new(&low, rank), &b)), rows, &mut out, outputs);
+        let out = product((x, &weight), Some((Rows::new(&low, rank), &b)), rows);
         let mut shape = axes(&tensors[0]).to_vec();
         shape.pop();
         shape.push(outputs);
@@ -78,8 +76,7 @@ impl Operator<4> for LowRank {
         let [x, weight, a, b] = tensors.each_ref().map(values);
         let (x, dy) = (Rows::new(x, inputs), Rows::new(values(&gradient), outputs));
         let b = Panels::of_transposed(Rows::new(b, outputs), [rank, outputs]);
-        let mut low_gradient = vec![0.0; rows * rank];
-        product((dy, &b), None, rows, &mut low_gradient, rank);
+        let mut low_gradient = product((dy, &b), None, rows);
         low_gradient.iter_mut().for_each(|value| *value *= self.scale);
         let dlow = Rows::new(&low_gradient, rank);
         let outer = |left: Rows, right: Rows, [lefts, rights]: [usize; 2]| {
@@ -90,9 +87,7 @@ impl Operator<4> for LowRank {
         let input_gradient = wants_input.then(|| {
             let weight = Panels::of_transposed(Rows::new(weight, outputs), [inputs, outputs]);
             let a = Panels::of_transposed(Rows::new(a, rank), [inputs, rank]);
-            let mut out = vec![0.0; rows * inputs];
-            product((dy, &weight), Some((dlow, &a)), rows, &mut out, inputs);
-            tensor(out, axes(&tensors[0]))
+            tensor(product((dy, &weight), Some((dlow, &a)), rows), axes(&tensors[0]))
         });
         let weight_gradient =
             wants_weight.then(|| tensor(outer(x, dy, [inputs, outputs]), &[inputs, outputs]));

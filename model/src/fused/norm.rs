@@ -3,6 +3,7 @@
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 
+use super::parts::assembled;
 use super::vector::{sum, vectorised};
 use super::{Operator, axes, tensor, values};
 
@@ -19,8 +20,11 @@ impl Operator<2> for Norm {
     type Saved = [FlexTensor; 2];
 
     fn forward(&self, [input, gain]: [FlexTensor; 2]) -> (FlexTensor, [FlexTensor; 2]) {
-        let mut out = vec![0.0; values(&input).len()];
-        normalise(values(&input), values(&gain), &mut out);
+        let (x, g) = (values(&input), values(&gain));
+        let part = PART_ROWS * g.len();
+        let out = assembled(x.len(), part, |index, out| {
+            normalise(&x[index * part..][..out.len()], g, out);
+        });
         (tensor(out, axes(&input)), [input, gain])
     }
 
@@ -32,8 +36,11 @@ impl Operator<2> for Norm {
     ) -> [Option<FlexTensor>; 2] {
         let (x, g, dy) = (values(&input), values(&gain), values(&gradient));
         let input_gradient = wants_input.then(|| {
-            let mut out = vec![0.0; x.len()];
-            pull_input(x, g, dy, &mut out);
+            let part = PART_ROWS * g.len();
+            let out = assembled(x.len(), part, |index, out| {
+                let [x, dy] = [x, dy].map(|all| &all[index * part..][..out.len()]);
+                pull_input(x, g, dy, out);
+            });
             tensor(out, axes(&input))
         });
         let gain_gradient = wants_gain.then(|| {
@@ -92,6 +99,8 @@ fn scale(row: &[f32]) -> f32 {
     1.0 / (mean_square + EPSILON).sqrt()
 }
 
+/// Rows computed together.
+const PART_ROWS: usize = 32;
 /// Keeps the division away from zero.
 const EPSILON: f32 = 1e-6;
 

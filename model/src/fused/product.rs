@@ -6,6 +6,7 @@
 
 use rayon::prelude::*;
 
+use super::parts::{PARALLEL, assembled};
 use super::vector::widest;
 
 /// A row-major matrix, or some columns of one.
@@ -94,30 +95,28 @@ fn panels(columns: usize, lanes: usize) -> impl Iterator<Item = (usize, usize)> 
     })
 }
 
-/// Writes left · right into `out`, whose rows begin `stride` values apart; a second pair is added to the first.
+/// left · right; a second pair's product is added to the first's.
 ///
 /// # Shapes
 /// - left: `[rows, depth]` each, right: `[depth, columns]` each, with equal columns
-/// - out: `[rows, columns]`
-pub fn product(
-    first: (Rows, &Panels),
-    second: Option<(Rows, &Panels)>,
-    rows: usize,
-    out: &mut [f32],
-    stride: usize,
-) {
-    let work = rows * first.1.depth * first.1.columns;
-    if work < PARALLEL || rayon::current_num_threads() == 1 {
-        widest(Product { first, second, rows, out, stride });
-        return;
-    }
-    out.par_chunks_mut(CHUNK * stride).enumerate().for_each(|(chunk, out)| {
-        let start = chunk * CHUNK;
+/// - output: `[rows, columns]`
+pub fn product(first: (Rows, &Panels), second: Option<(Rows, &Panels)>, rows: usize) -> Vec<f32> {
+    let columns = first.1.columns;
+    assembled(rows * columns, PART_ROWS * columns, |part, out| {
+        let start = part * PART_ROWS;
         let first = (first.0.from(start), first.1);
-        let second = second.map(|(rows, panels)| (rows.from(start), panels));
-        let rows = CHUNK.min(rows.saturating_sub(start));
-        widest(Product { first, second, rows, out, stride });
-    });
+        let second = second.map(|(left, right)| (left.from(start), right));
+        widest(Product { first, second, rows: out.len() / columns, out, stride: columns });
+    })
+}
+
+/// Writes left · right into `out`, whose rows begin `stride` values apart, on this thread.
+///
+/// # Shapes
+/// - left: `[rows, depth]`, right: `[depth, columns]`
+/// - out: `[rows, columns]`
+pub fn product_into(pair: (Rows, &Panels), rows: usize, out: &mut [f32], stride: usize) {
+    widest(Product { first: pair, second: None, rows, out, stride });
 }
 
 struct Product<'a> {
@@ -195,11 +194,25 @@ fn add_tile<S: pulp::Simd, const R: usize, const V: usize>(
     sums: &mut [[S::f32s; V]; R],
 ) {
     let depth = right.depth;
-    let left: [&[f32]; R] = std::array::from_fn(|r| &left.row(row + r)[..depth]);
     let panel = &right.values[start * depth..][..V * S::F32_LANES * depth];
     let (vectors, _) = S::as_simd_f32s(panel);
+    let left: [&[f32]; R] = std::array::from_fn(|r| &left.row(row + r)[..depth]);
+    // Four steps at a time: the compiler checks an index once for all four.
+    let fours = left.map(|row| row.as_chunks::<4>().0);
     let mut held = *sums;
-    for (index, vectors) in vectors.chunks_exact(V).enumerate() {
+    let mut steps = vectors.chunks_exact(4 * V);
+    for (index, vectors) in steps.by_ref().enumerate() {
+        let factors: [&[f32; 4]; R] = std::array::from_fn(|r| &fours[r][index]);
+        for step in 0..4 {
+            for r in 0..R {
+                let factor = simd.splat_f32s(factors[r][step]);
+                for v in 0..V {
+                    held[r][v] = simd.mul_add_f32s(factor, vectors[step * V + v], held[r][v]);
+                }
+            }
+        }
+    }
+    for (index, vectors) in (depth / 4 * 4..depth).zip(steps.remainder().chunks_exact(V)) {
         for r in 0..R {
             let factor = simd.splat_f32s(left[r][index]);
             for v in 0..V {
@@ -276,14 +289,17 @@ impl Outer<'_> {
         for index in 0..self.depth {
             let left = &self.left.row(index)[row..row + R];
             let right = &self.right.row(index)[start..end];
-            let mut vectors = [simd.splat_f32s(0.0); V];
-            if is_whole {
-                vectors.copy_from_slice(S::as_simd_f32s(right).0);
-            } else {
-                for (vector, right) in vectors.iter_mut().zip(right.chunks(S::F32_LANES)) {
-                    *vector = simd.partial_load_f32s(right);
+            let vectors: [S::f32s; V] = match is_whole {
+                true => {
+                    let (vectors, _) = S::as_simd_f32s(right);
+                    std::array::from_fn(|v| vectors[v])
                 }
-            }
+                false => std::array::from_fn(|v| {
+                    let from = right.len().min(v * S::F32_LANES);
+                    let to = right.len().min(from + S::F32_LANES);
+                    simd.partial_load_f32s(&right[from..to])
+                }),
+            };
             for r in 0..R {
                 let factor = simd.splat_f32s(left[r]);
                 for v in 0..V {
@@ -306,13 +322,10 @@ pub fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     crate::umm::weights::transpose(values, rows, columns)
 }
 
-/// Rows of a product one thread takes at a time.
-const CHUNK: usize = 64;
+/// Rows of a product that are computed together: few enough that they stay in the nearest cache.
+const PART_ROWS: usize = 32;
 /// Rows of a sum of outer products one thread takes at a time.
 const OUTER_ROWS: usize = 8;
-/// Multiplications below which threads cost more than they bring.
-const PARALLEL: usize = 1 << 20;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -354,8 +367,10 @@ mod tests {
                 Panels::of_transposed(Rows::new(&turned, depth), [columns, depth]),
             ];
             for panels in packed {
+                let left = (Rows::new(&left, depth), &panels);
+                assert_close(&product(left, None, rows), &expected);
                 let mut out = vec![9.0; rows * columns];
-                product((Rows::new(&left, depth), &panels), None, rows, &mut out, columns);
+                product_into(left, rows, &mut out, columns);
                 assert_close(&out, &expected);
             }
             let mut out = vec![0.0; rows * columns];
@@ -380,9 +395,8 @@ mod tests {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let panels = Panels::of(Rows::new(&right, columns), [depth, columns]);
-                let mut out = vec![0.0; rows * columns];
                 let left = Rows::new(&left, depth);
-                product((left, &panels), Some((left, &panels)), rows, &mut out, columns);
+                let out = product((left, &panels), Some((left, &panels)), rows);
                 let mut outer = vec![0.0; depth * columns];
                 add_outer(left, Rows::new(&out, columns), rows, &mut outer, columns);
                 (out, outer)
