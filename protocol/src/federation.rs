@@ -4,7 +4,10 @@
 //! the operational parts (addresses and bootstrap peers): it separates the domains of every
 //! signature. Must never accept a document two members could read differently.
 
+pub mod choice;
+pub mod compression;
 pub mod hello;
+pub mod strategy;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,6 +18,9 @@ use crate::codec;
 use crate::digest::Digest;
 use crate::identity;
 use crate::member::MemberId;
+pub use choice::ChoiceError;
+pub use compression::Compression;
+pub use strategy::{Server, Strategy};
 
 /// Names a federation: two documents with the same id are the same federation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -101,8 +107,11 @@ pub struct Training {
     pub learning_rate_final: f64,
     /// The optimiser's weight decay.
     pub weight_decay: f64,
-    /// How updates are combined: `fedavg`.
-    pub strategy: String,
+    /// How updates are combined.
+    pub strategy: Strategy,
+    /// How deltas are written; left out: as 32-bit floats.
+    #[serde(default, skip_serializing_if = "Compression::is_none")]
+    pub compression: Compression,
 }
 
 /// How a round is decided.
@@ -336,8 +345,7 @@ fn check_training(training: &Training) -> Result<(), FederationError> {
     )?;
     let decay = t.weight_decay;
     let field = "training.weight_decay";
-    require(decay.is_finite() && decay >= 0.0, field, decay, "zero or a positive number")?;
-    require(t.strategy == "fedavg", "training.strategy", &t.strategy, "\"fedavg\"")
+    require(decay.is_finite() && decay >= 0.0, field, decay, "zero or a positive number")
 }
 
 fn require(

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{BlobRef, Digest};
 use crate::member::{MemberId, Round, View};
-use crate::record::Scores;
+use crate::record::{Aggregate, Scores};
 
 /// Milliseconds on the caller's clock; only differences matter.
 #[derive(
@@ -73,8 +73,8 @@ pub enum Input {
     Aggregated {
         /// The job of [`Output::Aggregate`].
         job: JobId,
-        /// The aggregate, stored as a blob; or the members whose deltas are unusable, and why.
-        result: Result<BlobRef, Vec<(MemberId, String)>>,
+        /// The aggregate, stored; or the members whose deltas are unusable, and why.
+        result: Result<Aggregate, Vec<(MemberId, String)>>,
     },
     /// A blob asked for by [`Output::Fetch`] (or known already) is stored and matches its digest.
     BlobStored(Digest),

@@ -162,7 +162,8 @@ pub fn check_proposal(
     same("round", tip.round, proposal.round)?;
     same("previous", tip.head, proposal.previous)?;
     same("start", shown(tip.adapter), shown(proposal.start))?;
-    same("strategy", &federation.document().training.strategy, &proposal.strategy)?;
+    let strategy = federation.document().training.strategy.to_string();
+    same("strategy", &strategy, &proposal.strategy)?;
     require(proposal.view.0 < VIEWS_MAX, "view", "less than 1000000", proposal.view)?;
     let name = |member: &MemberId| federation.name_of(member);
     let elected = tip.aggregator(federation, proposal.view);
@@ -185,7 +186,7 @@ pub fn check_proposal(
             Some(update) => update,
             None => open_update(federation, &contribution.member, envelope, &field)?,
         };
-        check_update(tip, &update)
+        check_update(federation, tip, &update)
             .map_err(|flaw| Flaw { field: format!("{field}.{}", flaw.field), ..flaw })?;
         updates.push(update);
     }
@@ -194,9 +195,10 @@ pub fn check_proposal(
 }
 
 /// Whether an update belongs to the next round and is plausible.
-pub fn check_update(tip: &Tip, update: &Update) -> Result<(), Flaw> {
+pub fn check_update(federation: &Federation, tip: &Tip, update: &Update) -> Result<(), Flaw> {
     same("round", tip.round, update.round)?;
     same("start", tip.adapter.digest, update.start)?;
+    same("codec", federation.document().training.compression, update.codec)?;
     let size = update.delta.size_bytes;
     require((1..=DELTA_BYTES_MAX).contains(&size), "delta.size_bytes", "1 to 1 GiB", size)?;
     require((1..=STEPS_MAX).contains(&update.steps), "steps", "1 to 1000000", update.steps)?;

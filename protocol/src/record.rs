@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec;
 use crate::digest::{BlobRef, Digest};
+use crate::federation::Compression;
 use crate::member::{MemberId, Round, View};
 
 /// What a member says of its own training; measured by it, signed in its update.
@@ -26,6 +27,8 @@ pub struct Update {
     pub start: Digest,
     /// The delta's bytes.
     pub delta: BlobRef,
+    /// How they are written.
+    pub codec: Compression,
     /// Training samples seen.
     pub examples: u64,
     /// Optimiser steps taken; the aggregation weight of FedUMM's FedAvg.
@@ -86,10 +89,38 @@ pub struct Proposal {
     pub included: Vec<Contribution>,
     /// Everyone else, in roster order, with the reason.
     pub absent: Vec<Absent>,
-    /// The name of the aggregation strategy.
+    /// The aggregation strategy with its numbers.
     pub strategy: String,
-    /// The aggregate: the adapter everyone adopts.
+    /// The aggregate: the adapter everyone adopts, and what the strategy goes on from.
     pub result: BlobRef,
+    /// What averaging the factors apart would miss, by layer in name order.
+    #[serde(with = "layer_bytes")]
+    pub naive_error: Vec<LayerError>,
+}
+
+/// How far the product of the mean factors is from the mean of the products, in one layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerError {
+    /// The Frobenius norm of mean(BA) − mean(B)·mean(A).
+    pub error: f32,
+    /// That of mean(BA).
+    pub norm: f32,
+}
+
+/// What an aggregation comes to; every member computes the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Aggregate {
+    /// The stored aggregate.
+    pub result: BlobRef,
+    /// As in [`Proposal::naive_error`].
+    pub naive_error: Vec<LayerError>,
+}
+
+impl From<BlobRef> for Aggregate {
+    /// Of a model without layers.
+    fn from(result: BlobRef) -> Self {
+        Self { result, naive_error: Vec::new() }
+    }
 }
 
 /// A view that closed nothing, and who led it.
@@ -153,5 +184,47 @@ impl RoundRecord {
     /// The canonical bytes, as stored and sent.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
+    }
+}
+
+/// Eight bytes a layer: a proposal with 64 updates and hundreds of layers fits its envelope.
+mod layer_bytes {
+    use serde::de::Error;
+    use serde::{Deserializer, Serializer};
+
+    use super::LayerError;
+
+    pub fn serialize<S: Serializer>(layers: &[LayerError], to: S) -> Result<S::Ok, S::Error> {
+        let numbers = layers.iter().flat_map(|layer| [layer.error, layer.norm]);
+        let bytes: Vec<u8> = numbers.flat_map(f32::to_le_bytes).collect();
+        serde_bytes::serialize(&bytes, to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<LayerError>, D::Error> {
+        let bytes: Vec<u8> = serde_bytes::deserialize(from)?;
+        if !bytes.len().is_multiple_of(8) {
+            return Err(D::Error::custom("naive_error is not 8 bytes a layer"));
+        }
+        let number = |at: &[u8]| f32::from_le_bytes([at[0], at[1], at[2], at[3]]);
+        let layers = bytes.chunks_exact(8);
+        Ok(layers.map(|at| LayerError { error: number(at), norm: number(&at[4..]) }).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Layers(#[serde(with = "layer_bytes")] Vec<LayerError>);
+
+    #[test]
+    fn layers_travel_as_eight_bytes_each_and_nothing_else_is_read() {
+        let layers = Layers(vec![LayerError { error: 0.5, norm: 2.0 }; 3]);
+        let bytes = codec::encode(&layers);
+        assert_eq!(bytes.len(), 2 + 24);
+        assert_eq!(codec::decode::<Layers>(&bytes, 100), Ok(layers));
+        let cut = codec::encode(&serde_bytes::ByteBuf::from(vec![0; 9]));
+        assert!(codec::decode::<Layers>(&cut, 100).is_err());
     }
 }

@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::envelope::{self, Refusal};
-use witan_protocol::federation::Federation;
+use witan_protocol::federation::{Compression, Federation};
 use witan_protocol::io::{Input, Kind, Notice, Output, Time};
 use witan_protocol::member::{Round, View};
 use witan_protocol::message::{Message, Step, Vote};
@@ -41,6 +41,7 @@ fn update(delta: &[u8]) -> Message {
         round: Round(1),
         start: start().digest,
         delta: BlobRef::of(delta),
+        codec: Compression::None,
         examples: 1,
         steps: 1,
         scores: Scores::default(),
@@ -145,6 +146,20 @@ fn an_update_from_another_adapter_is_refused() {
     let sealed = envelope::seal(&identity(2), federation("a").id(), &Message::Update(wrong));
     let told = notices(&mut participant, sealed);
     assert!(matches!(&told[..], [Notice::Refused { reason, .. }] if reason.starts_with("start")));
+}
+
+#[test]
+fn an_update_in_another_codec_is_refused() {
+    let mut participant = participant();
+    let Message::Update(mut wrong) = update(b"x") else { unreachable!() };
+    wrong.codec = Compression::Int8;
+    let sealed = envelope::seal(&identity(2), federation("a").id(), &Message::Update(wrong));
+    let told = notices(&mut participant, sealed);
+    let expected = "codec is int8, expected none";
+    assert!(
+        matches!(&told[..], [Notice::Refused { reason, .. }] if reason == expected),
+        "{told:?}"
+    );
 }
 
 #[test]

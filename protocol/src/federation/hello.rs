@@ -127,7 +127,8 @@ impl Federation {
         field("training.learning_rate", training.learning_rate.to_string());
         field("training.learning_rate_final", training.learning_rate_final.to_string());
         field("training.weight_decay", training.weight_decay.to_string());
-        field("training.strategy", training.strategy.clone());
+        field("training.strategy", training.strategy.to_string());
+        field("training.compression", training.compression.to_string());
         field("council.fault_model", format!("{:?}", council.fault_model).to_lowercase());
         field("council.round_deadline_s", council.round_deadline_s.to_string());
         field("council.view_timeout_ms", council.view_timeout_ms.to_string());

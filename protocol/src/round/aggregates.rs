@@ -1,13 +1,13 @@
 //! Aggregations asked for and done, by their inputs: the same inputs are never computed twice.
 
-use crate::digest::BlobRef;
 use crate::io::{AggregateInput, JobId, Output, Time};
 use crate::ledger::Tip;
 use crate::member::MemberId;
 use crate::post::Post;
+use crate::record::Aggregate;
 
 /// What came of an aggregation: its stored result, or whose deltas are unusable, and why.
-pub type Outcome = Result<BlobRef, Vec<(MemberId, String)>>;
+pub type Outcome = Result<Aggregate, Vec<(MemberId, String)>>;
 
 /// The aggregations of a round.
 #[derive(Debug, Default)]

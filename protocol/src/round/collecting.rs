@@ -34,7 +34,7 @@ impl Round {
         update: Update,
         envelope: Vec<u8>,
     ) -> Filed {
-        if let Err(flaw) = ledger::check_update(&self.tip, &update) {
+        if let Err(flaw) = ledger::check_update(&post.federation, &self.tip, &update) {
             return Filed::Refused(flaw.to_string());
         }
         let place = self.place_of(post, &member);

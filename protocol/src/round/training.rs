@@ -61,8 +61,9 @@ impl Round {
         }
         let Result { delta, examples, steps, scores } = result;
         let (round, start) = (self.tip.round, self.tip.adapter.digest);
-        let update = Update { round, start, delta, examples, steps, scores };
-        if let Err(flaw) = crate::ledger::check_update(&self.tip, &update) {
+        let codec = post.federation.document().training.compression;
+        let update = Update { round, start, delta, codec, examples, steps, scores };
+        if let Err(flaw) = crate::ledger::check_update(&post.federation, &self.tip, &update) {
             self.on_train_failed(post, job, &format!("own update: {flaw}"));
             return;
         }

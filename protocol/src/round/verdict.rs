@@ -14,7 +14,7 @@ use crate::ledger::{self, Flaw};
 use crate::member::{MemberId, View};
 use crate::message::{Message, Motion, Objection};
 use crate::post::Post;
-use crate::record::{Absence, Absent, Contribution, Proposal};
+use crate::record::{Absence, Absent, Aggregate, Contribution, Proposal};
 
 /// A proposal under examination.
 #[derive(Debug)]
@@ -87,10 +87,9 @@ impl Round {
         match self.aggregates.outcome(&inputs) {
             None => self.aggregates.ask(now, post, &self.tip, inputs),
             Some(Err(_)) => {}
-            Some(Ok(result)) => {
-                let result = *result;
-                let proposal = self.draft(post, view, &inputs, result);
-                self.shelf.put(result);
+            Some(Ok(aggregate)) => {
+                let proposal = self.draft(post, view, &inputs, aggregate);
+                self.shelf.put(proposal.result);
                 self.council.propose(now, view, proposal);
             }
         }
@@ -101,7 +100,7 @@ impl Round {
         post: &Post,
         view: View,
         inputs: &[AggregateInput],
-        result: crate::digest::BlobRef,
+        aggregate: &Aggregate,
     ) -> Proposal {
         let (mut included, mut absent) = (Vec::new(), Vec::new());
         for (place, member) in post.federation.members().iter().enumerate() {
@@ -128,8 +127,9 @@ impl Round {
             start: self.tip.adapter,
             included,
             absent,
-            strategy: post.federation.document().training.strategy.clone(),
-            result,
+            strategy: post.federation.document().training.strategy.to_string(),
+            result: aggregate.result,
+            naive_error: aggregate.naive_error.clone(),
         }
     }
 
@@ -152,13 +152,18 @@ impl Round {
             self.aggregates.ask(now, post, &self.tip, inputs);
             return None;
         };
-        let proposed = self.council.proposal(&value)?.result;
+        let proposed = self.council.proposal(&value)?;
         Some(match outcome {
-            Ok(computed) if *computed == proposed => {
-                self.shelf.put(proposed);
+            Ok(computed) if computed.result != proposed.result => {
+                Err(flaw("result", computed.result.digest, proposed.result.digest))
+            }
+            Ok(computed) if computed.naive_error != proposed.naive_error => {
+                Err(flaw("naive_error", "what these updates give", "something else"))
+            }
+            Ok(computed) => {
+                self.shelf.put(computed.result);
                 Ok(())
             }
-            Ok(computed) => Err(flaw("result", computed.digest, proposed.digest)),
             Err(unusable) => {
                 let who = unusable.first().map_or_else(String::new, |(member, reason)| {
                     format!("{}: {reason}", post.federation.name_of(member))

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::envelope;
 use witan_protocol::federation::{
-    Council, Document, FaultModel, Federation, Lora, Member, Training,
+    Compression, Council, Document, FaultModel, Federation, Lora, Member, Strategy, Training,
 };
 use witan_protocol::io::{AggregateInput, Entry, Input, JobId, Notice, Output, Time};
 use witan_protocol::member::{MemberId, Round};
@@ -267,7 +267,7 @@ impl World {
                     result = BlobRef::of(&result.digest.0);
                 }
                 self.nodes[node].blobs.insert(result.digest);
-                let input = Input::Aggregated { job, result: Ok(result) };
+                let input = Input::Aggregated { job, result: Ok(result.into()) };
                 self.push(node, 20, Event::Input(input));
             }
             Output::Fetch { blob, holders } => {
@@ -388,7 +388,8 @@ fn document(size: usize, rounds: u64) -> Document {
             learning_rate: 2e-3,
             learning_rate_final: 2e-3,
             weight_decay: 0.0,
-            strategy: "fedavg".into(),
+            strategy: Strategy::FedAvg,
+            compression: Compression::None,
         },
         council: Council {
             fault_model: FaultModel::Byzantine,
