@@ -166,6 +166,34 @@ impl Adapter {
         Adapter { tensors: tensors.collect() }
     }
 
+    /// The sum of two adapters with the same names and shapes.
+    pub fn plus(&self, other: &Adapter) -> Adapter {
+        let tensors = self.tensors.iter().map(|(name, tensor)| {
+            let added = tensor.values.iter().zip(&other.tensors[name].values);
+            let values = added.map(|(a, b)| a + b).collect();
+            (name.clone(), HostTensor { shape: tensor.shape.clone(), values })
+        });
+        Adapter { tensors: tensors.collect() }
+    }
+
+    /// The rank of its factors: rows of A, columns of B.
+    pub fn rank(&self) -> usize {
+        let a = self.tensors.iter().find(|(name, _)| is_a(name));
+        a.map_or(0, |(_, tensor)| tensor.shape[0])
+    }
+
+    /// The adapter of the first `rank` rows of A and columns of B.
+    pub fn cut(&self, rank: usize) -> Adapter {
+        let tensors = self.tensors.iter().map(|(name, tensor)| {
+            let [rows, columns] = tensor.shape[..] else { return (name.clone(), tensor.clone()) };
+            let [height, width] = if is_a(name) { [rank, columns] } else { [rows, rank] };
+            let rows = tensor.values.chunks_exact(columns).take(height);
+            let values = rows.flat_map(|row| &row[..width.min(columns)]).copied().collect();
+            (name.clone(), HostTensor { shape: vec![height, width], values })
+        });
+        Adapter { tensors: tensors.collect() }
+    }
+
     /// Whether the other adapter has the same names and shapes.
     pub fn is_like(&self, other: &Adapter) -> bool {
         let shapes = |adapter: &'_ Adapter| -> Vec<(String, Vec<usize>)> {
@@ -187,6 +215,11 @@ impl Adapter {
         }
         Ok(())
     }
+}
+
+/// Whether a tensor is a layer's A, by PEFT's names.
+fn is_a(name: &str) -> bool {
+    name.ends_with(".lora_A.weight") || name.ends_with(".lora_embedding_A")
 }
 
 /// The f32 of four little-endian bytes.

@@ -1,12 +1,47 @@
-//! Federated averaging, equation (1) of McMahan et al. (arXiv 1602.05629), over adapter changes.
+//! Aggregation: what a round's updates come to.
 //!
-//! Every member recomputes the aggregate and compares bytes, hence the order of every operation is fixed: sums in
-//! f64, in the order given, one rounding to f32 at the end.
+//! Every member recomputes the aggregate and compares bytes, hence the order of every operation is fixed: f64, in
+//! the order given, one rounding to f32 at the end, no threads. Must never fail on what a peer sent: deltas come
+//! decoded, finite and bounded (see [`crate::delta`]).
+
+pub mod fedavg;
+mod fedex;
+mod fedopt;
+mod flexlora;
+mod geometric_median;
+pub mod matrix;
+mod multi_krum;
+mod norm_clip;
+mod products;
+mod trimmed_mean;
+
+pub use fedavg::fedavg;
 
 use crate::adapter::{Adapter, AdapterError};
-use crate::umm::weights::{HostTensor, Weights};
+use crate::committed::Committed;
+use crate::strategy::{Strategy, layers};
+use matrix::Matrix;
+use products::Changes;
 
-/// Why no average was formed.
+/// What a round's updates come to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Aggregate {
+    /// What is committed.
+    pub committed: Committed,
+    /// What averaging the factors apart misses, by layer in name order.
+    pub naive_error: Vec<LayerError>,
+}
+
+/// How far the product of the mean factors is from the mean of the products.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerError {
+    /// The Frobenius norm of mean(BA) − mean(B)·mean(A).
+    pub error: f32,
+    /// That of mean(BA).
+    pub norm: f32,
+}
+
+/// Why no aggregate was formed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AggregateError {
     /// There is nothing to average.
@@ -29,71 +64,67 @@ pub enum AggregateError {
     NotFinite(#[source] AdapterError),
 }
 
-/// start + Σ w·delta / Σ w, element by element.
+/// The aggregate of `inputs`: weights and deltas from `start`, in an order all members agree on.
 ///
-/// `inputs` are (weight, delta) in an order all members agree on; the weight is the number of examples trained.
-pub fn fedavg(start: &Adapter, inputs: &[(u64, &Adapter)]) -> Result<Adapter, AggregateError> {
+/// The weight is what a member says of its own work, hence the robust rules do not ask for it.
+pub fn aggregate(
+    strategy: &Strategy,
+    start: &Committed,
+    inputs: &[(u64, &Adapter)],
+) -> Result<Aggregate, AggregateError> {
+    let shares = shares(&start.adapter, inputs)?;
+    let committed = match strategy {
+        Strategy::FedAvg | Strategy::FedProx { .. } | Strategy::Ffa | Strategy::RoLora => {
+            Committed::plain(fedavg(&start.adapter, inputs)?)
+        }
+        Strategy::FedOpt { server, rate } => fedopt::step(*server, *rate, start, inputs)?,
+        Strategy::FedEx => fedex::fold(start, inputs, &shares)?,
+        Strategy::FlexLora => flexlora::split_again(&start.adapter, inputs, &shares),
+        Strategy::TrimmedMean { trim } => trimmed_mean::combine(&start.adapter, inputs, *trim),
+        Strategy::NormClip { factor } => {
+            let gram = products::gram(&start.adapter, inputs);
+            flexlora::split_again(&start.adapter, inputs, &norm_clip::shares(&gram, *factor))
+        }
+        Strategy::GeometricMedian => {
+            let gram = products::gram(&start.adapter, inputs);
+            flexlora::split_again(&start.adapter, inputs, &geometric_median::shares(&gram))
+        }
+        Strategy::MultiKrum { f } => {
+            let gram = products::gram(&start.adapter, inputs);
+            flexlora::split_again(&start.adapter, inputs, &multi_krum::shares(&gram, *f))
+        }
+    };
+    committed.adapter.check_finite().map_err(AggregateError::NotFinite)?;
+    Ok(Aggregate { committed, naive_error: naive_error(&start.adapter, inputs, &shares) })
+}
+
+/// Each input's part of the whole, if the inputs can be used at all.
+fn shares(start: &Adapter, inputs: &[(u64, &Adapter)]) -> Result<Vec<f64>, AggregateError> {
     if inputs.is_empty() {
         return Err(AggregateError::Empty);
     }
-    let weight_error = AggregateError::Weight { updates: inputs.len() };
     let total = inputs.iter().try_fold(0_u64, |sum, (weight, _)| sum.checked_add(*weight));
-    let total = total.filter(|total| *total > 0).ok_or(weight_error)?;
+    let total = total.filter(|total| *total > 0);
+    let total = total.ok_or(AggregateError::Weight { updates: inputs.len() })?;
     if let Some(index) = inputs.iter().position(|(_, delta)| !delta.is_like(start)) {
         return Err(AggregateError::Tensors { index });
     }
-    let mut tensors = Weights::new();
-    for (name, before) in start.tensors() {
-        let mut sums = vec![0.0_f64; before.values.len()];
-        for (weight, delta) in inputs {
-            for (sum, change) in sums.iter_mut().zip(&delta.tensors()[name].values) {
-                *sum += *weight as f64 * f64::from(*change);
-            }
-        }
-        let moved = before.values.iter().zip(&sums);
-        let values =
-            moved.map(|(start, sum)| (f64::from(*start) + sum / total as f64) as f32).collect();
-        tensors.insert(name.clone(), HostTensor { shape: before.shape.clone(), values });
-    }
-    let adapter = Adapter::from_tensors(tensors);
-    adapter.check_finite().map_err(AggregateError::NotFinite)?;
-    Ok(adapter)
+    Ok(inputs.iter().map(|(weight, _)| *weight as f64 / total as f64).collect())
+}
+
+/// With shares p that sum to one, mean(BA) − mean(B)·mean(A) = Σ p (B − mean B)(A − mean A): nothing cancels, and
+/// a factor all members share gives exactly zero.
+fn naive_error(start: &Adapter, inputs: &[(u64, &Adapter)], shares: &[f64]) -> Vec<LayerError> {
+    layers(start)
+        .map(|layer| {
+            let changes = Changes::of(start, inputs, &layer);
+            let (left, right) = changes.deviations(shares);
+            let error = left.product_norm(&right) as f32;
+            let (left, right) = changes.factors(shares);
+            LayerError { error, norm: left.product_norm(&right) as f32 }
+        })
+        .collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn adapter(values: [f32; 2]) -> Adapter {
-        let tensor = HostTensor { shape: vec![1, 2], values: values.to_vec() };
-        Adapter::from_tensors(Weights::from([("a".to_string(), tensor)]))
-    }
-
-    #[test]
-    fn the_average_is_weighted_by_examples() {
-        let start = adapter([1.0, -2.0]);
-        let (first, second) = (adapter([0.4, 1.0]), adapter([-0.8, 3.0]));
-        let average = fedavg(&start, &[(3, &first), (1, &second)]).unwrap();
-        assert_eq!(average.tensors()["a"].values, [1.1_f32, -0.5]);
-    }
-
-    #[test]
-    fn golden_bits() {
-        let start = adapter([0.1, 0.7]);
-        let (first, second) = (adapter([0.3, 1e-9]), adapter([1e7, -0.3]));
-        let average = fedavg(&start, &[(7, &first), (11, &second)]).unwrap();
-        let bits: Vec<u32> =
-            average.tensors()["a"].values.iter().map(|value| value.to_bits()).collect();
-        assert_eq!(bits, [0x4aba_7f0f, 0x3f04_4444]);
-    }
-
-    #[test]
-    fn nothing_zero_weight_and_overflow_are_refused() {
-        let start = adapter([0.0, 0.0]);
-        assert_eq!(fedavg(&start, &[]), Err(AggregateError::Empty));
-        assert_eq!(fedavg(&start, &[(0, &start)]), Err(AggregateError::Weight { updates: 1 }));
-        let huge = adapter([f32::MAX, 0.0]);
-        let error = fedavg(&huge, &[(1, &huge)]).unwrap_err();
-        assert!(matches!(error, AggregateError::NotFinite(_)));
-    }
-}
+pub(crate) mod tests;

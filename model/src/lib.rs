@@ -5,21 +5,27 @@
 pub mod adapter;
 pub mod aggregate;
 pub mod checkpoint;
+pub mod committed;
 pub mod config;
 pub mod data;
+pub mod delta;
 pub mod encoded;
 pub mod evaluate;
 mod fused;
 pub mod generate;
 pub mod lora;
 pub mod pretrain;
+pub mod strategy;
 pub mod train;
 pub mod umm;
 
 pub use adapter::{Adapter, AdapterError};
 pub use checkpoint::{Base, BaseError};
+pub use committed::Committed;
 pub use config::LoraConfig;
+pub use delta::Codec;
 pub use encoded::EncodedShard;
 pub use pretrain::PretrainPlan;
+pub use strategy::Strategy;
 pub use train::{Schedule, Step, TrainError, TrainPlan, Trained, train};
 pub use umm::Umm;
