@@ -109,6 +109,11 @@ impl Adapter {
         &self.tensors
     }
 
+    /// The tensors, to be changed; their shapes must stay.
+    pub(crate) fn tensors_mut(&mut self) -> &mut Weights {
+        &mut self.tensors
+    }
+
     /// How many numbers the adapter holds.
     pub fn parameter_count(&self) -> usize {
         self.tensors.values().map(|tensor| tensor.values.len()).sum()
@@ -171,6 +176,15 @@ impl Adapter {
         let tensors = self.tensors.iter().map(|(name, tensor)| {
             let added = tensor.values.iter().zip(&other.tensors[name].values);
             let values = added.map(|(a, b)| a + b).collect();
+            (name.clone(), HostTensor { shape: tensor.shape.clone(), values })
+        });
+        Adapter { tensors: tensors.collect() }
+    }
+
+    /// Every number times `factor`.
+    pub fn times(&self, factor: f32) -> Adapter {
+        let tensors = self.tensors.iter().map(|(name, tensor)| {
+            let values = tensor.values.iter().map(|value| value * factor).collect();
             (name.clone(), HostTensor { shape: tensor.shape.clone(), values })
         });
         Adapter { tensors: tensors.collect() }

@@ -1,8 +1,8 @@
 //! Aggregation: what a round's updates come to.
 //!
 //! Every member recomputes the aggregate and compares bytes, hence the order of every operation is fixed: f64, in
-//! the order given, one rounding to f32 at the end, no threads. Must never fail on what a peer sent: deltas come
-//! decoded, finite and bounded (see [`crate::delta`]).
+//! the order given, one rounding to f32 at the end, no threads. Must never fail on what a peer sent, however many rounds
+//! it does so: deltas come decoded, finite and bounded (see [`crate::delta`]), and what is committed is bounded too.
 
 pub mod fedavg;
 mod fedex;
@@ -94,6 +94,7 @@ pub fn aggregate(
             flexlora::split_again(&start.adapter, inputs, &multi_krum::shares(&gram, *f))
         }
     };
+    let committed = committed.bounded(LARGEST);
     committed.adapter.check_finite().map_err(AggregateError::NotFinite)?;
     Ok(Aggregate { committed, naive_error: naive_error(&start.adapter, inputs, &shares) })
 }
@@ -125,6 +126,10 @@ fn naive_error(start: &Adapter, inputs: &[(u64, &Adapter)], shares: &[f64]) -> V
         })
         .collect()
 }
+
+/// No number of an adapter that computes anything is nearly so large; only a liar makes one that reaches it, and then
+/// the model is lost but the federation goes on.
+const LARGEST: f32 = 1e9;
 
 #[cfg(test)]
 pub(crate) mod tests;

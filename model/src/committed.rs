@@ -57,6 +57,20 @@ impl Committed {
         }
     }
 
+    /// With no number larger than `largest`.
+    pub(crate) fn bounded(mut self, largest: f32) -> Committed {
+        let tensors = self.extras.values_mut().chain(self.adapter.tensors_mut().values_mut());
+        for value in tensors.flat_map(|tensor| &mut tensor.values) {
+            *value = value.clamp(-largest, largest);
+        }
+        self
+    }
+
+    /// With the adapter of the first `rank` rows of A and columns of B.
+    pub fn cut(&self, rank: usize) -> Committed {
+        Committed { adapter: self.adapter.cut(rank), extras: self.extras.clone() }
+    }
+
     /// What is added to each layer of the base, `[outputs, inputs]` by path, before the adapter's scale.
     pub fn residuals(&self) -> Weights {
         let named = |(name, tensor): (&String, &_)| {

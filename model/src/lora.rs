@@ -43,6 +43,8 @@ impl LoraLinear {
 pub struct LoraEmbedding {
     /// The frozen rows: `[tokens, width]`.
     pub base: Param<Tensor<2>>,
+    /// What a strategy added to the rows as they are read: `[tokens, width]`.
+    pub shift: Option<Param<Tensor<2>>>,
     /// The map A: `[rank, tokens]`.
     pub lora_a: Option<Param<Tensor<2>>>,
     /// The map B: `[width, rank]`.
@@ -54,11 +56,15 @@ pub struct LoraEmbedding {
 impl LoraEmbedding {
     /// The rows that tokens are read as: `[tokens, width]`.
     pub fn table(&self) -> Tensor<2> {
+        let rows = match &self.shift {
+            None => self.base.val(),
+            Some(shift) => self.base.val().add(shift.val()),
+        };
         let (Some(a), Some(b)) = (&self.lora_a, &self.lora_b) else {
-            return self.base.val();
+            return rows;
         };
         let update = a.val().transpose().matmul(b.val().transpose()).mul_scalar(self.scale);
-        self.base.val().add(update)
+        rows.add(update)
     }
 }
 
@@ -69,17 +75,18 @@ mod tests {
     use crate::umm::weights::floats;
 
     #[test]
-    fn an_embedding_is_its_row_and_the_scaled_product_of_its_factors() {
+    fn an_embedding_is_its_row_its_shift_and_the_scaled_product_of_its_factors() {
         let parameter = |values: [[f32; 2]; 2]| {
             Param::from_tensor(Tensor::from_floats(values, &inference_device()))
         };
         let table = LoraEmbedding {
             base: parameter([[1.0, 2.0], [3.0, 4.0]]),
+            shift: Some(parameter([[0.0, 0.0], [0.5, 0.0]])),
             lora_a: Some(parameter([[0.0, 1.0], [0.0, 2.0]])),
             lora_b: Some(parameter([[1.0, 0.0], [5.0, 10.0]])),
             scale: 2.0,
         };
         // Token 0 has zero numbers in A; token 1 has (1, 2), which B makes (1, 25).
-        assert_eq!(floats(table.table()), [1.0, 2.0, 5.0, 54.0]);
+        assert_eq!(floats(table.table()), [1.0, 2.0, 5.5, 54.0]);
     }
 }

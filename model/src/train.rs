@@ -4,6 +4,7 @@
 //! with the number of examples it saw. The same start, shard, plan and thread count give the same bytes.
 
 mod batch;
+mod hold;
 pub mod schedule;
 
 use std::ops::ControlFlow;
@@ -14,11 +15,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapter::{Adapter, AdapterError};
 use crate::encoded::EncodedShard;
+use crate::strategy::Strategy;
 use crate::umm::weights::floats;
 use crate::umm::{Umm, training_device};
 use batch::Batches;
 pub(crate) use batch::Deck;
 pub use batch::record;
+use hold::held;
 pub use schedule::Schedule;
 
 /// How a member trains in one round.
@@ -39,6 +42,12 @@ pub struct TrainPlan {
     pub seed: u64,
     /// Threads the round may use.
     pub threads: usize,
+    /// The federation's strategy: it may hold training near its start, or one factor still.
+    #[serde(skip)]
+    pub strategy: Strategy,
+    /// The round, which may say which factor.
+    #[serde(skip)]
+    pub round: u64,
 }
 
 impl Default for TrainPlan {
@@ -51,6 +60,8 @@ impl Default for TrainPlan {
             weight_decay: 0.0,
             seed: 0,
             threads: 1,
+            strategy: Strategy::FedAvg,
+            round: 1,
         }
     }
 }
@@ -151,6 +162,7 @@ fn train_here(
             return Err(TrainError::Diverged { step });
         }
         let gradients = GradientsParams::from_grads(loss.backward(), &umm.network);
+        let gradients = held(gradients, umm, start, plan);
         umm.network = optimizer.step(plan.schedule.at(step), umm.network.clone(), gradients);
         total += sum;
         if progress(report).is_break() {

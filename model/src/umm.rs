@@ -10,19 +10,20 @@ pub mod language;
 pub mod layers;
 pub mod objective;
 pub mod painter;
+mod residual;
 pub mod vision;
 pub mod weights;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::Linear;
 use burn::tensor::activation::gelu;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use crate::adapter::{Adapter, AdapterError};
 use crate::checkpoint::{Base, BaseError};
 use crate::config::{LoraConfig, MERGE, ModelConfig};
 use crate::data::tokenizer::Tokenizer;
-use weights::{HostTensor, Init, Loader, Names, WeightError, Weights, transpose};
+use weights::{Init, Loader, Names, WeightError, Weights, tensor_of};
 
 /// All weights of the model as Burn modules.
 #[derive(Module, Debug)]
@@ -80,6 +81,9 @@ pub struct Umm {
     pub(crate) network: Network,
     pub(crate) names: Names,
     zero: Adapter,
+    scale: f64,
+    /// Weights of the base that a strategy adds to, as they were loaded; none until it does.
+    untouched: Weights,
 }
 
 impl Umm {
@@ -93,7 +97,8 @@ impl Umm {
         let names = loader.into_names();
         let zero = Adapter::from_tensors(names.collect(&network, is_adapter));
         let tokenizer = Tokenizer::new();
-        Ok(Umm { config: base.config().clone(), tokenizer, network, names, zero })
+        let (config, scale) = (base.config().clone(), lora.scale());
+        Ok(Umm { config, tokenizer, network, names, zero, scale, untouched: Weights::new() })
     }
 
     /// Puts an adapter into the network; it must have the names and shapes of this model's adapter.
@@ -151,15 +156,9 @@ struct Setter<'a> {
 impl ModuleMapper for Setter<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some((name, transposed)) = self.names.of(param.id) else { return param };
-        let Some(HostTensor { shape, values }) = self.weights.get(name) else { return param };
-        let data = match (&shape[..], transposed) {
-            ([rows, columns], true) => {
-                TensorData::new(transpose(values, *rows, *columns), [*columns, *rows])
-            }
-            _ => TensorData::new(values.clone(), shape.clone()),
-        };
+        let Some(host) = self.weights.get(name) else { return param };
         let gradient = param.is_require_grad();
-        param.map(|tensor| Tensor::from_data(data, &tensor.device()).set_require_grad(gradient))
+        param.map(|tensor| tensor_of(host, transposed, &tensor.device()).set_require_grad(gradient))
     }
 }
 

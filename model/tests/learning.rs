@@ -4,14 +4,17 @@
 
 use std::ops::ControlFlow;
 
+use witan_model::aggregate::aggregate;
 use witan_model::config::ModelConfig;
 use witan_model::data::scenes::dataset;
 use witan_model::data::tokenizer::Tokenizer;
 use witan_model::data::vocabulary::Vocabulary;
 use witan_model::data::{Dataset, Picture};
+use witan_model::delta::Form;
 use witan_model::pretrain::fresh;
 use witan_model::{
-    Adapter, AdapterError, Base, EncodedShard, LoraConfig, Step, TrainPlan, Trained, Umm, train,
+    Adapter, AdapterError, Base, Codec, Committed, EncodedShard, LoraConfig, Step, Strategy,
+    TrainPlan, Trained, Umm, train,
 };
 
 fn base() -> Base {
@@ -125,4 +128,74 @@ fn an_adapter_of_another_rank_and_trailing_bytes_are_refused() {
     bytes.push(0);
     let error = Adapter::from_bytes(&bytes, &like).unwrap_err();
     assert_eq!(error, AdapterError::Length { expected: bytes.len() - 1, found: bytes.len() });
+}
+
+/// Trains four steps with a strategy; what moved, by tensor.
+fn moved(strategy: Strategy, round: u64) -> Adapter {
+    let (base, lora) = (base(), LoraConfig::default());
+    let mut umm = Umm::new(&base, &lora).unwrap();
+    let shard = EncodedShard::encode(&umm, &data()).unwrap();
+    let plan = TrainPlan {
+        local_steps: 4,
+        batch_questions: 4,
+        batch_captions: 4,
+        strategy,
+        round,
+        ..TrainPlan::default()
+    };
+    let start = Adapter::init(&base, &lora, 1);
+    let trained = train(&mut umm, &start, &shard, &plan, &mut |_| ControlFlow::Continue(()));
+    trained.unwrap().unwrap().adapter.delta(&start)
+}
+
+#[test]
+fn a_factor_that_stays_at_home_does_not_move_and_the_other_does() {
+    for (strategy, round) in [(Strategy::Ffa, 2), (Strategy::RoLora, 1), (Strategy::RoLora, 2)] {
+        // In round 2 of RoLoRA nothing moves from zero factors: the other half has no gradient.
+        for (name, tensor) in moved(strategy, round).tensors() {
+            if !strategy.trains(round, name) {
+                assert!(tensor.values.iter().all(|value| *value == 0.0), "{strategy:?}: {name}");
+            } else if strategy == Strategy::Ffa && name.contains("layers.0.self_attn.q_proj") {
+                assert!(tensor.values.iter().any(|value| *value != 0.0), "{strategy:?}: {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pull_to_the_start_keeps_training_nearer_to_it() {
+    let length = |adapter: &Adapter| -> f32 {
+        adapter
+            .tensors()
+            .values()
+            .flat_map(|tensor| &tensor.values)
+            .map(|value| value * value)
+            .sum()
+    };
+    let [free, held] = [0.0, 100.0].map(|mu| length(&moved(Strategy::FedProx { mu }, 1)));
+    assert!(held < 0.7 * free, "{held} of {free}");
+    assert_eq!(moved(Strategy::FedProx { mu: 0.0 }, 1), moved(Strategy::FedAvg, 1));
+}
+
+#[test]
+fn a_member_of_a_lower_rank_trains_the_first_part_of_the_adapter() {
+    let (base, whole) = (base(), LoraConfig::default());
+    let lora = LoraConfig { rank: 2, alpha: whole.alpha * 2.0 / 8.0, ..whole.clone() };
+    assert_eq!(lora.scale(), whole.scale());
+    let start = Adapter::init(&base, &whole, 1);
+    let mut umm = Umm::new(&base, &lora).unwrap();
+    let shard = EncodedShard::encode(&umm, &data()).unwrap();
+    let plan =
+        TrainPlan { local_steps: 2, batch_questions: 4, batch_captions: 4, ..TrainPlan::default() };
+    let own = start.cut(2);
+    let trained = train(&mut umm, &own, &shard, &plan, &mut |_| ControlFlow::Continue(()));
+    let trained = trained.unwrap().unwrap().adapter;
+    let (strategy, codec) = (Strategy::FlexLora, Codec::Float32);
+    let form = Form { start: &start, strategy, round: 1, codec };
+    let arrived = form.decode(&form.encode(&trained.delta(&own), 2)).unwrap();
+    let found = start.plus(&arrived).cut(2).delta(&trained);
+    let values = found.tensors().values().flat_map(|tensor| &tensor.values);
+    assert!(values.copied().all(|value| value.abs() < 1e-6));
+    let start = Committed::plain(start);
+    aggregate(&strategy, &start, &[(2, &arrived), (2, &start.adapter)]).unwrap();
 }

@@ -26,19 +26,11 @@ pub(crate) fn adapter(seed: u64) -> Adapter {
     Adapter::from_tensors(tensors.map(named).into_iter().collect::<Weights>())
 }
 
-fn scaled(adapter: &Adapter, factor: f32) -> Adapter {
-    let tensors = adapter.tensors().iter().map(|(name, tensor)| {
-        let values = tensor.values.iter().map(|value| value * factor).collect();
-        (name.clone(), HostTensor { shape: tensor.shape.clone(), values })
-    });
-    Adapter::from_tensors(tensors.collect())
-}
-
 /// Small changes of one direction, as members of one mind have, and one of a member that is not.
 fn poisoned(start: &Adapter, factor: f32) -> Vec<Adapter> {
-    let common = scaled(&adapter(99), 0.1);
-    let honest = (0..6).map(|member| common.plus(&scaled(&adapter(100 + member), 0.01)));
-    let liar = scaled(&common, factor);
+    let common = adapter(99).times(0.1);
+    let honest = (0..6).map(|member| common.plus(&adapter(100 + member).times(0.01)));
+    let liar = common.times(factor);
     let deltas: Vec<_> = honest.chain([liar]).collect();
     assert!(deltas.iter().all(|delta| delta.is_like(start)));
     deltas
@@ -227,7 +219,7 @@ fn robust_rules_do_not_ask_how_much_a_member_says_it_worked() {
 #[test]
 fn alone_and_alike_members_are_aggregated_to_what_they_sent() {
     let start = adapter(1);
-    let delta = scaled(&adapter(2), 0.5);
+    let delta = adapter(2).times(0.5);
     let own = products(&start.plus(&delta));
     for strategy in [
         Strategy::FedAvg,
@@ -249,7 +241,7 @@ fn alone_and_alike_members_are_aggregated_to_what_they_sent() {
 #[test]
 fn fedadam_moves_by_the_rate_where_everyone_agrees_and_goes_on_from_its_moments() {
     let start = adapter(1);
-    let delta = scaled(&adapter(2), 10.0);
+    let delta = adapter(2).times(10.0);
     for server in [Server::Adam, Server::Yogi] {
         let strategy = Strategy::FedOpt { server, rate: 0.25 };
         let first = run(strategy, &start, &[(1, &delta), (2, &delta)]).committed;
@@ -267,7 +259,7 @@ fn fedadam_moves_by_the_rate_where_everyone_agrees_and_goes_on_from_its_moments(
 }
 
 #[test]
-fn an_attacker_of_the_largest_numbers_that_pass_stops_nobody() {
+fn an_attacker_of_the_largest_numbers_that_pass_stops_nobody_in_any_round() {
     let start = adapter(1);
     let huge = Adapter::from_tensors(
         (start.tensors().iter())
@@ -279,7 +271,10 @@ fn an_attacker_of_the_largest_numbers_that_pass_stops_nobody() {
     );
     let deltas = [adapter(2), adapter(3), huge, adapter(4), adapter(5)];
     for strategy in ALL {
-        run(strategy, &start, &weighted(&deltas));
+        let mut committed = Committed::plain(start.clone());
+        for _ in 0..12 {
+            committed = aggregate(&strategy, &committed, &weighted(&deltas)).unwrap().committed;
+        }
     }
 }
 
@@ -311,7 +306,7 @@ const ALL: [Strategy; 9] = [
 #[test]
 fn golden_bits_of_every_strategy() {
     let start = adapter(1);
-    let deltas: Vec<_> = (2..8).map(|seed| scaled(&adapter(seed), 0.1)).collect();
+    let deltas: Vec<_> = (2..8).map(|seed| adapter(seed).times(0.1)).collect();
     let inputs: Vec<_> = deltas.iter().zip([8, 8, 7, 8, 3, 8]).map(|(d, w)| (w, d)).collect();
     let mut found = Vec::new();
     for strategy in ALL {

@@ -4,7 +4,7 @@
 //! asked of a sequence (the answer, the image queries) is always its last positions; the last layer computes
 //! only those.
 
-use burn::module::Module;
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::Tensor;
 use burn::tensor::module::linear;
 
@@ -64,6 +64,13 @@ impl Language {
     /// The rows that tokens are read as: `[vocabulary, width]`.
     pub fn table(&self) -> Tensor<2> {
         self.embed_tokens.table()
+    }
+
+    /// Sets what a strategy added to those rows; the output head stays.
+    pub fn shift_tokens(&mut self, rows: Option<Tensor<2>>) {
+        let shift =
+            |rows: Tensor<2>| Param::initialized(ParamId::new(), rows).set_require_grad(false);
+        self.embed_tokens.shift = rows.map(shift);
     }
 
     /// The hidden states of the wanted last positions, after the final norm.

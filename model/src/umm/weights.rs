@@ -180,7 +180,7 @@ impl Loader {
     ) -> Result<LoraEmbedding, WeightError> {
         let base = self.tensor(&format!("{path}.weight"), [tokens, width], init)?;
         let Some(lora) = self.lora.clone().filter(|lora| lora.adapts(path)) else {
-            return Ok(LoraEmbedding { base, lora_a: None, lora_b: None, scale: 0.0 });
+            return Ok(LoraEmbedding { base, shift: None, lora_a: None, lora_b: None, scale: 0.0 });
         };
         let mut half = |name: &str, sizes: [usize; 2]| {
             let zeros = Tensor::zeros(sizes, &self.device);
@@ -188,7 +188,7 @@ impl Loader {
         };
         let lora_a = Some(half("lora_embedding_A", [lora.rank, tokens]));
         let lora_b = Some(half("lora_embedding_B", [width, lora.rank]));
-        Ok(LoraEmbedding { base, lora_a, lora_b, scale: lora.scale() })
+        Ok(LoraEmbedding { base, shift: None, lora_a, lora_b, scale: lora.scale() })
     }
 
     /// The weights, with those that were sampled.
@@ -304,6 +304,21 @@ pub fn encode(weights: &Weights) -> Vec<u8> {
 /// The values of an f32 tensor, row-major.
 pub fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec().expect("every tensor of the model is f32")
+}
+
+/// A host tensor on a device, transposed if the module keeps it so.
+pub fn tensor_of<const D: usize>(
+    host: &HostTensor,
+    transposed: bool,
+    device: &Device,
+) -> Tensor<D> {
+    let data = match (&host.shape[..], transposed) {
+        ([rows, columns], true) => {
+            TensorData::new(transpose(&host.values, *rows, *columns), [*columns, *rows])
+        }
+        _ => TensorData::new(host.values.clone(), host.shape.clone()),
+    };
+    Tensor::from_data(data, device)
 }
 
 /// The `[columns, rows]` transpose of a row-major `[rows, columns]` matrix.

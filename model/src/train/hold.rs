@@ -1,0 +1,52 @@
+//! What a strategy asks of every training step: one factor held still, or all pulled toward the start.
+//!
+//! FFA-LoRA (arXiv 2403.12313) and RoLoRA (arXiv 2409.02346) give a factor no gradient. FedProx (arXiv 1812.06127,
+//! equation 2) adds μ/2·‖w − start‖² to the loss, whose gradient is μ·(w − start).
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+
+use super::TrainPlan;
+use crate::adapter::Adapter;
+use crate::umm::Umm;
+use crate::umm::weights::{Names, tensor_of};
+
+/// The gradients as the plan's strategy wants them.
+pub fn held(
+    gradients: GradientsParams,
+    umm: &Umm,
+    start: &Adapter,
+    plan: &TrainPlan,
+) -> GradientsParams {
+    let mut hold = Hold { gradients, names: &umm.names, start, plan };
+    umm.network.visit(&mut hold);
+    hold.gradients
+}
+
+struct Hold<'a> {
+    gradients: GradientsParams,
+    names: &'a Names,
+    start: &'a Adapter,
+    plan: &'a TrainPlan,
+}
+
+impl ModuleVisitor for Hold<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some((name, transposed)) = self.names.of(param.id) else { return };
+        let Some(start) = self.start.tensors().get(name) else { return };
+        let Some(gradient) = self.gradients.remove::<D>(param.id) else { return };
+        if !self.plan.strategy.trains(self.plan.round, name) {
+            return;
+        }
+        let gradient = match self.plan.strategy.pull() {
+            0.0 => gradient,
+            pull => {
+                let now = param.val().inner();
+                let start = tensor_of(start, transposed, &now.device());
+                gradient.add(now.sub(start).mul_scalar(pull))
+            }
+        };
+        self.gradients.register(param.id, gradient);
+    }
+}
