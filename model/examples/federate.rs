@@ -1,22 +1,28 @@
 //! Measures a base, and what a federation in one process makes of it.
 //!
 //! `federate BASE [key=value ...]` prints the painter's ceiling, the base's scores, and the scores of every
-//! few rounds of federated averaging over a Dirichlet partition. `members=1` is centralised training.
+//! few rounds of a federation over a Dirichlet partition. `members=1` is centralised training.
+//!
+//! `strategy=NAME` or `strategy=NAME:NUMBER`, `compression=none|bf16|int8|top-k`, `attack=scaled|flipped|absent`: what
+//! the last of the members sends is ten times its delta, minus ten times, or nothing.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use witan_model::adapter::Adapter;
-use witan_model::aggregate::fedavg;
+use witan_model::aggregate::aggregate;
 use witan_model::checkpoint::Base;
+use witan_model::committed::Committed;
 use witan_model::config::LoraConfig;
 use witan_model::data::partition::{Partition, partition};
 use witan_model::data::picture::contact_sheet;
 use witan_model::data::scenes::{FederationSplit, federation_split};
 use witan_model::data::{Dataset, Picture};
+use witan_model::delta::{Codec, Form, lost};
 use witan_model::encoded::EncodedShard;
 use witan_model::evaluate::geneval::{Tag, detector::detect};
+use witan_model::strategy::{Server, Strategy};
 use witan_model::train::{Schedule, TrainPlan, train};
 use witan_model::umm::Umm;
 
@@ -32,8 +38,17 @@ struct Trial {
     prompts: usize,
     questions: usize,
     sheets: Option<PathBuf>,
+    codec: Codec,
+    attack: Option<Attack>,
     plan: TrainPlan,
     lora: LoraConfig,
+}
+
+/// What the last member sends instead of its delta.
+#[derive(Clone, Copy, PartialEq)]
+enum Attack {
+    Absent,
+    Times(f32),
 }
 
 fn main() {
@@ -48,6 +63,8 @@ fn main() {
         prompts: 240,
         questions: 800,
         sheets: None,
+        codec: Codec::Float32,
+        attack: None,
         plan: TrainPlan::default(),
         lora: LoraConfig::default(),
     };
@@ -79,6 +96,16 @@ impl Trial {
             "bc" => self.plan.batch_captions = number() as usize,
             "rank" => self.lora.rank = number() as usize,
             "lora_alpha" => self.lora.alpha = number(),
+            "strategy" => self.plan.strategy = strategy(value),
+            "compression" => self.codec = codec(value),
+            "attack" => {
+                self.attack = Some(match value {
+                    "absent" => Attack::Absent,
+                    "scaled" => Attack::Times(10.0),
+                    "flipped" => Attack::Times(-10.0),
+                    factor => Attack::Times(factor.parse().expect("a number")),
+                });
+            }
             "targets" => self.lora.targets.extend(value.split(',').map(String::from)),
             "sheets" => self.sheets = Some(PathBuf::from(value)),
             _ => panic!("unknown key {key}"),
@@ -90,13 +117,14 @@ impl Trial {
         let split = federation_split(11, 1, self.scenes);
         let test = EncodedShard::encode(&umm, &split.test);
         self.ceiling(&umm, &split.test);
-        let mut global = Adapter::init(base, &self.lora, 5);
+        let mut global = Committed::plain(Adapter::init(base, &self.lora, 5));
+        let form = self.form(&global.adapter, 1);
         println!(
-            "adapter {} parameters, {} bytes",
-            global.parameter_count(),
-            global.to_bytes().len()
+            "adapter {} parameters, delta {} bytes",
+            global.adapter.parameter_count(),
+            form.encode(&global.adapter, self.lora.rank).len()
         );
-        umm.set_adapter(&global).expect("the adapter fits");
+        umm.set_committed(&global).expect("the adapter fits");
         self.report("base", &umm, &split, &test);
         let shards: Vec<EncodedShard> =
             partition(&split.train, self.members, Partition::Dirichlet(self.alpha), 3)
@@ -104,37 +132,79 @@ impl Trial {
                 .iter()
                 .map(|part| EncodedShard::encode(&umm, part))
                 .collect();
+        let nothing = global.adapter.delta(&global.adapter);
+        let mut owed = vec![nothing; shards.len()];
         let mut spent = 0.0;
         for round in 1..=self.rounds {
-            let mut updates = Vec::new();
-            let mut losses = 0.0;
-            for (member, shard) in shards.iter().enumerate() {
-                let steps = self.plan.local_steps;
-                let schedule = Schedule {
-                    done: ((round - 1) * steps) as u64,
-                    total: (self.rounds * steps) as u64,
-                    ..self.plan.schedule
-                };
-                let seed = (round * 1000 + member) as u64;
-                let plan = TrainPlan { seed, schedule, ..self.plan.clone() };
-                let began = Instant::now();
-                let trained =
-                    train(&mut umm, &global, shard, &plan, &mut |_| ControlFlow::Continue(()))
-                        .expect("the shard trains")
-                        .expect("nothing stops it");
-                spent += began.elapsed().as_secs_f64();
-                losses += trained.loss / shards.len() as f32;
-                updates.push((trained.examples, trained.adapter.delta(&global)));
+            let began = Instant::now();
+            let (losses, deltas) = self.round(&mut umm, &global, &shards, &mut owed, round);
+            spent += began.elapsed().as_secs_f64();
+            let inputs: Vec<(u64, &Adapter)> = deltas.iter().map(|delta| (1, delta)).collect();
+            let began = Instant::now();
+            let found = aggregate(&self.plan.strategy, &global, &inputs).expect("it aggregates");
+            let (mut error, mut norm) = (0.0, 0.0);
+            for layer in &found.naive_error {
+                error += layer.error * layer.error;
+                norm += layer.norm * layer.norm;
             }
-            let inputs: Vec<(u64, &Adapter)> =
-                updates.iter().map(|(weight, delta)| (*weight, delta)).collect();
-            global = fedavg(&global, &inputs).expect("the updates average");
-            println!("round {round} loss {losses:.4} trained {spent:.1}s");
+            println!(
+                "round {round} loss {losses:.4} trained {spent:.1}s aggregated {:.2}s naive error {:.1} %",
+                began.elapsed().as_secs_f64(),
+                100.0 * (error / norm).sqrt()
+            );
+            global = found.committed;
             if round % self.every == 0 || round == self.rounds {
-                umm.set_adapter(&global).expect("the adapter fits");
+                umm.set_committed(&global).expect("the adapter fits");
                 self.report(&format!("round {round}"), &umm, &split, &test);
             }
         }
+    }
+
+    /// The mean loss, and the deltas as they arrive.
+    fn round(
+        &self,
+        umm: &mut Umm,
+        start: &Committed,
+        shards: &[EncodedShard],
+        owed: &mut [Adapter],
+        round: usize,
+    ) -> (f32, Vec<Adapter>) {
+        let form = self.form(&start.adapter, round);
+        let (mut losses, mut deltas) = (0.0, Vec::new());
+        umm.set_committed(start).expect("the adapter fits");
+        for (member, shard) in shards.iter().enumerate() {
+            let seed = (round * 1000 + member) as u64;
+            let steps = self.plan.local_steps;
+            let schedule = Schedule {
+                done: ((round - 1) * steps) as u64,
+                total: (self.rounds * steps) as u64,
+                ..self.plan.schedule
+            };
+            let plan = TrainPlan { seed, schedule, round: round as u64, ..self.plan.clone() };
+            let trained =
+                train(umm, &start.adapter, shard, &plan, &mut |_| ControlFlow::Continue(()))
+                    .expect("the shard trains")
+                    .expect("nothing stops it");
+            losses += trained.loss / shards.len() as f32;
+            let change = trained.adapter.delta(&start.adapter).plus(&owed[member]);
+            let hostile = self.attack.filter(|_| member + 1 == shards.len());
+            let sent = match hostile {
+                None => change.clone(),
+                Some(Attack::Absent) => continue,
+                Some(Attack::Times(factor)) => change.times(factor),
+            };
+            let bytes = form.encode(&sent, self.lora.rank);
+            let arrived = form.decode(&bytes).expect("what was encoded decodes");
+            if self.codec.owes() && self.plan.strategy.keeps_factors() && hostile.is_none() {
+                owed[member] = lost(&change, &arrived);
+            }
+            deltas.push(arrived);
+        }
+        (losses, deltas)
+    }
+
+    fn form<'a>(&self, start: &'a Adapter, round: usize) -> Form<'a> {
+        Form { start, strategy: self.plan.strategy, round: round as u64, codec: self.codec }
     }
 
     fn ceiling(&self, umm: &Umm, data: &Dataset) {
@@ -215,5 +285,39 @@ impl Trial {
             tags.join(", "),
             began.elapsed().as_secs_f64() - answering
         );
+    }
+}
+
+/// `name` or `name:number`.
+fn strategy(text: &str) -> Strategy {
+    let (name, number) = text.split_once(':').unwrap_or((text, ""));
+    let number = |default: f64| match number {
+        "" => default,
+        number => number.parse().expect("a number"),
+    };
+    match name {
+        "fedavg" => Strategy::FedAvg,
+        "fedprox" => Strategy::FedProx { mu: number(0.01) },
+        "fedadam" => Strategy::FedOpt { server: Server::Adam, rate: number(0.05) },
+        "fedyogi" => Strategy::FedOpt { server: Server::Yogi, rate: number(0.05) },
+        "ffa" => Strategy::Ffa,
+        "rolora" => Strategy::RoLora,
+        "fedex" => Strategy::FedEx,
+        "flexlora" => Strategy::FlexLora,
+        "norm-clip" => Strategy::NormClip { factor: number(1.0) },
+        "trimmed-mean" => Strategy::TrimmedMean { trim: number(1.0) as usize },
+        "geometric-median" => Strategy::GeometricMedian,
+        "multi-krum" => Strategy::MultiKrum { f: number(1.0) as usize },
+        _ => panic!("unknown strategy {name}"),
+    }
+}
+
+fn codec(text: &str) -> Codec {
+    match text {
+        "none" => Codec::Float32,
+        "bf16" => Codec::Bf16,
+        "int8" => Codec::Int8,
+        "top-k" => Codec::TopK { keep: 0.1 },
+        _ => panic!("unknown compression {text}"),
     }
 }
