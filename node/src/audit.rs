@@ -9,7 +9,7 @@ use witan_protocol::io::AggregateInput;
 use witan_protocol::ledger::{self, BadRecord};
 use witan_protocol::member::{MemberId, Round};
 use witan_protocol::message::Message;
-use witan_protocol::record::RoundRecord;
+use witan_protocol::record::{Aggregate, RoundRecord};
 use witan_protocol::{Federation, envelope};
 
 use crate::error::{Failure, FailureKind};
@@ -22,7 +22,7 @@ pub struct Model<'a> {
     /// The adapter that training began from, made from the base.
     pub start: BlobRef,
     /// Computes an aggregate from stored blobs.
-    pub aggregate: &'a dyn Fn(&AggregateCheck) -> Result<BlobRef, Failure>,
+    pub aggregate: &'a dyn Fn(&AggregateCheck) -> Result<Aggregate, Failure>,
 }
 
 /// One aggregate to compute again.
@@ -95,6 +95,12 @@ pub enum Fault {
         expected: Digest,
         /// What came out.
         found: Digest,
+    },
+    /// A record's naive error is not that of its inputs.
+    #[error("round {round}: the naive error of its updates is not what the record says")]
+    NaiveError {
+        /// The round.
+        round: Round,
     },
     /// The model could not compute an aggregate of intact blobs.
     #[error("round {round}: its aggregate cannot be computed again: {}", source.message)]
@@ -175,10 +181,13 @@ fn weight(federation: &Federation, member: &MemberId, steps: u64) -> u64 {
 fn recompute(record: &RoundRecord, check: &AggregateCheck, model: &Model<'_>) -> Result<(), Fault> {
     let (round, expected) = (check.round, record.proposal.result);
     match (model.aggregate)(check) {
-        Ok(found) if found == expected => Ok(()),
-        Ok(found) => {
+        Ok(Aggregate { result: found, .. }) if found != expected => {
             Err(Fault::Aggregate { round, expected: expected.digest, found: found.digest })
         }
+        Ok(found) if found.naive_error != record.proposal.naive_error => {
+            Err(Fault::NaiveError { round })
+        }
+        Ok(_) => Ok(()),
         Err(source) => Err(Fault::Incomputable { round, source }),
     }
 }
@@ -206,7 +215,7 @@ impl From<Fault> for Failure {
                 "stop the node and move its journal and db folders aside: it fetches the ledger \
                  again from the other members"
             }
-            Fault::Aggregate { .. } | Fault::Incomputable { .. } => {
+            Fault::Aggregate { .. } | Fault::NaiveError { .. } | Fault::Incomputable { .. } => {
                 "run `witan verify` at another member: if it fails there too, ask who voted"
             }
         };

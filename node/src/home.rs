@@ -5,6 +5,7 @@
 //! federation.toml  what all members agreed on                control.sock    answers `witan status`
 //! node.toml        this node's own settings                  blobs/ab/abcd…  adapters, named by digest
 //! journal/records.log, journal/wal.log   the truth           db/             sled: an index over it
+//! owed/7           what compression lost in round 7
 //! ```
 //! Nothing else in the program spells one of these names.
 
@@ -145,6 +146,11 @@ impl Home {
     pub fn blob(&self, digest: &Digest) -> PathBuf {
         let name = digest.to_string();
         self.blobs().join(&name[..2]).join(name)
+    }
+
+    /// The folder of what compression lost and later deltas will bring.
+    pub fn owed(&self) -> PathBuf {
+        self.root.join("owed")
     }
 
     fn lock_file(&self) -> PathBuf {

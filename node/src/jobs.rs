@@ -8,7 +8,9 @@ pub mod aggregate;
 pub mod check;
 pub mod compare;
 pub mod judge;
+pub mod owed;
 pub mod pretrain;
+pub mod recipe;
 pub mod score;
 pub mod shard;
 pub mod speak;
@@ -20,16 +22,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 pub use witan_model::LoraConfig;
-use witan_model::{Adapter, Base};
+use witan_model::{Adapter, AdapterError, Base, Committed};
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::federation::Federation;
 use witan_protocol::io::{AggregateInput, JobId};
 use witan_protocol::member::{MemberId, Round};
-use witan_protocol::record::Scores;
+use witan_protocol::record::{Aggregate, Scores};
 
 use crate::error::Failure;
 use crate::settings::Settings;
 use crate::store::blobs::Blobs;
+use owed::Owed;
+use recipe::Recipe;
 
 /// Work asked of the jobs.
 #[derive(Debug)]
@@ -47,6 +51,8 @@ pub enum Task {
     Aggregate {
         /// To be echoed.
         job: JobId,
+        /// The round, which says what travelled.
+        round: Round,
         /// The adapter the round started from.
         start: BlobRef,
         /// Deltas and weights in roster order.
@@ -108,7 +114,7 @@ pub enum Event {
         /// The job.
         job: JobId,
         /// The stored aggregate, or whose deltas are unusable.
-        result: Result<BlobRef, Vec<(MemberId, String)>>,
+        result: Result<Aggregate, Vec<(MemberId, String)>>,
     },
     /// The adapter is usable.
     Adopted {
@@ -130,6 +136,8 @@ pub struct Ground {
     pub lora: LoraConfig,
     /// The adapter before round 1, the same on every member.
     pub initial: Arc<Adapter>,
+    /// How updates are written and combined.
+    pub recipe: Recipe,
 }
 
 impl Ground {
@@ -155,7 +163,21 @@ impl Ground {
             targets: document.lora.targets.clone(),
         };
         let initial = Arc::new(Adapter::init(&base, &lora, document.seed));
-        Ok(Self { base: Arc::new(base), lora, initial })
+        let recipe = Recipe::of(&document.training);
+        Ok(Self { base: Arc::new(base), lora, initial, recipe })
+    }
+
+    /// The adapted layers, in the order in which records list them.
+    pub fn layers(&self) -> Vec<String> {
+        witan_model::strategy::layers(&self.initial).map(|layer| layer.path).collect()
+    }
+
+    /// Reads what a round committed.
+    ///
+    /// # Errors
+    /// If the bytes are not what this federation commits.
+    pub fn committed(&self, bytes: &[u8]) -> Result<Committed, AdapterError> {
+        Committed::from_bytes(bytes, &self.initial, &self.recipe.strategy)
     }
 }
 
@@ -183,18 +205,15 @@ impl Jobs {
         federation: &Federation,
         settings: &Settings,
         blobs: Blobs,
+        owed: Owed,
     ) -> Result<(Self, mpsc::Receiver<Event>), Failure> {
         let stopping = Arc::new(AtomicBool::new(false));
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let (train, train_tasks) = mpsc::channel(TASKS_MAX);
         let (compute, compute_tasks) = mpsc::channel(TASKS_MAX);
-        let trainer = train::Trainer::new(
-            ground.clone(),
-            federation,
-            settings,
-            blobs.clone(),
-            Arc::clone(&stopping),
-        )?;
+        let shelves = train::Shelves { blobs: blobs.clone(), owed };
+        let stop = Arc::clone(&stopping);
+        let trainer = train::Trainer::new(ground.clone(), federation, settings, shelves, stop)?;
         let aggregator = aggregate::Aggregator::new(ground, blobs);
         let for_trainer = events.clone();
         spawn("witan-train", move || trainer.run(train_tasks, for_trainer))?;

@@ -15,6 +15,7 @@ use crate::driver::{Driver, Sources};
 use crate::error::{Failure, FailureKind};
 use crate::events::NodeEvent;
 use crate::home::Home;
+use crate::jobs::owed::Owed;
 use crate::jobs::{self, Ground, Jobs};
 use crate::net::{self, NetSettings};
 use crate::settings::Settings;
@@ -94,7 +95,8 @@ pub async fn node(home: &Home, tell: Box<dyn FnMut(&NodeEvent) + Send>) -> Resul
         Failure::new(FailureKind::Tampered, format!("{}: {error}", home.root().display()))
             .hint(verify_hint(home))
     })?;
-    let (jobs, job_events) = Jobs::start(ground, &federation, &settings, blobs.clone())?;
+    let (jobs, job_events) =
+        Jobs::start(ground, &federation, &settings, blobs.clone(), Owed::within(home.owed()))?;
     let (net, net_events) = net::start(NetSettings {
         seed: identity.seed(),
         federation,

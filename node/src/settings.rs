@@ -24,6 +24,9 @@ pub struct Settings {
     /// there is something to train.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turns: Option<PathBuf>,
+    /// A lower adapter rank than the federation's, for a small machine; only with `flexlora`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<usize>,
 }
 
 /// A member's data.
@@ -137,6 +140,7 @@ mod tests {
             data: DataSource::Scenes { seed: 7, share },
             threads: 1,
             turns: None,
+            rank: None,
         }
     }
 
@@ -159,7 +163,7 @@ mod tests {
         let data = DataSource::Vqa { path: folder.path().join("../vqa"), share };
         let settings = Settings::read(&path).unwrap();
         let turns = Some(folder.path().join("../turns"));
-        assert_eq!(settings, Settings { data, threads: 1, turns, ..sample() });
+        assert_eq!(settings, Settings { data, turns, ..sample() });
         std::fs::write(&path, settings.to_toml()).unwrap();
         assert_eq!(Settings::read(&path).unwrap(), settings);
     }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use witan_protocol::digest::Digest;
 use witan_protocol::io::Notice;
+use witan_protocol::member::Round;
 
 use crate::cli::screen::Screen;
 use crate::driver::unix_ms;
@@ -84,7 +85,9 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
     let model_bytes = 4 * base.parameter_count() as u64;
     let ground = Ground::new(base, &federation)?;
     let (quorum, past) = (federation.quorum(), Past::of(&folder, &federation, &ground));
-    let sizes = (ground.initial.to_bytes().len() as u64, model_bytes);
+    let form = ground.recipe.form(Round(1), &ground.initial);
+    let delta_bytes = form.encode(&ground.initial, ground.lora.rank).len() as u64;
+    let sizes = (delta_bytes, model_bytes);
     let judge = judge::start(Case {
         ground,
         federation,

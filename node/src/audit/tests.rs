@@ -5,13 +5,16 @@ use std::path::Path;
 
 use tempfile::TempDir;
 use witan_protocol::Identity;
-use witan_protocol::federation::{Council, Document, FaultModel, Lora, Member, Training};
+use witan_protocol::federation::{
+    Compression, Council, Document, FaultModel, Lora, Member, Strategy, Training,
+};
 use witan_protocol::io::Entry;
 use witan_protocol::ledger::Tip;
 use witan_protocol::member::View;
 use witan_protocol::message::{Step, Vote};
 use witan_protocol::record::{
-    Absence, Absent, Certificate, CommitSignature, Contribution, Proposal, Scores, Update,
+    Absence, Absent, Certificate, CommitSignature, Contribution, LayerError, Proposal, Scores,
+    Update,
 };
 
 use super::*;
@@ -46,7 +49,8 @@ fn federation() -> Federation {
         learning_rate: 1e-3,
         learning_rate_final: 1e-3,
         weight_decay: 0.0,
-        strategy: "fedavg".into(),
+        strategy: Strategy::FedAvg,
+        compression: Compression::None,
     };
     let council =
         Council { fault_model: FaultModel::Byzantine, round_deadline_s: 60, view_timeout_ms: 2000 };
@@ -68,6 +72,11 @@ fn joined(blobs: &Blobs, check: &AggregateCheck) -> Vec<u8> {
     let mut bytes = blobs.read(&check.start).unwrap();
     check.inputs.iter().for_each(|input| bytes.extend(blobs.read(&input.delta).unwrap()));
     bytes
+}
+
+fn aggregated(bytes: &[u8]) -> Aggregate {
+    let naive_error = vec![LayerError { error: 0.5, norm: 2.0 }];
+    Aggregate { result: BlobRef::of(bytes), naive_error }
 }
 
 pub(crate) fn filled() -> Filled {
@@ -93,7 +102,8 @@ fn committed(federation: &Federation, tip: &Tip, blobs: &Blobs) -> RoundRecord {
         let delta = blobs.put(format!("delta {number} of round {}", tip.round).as_bytes()).unwrap();
         let scores = Scores { loss: 1.0, vqa_accuracy: 0.5, drawing_accuracy: 0.25 };
         let (round, start) = (tip.round, tip.adapter.digest);
-        let update = Update { round, start, delta, examples: 128, steps: 8, scores };
+        let codec = Compression::None;
+        let update = Update { round, start, delta, codec, examples: 128, steps: 8, scores };
         let envelope = envelope::seal(&identity(number), federation.id(), &Message::Update(update));
         Contribution { member: identity(number).member(), envelope }
     };
@@ -109,6 +119,7 @@ fn committed(federation: &Federation, tip: &Tip, blobs: &Blobs) -> RoundRecord {
             absent: vec![Absent { member: identity(4).member(), why: Absence::NoUpdate }],
             strategy: "fedavg".into(),
             result: tip.adapter,
+            naive_error: vec![LayerError { error: 0.5, norm: 2.0 }],
         },
         certificate: Certificate { view: View(0), signatures: Vec::new() },
     };
@@ -129,7 +140,7 @@ fn precommit(federation: &Federation, record: &RoundRecord, number: u8) -> Commi
 
 fn check(filled: &Filled) -> Result<Report, Fault> {
     let blobs = Blobs::open(filled.home.blobs()).unwrap();
-    let aggregate = |check: &AggregateCheck| Ok(BlobRef::of(&joined(&blobs, check)));
+    let aggregate = |check: &AggregateCheck| Ok(aggregated(&joined(&blobs, check)));
     let model = Model { start: filled.start, aggregate: &aggregate };
     audit(&filled.home, &filled.federation, &model)
 }
@@ -212,10 +223,20 @@ fn a_forged_record_in_a_sound_frame_is_named() {
 #[test]
 fn an_aggregate_of_something_else_is_named_with_its_round() {
     let filled = filled();
-    let aggregate = |check: &AggregateCheck| Ok(BlobRef::of(&[check.round.0 as u8]));
+    let aggregate = |check: &AggregateCheck| Ok(aggregated(&[check.round.0 as u8]));
     let model = Model { start: filled.start, aggregate: &aggregate };
     let fault = audit(&filled.home, &filled.federation, &model).unwrap_err();
     assert!(matches!(fault, Fault::Aggregate { round: Round(1), .. }), "{fault}");
+}
+
+#[test]
+fn a_naive_error_of_something_else_is_named_with_its_round() {
+    let filled = filled();
+    let blobs = Blobs::open(filled.home.blobs()).unwrap();
+    let aggregate = |check: &AggregateCheck| Ok(BlobRef::of(&joined(&blobs, check)).into());
+    let model = Model { start: filled.start, aggregate: &aggregate };
+    let fault = audit(&filled.home, &filled.federation, &model).unwrap_err();
+    assert!(matches!(fault, Fault::NaiveError { round: Round(1) }), "{fault}");
 }
 
 #[test]

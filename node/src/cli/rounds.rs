@@ -11,11 +11,12 @@ use witan_protocol::digest::Digest;
 use witan_protocol::envelope::{self, RECORD_BYTES_MAX};
 use witan_protocol::member::{MemberId, Round, View};
 use witan_protocol::message::Message;
-use witan_protocol::record::{Absence, RoundRecord, Scores, Update};
+use witan_protocol::record::{Absence, LayerError, RoundRecord, Scores, Update};
 
 use super::output;
 use crate::error::{Failure, FailureKind};
 use crate::home::Home;
+use crate::jobs::{self, Ground};
 use crate::store::{self, StoredRecord};
 
 /// Show the ledger: every committed round, who led it, who is in it, and who is not and why.
@@ -49,8 +50,12 @@ pub struct RoundRow {
     pub absent: Vec<AbsentRow>,
     /// Who co-signed it.
     pub votes: Vec<String>,
-    /// The aggregation strategy.
+    /// The aggregation strategy with its numbers.
     pub strategy: String,
+    /// What averaging the factors apart would miss of the mean product, relative to it, over all layers.
+    pub naive_error: f32,
+    /// The same by layer.
+    pub layers: Vec<LayerRow>,
     /// The record: the ledger's head after the round.
     pub record_digest: Digest,
     /// The record before it.
@@ -61,6 +66,17 @@ pub struct RoundRow {
     pub result_digest: Digest,
     /// What the members measured, on average; accuracy is that of the adapter it started from.
     pub mean_scores: Scores,
+}
+
+/// One adapted layer: ‖mean(BA) − mean(B)·mean(A)‖ and ‖mean(BA)‖.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LayerRow {
+    /// Its path in the base; its number if this program has another base.
+    pub layer: String,
+    /// What averaging the factors apart would miss.
+    pub error: f32,
+    /// The norm of the mean product.
+    pub norm: f32,
 }
 
 /// A view that closed nothing.
@@ -95,12 +111,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let home = Home::existing(&args.home)?;
     let federation = home.read_federation()?;
     let file = store::read_records(&home)?;
-    let rows: Vec<_> = file
+    let mut rows: Vec<_> = file
         .records
         .iter()
         .filter(|record| args.round.is_none_or(|round| record.round.0 == round))
         .map(|record| row(&home, &federation, record))
         .collect::<Result<_, _>>()?;
+    let names = jobs::embedded_base().and_then(|base| Ground::new(base, &federation));
+    let names = names.map_or_else(|_| Vec::new(), |ground| ground.layers());
+    rows.iter_mut().for_each(|row| row.name_layers(&names));
     if let (Some(round), true) = (args.round, rows.is_empty() && file.damage.is_none()) {
         let hint = match file.records.len() {
             0 => "no round is committed here yet".to_owned(),
@@ -110,9 +129,22 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     output::print(|out| match args.json {
         true => rows.iter().try_for_each(|row| output::json_line(out, row)),
-        false => for_people(out, &home, &federation, &rows),
+        false => {
+            let alone = rows.iter().filter(|_| args.round.is_some());
+            alone.into_iter().try_for_each(|row| layers_for_people(out, row))?;
+            for_people(out, &home, &federation, &rows)
+        }
     })?;
     file.damage.map_or(Ok(()), |damage| Err(damage.into()))
+}
+
+impl RoundRow {
+    fn name_layers(&mut self, names: &[String]) {
+        if names.len() == self.layers.len() {
+            let layers = self.layers.iter_mut().zip(names);
+            layers.for_each(|(layer, name)| layer.layer.clone_from(name));
+        }
+    }
 }
 
 /// Reads a stored record into what is shown.
@@ -154,6 +186,8 @@ pub fn row(
             .collect(),
         votes: record.certificate.signatures.iter().map(|vote| name(&vote.member)).collect(),
         strategy: proposal.strategy,
+        naive_error: total(&proposal.naive_error),
+        layers: layers(&proposal.naive_error),
         record_digest,
         previous_digest: proposal.previous,
         start_digest: proposal.start.digest,
@@ -173,6 +207,26 @@ fn reason(why: &Absence) -> String {
         Absence::NoUpdate => "no update had arrived".into(),
         Absence::Refused { because } => format!("refused: {because}"),
     }
+}
+
+fn layers(errors: &[LayerError]) -> Vec<LayerRow> {
+    let numbered = errors.iter().enumerate();
+    numbered
+        .map(|(number, LayerError { error, norm })| LayerRow {
+            layer: format!("layer {number}"),
+            error: *error,
+            norm: *norm,
+        })
+        .collect()
+}
+
+/// The error of all layers together, relative to their norm.
+fn total(errors: &[LayerError]) -> f32 {
+    let square = |of: fn(&LayerError) -> f32| -> f32 {
+        errors.iter().map(|layer| of(layer) * of(layer)).sum()
+    };
+    let norm = square(|layer| layer.norm);
+    if norm > 0.0 { (square(|layer| layer.error) / norm).sqrt() } else { 0.0 }
 }
 
 fn mean<'a>(updates: impl Iterator<Item = &'a Update>) -> Scores {
@@ -212,6 +266,7 @@ fn for_people(
         "loss",
         "VQA",
         "drawn",
+        "naive",
         "record",
         "result",
     ];
@@ -230,9 +285,23 @@ fn for_people(
         }
     }
     writeln!(out, "VQA and drawn: members' own tests of the adapter the round started from.")?;
+    let strategy = document.training.strategy;
+    writeln!(
+        out,
+        "naive: what averaging A and B apart misses of mean(BA); combined by {strategy}."
+    )?;
     let (verify, log) = (home.command("verify"), home.command("log"));
     writeln!(out, "\nnext: {verify}      checks every line of this")?;
     writeln!(out, "      {log} --round {}   shows how it came about", last.round)
+}
+
+fn layers_for_people(out: &mut dyn Write, row: &RoundRow) -> io::Result<()> {
+    let cells = row.layers.iter().map(|LayerRow { layer, error, norm }| {
+        let share = if *norm > 0.0 { error / norm * 100.0 } else { 0.0 };
+        vec![layer.clone(), format!("{error:.5}"), format!("{norm:.5}"), format!("{share:.1} %")]
+    });
+    let header = ["layer", "|mean(BA) - mean(B)mean(A)|", "|mean(BA)|", "naive"];
+    writeln!(out, "{}\n", output::trimmed(&output::table(&header, cells)))
 }
 
 fn cells(row: &RoundRow, size: usize) -> Vec<String> {
@@ -245,6 +314,7 @@ fn cells(row: &RoundRow, size: usize) -> Vec<String> {
         format!("{:.3}", row.mean_scores.loss),
         format!("{:.1} %", row.mean_scores.vqa_accuracy * 100.0),
         format!("{:.1} %", row.mean_scores.drawing_accuracy * 100.0),
+        format!("{:.1} %", row.naive_error * 100.0),
         row.record_digest.short(),
         row.result_digest.short(),
     ]
@@ -271,6 +341,8 @@ mod tests {
             "test: round 3 of 3",
             "3/4",
             "50.0 %",
+            "25.0 %",
+            "combined by fedavg",
             "round 2: member-4 is absent: no update had arrived",
             &rows[2].record_digest.short(),
             "next: witan verify --home ",
@@ -282,5 +354,21 @@ mod tests {
         assert_eq!(json["round"], 2);
         assert_eq!(json["record_digest"], rows[1].record_digest.to_string());
         assert_eq!(json["included"][2]["member"], "member-3");
+        assert_eq!(json["naive_error"], 0.25);
+        assert_eq!(json["layers"][0]["norm"], 2.0);
+    }
+
+    #[test]
+    fn a_round_alone_is_shown_layer_by_layer() {
+        let filled = filled();
+        let stored = store::read_records(&filled.home).unwrap().records;
+        let mut row = row(&filled.home, &filled.federation, &stored[0]).unwrap();
+        row.name_layers(&["model.layers.0.q_proj".to_owned()]);
+        let mut text = Vec::new();
+        layers_for_people(&mut text, &row).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        for expected in ["model.layers.0.q_proj", "0.50000", "2.00000", "25.0 %"] {
+            assert!(text.contains(expected), "{expected} in\n{text}");
+        }
     }
 }

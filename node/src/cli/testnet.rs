@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use witan_protocol::federation::{Compression, Strategy};
+
 use super::screen::Screen;
 use super::{block_on, output};
 use crate::error::{Failure, FailureKind};
@@ -37,6 +39,13 @@ pub struct Args {
     /// Train on a folder of VQA v2's own files instead of the embedded scenes.
     #[arg(long, value_name = "FOLDER", conflicts_with = "resume")]
     vqa: Option<PathBuf>,
+    /// How updates are combined: fedavg, fedprox, fedadam, fedyogi, ffa, rolora, fedex, flexlora, norm-clip,
+    /// trimmed-mean, geometric-median or multi-krum, with numbers such as multi-krum:f=2.
+    #[arg(long, value_name = "NAME", default_value_t)]
+    strategy: Strategy,
+    /// How deltas are written: none, bf16, int8 or top-k, with a number such as top-k:keep=0.05.
+    #[arg(long, value_name = "NAME", default_value_t)]
+    compression: Compression,
     /// Seed of keys, data, partition and training.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
@@ -52,7 +61,16 @@ pub struct Args {
     /// Continue the testnet in --dir, which knows what it was made for.
     #[arg(
         long,
-        conflicts_with_all = ["nodes", "rounds", "alpha", "iid", "seed", "local_steps"]
+        conflicts_with_all = [
+            "nodes",
+            "rounds",
+            "alpha",
+            "iid",
+            "seed",
+            "local_steps",
+            "strategy",
+            "compression",
+        ]
     )]
     resume: bool,
     /// Do not train what the federation is compared with: members alone, and all data in one place.
@@ -114,6 +132,8 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
         alpha: (!args.iid).then_some(args.alpha),
         seed: args.seed,
         local_steps: args.local_steps,
+        strategy: args.strategy,
+        compression: args.compression,
         vqa: args.vqa.as_ref().map(absolute).transpose()?,
     })
 }

@@ -33,8 +33,8 @@ impl Driver {
             Output::Train { job, round, start } => {
                 self.jobs.submit(Task::Train { job, round, start })?;
             }
-            Output::Aggregate { job, start, inputs, .. } => {
-                self.jobs.submit(Task::Aggregate { job, start, inputs })?;
+            Output::Aggregate { job, round, start, inputs } => {
+                self.jobs.submit(Task::Aggregate { job, round, start, inputs })?;
             }
             Output::Adopt { job, round, adapter } => {
                 self.jobs.submit(Task::Adopt { job, round, adapter })?;

@@ -1,10 +1,11 @@
 //! Aggregation and adapter checks, bytes in and bytes out: plain arithmetic, the same on every member.
 
 use tokio::sync::mpsc;
-use witan_model::{Adapter, aggregate};
+use witan_model::{Committed, aggregate};
 use witan_protocol::digest::BlobRef;
 use witan_protocol::io::AggregateInput;
-use witan_protocol::member::MemberId;
+use witan_protocol::member::{MemberId, Round};
+use witan_protocol::record::{Aggregate, LayerError};
 
 use super::{Event, Ground, Task};
 use crate::error::Failure;
@@ -26,11 +27,13 @@ impl Aggregator {
     pub fn run(self, mut tasks: mpsc::Receiver<Task>, events: mpsc::Sender<Event>) {
         while let Some(task) = tasks.blocking_recv() {
             let event = match task {
-                Task::Aggregate { job, start, inputs } => match self.aggregate(&start, &inputs) {
-                    Ok(result) => Event::Aggregated { job, result },
-                    Err(failure) => Event::Broken(failure),
-                },
-                Task::Adopt { job, round, adapter } => match self.adapter(&adapter) {
+                Task::Aggregate { job, round, start, inputs } => {
+                    match self.aggregate(round, &start, &inputs) {
+                        Ok(result) => Event::Aggregated { job, result },
+                        Err(failure) => Event::Broken(failure),
+                    }
+                }
+                Task::Adopt { job, round, adapter } => match self.committed(&adapter) {
                     Ok(_) => Event::Adopted { job, round },
                     Err(failure) => Event::Broken(failure),
                 },
@@ -48,15 +51,17 @@ impl Aggregator {
     /// If the disk refuses.
     pub fn aggregate(
         &self,
+        round: Round,
         start: &BlobRef,
         inputs: &[AggregateInput],
-    ) -> Result<Result<BlobRef, Vec<(MemberId, String)>>, Failure> {
-        let start = self.adapter(start)?;
+    ) -> Result<Result<Aggregate, Vec<(MemberId, String)>>, Failure> {
+        let start = self.committed(start)?;
+        let form = self.ground.recipe.form(round, &start.adapter);
         let mut deltas = Vec::with_capacity(inputs.len());
         let mut unusable = Vec::new();
         for input in inputs {
             let bytes = self.blobs.read(&input.delta)?;
-            match Adapter::from_bytes(&bytes, &self.ground.initial) {
+            match form.decode(&bytes) {
                 Ok(delta) => deltas.push((input.weight, delta)),
                 Err(error) => unusable.push((input.member, error.to_string())),
             }
@@ -65,14 +70,19 @@ impl Aggregator {
             return Ok(Err(unusable));
         }
         let weighted: Vec<_> = deltas.iter().map(|(weight, delta)| (*weight, delta)).collect();
-        let result = aggregate::fedavg(&start, &weighted)
+        let found = aggregate::aggregate(&self.ground.recipe.strategy, &start, &weighted)
             .map_err(|error| Failure::input(format!("cannot aggregate: {error}")))?;
-        Ok(Ok(self.blobs.put(&result.to_bytes())?))
+        let layers = found.naive_error.iter();
+        let naive_error =
+            layers.map(|layer| LayerError { error: layer.error, norm: layer.norm }).collect();
+        let result = self.blobs.put(&found.committed.to_bytes())?;
+        Ok(Ok(Aggregate { result, naive_error }))
     }
 
-    fn adapter(&self, blob: &BlobRef) -> Result<Adapter, Failure> {
+    fn committed(&self, blob: &BlobRef) -> Result<Committed, Failure> {
         let bytes = self.blobs.read(blob)?;
-        Adapter::from_bytes(&bytes, &self.ground.initial)
+        self.ground
+            .committed(&bytes)
             .map_err(|error| Failure::input(format!("adapter {}: {error}", blob.digest.short())))
     }
 }

@@ -31,7 +31,7 @@ pub fn with_model<T>(
     let start = BlobRef::of(&ground.initial.to_bytes());
     let aggregator = Aggregator::new(ground, Blobs::open(home.blobs())?);
     let aggregate = |check: &AggregateCheck| {
-        aggregator.aggregate(&check.start, &check.inputs)?.map_err(|unusable| {
+        aggregator.aggregate(check.round, &check.start, &check.inputs)?.map_err(|unusable| {
             let (member, because) = &unusable[0];
             Failure::input(format!("the delta of {} is unusable: {because}", member.short()))
         })

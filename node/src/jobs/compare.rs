@@ -156,6 +156,8 @@ impl Comparer<'_> {
             weight_decay: document.training.weight_decay,
             seed: document.seed,
             threads: 1,
+            strategy: witan_model::Strategy::FedAvg,
+            round: 1,
         };
         let mut progress = |step: witan_model::Step| {
             let step = u64::try_from(step.step).unwrap_or(u64::MAX);

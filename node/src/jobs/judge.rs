@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
-use witan_model::{Adapter, Umm};
+use witan_model::{Adapter, Committed, Umm};
 use witan_protocol::federation::Federation;
 
 use super::compare::{Comparer, Comparison};
@@ -134,7 +134,7 @@ impl Judge {
     }
 
     fn run(&mut self, mut asked: mpsc::Receiver<Question>) -> Result<(), Failure> {
-        let initial = Arc::clone(&self.case.ground.initial);
+        let initial = Committed::plain(Adapter::clone(&self.case.ground.initial));
         if let Some(ceiling) = self.exam.ceiling() {
             self.tell(Verdict::Ceiling(ceiling));
         }
@@ -146,9 +146,8 @@ impl Judge {
         while let Some(question) = asked.blocking_recv() {
             match question {
                 Question::Round { round, adapter } => {
-                    let adapter =
-                        Adapter::from_bytes(&adapter, &initial).map_err(Failure::input)?;
-                    let marks = self.marks(&adapter)?;
+                    let committed = self.case.ground.committed(&adapter).map_err(Failure::input)?;
+                    let marks = self.marks(&committed)?;
                     self.tell(Verdict::Round { round, marks });
                 }
                 Question::Comparison => {
@@ -161,9 +160,9 @@ impl Judge {
         Ok(())
     }
 
-    fn marks(&mut self, adapter: &Adapter) -> Result<Marks, Failure> {
+    fn marks(&mut self, committed: &Committed) -> Result<Marks, Failure> {
         let _turn = self.case.turns.take(|| self.is_stopping()).map_err(Failure::environment)?;
-        self.umm.set_adapter(adapter).map_err(Failure::input)?;
+        self.umm.set_committed(committed).map_err(Failure::input)?;
         Ok(self.exam.marks(&self.umm, self.case.federation.document().seed))
     }
 

@@ -3,9 +3,9 @@
 use std::fmt::Display;
 use std::path::Path;
 
+use witan_model::Umm;
 use witan_model::data::Picture;
 use witan_model::data::tokenizer::{Tokenizer, WordError};
-use witan_model::{Adapter, Umm};
 
 use super::{Ground, embedded_base};
 use crate::error::Failure;
@@ -29,8 +29,8 @@ impl Speaker {
         let mut umm = Umm::new(&ground.base, &ground.lora).map_err(Failure::input)?;
         if let Some(result) = open::newest_adapter(home, &federation, &ground)? {
             let bytes = Blobs::open(home.blobs())?.read(&result)?;
-            let adapter = Adapter::from_bytes(&bytes, &ground.initial).map_err(Failure::input)?;
-            umm.set_adapter(&adapter).map_err(Failure::input)?;
+            let committed = ground.committed(&bytes).map_err(Failure::input)?;
+            umm.set_committed(&committed).map_err(Failure::input)?;
         }
         Ok(Self { umm })
     }

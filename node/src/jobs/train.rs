@@ -1,5 +1,5 @@
 //! Training, bytes in and bytes out: reads the committed adapter, trains on this member's data, stores
-//! the delta. The data and their cached features live on this thread and nowhere else.
+//! the delta as the federation writes deltas. The data and their cached features live on this thread and nowhere else.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 use witan_model::data::tokenizer::WordError;
-use witan_model::{Adapter, EncodedShard, Schedule, TrainPlan, Umm};
+use witan_model::{Adapter, Committed, EncodedShard, LoraConfig, Schedule, TrainPlan, Umm, delta};
 use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::{Federation, Training};
 use witan_protocol::io::JobId;
 use witan_protocol::member::Round;
 
+use super::owed::Owed;
 use super::score::Exam;
 use super::shard::{self, Shard};
 use super::turns::{Turn, Turns};
@@ -30,8 +31,17 @@ pub struct Trainer {
     threads: usize,
     shard: Shard,
     turns: Turns,
-    blobs: Blobs,
+    rank: usize,
+    shelves: Shelves,
     stopping: Arc<AtomicBool>,
+}
+
+/// Where training reads and writes.
+pub struct Shelves {
+    /// Adapters and deltas.
+    pub blobs: Blobs,
+    /// What compression lost.
+    pub owed: Owed,
 }
 
 /// The model and the member's data, encoded once, on the first turn.
@@ -45,12 +55,12 @@ impl Trainer {
     /// Reads the data and opens the turns; trains nothing yet.
     ///
     /// # Errors
-    /// If the data or the folder of turns cannot be read.
+    /// If the data or the folder of turns cannot be read, or the member's rank is not allowed.
     pub fn new(
         ground: Ground,
         federation: &Federation,
         settings: &Settings,
-        blobs: Blobs,
+        shelves: Shelves,
         stopping: Arc<AtomicBool>,
     ) -> Result<Self, Failure> {
         let turns = Turns::open(settings.turns.as_deref()).map_err(|error| {
@@ -58,6 +68,7 @@ impl Trainer {
             Failure::input(format!("cannot read the folder of turns {folder}: {error}"))
                 .hint("a node that shares its machine with no other needs no `turns` in node.toml")
         })?;
+        let rank = rank(&ground, settings)?;
         Ok(Self {
             ground,
             training: federation.document().training.clone(),
@@ -65,7 +76,8 @@ impl Trainer {
             threads: settings.threads,
             shard: shard::read(&settings.data)?,
             turns,
-            blobs,
+            rank,
+            shelves,
             stopping,
         })
     }
@@ -109,13 +121,14 @@ impl Trainer {
             let _ = events.try_send(event);
         };
         tell(0, 0.0);
-        let start = Adapter::from_bytes(&self.blobs.read(start)?, &self.ground.initial)
-            .map_err(Failure::input)?;
-        bench.umm.set_adapter(&start).map_err(Failure::input)?;
+        let whole = self.ground.committed(&self.shelves.blobs.read(start)?);
+        let whole = whole.map_err(Failure::input)?;
+        let own = whole.cut(self.rank);
+        bench.umm.set_committed(&own).map_err(Failure::input)?;
         let mut scores = bench.held_out.scores(&bench.umm, self.seed ^ round.0);
         let plan = self.plan(round);
         let trained =
-            witan_model::train(&mut bench.umm, &start, &bench.training, &plan, &mut |step| {
+            witan_model::train(&mut bench.umm, &own.adapter, &bench.training, &plan, &mut |step| {
                 let loss = step.answer_loss.unwrap_or(0.0) + step.flow_loss.unwrap_or(0.0);
                 tell(step.step as u64, loss);
                 match self.is_stopping() {
@@ -125,19 +138,47 @@ impl Trainer {
             });
         let Some(trained) = trained.map_err(Failure::input)? else { return Ok(None) };
         scores.loss = trained.loss;
-        let delta = self.blobs.put(&trained.adapter.delta(&start).to_bytes())?;
+        let change = trained.adapter.delta(&own.adapter);
         Ok(Some(Event::Trained {
             job,
             round,
-            delta,
+            delta: self.publish(round, &whole, change)?,
             examples: trained.examples,
             steps: trained.steps,
             scores,
         }))
     }
 
+    /// Stores the delta as it will travel, with what earlier ones lost; keeps what this one loses.
+    fn publish(
+        &self,
+        round: Round,
+        start: &Committed,
+        change: Adapter,
+    ) -> Result<BlobRef, Failure> {
+        let recipe = self.ground.recipe;
+        let form = recipe.form(round, &start.adapter);
+        let owes = recipe.codec.owes() && recipe.strategy.keeps_factors();
+        let owed = owes.then(|| self.shelves.owed.before(round, &change)).flatten();
+        let change = owed.map_or_else(|| change.clone(), |owed| change.plus(&owed));
+        let bytes = form.encode(&change, self.rank);
+        // As everyone will read it: what they would refuse is better told here.
+        let arrived = form.decode(&bytes).map_err(Failure::input)?;
+        if owes {
+            let kept = self.shelves.owed.keep(round, &delta::lost(&change, &arrived));
+            kept.map_err(|error| {
+                Failure::environment(format!("cannot keep what is owed: {error}"))
+            })?;
+        }
+        Ok(self.shelves.blobs.put(&bytes)?)
+    }
+
     fn bench(&self) -> Result<Bench, Failure> {
-        let umm = Umm::new(&self.ground.base, &self.ground.lora).map_err(Failure::input)?;
+        let LoraConfig { rank, alpha, .. } = self.ground.lora;
+        // The same scale in front of a lower rank.
+        let alpha = alpha * self.rank as f64 / rank as f64;
+        let lora = LoraConfig { rank: self.rank, alpha, ..self.ground.lora.clone() };
+        let umm = Umm::new(&self.ground.base, &lora).map_err(Failure::input)?;
         let training = EncodedShard::encode(&umm, &self.shard.training);
         if training.example_count() == 0 {
             return Err(nothing_to_train_on(training.unknown()));
@@ -161,6 +202,8 @@ impl Trainer {
             weight_decay: self.training.weight_decay,
             seed: self.seed.wrapping_mul(1_000_003).wrapping_add(round.0),
             threads: self.threads,
+            strategy: self.ground.recipe.strategy,
+            round: round.0,
         }
     }
 
@@ -179,4 +222,59 @@ impl Trainer {
 pub fn nothing_to_train_on(unknown: Option<&WordError>) -> Failure {
     let because = unknown.map(|error| format!(": {error}")).unwrap_or_default();
     Failure::input(format!("no question with a one-word answer and no caption{because}"))
+}
+
+/// The rank this member trains: the federation's, unless its settings and the strategy allow a lower one.
+fn rank(ground: &Ground, settings: &Settings) -> Result<usize, Failure> {
+    let whole = ground.lora.rank;
+    match settings.rank {
+        None => Ok(whole),
+        Some(rank) if rank == whole => Ok(whole),
+        Some(_) if !ground.recipe.strategy.mixes_ranks() => {
+            Err(Failure::input("node.toml: rank: this federation's members all have one rank")
+                .hint("leave it out, or agree on training.strategy = \"flexlora\""))
+        }
+        Some(rank) if (1..whole).contains(&rank) => Ok(rank),
+        Some(rank) => Err(Failure::input(format!(
+            "node.toml: rank: expected 1 to {whole}, the federation's, found {rank}"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::embedded_base;
+    use crate::jobs::recipe::Recipe;
+    use crate::settings::{DataSource, Share};
+    use witan_model::{Codec, Strategy};
+
+    #[test]
+    fn a_lower_rank_is_for_strategies_that_mix_ranks() {
+        let base = embedded_base().unwrap();
+        let lora = LoraConfig::default();
+        let initial = Arc::new(Adapter::init(&base, &lora, 1));
+        let recipe = Recipe { strategy: Strategy::FlexLora, codec: Codec::Float32 };
+        let flexible = Ground { base: Arc::new(base), lora, initial, recipe };
+        let recipe = Recipe { strategy: Strategy::FedAvg, ..recipe };
+        let rigid = Ground { recipe, ..flexible.clone() };
+        let share = Share { index: 0, of: 1, alpha: None, seed: 1 };
+        let data = DataSource::Scenes { seed: 1, share };
+        let settings = |rank| Settings {
+            listen: Vec::new(),
+            data: data.clone(),
+            threads: 1,
+            turns: None,
+            rank,
+        };
+        assert_eq!(rank(&flexible, &settings(Some(2))).unwrap(), 2);
+        assert_eq!(rank(&flexible, &settings(None)).unwrap(), 8);
+        assert_eq!(rank(&rigid, &settings(Some(8))).unwrap(), 8);
+        let refused = rank(&rigid, &settings(Some(2))).unwrap_err();
+        assert!(refused.hint.unwrap().contains("flexlora"));
+        for bad in [0, 9] {
+            let refused = rank(&flexible, &settings(Some(bad))).unwrap_err();
+            assert!(refused.message.contains(&format!("found {bad}")), "{}", refused.message);
+        }
+    }
 }

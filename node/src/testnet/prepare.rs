@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use witan_protocol::digest::Digest;
 use witan_protocol::federation::{
-    Council, Document, FaultModel, Federation, Lora, Member, Training,
+    Compression, Council, Document, FaultModel, Federation, Lora, Member, Strategy, Training,
 };
 use witan_protocol::member::MemberId;
 
@@ -36,6 +36,12 @@ pub struct Plan {
     pub seed: u64,
     /// Optimiser steps a member takes each round.
     pub local_steps: u32,
+    /// How updates are combined.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// How deltas are written.
+    #[serde(default)]
+    pub compression: Compression,
     /// An absolute path to a folder of VQA v2's files; `None`: the embedded scenes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vqa: Option<PathBuf>,
@@ -183,7 +189,8 @@ fn federation(plan: &Plan, members: &[MemberId], base: Digest) -> Result<Federat
             learning_rate: LEARNING_RATE,
             learning_rate_final: LEARNING_RATE_FINAL,
             weight_decay: 0.0,
-            strategy: "fedavg".into(),
+            strategy: plan.strategy,
+            compression: plan.compression,
         },
         council: Council {
             fault_model: FaultModel::Byzantine,
@@ -202,6 +209,7 @@ fn settings(plan: &Plan, index: usize) -> Settings {
         threads: 1,
         // As seen from the home, so that the whole folder can be moved.
         turns: Some(PathBuf::from("../../turns")),
+        rank: None,
     }
 }
 

@@ -24,6 +24,10 @@ pub struct TestnetReport {
     pub alpha: Option<f64>,
     /// The folder of VQA v2's files; `null` for the embedded scenes.
     pub vqa: Option<PathBuf>,
+    /// How updates were combined.
+    pub strategy: String,
+    /// How deltas were written.
+    pub compression: String,
     /// The rounds, oldest first.
     pub rounds: Vec<RoundRow>,
     /// Whether every node ended with the same ledger head.
@@ -161,6 +165,8 @@ impl TestnetReport {
             seed: folder.plan.seed,
             alpha: folder.plan.alpha,
             vqa: folder.plan.vqa.clone(),
+            strategy: folder.plan.strategy.to_string(),
+            compression: folder.plan.compression.to_string(),
             killed: strike.and_then(|strike| killed(watch, strike)),
             rounds,
             ledger_heads_agree: all_agree,

@@ -5,4 +5,5 @@ mod federation;
 mod pictures;
 mod refused_starts;
 mod strangers;
+mod strategies;
 mod support;
