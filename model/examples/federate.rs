@@ -4,7 +4,7 @@
 //! few rounds of a federation over a Dirichlet partition. `members=1` is centralised training.
 //!
 //! `strategy=NAME` or `strategy=NAME:NUMBER`, `compression=none|bf16|int8|top-k`, `attack=scaled|flipped|absent`: what
-//! the last of the members sends is ten times its delta, minus ten times, or nothing.
+//! the last of the members sends is ten times its delta, minus ten times, or nothing. `brief=1` leaves out the base.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,7 @@ struct Trial {
     prompts: usize,
     questions: usize,
     sheets: Option<PathBuf>,
+    brief: bool,
     codec: Codec,
     attack: Option<Attack>,
     plan: TrainPlan,
@@ -63,6 +64,7 @@ fn main() {
         prompts: 240,
         questions: 800,
         sheets: None,
+        brief: false,
         codec: Codec::Float32,
         attack: None,
         plan: TrainPlan::default(),
@@ -96,6 +98,7 @@ impl Trial {
             "bc" => self.plan.batch_captions = number() as usize,
             "rank" => self.lora.rank = number() as usize,
             "lora_alpha" => self.lora.alpha = number(),
+            "brief" => self.brief = number() != 0.0,
             "strategy" => self.plan.strategy = strategy(value),
             "compression" => self.codec = codec(value),
             "attack" => {
@@ -116,7 +119,9 @@ impl Trial {
         let mut umm = Umm::new(base, &self.lora).expect("the base loads");
         let split = federation_split(11, 1, self.scenes);
         let test = EncodedShard::encode(&umm, &split.test);
-        self.ceiling(&umm, &split.test);
+        if !self.brief {
+            self.ceiling(&umm, &split.test);
+        }
         let mut global = Committed::plain(Adapter::init(base, &self.lora, 5));
         let form = self.form(&global.adapter, 1);
         println!(
@@ -124,8 +129,10 @@ impl Trial {
             global.adapter.parameter_count(),
             form.encode(&global.adapter, self.lora.rank).len()
         );
-        umm.set_committed(&global).expect("the adapter fits");
-        self.report("base", &umm, &split, &test);
+        if !self.brief {
+            umm.set_committed(&global).expect("the adapter fits");
+            self.report("base", &umm, &split, &test);
+        }
         let shards: Vec<EncodedShard> =
             partition(&split.train, self.members, Partition::Dirichlet(self.alpha), 3)
                 .expect("there is data for every member")
