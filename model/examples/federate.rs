@@ -3,8 +3,8 @@
 //! `federate BASE [key=value ...]` prints the painter's ceiling, the base's scores, and the scores of every
 //! few rounds of a federation over a Dirichlet partition. `members=1` is centralised training.
 //!
-//! `strategy=NAME` or `strategy=NAME:NUMBER`, `compression=none|bf16|int8|top-k`, `attack=scaled|flipped|absent`: what
-//! the last of the members sends is ten times its delta, minus ten times, or nothing. `brief=1` leaves out the base.
+//! `strategy=NAME[:NUMBER],..`, `compression=none,bf16,int8,top-k` and `attack=nobody,absent,scaled,flipped` run every
+//! combination, one after the other: the last member sends its delta, nothing, ten times it, or minus ten times.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -38,18 +38,28 @@ struct Trial {
     prompts: usize,
     questions: usize,
     sheets: Option<PathBuf>,
-    brief: bool,
-    codec: Codec,
-    attack: Option<Attack>,
+    strategies: Vec<Strategy>,
+    codecs: Vec<Codec>,
+    attacks: Vec<Attack>,
     plan: TrainPlan,
     lora: LoraConfig,
 }
 
 /// What the last member sends instead of its delta.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Attack {
+    Nobody,
     Absent,
     Times(f32),
+}
+
+/// One federation of the trial, and what it works with.
+struct Federation<'a> {
+    trial: &'a Trial,
+    strategy: Strategy,
+    codec: Codec,
+    attack: Attack,
+    shards: &'a [EncodedShard],
 }
 
 fn main() {
@@ -64,9 +74,9 @@ fn main() {
         prompts: 240,
         questions: 800,
         sheets: None,
-        brief: false,
-        codec: Codec::Float32,
-        attack: None,
+        strategies: vec![Strategy::FedAvg],
+        codecs: vec![Codec::Float32],
+        attacks: vec![Attack::Nobody],
         plan: TrainPlan::default(),
         lora: LoraConfig::default(),
     };
@@ -98,17 +108,9 @@ impl Trial {
             "bc" => self.plan.batch_captions = number() as usize,
             "rank" => self.lora.rank = number() as usize,
             "lora_alpha" => self.lora.alpha = number(),
-            "brief" => self.brief = number() != 0.0,
-            "strategy" => self.plan.strategy = strategy(value),
-            "compression" => self.codec = codec(value),
-            "attack" => {
-                self.attack = Some(match value {
-                    "absent" => Attack::Absent,
-                    "scaled" => Attack::Times(10.0),
-                    "flipped" => Attack::Times(-10.0),
-                    factor => Attack::Times(factor.parse().expect("a number")),
-                });
-            }
+            "strategy" => self.strategies = value.split(',').map(strategy).collect(),
+            "compression" => self.codecs = value.split(',').map(codec).collect(),
+            "attack" => self.attacks = value.split(',').map(attack).collect(),
             "targets" => self.lora.targets.extend(value.split(',').map(String::from)),
             "sheets" => self.sheets = Some(PathBuf::from(value)),
             _ => panic!("unknown key {key}"),
@@ -119,99 +121,29 @@ impl Trial {
         let mut umm = Umm::new(base, &self.lora).expect("the base loads");
         let split = federation_split(11, 1, self.scenes);
         let test = EncodedShard::encode(&umm, &split.test);
-        if !self.brief {
-            self.ceiling(&umm, &split.test);
-        }
-        let mut global = Committed::plain(Adapter::init(base, &self.lora, 5));
-        let form = self.form(&global.adapter, 1);
-        println!(
-            "adapter {} parameters, delta {} bytes",
-            global.adapter.parameter_count(),
-            form.encode(&global.adapter, self.lora.rank).len()
-        );
-        if !self.brief {
-            umm.set_committed(&global).expect("the adapter fits");
-            self.report("base", &umm, &split, &test);
-        }
+        self.ceiling(&umm, &split.test);
+        let start = Committed::plain(Adapter::init(base, &self.lora, 5));
+        println!("adapter {} parameters", start.adapter.parameter_count());
+        umm.set_committed(&start).expect("the adapter fits");
+        self.report("base", &umm, &split, &test);
         let shards: Vec<EncodedShard> =
             partition(&split.train, self.members, Partition::Dirichlet(self.alpha), 3)
                 .expect("there is data for every member")
                 .iter()
                 .map(|part| EncodedShard::encode(&umm, part))
                 .collect();
-        let nothing = global.adapter.delta(&global.adapter);
-        let mut owed = vec![nothing; shards.len()];
-        let mut spent = 0.0;
-        for round in 1..=self.rounds {
-            let began = Instant::now();
-            let (losses, deltas) = self.round(&mut umm, &global, &shards, &mut owed, round);
-            spent += began.elapsed().as_secs_f64();
-            let inputs: Vec<(u64, &Adapter)> = deltas.iter().map(|delta| (1, delta)).collect();
-            let began = Instant::now();
-            let found = aggregate(&self.plan.strategy, &global, &inputs).expect("it aggregates");
-            let (mut error, mut norm) = (0.0, 0.0);
-            for layer in &found.naive_error {
-                error += layer.error * layer.error;
-                norm += layer.norm * layer.norm;
-            }
-            println!(
-                "round {round} loss {losses:.4} trained {spent:.1}s aggregated {:.2}s naive error {:.1} %",
-                began.elapsed().as_secs_f64(),
-                100.0 * (error / norm).sqrt()
-            );
-            global = found.committed;
-            if round % self.every == 0 || round == self.rounds {
-                umm.set_committed(&global).expect("the adapter fits");
-                self.report(&format!("round {round}"), &umm, &split, &test);
+        for &strategy in &self.strategies {
+            for &codec in &self.codecs {
+                for &attack in &self.attacks {
+                    let federation =
+                        Federation { trial: self, strategy, codec, attack, shards: &shards };
+                    println!("\n{strategy:?} {codec:?} {attack:?}");
+                    federation.run(&mut umm, start.clone(), &mut |name, umm| {
+                        self.report(name, umm, &split, &test);
+                    });
+                }
             }
         }
-    }
-
-    /// The mean loss, and the deltas as they arrive.
-    fn round(
-        &self,
-        umm: &mut Umm,
-        start: &Committed,
-        shards: &[EncodedShard],
-        owed: &mut [Adapter],
-        round: usize,
-    ) -> (f32, Vec<Adapter>) {
-        let form = self.form(&start.adapter, round);
-        let (mut losses, mut deltas) = (0.0, Vec::new());
-        umm.set_committed(start).expect("the adapter fits");
-        for (member, shard) in shards.iter().enumerate() {
-            let seed = (round * 1000 + member) as u64;
-            let steps = self.plan.local_steps;
-            let schedule = Schedule {
-                done: ((round - 1) * steps) as u64,
-                total: (self.rounds * steps) as u64,
-                ..self.plan.schedule
-            };
-            let plan = TrainPlan { seed, schedule, round: round as u64, ..self.plan.clone() };
-            let trained =
-                train(umm, &start.adapter, shard, &plan, &mut |_| ControlFlow::Continue(()))
-                    .expect("the shard trains")
-                    .expect("nothing stops it");
-            losses += trained.loss / shards.len() as f32;
-            let change = trained.adapter.delta(&start.adapter).plus(&owed[member]);
-            let hostile = self.attack.filter(|_| member + 1 == shards.len());
-            let sent = match hostile {
-                None => change.clone(),
-                Some(Attack::Absent) => continue,
-                Some(Attack::Times(factor)) => change.times(factor),
-            };
-            let bytes = form.encode(&sent, self.lora.rank);
-            let arrived = form.decode(&bytes).expect("what was encoded decodes");
-            if self.codec.owes() && self.plan.strategy.keeps_factors() && hostile.is_none() {
-                owed[member] = lost(&change, &arrived);
-            }
-            deltas.push(arrived);
-        }
-        (losses, deltas)
-    }
-
-    fn form<'a>(&self, start: &'a Adapter, round: usize) -> Form<'a> {
-        Form { start, strategy: self.plan.strategy, round: round as u64, codec: self.codec }
     }
 
     fn ceiling(&self, umm: &Umm, data: &Dataset) {
@@ -292,6 +224,96 @@ impl Trial {
             tags.join(", "),
             began.elapsed().as_secs_f64() - answering
         );
+    }
+}
+
+impl Federation<'_> {
+    fn run(&self, umm: &mut Umm, start: Committed, report: &mut dyn FnMut(&str, &Umm)) {
+        let Trial { rounds, every, lora, .. } = self.trial;
+        let form = self.form(&start.adapter, 1);
+        println!("delta {} bytes", form.encode(&start.adapter, lora.rank).len());
+        let mut owed = vec![start.adapter.times(0.0); self.shards.len()];
+        let (mut global, mut spent) = (start, 0.0);
+        for round in 1..=*rounds {
+            let began = Instant::now();
+            let (losses, deltas) = self.round(umm, &global, &mut owed, round);
+            spent += began.elapsed().as_secs_f64();
+            let inputs: Vec<(u64, &Adapter)> = deltas.iter().map(|delta| (1, delta)).collect();
+            let began = Instant::now();
+            let found = aggregate(&self.strategy, &global, &inputs).expect("it aggregates");
+            let (mut error, mut norm) = (0.0, 0.0);
+            for layer in &found.naive_error {
+                error += layer.error * layer.error;
+                norm += layer.norm * layer.norm;
+            }
+            println!(
+                "round {round} loss {losses:.4} trained {spent:.1}s aggregated {:.2}s naive {:.1} %",
+                began.elapsed().as_secs_f64(),
+                100.0 * (error / norm).sqrt()
+            );
+            global = found.committed;
+            if round % every == 0 || round == *rounds {
+                umm.set_committed(&global).expect("the adapter fits");
+                report(&format!("round {round}"), umm);
+            }
+        }
+    }
+
+    /// The mean loss, and the deltas as they arrive.
+    fn round(
+        &self,
+        umm: &mut Umm,
+        start: &Committed,
+        owed: &mut [Adapter],
+        round: usize,
+    ) -> (f32, Vec<Adapter>) {
+        let Trial { plan, rounds, lora, .. } = self.trial;
+        let form = self.form(&start.adapter, round);
+        let (mut losses, mut deltas) = (0.0, Vec::new());
+        umm.set_committed(start).expect("the adapter fits");
+        for (member, shard) in self.shards.iter().enumerate() {
+            let steps = plan.local_steps;
+            let schedule = Schedule {
+                done: ((round - 1) * steps) as u64,
+                total: (rounds * steps) as u64,
+                ..plan.schedule
+            };
+            let seed = (round * 1000 + member) as u64;
+            let (strategy, round) = (self.strategy, round as u64);
+            let plan = TrainPlan { seed, schedule, strategy, round, ..plan.clone() };
+            let trained =
+                train(umm, &start.adapter, shard, &plan, &mut |_| ControlFlow::Continue(()))
+                    .expect("the shard trains")
+                    .expect("nothing stops it");
+            losses += trained.loss / self.shards.len() as f32;
+            let change = trained.adapter.delta(&start.adapter).plus(&owed[member]);
+            let sent = match self.attack {
+                Attack::Absent if member + 1 == self.shards.len() => continue,
+                Attack::Times(factor) if member + 1 == self.shards.len() => change.times(factor),
+                _ => change.clone(),
+            };
+            let bytes = form.encode(&sent, lora.rank);
+            let arrived = form.decode(&bytes).expect("what was encoded decodes");
+            if self.codec.owes() && self.strategy.keeps_factors() {
+                owed[member] = lost(&sent, &arrived);
+            }
+            deltas.push(arrived);
+        }
+        (losses, deltas)
+    }
+
+    fn form<'a>(&self, start: &'a Adapter, round: usize) -> Form<'a> {
+        Form { start, strategy: self.strategy, round: round as u64, codec: self.codec }
+    }
+}
+
+fn attack(text: &str) -> Attack {
+    match text {
+        "nobody" => Attack::Nobody,
+        "absent" => Attack::Absent,
+        "scaled" => Attack::Times(10.0),
+        "flipped" => Attack::Times(-10.0),
+        factor => Attack::Times(factor.parse().expect("a number")),
     }
 }
 

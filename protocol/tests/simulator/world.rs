@@ -262,10 +262,8 @@ impl World {
                 for input in &inputs {
                     assert!(self.nodes[node].blobs.contains(&input.delta.digest));
                 }
-                let mut result = aggregate(start, &inputs);
-                if self.nodes[node].lies {
-                    result = BlobRef::of(&result.digest.0);
-                }
+                let (truth, lies) = (aggregate(start, &inputs), self.nodes[node].lies);
+                let result = if lies { BlobRef::of(&truth.digest.0) } else { truth };
                 self.nodes[node].blobs.insert(result.digest);
                 let input = Input::Aggregated { job, result: Ok(result.into()) };
                 self.push(node, 20, Event::Input(input));
