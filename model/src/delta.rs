@@ -103,8 +103,8 @@ impl Form<'_> {
             }
         };
         for (name, tensor) in &tensors {
-            // Also true of NaN.
-            let bad = tensor.values.iter().position(|value| !(value.abs() <= MAX));
+            let bad = |value: &f32| value.is_nan() || value.abs() > MAX;
+            let bad = tensor.values.iter().position(bad);
             if let Some(index) = bad {
                 return Err(DeltaError::TooLarge { name: name.clone(), index });
             }

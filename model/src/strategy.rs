@@ -66,7 +66,7 @@ impl Strategy {
     pub fn trains(&self, round: u64, tensor: &str) -> bool {
         match self {
             Strategy::Ffa => starts_at_zero(tensor),
-            Strategy::RoLora => starts_at_zero(tensor) == !round.is_multiple_of(2),
+            Strategy::RoLora => starts_at_zero(tensor) != round.is_multiple_of(2),
             _ => true,
         }
     }
