@@ -134,7 +134,7 @@ fn an_adapter_of_another_rank_and_trailing_bytes_are_refused() {
 fn moved(strategy: Strategy, round: u64) -> Adapter {
     let (base, lora) = (base(), LoraConfig::default());
     let mut umm = Umm::new(&base, &lora).unwrap();
-    let shard = EncodedShard::encode(&umm, &data()).unwrap();
+    let shard = EncodedShard::encode(&umm, &data());
     let plan = TrainPlan {
         local_steps: 4,
         batch_questions: 4,
@@ -184,7 +184,7 @@ fn a_member_of_a_lower_rank_trains_the_first_part_of_the_adapter() {
     assert_eq!(lora.scale(), whole.scale());
     let start = Adapter::init(&base, &whole, 1);
     let mut umm = Umm::new(&base, &lora).unwrap();
-    let shard = EncodedShard::encode(&umm, &data()).unwrap();
+    let shard = EncodedShard::encode(&umm, &data());
     let plan =
         TrainPlan { local_steps: 2, batch_questions: 4, batch_captions: 4, ..TrainPlan::default() };
     let own = start.cut(2);
