@@ -27,6 +27,7 @@ use crate::io::Time;
 use crate::ledger::Tip;
 use crate::member::{MemberId, View};
 use crate::message::{Message, Motion, Vote};
+use crate::participant::Load;
 use crate::record::{Certificate, Proposal};
 use context::{Ballot, Context, Seat, Seats, Tabled, round_of};
 use desk::Desk;
@@ -222,6 +223,19 @@ impl Council {
     /// The next thing to do.
     pub fn pop(&mut self) -> Option<Act> {
         self.desk.acts.pop_front()
+    }
+
+    /// What it holds.
+    pub fn load(&self) -> Load {
+        let desk = &self.desk;
+        Load {
+            motions: desk.tally.motions().count(),
+            votes: desk.tally.votes_count(),
+            proposals: desk.proposals.len(),
+            verdicts: desk.verdicts.len(),
+            timers: desk.timers.len(),
+            ..Load::default()
+        }
     }
 
     fn judge(&mut self, now: Time, tabled: &Tabled, valid: bool) {

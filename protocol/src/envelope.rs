@@ -41,6 +41,15 @@ pub struct Verified<T> {
     pub signature: [u8; 64],
 }
 
+/// An envelope opened before it is handed to a participant: with another thread's time, or once
+/// for many. Only [`Opened::new`] makes one, so what is inside was checked like anything else.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opened {
+    federation: FederationId,
+    bytes: Vec<u8>,
+    verified: Verified<Message>,
+}
+
 /// Why bytes from a peer were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -64,6 +73,34 @@ pub enum Refusal {
     /// Well signed, but the payload is not a message of its kind.
     #[error("payload: {0}")]
     Payload(DecodeError),
+}
+
+impl Opened {
+    /// [`open`]s an envelope and keeps it together with what it says.
+    pub fn new(bytes: Vec<u8>, federation: &Federation) -> Result<Self, Refusal> {
+        let verified = open(&bytes, federation)?;
+        Ok(Self { federation: federation.id(), bytes, verified })
+    }
+
+    /// The federation it was opened for; it is worth nothing in another.
+    pub fn federation(&self) -> FederationId {
+        self.federation
+    }
+
+    /// The envelope.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What it says, and who says it.
+    pub fn verified(&self) -> &Verified<Message> {
+        &self.verified
+    }
+
+    /// Both parts.
+    pub fn into_parts(self) -> (Vec<u8>, Verified<Message>) {
+        (self.bytes, self.verified)
+    }
 }
 
 /// Signs a message.

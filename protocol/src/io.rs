@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{BlobRef, Digest};
+use crate::envelope::Opened;
 use crate::member::{MemberId, Round, View};
 use crate::record::Scores;
 
@@ -37,6 +38,14 @@ pub enum Input {
         via: MemberId,
         /// One COSE_Sign1 envelope.
         bytes: Vec<u8>,
+    },
+    /// The same, for an envelope the caller has opened: signatures cost more than all the rest, and
+    /// may be checked beside the loop that drives the participant.
+    Opened {
+        /// The authenticated peer that handed the envelope over.
+        via: MemberId,
+        /// The envelope; refused if it was opened for another federation.
+        opened: Box<Opened>,
     },
     /// The training job is under way: sent on as a signed heartbeat (slow is not dead).
     Progress {

@@ -1,6 +1,7 @@
 //! The root: owns the machines and routes each input to the one it concerns. Must decide nothing.
 
 mod inbox;
+mod load;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::round::{Memory, Round};
 use crate::status::Status;
 use crate::sync::Sync;
 use inbox::Early;
+pub use load::Load;
 
 /// What a participant is made from.
 #[derive(Clone, Debug)]
@@ -118,6 +120,7 @@ impl Participant {
             }
             Input::PeerDisconnected(member) => self.peers.on_disconnected(member, now),
             Input::Message { via, bytes } => self.on_bytes(via, bytes),
+            Input::Opened { via, opened } => self.on_opened(via, *opened),
             Input::Progress { job, step, steps, loss } => {
                 self.round.on_progress(&mut self.post, job, (step, steps), loss);
             }

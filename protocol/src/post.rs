@@ -43,6 +43,11 @@ impl Post {
         self.outputs.pop_front()
     }
 
+    /// How many outputs wait to be taken.
+    pub fn queued(&self) -> usize {
+        self.outputs.len()
+    }
+
     /// A number for a new job.
     pub fn job(&mut self) -> JobId {
         self.jobs += 1;

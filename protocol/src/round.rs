@@ -152,6 +152,16 @@ impl Round {
         &self.evidence
     }
 
+    /// How many proposals are under examination.
+    pub fn cases_open(&self) -> usize {
+        self.cases.len()
+    }
+
+    /// How many aggregations run or are done.
+    pub fn aggregations(&self) -> usize {
+        self.aggregates.len()
+    }
+
     /// Where the round is.
     pub fn phase(&self) -> PhaseName {
         if !matches!(self.adoption, Adoption::Done) {

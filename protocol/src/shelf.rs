@@ -27,6 +27,11 @@ impl Shelf {
         self.blobs.get(&blob.digest).is_some_and(|wanted| wanted.stored && wanted.blob == *blob)
     }
 
+    /// How many blobs are here or asked for.
+    pub fn len(&self) -> usize {
+        self.blobs.len()
+    }
+
     /// A blob is here.
     pub fn put(&mut self, blob: BlobRef) {
         let holders = Vec::new();

@@ -1,1 +1,11 @@
-//! Tests that look at the whole workspace; what they share, which is nothing yet.
+//! Instruments for tests: the simulator, which runs whole federations of the real protocol in
+//! virtual time, breaks everything around them from one seed, and checks every invariant after
+//! every event. `docs/TESTING.md` explains it; `--bin sweep` runs it by the thousand.
+
+pub mod byzantine;
+pub mod faults;
+pub mod invariants;
+pub mod link;
+pub mod model;
+pub mod sweep;
+pub mod world;

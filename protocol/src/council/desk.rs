@@ -82,6 +82,11 @@ impl Tally {
         self.motions.values()
     }
 
+    /// How many votes are held.
+    pub fn votes_count(&self) -> usize {
+        self.votes.values().map(BTreeMap::len).sum()
+    }
+
     /// What is held, for [`Holdings`](crate::message::Holdings).
     pub fn held(&self) -> (Vec<MotionHeld>, Vec<VotesHeld>) {
         let motions = self

@@ -66,6 +66,16 @@ impl Timers {
         Some(self.running.remove(index).1)
     }
 
+    /// How many are running.
+    pub fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Whether none is running.
+    pub fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
     /// When the next wait ends.
     pub fn next(&self) -> Option<Time> {
         self.running.iter().map(|(at, _)| *at).min()

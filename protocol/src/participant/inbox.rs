@@ -2,7 +2,7 @@
 
 use super::Participant;
 use crate::council::Signed;
-use crate::envelope::{self, Verified};
+use crate::envelope::{self, Opened, Verified};
 use crate::io::{Notice, Time};
 use crate::member::{MemberId, Round as RoundNumber};
 use crate::message::{Certified, Message};
@@ -21,14 +21,30 @@ impl Participant {
     pub(super) fn on_bytes(&mut self, via: MemberId, bytes: Vec<u8>) {
         match envelope::open(&bytes, &self.post.federation) {
             Err(refusal) => self.refuse(via, &bytes, refusal.to_string()),
-            Ok(verified) if verified.signer == self.post.member() => {}
-            Ok(verified) => {
-                if via == verified.signer || matches!(verified.message, Message::Progress(_)) {
-                    self.peers.on_heard(verified.signer, self.now);
-                }
-                self.on_message(Early { via, bytes, verified });
-            }
+            Ok(verified) => self.on_verified(Early { via, bytes, verified }),
         }
+    }
+
+    /// An envelope from a peer, opened by the caller.
+    pub(super) fn on_opened(&mut self, via: MemberId, opened: Opened) {
+        let ours = opened.federation() == self.post.federation.id();
+        let (bytes, verified) = opened.into_parts();
+        if ours {
+            self.on_verified(Early { via, bytes, verified });
+        } else {
+            self.refuse(via, &bytes, "opened for another federation".to_owned());
+        }
+    }
+
+    fn on_verified(&mut self, message: Early) {
+        let (via, verified) = (message.via, &message.verified);
+        if verified.signer == self.post.member() {
+            return;
+        }
+        if via == verified.signer || matches!(verified.message, Message::Progress(_)) {
+            self.peers.on_heard(verified.signer, self.now);
+        }
+        self.on_message(message);
     }
 
     /// Messages that came a round too soon.

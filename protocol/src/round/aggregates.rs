@@ -43,6 +43,11 @@ impl Aggregates {
         Some(now.0.saturating_sub(running.since.0))
     }
 
+    /// How many are running or done.
+    pub fn len(&self) -> usize {
+        self.running.len() + self.done.len()
+    }
+
     /// Whether the outcome is known.
     pub fn is_done(&self, inputs: &[AggregateInput]) -> bool {
         self.outcome(inputs).is_some()

@@ -1,0 +1,49 @@
+//! What a participant holds in memory, counted: everything a peer could make grow has a bound.
+
+use super::Participant;
+
+/// How much a participant holds of the round at hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Messages of the next round, kept until it begins.
+    pub early: usize,
+    /// Updates.
+    pub updates: usize,
+    /// Proofs of members who signed two updates.
+    pub evidence: usize,
+    /// Blobs here or asked for.
+    pub blobs: usize,
+    /// Motions.
+    pub motions: usize,
+    /// Votes.
+    pub votes: usize,
+    /// Proposals, with or without a motion that still puts them.
+    pub proposals: usize,
+    /// Verdicts on proposals.
+    pub verdicts: usize,
+    /// Proposals under examination.
+    pub cases: usize,
+    /// Aggregations running or done.
+    pub aggregations: usize,
+    /// Waits running.
+    pub timers: usize,
+    /// Outputs the caller has not taken yet.
+    pub outputs: usize,
+}
+
+impl Participant {
+    /// What it holds: for watching, never for deciding.
+    pub fn load(&self) -> Load {
+        let council = self.round.council.load();
+        Load {
+            early: self.early.len(),
+            updates: self.round.updates.len(),
+            evidence: self.round.evidence().len(),
+            blobs: self.round.shelf.len(),
+            cases: self.round.cases_open(),
+            aggregations: self.round.aggregations(),
+            outputs: self.post.queued(),
+            ..council
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Members that lie. A liar runs the real participant, which does not know: what it says is
+//! rewritten on the way out, and signed again with the liar's own key. It has no other key, and no
+//! more votes than one.
+
+mod motions;
+mod strays;
+mod updates;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use witan_protocol::Identity;
+use witan_protocol::digest::Digest;
+use witan_protocol::envelope::{self, Verified};
+use witan_protocol::federation::Federation;
+use witan_protocol::message::{Holdings, Message, Roll, Vote};
+
+use crate::faults::{Coverage, Seen};
+use crate::world::Letter;
+
+/// Ways to lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lie {
+    /// Votes for one thing to some and for another to others.
+    TwoVotes,
+    /// Proposes one thing to some and another, as sound, to others.
+    TwoMotions,
+    /// Publishes one update to some and another to others.
+    TwoUpdates,
+    /// Proposes an aggregate that is not one.
+    WrongAggregate,
+    /// Proposes something with one field wrong.
+    WrongField,
+    /// Proposes a record that leaves members unmentioned.
+    ForgetsMembers,
+    /// Says that members it has updates of were absent.
+    LeavesOut,
+    /// Proposes its own update, or a forged one, in another member's name.
+    StolenName,
+    /// Publishes a delta that cannot be used (NaN).
+    UnusableUpdate,
+    /// Publishes an update with absurd numbers, or of another round or adapter.
+    AbsurdUpdate,
+    /// Says things in other members' names, without their keys.
+    Forgery,
+    /// Sends again what was said in earlier rounds and views, by anyone.
+    Replay,
+    /// Gives its blobs to one member only.
+    Withholds,
+    /// Sends bytes that are too many, cut, altered or mean nothing.
+    Garbage,
+    /// Votes in views and rounds far ahead, and proposes out of turn.
+    OutOfTurn,
+    /// Sends records with certificates that are none.
+    ForgedRecord,
+    /// Says that it holds what it does not.
+    FalseHoldings,
+    /// Says nothing to some of the others.
+    Silence,
+}
+
+/// How one member lies, and what it has to lie with.
+#[derive(Debug)]
+pub struct Liar {
+    lies: Vec<Lie>,
+    heard: VecDeque<Rc<Letter>>,
+}
+
+/// What a liar works with for a moment.
+pub struct Workshop<'a> {
+    /// The federation.
+    pub federation: &'a Federation,
+    /// The only key it has.
+    pub identity: &'a Identity,
+    /// Its place in the roster.
+    pub place: usize,
+    /// Chance.
+    pub random: &'a mut ChaCha8Rng,
+    /// What happened.
+    pub coverage: &'a mut Coverage,
+    /// Blobs it makes up.
+    pub blobs: Vec<Digest>,
+}
+
+/// Bytes for members.
+type Mail = Vec<(usize, Vec<u8>)>;
+
+impl Lie {
+    /// All of them.
+    pub const ALL: [Lie; 18] = [
+        Lie::TwoVotes,
+        Lie::TwoMotions,
+        Lie::TwoUpdates,
+        Lie::WrongAggregate,
+        Lie::WrongField,
+        Lie::ForgetsMembers,
+        Lie::LeavesOut,
+        Lie::StolenName,
+        Lie::UnusableUpdate,
+        Lie::AbsurdUpdate,
+        Lie::Forgery,
+        Lie::Replay,
+        Lie::Withholds,
+        Lie::Garbage,
+        Lie::OutOfTurn,
+        Lie::ForgedRecord,
+        Lie::FalseHoldings,
+        Lie::Silence,
+    ];
+}
+
+impl fmt::Display for Lie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Lie::TwoVotes => "two votes",
+            Lie::TwoMotions => "two proposals",
+            Lie::TwoUpdates => "two updates",
+            Lie::WrongAggregate => "wrong aggregate",
+            Lie::WrongField => "wrong field",
+            Lie::ForgetsMembers => "forgets members",
+            Lie::LeavesOut => "leaves out members",
+            Lie::StolenName => "stolen name",
+            Lie::UnusableUpdate => "unusable update",
+            Lie::AbsurdUpdate => "absurd update",
+            Lie::Forgery => "forged signature",
+            Lie::Replay => "replay",
+            Lie::Withholds => "withheld blob",
+            Lie::Garbage => "garbage",
+            Lie::OutOfTurn => "out of turn",
+            Lie::ForgedRecord => "forged record",
+            Lie::FalseHoldings => "false holdings",
+            Lie::Silence => "silence",
+        })
+    }
+}
+
+impl Liar {
+    /// A member that lies in these ways.
+    pub fn new(lies: &[Lie]) -> Self {
+        Self { lies: lies.to_vec(), heard: VecDeque::new() }
+    }
+
+    /// Whether it lies in this way.
+    pub fn tells(&self, lie: Lie) -> bool {
+        self.lies.contains(&lie)
+    }
+
+    /// It heard something, and may use it against others.
+    pub fn keep(&mut self, letter: &Rc<Letter>) {
+        if self.heard.len() >= HEARD_MAX {
+            self.heard.pop_front();
+        }
+        self.heard.push_back(letter.clone());
+    }
+
+    /// What goes out, and to whom, when its participant says `letter` to these members.
+    pub fn mail(&mut self, shop: &mut Workshop<'_>, letter: &Rc<Letter>, to: &[usize]) -> Mail {
+        let mut mail = match letter.verified() {
+            Ok(said) if said.signer == shop.identity.member() => {
+                self.rewrite(shop, said, letter, to)
+            }
+            _ => copies(&letter.bytes, to),
+        };
+        if self.tells(Lie::Silence) {
+            let before = mail.len();
+            mail.retain(|_| shop.random.random_bool(0.6));
+            if mail.len() < before {
+                shop.saw(Lie::Silence);
+            }
+        }
+        mail.extend(strays::strays(self, shop, to));
+        self.keep(letter);
+        mail
+    }
+
+    fn rewrite(
+        &self,
+        shop: &mut Workshop<'_>,
+        said: &Verified<Message>,
+        letter: &Letter,
+        to: &[usize],
+    ) -> Mail {
+        match &said.message {
+            Message::Vote(vote) if self.tells(Lie::TwoVotes) => {
+                shop.saw(Lie::TwoVotes);
+                let other = Message::Vote(Vote { value: self.other_value(shop, vote), ..*vote });
+                shop.split(&letter.bytes, &other, to)
+            }
+            Message::Motion(motion) => motions::rewrite(self, shop, motion, letter, to),
+            Message::Update(update) => updates::rewrite(self, shop, update, letter, to),
+            Message::Holdings(holdings) if self.tells(Lie::FalseHoldings) => {
+                shop.saw(Lie::FalseHoldings);
+                let message = Message::Holdings(false_holdings(shop, holdings));
+                copies(&shop.seal(&message), to)
+            }
+            _ => copies(&letter.bytes, to),
+        }
+    }
+
+    /// Another value somebody might vote for: one it heard of, nil, or one nobody knows.
+    fn other_value(&self, shop: &mut Workshop<'_>, vote: &Vote) -> Option<Digest> {
+        let heard = self.heard.iter().filter_map(|letter| match &letter.verified().ok()?.message {
+            Message::Vote(heard) if heard.round == vote.round => Some(heard.value),
+            _ => None,
+        });
+        let others = heard.chain([None]).filter(|value| *value != vote.value);
+        let others: Vec<_> = others.collect();
+        if others.is_empty() {
+            return Some(Digest([shop.random.random_range(0..=255u32) as u8; 32]));
+        }
+        others[shop.random.random_range(0..others.len())]
+    }
+
+    /// Something it heard.
+    fn any(&self, shop: &mut Workshop<'_>) -> Option<Rc<Letter>> {
+        let index = shop.random.random_range(0..self.heard.len().max(1));
+        self.heard.get(index).cloned()
+    }
+}
+
+impl Workshop<'_> {
+    /// It lied.
+    pub fn saw(&mut self, lie: Lie) {
+        self.coverage.saw(Seen::Lie(lie));
+    }
+
+    /// Signs with its own key.
+    pub fn seal(&self, message: &Message) -> Vec<u8> {
+        envelope::seal(self.identity, self.federation.id(), message)
+    }
+
+    /// One message to some, another to others, both to a few.
+    fn split(&mut self, one: &[u8], other: &Message, to: &[usize]) -> Mail {
+        let other = self.seal(other);
+        let mut mail = Vec::new();
+        for to in to {
+            let chance = self.random.random_range(0..10);
+            if chance < 6 {
+                mail.push((*to, one.to_vec()));
+            }
+            if chance > 4 {
+                mail.push((*to, other.clone()));
+            }
+        }
+        mail
+    }
+}
+
+fn copies(bytes: &[u8], to: &[usize]) -> Mail {
+    to.iter().map(|to| (*to, bytes.to_vec())).collect()
+}
+
+fn false_holdings(shop: &mut Workshop<'_>, holdings: &Holdings) -> Holdings {
+    let everyone: Roll = (0..shop.federation.size()).collect();
+    let mut holdings = holdings.clone();
+    match shop.random.random_range(0..4) {
+        0 => (holdings.updates, holdings.blobs) = (everyone, everyone),
+        1 => holdings = Holdings { round: holdings.round, ..Holdings::default() },
+        2 => holdings.round.0 += 1_000_000,
+        _ => {
+            holdings.motions.clear();
+            holdings.votes.clear();
+        }
+    }
+    holdings
+}
+
+/// Messages a liar keeps.
+const HEARD_MAX: usize = 300;

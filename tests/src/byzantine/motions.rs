@@ -1,0 +1,128 @@
+//! Lies of an elected aggregator.
+
+use rand::RngExt;
+use witan_protocol::digest::{BlobRef, Digest};
+use witan_protocol::message::{Message, Motion};
+use witan_protocol::record::{Absence, Absent, Proposal};
+
+use super::{Liar, Lie, Mail, Workshop, copies};
+use crate::model;
+use crate::world::Letter;
+
+/// What becomes of a motion.
+pub fn rewrite(
+    liar: &Liar,
+    shop: &mut Workshop<'_>,
+    motion: &Motion,
+    letter: &Letter,
+    to: &[usize],
+) -> Mail {
+    let lies: Vec<_> = MOTION_LIES.into_iter().filter(|lie| liar.tells(*lie)).collect();
+    if lies.is_empty() || shop.random.random_bool(0.2) {
+        return copies(&letter.bytes, to);
+    }
+    let lie = lies[shop.random.random_range(0..lies.len())];
+    let mut proposal = motion.proposal.clone();
+    if !tell(lie, shop, &mut proposal) {
+        return copies(&letter.bytes, to);
+    }
+    shop.saw(lie);
+    let message = Message::Motion(Motion { proposal, ..motion.clone() });
+    if lie == Lie::TwoMotions {
+        return shop.split(&letter.bytes, &message, to);
+    }
+    copies(&shop.seal(&message), to)
+}
+
+fn tell(lie: Lie, shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
+    match lie {
+        Lie::WrongAggregate => proposal.result = BlobRef::of(&proposal.result.digest.0),
+        Lie::WrongField => wrong_field(shop, proposal),
+        Lie::ForgetsMembers => {
+            if proposal.included.len() < 2 {
+                return false;
+            }
+            proposal.included.pop();
+            return recompute(shop, proposal);
+        }
+        Lie::StolenName => return steal_name(shop, proposal),
+        _ => return leave_out(shop, proposal),
+    }
+    true
+}
+
+/// One or more of the members whose updates are here were absent, it says; all else is sound.
+fn leave_out(shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
+    let spare = proposal.included.len().saturating_sub(shop.federation.quorum());
+    if spare == 0 {
+        return false;
+    }
+    for _ in 0..shop.random.random_range(1..=spare) {
+        let index = shop.random.random_range(0..proposal.included.len());
+        let member = proposal.included.remove(index).member;
+        let why = if shop.random.random_bool(0.5) {
+            Absence::NoUpdate
+        } else {
+            Absence::Refused { because: "not finite".to_owned() }
+        };
+        proposal.absent.push(Absent { member, why });
+    }
+    proposal.absent.sort_by_key(|absent| shop.federation.seat_of(&absent.member));
+    recompute(shop, proposal)
+}
+
+fn steal_name(shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
+    let me = shop.identity.member();
+    let Some(own) = proposal.included.iter().find(|c| c.member == me) else {
+        return false;
+    };
+    let mut envelope = own.envelope.clone();
+    let others: Vec<_> = (0..proposal.included.len())
+        .filter(|index| proposal.included[*index].member != me)
+        .collect();
+    if others.is_empty() {
+        return false;
+    }
+    let index = others[shop.random.random_range(0..others.len())];
+    if shop.random.random_bool(0.5) {
+        // The same words, said to be the other member's.
+        let key = proposal.included[index].member.0;
+        if let Some(at) = envelope.windows(32).position(|window| window == me.0) {
+            envelope[at..at + 32].copy_from_slice(&key);
+        }
+    }
+    proposal.included[index].envelope = envelope;
+    recompute(shop, proposal);
+    true
+}
+
+fn wrong_field(shop: &mut Workshop<'_>, proposal: &mut Proposal) {
+    match shop.random.random_range(0..7) {
+        0 => proposal.previous = Digest([1; 32]),
+        1 => proposal.start = BlobRef::of(b"another adapter"),
+        2 => proposal.view.0 += 1,
+        3 => proposal.aggregator = shop.federation.members()[0].id(),
+        4 => proposal.failed_views.clear(),
+        5 => proposal.strategy = "median".to_owned(),
+        _ => proposal.round.0 += 1,
+    }
+}
+
+/// Makes the result that of the inputs again, as far as they can be read.
+fn recompute(shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
+    let result = model::result_of(shop.federation, proposal);
+    if let Some(result) = result {
+        proposal.result = result;
+        shop.blobs.push(result.digest);
+    }
+    result.is_some()
+}
+
+const MOTION_LIES: [Lie; 6] = [
+    Lie::TwoMotions,
+    Lie::WrongAggregate,
+    Lie::WrongField,
+    Lie::ForgetsMembers,
+    Lie::LeavesOut,
+    Lie::StolenName,
+];

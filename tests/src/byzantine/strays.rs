@@ -1,0 +1,128 @@
+//! Messages nobody asked for: garbage, replays, forgeries, votes and motions out of turn.
+
+use rand::RngExt;
+use witan_protocol::codec;
+use witan_protocol::digest::Digest;
+use witan_protocol::envelope::{self, RECORD_BYTES_MAX};
+use witan_protocol::member::{Round, View};
+use witan_protocol::message::{Certified, Message, Motion, Step, Vote};
+use witan_protocol::record::{Certificate, CommitSignature, RoundRecord};
+
+use super::{Liar, Lie, Mail, Workshop};
+
+/// What a liar sends besides, each time its participant says something to these members.
+pub fn strays(liar: &Liar, shop: &mut Workshop<'_>, to: &[usize]) -> Mail {
+    let mut mail = Vec::new();
+    for lie in STRAYS {
+        if !liar.tells(lie) || !shop.random.random_bool(0.3) {
+            continue;
+        }
+        let bytes = match lie {
+            Lie::Garbage => Some(garbage(liar, shop)),
+            Lie::Replay => liar.any(shop).map(|letter| letter.bytes.clone()),
+            Lie::Forgery => forgery(liar, shop),
+            Lie::OutOfTurn => out_of_turn(liar, shop),
+            _ => forged_record(liar, shop),
+        };
+        let Some(bytes) = bytes else {
+            continue;
+        };
+        shop.saw(lie);
+        let some = to.iter().filter(|_| shop.random.random_bool(0.5));
+        mail.extend(some.map(|to| (*to, bytes.clone())));
+    }
+    mail
+}
+
+fn garbage(liar: &Liar, shop: &mut Workshop<'_>) -> Vec<u8> {
+    let known = liar.any(shop).map_or_else(Vec::new, |letter| letter.bytes.clone());
+    let mut bytes = known;
+    match shop.random.random_range(0..4) {
+        0 => bytes = vec![0xd2; RECORD_BYTES_MAX + 1],
+        1 => bytes.truncate(bytes.len() / 2),
+        2 => bytes.push(0),
+        _ => {
+            if !bytes.is_empty() {
+                let at = shop.random.random_range(0..bytes.len());
+                bytes[at] ^= 1 << shop.random.random_range(0..8);
+            }
+        }
+    }
+    bytes
+}
+
+/// Another member's kind of message in its name, under a signature that is not its own.
+fn forgery(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
+    let heard = liar.any(shop)?;
+    let said = heard.verified().ok()?;
+    let message = match &said.message {
+        Message::Vote(vote) => {
+            let value = if vote.value.is_some() { None } else { Some(Digest([3; 32])) };
+            Message::Vote(Vote { value, ..*vote })
+        }
+        Message::Update(update) => {
+            let mut update = update.clone();
+            update.steps += 1;
+            Message::Update(update)
+        }
+        other => other.clone(),
+    };
+    let victim = shop.random.random_range(0..shop.federation.size());
+    let victim = shop.federation.members()[victim].id();
+    let own = envelope::sign(shop.identity, shop.federation.id(), &message);
+    let signature = if shop.random.random_bool(0.5) { own } else { said.signature };
+    (victim != said.signer || signature != said.signature)
+        .then(|| envelope::reseal(victim, &message, &signature))
+}
+
+fn out_of_turn(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
+    let heard = liar.any(shop)?;
+    let message = match &heard.verified().ok()?.message {
+        Message::Vote(vote) => {
+            let ahead = [0, 1, 5, 9, 1_000, u32::MAX][shop.random.random_range(0..6)];
+            let view = View(vote.view.0.saturating_add(ahead));
+            let round = Round(vote.round.0 + shop.random.random_range(0..2));
+            let step = if vote.step == Step::Prevote { Step::Precommit } else { Step::Prevote };
+            Message::Vote(Vote { round, view, step, value: vote.value })
+        }
+        Message::Motion(motion) => {
+            let view = View(motion.view.0 + shop.random.random_range(0..12));
+            let valid = (view > motion.view).then_some(motion.view);
+            Message::Motion(Motion { view, valid_view: valid, ..motion.clone() })
+        }
+        _ => return None,
+    };
+    Some(shop.seal(&message))
+}
+
+/// A record of a proposal it heard, perhaps altered, under a certificate that is none.
+fn forged_record(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
+    let motions = liar.heard.iter().rev().filter_map(|l| match &l.verified().ok()?.message {
+        Message::Motion(motion) => Some(motion),
+        _ => None,
+    });
+    let motion = motions.take(1).next()?;
+    let mut proposal = motion.proposal.clone();
+    if shop.random.random_bool(0.5) {
+        proposal.result = witan_protocol::digest::BlobRef::of(b"mine");
+    }
+    let value = Some(proposal.digest());
+    let (round, view) = (proposal.round, motion.view);
+    let vote = Message::Vote(Vote { round, view, step: Step::Precommit, value });
+    let signature = envelope::sign(shop.identity, shop.federation.id(), &vote);
+    let members = shop.federation.members().iter().map(|member| member.id());
+    let me = shop.identity.member();
+    let all = members.map(|member| CommitSignature { member, signature });
+    let signatures = match shop.random.random_range(0..4) {
+        0 => all.collect(),
+        1 => all.filter(|commit| commit.member == me).collect(),
+        2 => vec![CommitSignature { member: me, signature }; shop.federation.quorum()],
+        _ => Vec::new(),
+    };
+    let record = RoundRecord { proposal, certificate: Certificate { view, signatures } };
+    let record = codec::encode(&record);
+    Some(shop.seal(&Message::Certified(Certified { round, record })))
+}
+
+const STRAYS: [Lie; 5] =
+    [Lie::Garbage, Lie::Replay, Lie::Forgery, Lie::OutOfTurn, Lie::ForgedRecord];

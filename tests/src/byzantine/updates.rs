@@ -1,0 +1,45 @@
+//! Lies of a member that trains.
+
+use rand::RngExt;
+use witan_protocol::digest::{BlobRef, Digest};
+use witan_protocol::message::Message;
+use witan_protocol::record::Update;
+
+use super::{Liar, Lie, Mail, Workshop, copies};
+use crate::world::Letter;
+
+/// What becomes of an update.
+pub fn rewrite(
+    liar: &Liar,
+    shop: &mut Workshop<'_>,
+    update: &Update,
+    letter: &Letter,
+    to: &[usize],
+) -> Mail {
+    if liar.tells(Lie::AbsurdUpdate) && shop.random.random_bool(0.5) {
+        shop.saw(Lie::AbsurdUpdate);
+        let absurd = Message::Update(absurd(shop, update));
+        return copies(&shop.seal(&absurd), to);
+    }
+    if liar.tells(Lie::TwoUpdates) {
+        shop.saw(Lie::TwoUpdates);
+        let delta = BlobRef::of(&update.delta.digest.0);
+        shop.blobs.push(delta.digest);
+        return shop.split(&letter.bytes, &Message::Update(Update { delta, ..update.clone() }), to);
+    }
+    copies(&letter.bytes, to)
+}
+
+fn absurd(shop: &mut Workshop<'_>, update: &Update) -> Update {
+    let mut update = update.clone();
+    match shop.random.random_range(0..7) {
+        0 => update.scores.loss = f32::NAN,
+        1 => update.steps = u64::MAX,
+        2 => update.steps = 0,
+        3 => update.delta.size_bytes = 1 << 50,
+        4 => update.start = Digest([2; 32]),
+        5 => update.round.0 += 1,
+        _ => update.delta.size_bytes += 1,
+    }
+    update
+}

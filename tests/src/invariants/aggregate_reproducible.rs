@@ -1,0 +1,34 @@
+//! The result of every record is the aggregate of its inputs, computed here again.
+
+use std::collections::HashSet;
+
+use witan_protocol::digest::Digest;
+
+use super::{Invariant, Scene, Sight};
+use crate::model;
+
+/// The records looked at.
+#[derive(Default)]
+pub struct AggregateReproducible {
+    checked: HashSet<Digest>,
+}
+
+impl Invariant for AggregateReproducible {
+    fn name(&self) -> &'static str {
+        "aggregate_reproducible"
+    }
+
+    fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
+        let Sight::Persisted(record) = sight else {
+            return Ok(());
+        };
+        let proposal = &record.proposal;
+        if !self.checked.insert(proposal.digest()) {
+            return Ok(());
+        }
+        if model::result_of(scene.federation, proposal) != Some(proposal.result) {
+            return Err(format!("round {}: the result is not that of its inputs", proposal.round));
+        }
+        Ok(())
+    }
+}

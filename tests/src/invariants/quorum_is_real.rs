@@ -1,0 +1,106 @@
+//! Every certificate holds the precommits of a quorum of distinct members. An honest member's
+//! signature counts only if that member really said that precommit, whatever the code that checks
+//! signatures thinks of it.
+
+use std::collections::{HashMap, HashSet};
+
+use witan_protocol::envelope;
+use witan_protocol::member::MemberId;
+use witan_protocol::message::{Message, Step, Vote};
+use witan_protocol::record::RoundRecord;
+
+use super::{Invariant, Scene, Sight};
+
+/// The precommits that were really said.
+#[derive(Default)]
+pub struct QuorumIsReal {
+    said: HashMap<(MemberId, [u8; 64]), Vote>,
+    honest: HashSet<MemberId>,
+    checked: HashSet<(MemberId, [u8; 64])>,
+}
+
+impl Invariant for QuorumIsReal {
+    fn name(&self) -> &'static str {
+        "quorum_is_real"
+    }
+
+    fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
+        let me = scene.federation.members()[scene.node].id();
+        match sight {
+            Sight::Started => {
+                self.honest.insert(me);
+            }
+            Sight::Said(verified, _) if verified.signer == me => {
+                if let Message::Vote(vote) = verified.message {
+                    self.said.insert((me, verified.signature), vote);
+                }
+            }
+            Sight::Persisted(record) => return self.check(scene, &me, record),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl QuorumIsReal {
+    fn check(
+        &mut self,
+        scene: &Scene<'_>,
+        me: &MemberId,
+        record: &RoundRecord,
+    ) -> Result<(), String> {
+        let (proposal, certificate) = (&record.proposal, &record.certificate);
+        let value = Some(proposal.digest());
+        let (round, view) = (proposal.round, certificate.view);
+        let vote = Vote { round, view, step: Step::Precommit, value };
+        let mut signers = HashSet::new();
+        for commit in &certificate.signatures {
+            let signed = (commit.member, commit.signature);
+            if scene.federation.member(&commit.member).is_none() {
+                return Err(format!("round {round}: {} is a stranger", commit.member.short()));
+            }
+            if commit.member == *me {
+                // Remembered before it is said: after a crash it may be counted and never said.
+                self.said.insert(signed, vote);
+            }
+            let real = match self.said.get(&signed) {
+                Some(said) => *said == vote,
+                None if self.honest.contains(&commit.member) => false,
+                None => self.is_signed(scene, signed, vote),
+            };
+            if !real {
+                let name = scene.federation.name_of(&commit.member);
+                return Err(format!("round {round}: {name} never precommitted this"));
+            }
+            signers.insert(commit.member);
+        }
+        let (votes, size) = (signers.len(), scene.federation.size());
+        if votes != certificate.signatures.len() || !is_quorum(scene, votes) {
+            return Err(format!("round {round}: {votes} votes of {size} members decided it"));
+        }
+        Ok(())
+    }
+
+    fn is_signed(&mut self, scene: &Scene<'_>, signed: (MemberId, [u8; 64]), vote: Vote) -> bool {
+        if self.checked.contains(&signed) {
+            return true;
+        }
+        let (member, signature) = &signed;
+        let message = Message::Vote(vote);
+        let holds = envelope::is_signed(member, scene.federation.id(), &message, signature);
+        if holds {
+            self.checked.insert(signed);
+        }
+        holds
+    }
+}
+
+/// Counted here again, from the definition.
+fn is_quorum(scene: &Scene<'_>, votes: usize) -> bool {
+    use witan_protocol::federation::FaultModel;
+    let size = scene.federation.size();
+    match scene.federation.document().council.fault_model {
+        FaultModel::Byzantine => 3 * votes > 2 * size,
+        FaultModel::Crash => 2 * votes > size,
+    }
+}

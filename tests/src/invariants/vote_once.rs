@@ -1,0 +1,50 @@
+//! An honest member never signs two different things where it may sign one: a vote per view and
+//! step, a motion per view, an update per round. Across crashes at any point.
+
+use std::collections::HashMap;
+
+use witan_protocol::codec;
+use witan_protocol::digest::Digest;
+use witan_protocol::member::{Round, View};
+use witan_protocol::message::{Message, Step};
+
+use super::{Invariant, Scene, Sight};
+
+/// What each member signed.
+#[derive(Default)]
+pub struct VoteOnce {
+    signed: HashMap<(usize, Once), Digest>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Once {
+    Vote(Round, View, Step),
+    Motion(Round, View),
+    Update(Round),
+}
+
+impl Invariant for VoteOnce {
+    fn name(&self) -> &'static str {
+        "vote_once"
+    }
+
+    fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
+        let Sight::Said(verified, _) = sight else {
+            return Ok(());
+        };
+        if verified.signer != scene.federation.members()[scene.node].id() {
+            return Ok(());
+        }
+        let (once, what) = match &verified.message {
+            Message::Vote(v) => (Once::Vote(v.round, v.view, v.step), codec::encode(v)),
+            Message::Motion(m) => (Once::Motion(m.proposal.round, m.view), codec::encode(m)),
+            Message::Update(u) => (Once::Update(u.round), codec::encode(u)),
+            _ => return Ok(()),
+        };
+        let what = Digest::of(&what);
+        if *self.signed.entry((scene.node, once)).or_insert(what) != what {
+            return Err(format!("signed two different things for {once:?}"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! A stand-in for the model. A delta is a digest and nothing else; the aggregate is a digest of
+//! start and inputs, so anyone can recompute it and any change of the inputs changes it.
+
+use witan_protocol::digest::{BlobRef, Digest};
+use witan_protocol::envelope;
+use witan_protocol::federation::Federation;
+use witan_protocol::io::AggregateInput;
+use witan_protocol::member::MemberId;
+use witan_protocol::message::Message;
+use witan_protocol::record::{Contribution, Proposal};
+
+/// The adapter every run starts from.
+pub fn start() -> BlobRef {
+    BlobRef::of(b"start")
+}
+
+/// What `member` trains from `start`. Another `attempt` gives another delta, as real training on
+/// real hardware might: a member that trains twice must not be able to publish twice unnoticed.
+pub fn delta(start: BlobRef, member: MemberId, attempt: u64) -> BlobRef {
+    BlobRef::of(&[&start.digest.0[..], &member.0, &attempt.to_be_bytes()].concat())
+}
+
+/// A delta that no aggregation can use: NaN, another shape.
+pub fn unusable(delta: BlobRef) -> BlobRef {
+    let mut digest = delta.digest.0;
+    digest[..UNUSABLE.len()].copy_from_slice(UNUSABLE);
+    BlobRef { digest: Digest(digest), ..delta }
+}
+
+/// Whether an aggregation would refuse this delta.
+pub fn is_unusable(delta: &BlobRef) -> bool {
+    delta.digest.0.starts_with(UNUSABLE)
+}
+
+/// The aggregate, or whose deltas are unusable.
+pub fn aggregate(
+    start: BlobRef,
+    inputs: &[AggregateInput],
+) -> Result<BlobRef, Vec<(MemberId, String)>> {
+    let bad = inputs.iter().filter(|input| is_unusable(&input.delta));
+    let bad: Vec<_> = bad.map(|input| (input.member, "not finite".to_owned())).collect();
+    if !bad.is_empty() {
+        return Err(bad);
+    }
+    let mut bytes = start.digest.0.to_vec();
+    for input in inputs {
+        bytes.extend_from_slice(&input.member.0);
+        bytes.extend_from_slice(&input.delta.digest.0);
+        bytes.extend_from_slice(&input.weight.to_be_bytes());
+    }
+    Ok(BlobRef::of(&bytes))
+}
+
+/// The honest result of a proposal, if its inputs can be read and used.
+pub fn result_of(federation: &Federation, proposal: &Proposal) -> Option<BlobRef> {
+    let inputs: Option<Vec<_>> =
+        proposal.included.iter().map(|input| input_of(federation, input)).collect();
+    aggregate(proposal.start, &inputs?).ok()
+}
+
+fn input_of(federation: &Federation, input: &Contribution) -> Option<AggregateInput> {
+    let verified = envelope::open(&input.envelope, federation).ok()?;
+    let Message::Update(update) = verified.message else {
+        return None;
+    };
+    let weight = update.steps * u64::from(federation.member(&input.member)?.weight);
+    Some(AggregateInput { member: input.member, delta: update.delta, weight })
+}
+
+const UNUSABLE: &[u8] = b"not finite";

@@ -1,0 +1,302 @@
+//! A federation in one thread: the real participants, virtual time, disks that survive crashes, and
+//! one seed that drives everything around them.
+//!
+//! [`World::step`] handles one event and lets every invariant look at all that came of it. Nothing
+//! here decides anything for a participant: it only carries out what their outputs ask for.
+
+mod agenda;
+mod carry;
+mod letters;
+mod node;
+mod trouble;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use witan_protocol::digest::Digest;
+use witan_protocol::federation::{
+    Council, Document, FaultModel, Federation, Lora, Member, Training,
+};
+use witan_protocol::io::{Input, Time};
+use witan_protocol::member::MemberId;
+use witan_protocol::{Config, Identity, Participant};
+
+use crate::byzantine::{Liar, Lie};
+use crate::faults::{Coverage, Fault, Plan, Seen};
+use crate::invariants::{Scene, Sight, Violation, Watch};
+use crate::link::{Links, Weather};
+use crate::model;
+use agenda::{Agenda, Event};
+pub use letters::{Letter, Letters};
+pub use node::Node;
+
+/// A federation under test.
+pub struct World {
+    /// What is being replayed, for messages about failures.
+    pub seed: u64,
+    /// Virtual time.
+    pub now: Time,
+    /// The federation.
+    pub federation: Arc<Federation>,
+    /// The members, in roster order.
+    pub nodes: Vec<Node>,
+    /// The network.
+    pub links: Links,
+    /// What happened to it so far.
+    pub coverage: Coverage,
+    /// What must hold.
+    pub watch: Watch,
+    /// Prints every event.
+    pub is_verbose: bool,
+    places: BTreeMap<MemberId, usize>,
+    letters: Letters,
+    random: ChaCha8Rng,
+    agenda: Agenda,
+}
+
+impl World {
+    /// A federation where only the weather is against it.
+    pub fn new(size: usize, rounds: u64, seed: u64, weather: Weather) -> Self {
+        Self::with(document(size, rounds), seed, weather)
+    }
+
+    /// The same, for a federation of its own.
+    pub fn with(document: Document, seed: u64, weather: Weather) -> Self {
+        let mut world = Self::at_rest(document, seed, weather);
+        (0..world.nodes.len()).for_each(|node| world.start(node));
+        world
+    }
+
+    /// A federation to which happens what `plan` says.
+    pub fn planned(document: Document, seed: u64, plan: &Plan) -> Self {
+        let mut world = Self::at_rest(document, seed, plan.weather);
+        for (node, lies) in &plan.liars {
+            world.corrupt(*node, lies);
+        }
+        for (node, times) in &plan.slow {
+            world.nodes[*node].slowness = *times;
+        }
+        for (at, fault) in &plan.faults {
+            world.schedule(*at, fault.clone());
+        }
+        (0..world.nodes.len()).for_each(|node| world.start(node));
+        world
+    }
+
+    /// Makes a member lie from now on.
+    pub fn corrupt(&mut self, node: usize, lies: &[Lie]) {
+        self.nodes[node].liar = Some(Liar::new(lies));
+    }
+
+    /// Makes something go wrong at a time.
+    pub fn schedule(&mut self, at_ms: u64, fault: Fault) {
+        self.agenda.push(Time(at_ms), None, Event::Fault(fault));
+    }
+
+    /// Runs until `done` or virtual time `until_ms`; true if `done`.
+    ///
+    /// # Panics
+    /// When an invariant does not hold.
+    #[track_caller]
+    pub fn run(&mut self, until_ms: u64, mut done: impl FnMut(&World) -> bool) -> bool {
+        while !done(self) {
+            match self.step(until_ms) {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(violation) => panic!("seed {} at {} ms: {violation}", self.seed, self.now.0),
+            }
+        }
+        true
+    }
+
+    /// Handles one event, if there is one until then; says so.
+    pub fn step(&mut self, until_ms: u64) -> Result<bool, Violation> {
+        let Some(due) = self.agenda.pop(Time(until_ms)) else {
+            return Ok(false);
+        };
+        self.now = due.at;
+        match (due.whose, due.event) {
+            (None, Event::Fault(fault)) => self.on_fault(fault),
+            (Some((node, life)), event) if self.nodes[node].life == life => {
+                self.on_event(node, event);
+            }
+            _ => {}
+        }
+        self.watch.verdict(self.now).map(|()| true)
+    }
+
+    /// Starts a member from its disk and connects it with everyone it reaches.
+    pub fn start(&mut self, node: usize) {
+        if self.nodes[node].participant.is_some() {
+            return;
+        }
+        if self.nodes[node].life > 0 {
+            self.coverage.saw(Seen::Restart);
+        }
+        let config = Config {
+            federation: self.federation.clone(),
+            identity: self.nodes[node].identity.clone(),
+            start_adapter: model::start(),
+        };
+        let (records, wal) = (self.nodes[node].records.clone(), self.nodes[node].wal.clone());
+        let participant = Participant::restore(config, records, wal, self.now);
+        match participant {
+            Ok(participant) => self.nodes[node].start(participant),
+            Err(error) => return self.watch.blame(node, "restores", error.to_string()),
+        }
+        self.sight(node, &Sight::Started);
+        self.drain(node);
+        for other in 0..self.nodes.len() {
+            let both_ways = self.links.passes(node, other) && self.links.passes(other, node);
+            if other != node && both_ways && self.nodes[other].participant.is_some() {
+                self.connect(node, other);
+            }
+        }
+    }
+
+    /// Kills a member; what it persisted stays.
+    pub fn crash(&mut self, node: usize) {
+        self.nodes[node].stop();
+        let me = self.id(node);
+        for other in (0..self.nodes.len()).filter(|other| *other != node) {
+            self.push(other, 10, Event::Input(Input::PeerDisconnected(me)));
+        }
+    }
+
+    /// A member's key.
+    pub fn id(&self, node: usize) -> MemberId {
+        self.federation.members()[node].id()
+    }
+
+    /// Which member has this key.
+    pub fn node_of(&self, member: &MemberId) -> usize {
+        self.places[member]
+    }
+
+    /// Members that run.
+    pub fn alive(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.participant.is_some())
+    }
+
+    /// Members that do not lie.
+    pub fn honest(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.liar.is_none())
+    }
+
+    /// Whether every running honest member has committed every round.
+    pub fn finished(&self) -> bool {
+        self.alive().filter(|node| node.liar.is_none()).all(|node| node.finished)
+    }
+
+    /// Whether every member runs.
+    pub fn is_whole(&self) -> bool {
+        self.nodes.iter().all(|node| node.participant.is_some())
+    }
+
+    fn at_rest(document: Document, seed: u64, weather: Weather) -> Self {
+        let federation = Arc::new(Federation::new(document).expect("the document is sound"));
+        let size = federation.size();
+        let nodes: Vec<_> = (0..size).map(|n| Node::new(identity(n))).collect();
+        let places =
+            federation.members().iter().enumerate().map(|(n, member)| (member.id(), n)).collect();
+        Self {
+            seed,
+            now: Time(0),
+            links: Links::new(size, weather),
+            watch: Watch::new(&federation),
+            federation,
+            nodes,
+            coverage: Coverage::default(),
+            is_verbose: false,
+            places,
+            letters: Letters::default(),
+            random: ChaCha8Rng::seed_from_u64(seed),
+            agenda: Agenda::default(),
+        }
+    }
+
+    fn on_event(&mut self, node: usize, event: Event) {
+        let now = self.now;
+        if matches!(event, Event::Start) {
+            return self.start(node);
+        }
+        let Some(participant) = &self.nodes[node].participant else {
+            return;
+        };
+        let due = participant.next_timeout();
+        let input = match event {
+            Event::Input(input) => input,
+            Event::Letter { via, letter } => letter.input(via),
+            Event::Blob(digest) => {
+                self.nodes[node].blobs.insert(digest);
+                Input::BlobStored(digest)
+            }
+            Event::Wake => {
+                self.nodes[node].wakes = None;
+                if due.is_none_or(|due| due > now) {
+                    return self.wake(node);
+                }
+                Input::Tick
+            }
+            Event::Start | Event::Fault(_) => return,
+        };
+        if self.is_verbose {
+            carry::print_input(self.now, node, &input);
+        }
+        let participant = self.nodes[node].participant.as_mut().expect("it runs, as seen above");
+        participant.handle(now, input);
+        self.drain(node);
+    }
+
+    /// Lets the invariants see what an honest member did.
+    fn sight(&mut self, node: usize, sight: &Sight<'_>) {
+        if self.nodes[node].liar.is_none() {
+            let scene = Scene { node, now: self.now, federation: &self.federation };
+            self.watch.see(&scene, sight);
+        }
+    }
+
+    fn push(&mut self, node: usize, delay_ms: u64, event: Event) {
+        let at = Time(self.now.0 + delay_ms);
+        self.agenda.push(at, Some((node, self.nodes[node].life)), event);
+    }
+}
+
+/// The federation most runs are about.
+pub fn document(size: usize, rounds: u64) -> Document {
+    let member = |n: usize| Member {
+        name: format!("member-{n:02}"),
+        key: identity(n).member(),
+        addresses: Vec::new(),
+        weight: 1 + n as u32 % 3,
+    };
+    Document {
+        name: "simulated".into(),
+        seed: 1,
+        base: Digest([9; 32]),
+        bootstrap: Vec::new(),
+        lora: Lora { rank: 8, alpha: 16.0, dropout: 0.0, targets: vec!["q".into()] },
+        training: Training {
+            rounds,
+            local_steps: 8,
+            batch_questions: 12,
+            batch_captions: 4,
+            learning_rate: 2e-3,
+            weight_decay: 0.0,
+            strategy: "fedavg".into(),
+        },
+        council: Council {
+            fault_model: FaultModel::Byzantine,
+            round_deadline_s: 60,
+            view_timeout_ms: 2000,
+        },
+        members: (0..size).map(member).collect(),
+    }
+}
+
+/// The key of the member at a place of the roster.
+pub fn identity(place: usize) -> Identity {
+    Identity::from_seed([place as u8 + 1; 32])
+}
