@@ -14,7 +14,9 @@ use crate::envelope::{self, RECORD_BYTES_MAX};
 use crate::federation::Federation;
 use crate::member::{MemberId, Round, View};
 use crate::message::{Message, Roll, Step, Vote};
-use crate::record::{Absence, Certificate, FailedView, Proposal, RoundRecord, Update};
+use crate::record::{
+    Absence, Certificate, Contribution, FailedView, Proposal, RoundRecord, Update,
+};
 
 /// Where the chain stands: everything the next round follows from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,12 +154,12 @@ pub fn audit<'a>(
 }
 
 /// Checks all of a proposal that can be checked without computing; returns the included updates.
-/// `known` answers for envelopes whose signature was checked before.
+/// `known` answers for envelopes of a member whose signature was checked before.
 pub fn check_proposal(
     federation: &Federation,
     tip: &Tip,
     proposal: &Proposal,
-    known: &dyn Fn(&[u8]) -> Option<Update>,
+    known: &dyn Fn(&Contribution) -> Option<Update>,
 ) -> Result<Vec<Update>, Flaw> {
     same("round", tip.round, proposal.round)?;
     same("previous", tip.head, proposal.previous)?;
@@ -181,7 +183,7 @@ pub fn check_proposal(
     for (index, contribution) in proposal.included.iter().enumerate() {
         let field = format!("included[{index}]");
         let envelope = &contribution.envelope;
-        let update = match known(envelope) {
+        let update = match known(contribution) {
             Some(update) => update,
             None => open_update(federation, &contribution.member, envelope, &field)?,
         };

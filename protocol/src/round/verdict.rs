@@ -176,9 +176,9 @@ impl Round {
         value: Digest,
     ) -> Option<Result<Case, Flaw>> {
         let proposal = self.council.proposal(&value)?.clone();
-        let held = &self.updates;
-        let known = |envelope: &[u8]| {
-            held.values().find(|held| held.envelope == envelope).map(|held| held.update.clone())
+        let known = |contribution: &Contribution| {
+            let held = self.updates.get(&post.federation.seat_of(&contribution.member)?)?;
+            (held.envelope == contribution.envelope).then(|| held.update.clone())
         };
         let checked = ledger::check_proposal(&post.federation, &self.tip, &proposal, &known);
         let updates = match checked {
