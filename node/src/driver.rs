@@ -140,9 +140,9 @@ impl Driver {
                 Some(Input::PeerDisconnected(member))
             }
             net::Event::Message { via, bytes } => Some(Input::Message { via, bytes }),
-            net::Event::BlobStored(digest) => {
-                self.say(Happening::BlobStored { digest });
-                Some(Input::BlobStored(digest))
+            net::Event::BlobStored(blob) => {
+                self.say(Happening::BlobStored { digest: blob.digest });
+                Some(Input::BlobStored(blob))
             }
         }
     }

@@ -34,7 +34,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use witan_bootstrap::listen::{self, ListenError};
-use witan_protocol::digest::{BlobRef, Digest};
+use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::Federation;
 use witan_protocol::member::MemberId;
 
@@ -93,8 +93,8 @@ pub enum Event {
         /// The bytes, unread.
         bytes: Vec<u8>,
     },
-    /// A blob is stored and durable, and its bytes have this digest.
-    BlobStored(Digest),
+    /// A blob is stored and durable: its bytes have this digest and this number.
+    BlobStored(BlobRef),
     /// Someone was turned away, or did what no member does.
     PeerRefused {
         /// A member's name, a key, or an address.

@@ -85,8 +85,9 @@ pub enum Input {
         /// The aggregate, stored as a blob; or the members whose deltas are unusable, and why.
         result: Result<BlobRef, Vec<(MemberId, String)>>,
     },
-    /// A blob asked for by [`Output::Fetch`] (or known already) is stored and matches its digest.
-    BlobStored(Digest),
+    /// A blob asked for by [`Output::Fetch`] (or known already) is stored and matches its digest
+    /// and its size.
+    BlobStored(BlobRef),
     /// The adapter of [`Output::Adopt`] is loaded.
     Adopted {
         /// The job of [`Output::Adopt`].

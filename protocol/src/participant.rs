@@ -134,7 +134,7 @@ impl Participant {
             Input::Aggregated { job, result } => {
                 self.round.on_aggregated(now, &self.post, job, result);
             }
-            Input::BlobStored(digest) => self.round.on_blob_stored(&digest),
+            Input::BlobStored(blob) => self.round.on_blob_stored(&blob),
             Input::Adopted { job } => self.round.on_adopted(job),
         }
         self.settle();

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::council::wal::Remembered;
 use crate::council::{Act, Council, Diverged};
-use crate::digest::Digest;
+use crate::digest::{BlobRef, Digest};
 use crate::io::{Entry, JobId, Notice, Output, Time};
 use crate::ledger::Tip;
 use crate::member::{MemberId, View};
@@ -178,8 +178,8 @@ impl Round {
     }
 
     /// A blob is stored.
-    pub fn on_blob_stored(&mut self, digest: &Digest) {
-        self.shelf.on_stored(digest);
+    pub fn on_blob_stored(&mut self, blob: &BlobRef) {
+        self.shelf.on_stored(blob);
     }
 
     /// The adapter is loaded.

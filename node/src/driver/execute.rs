@@ -25,7 +25,7 @@ impl Driver {
             Output::Send { to, bytes } => self.net.send(Command::Send { to, bytes }),
             Output::Fetch { blob, holders } => {
                 if self.blobs.has(&blob) {
-                    inputs.push_back(Input::BlobStored(blob.digest));
+                    inputs.push_back(Input::BlobStored(blob));
                 } else {
                     self.net.send(Command::Fetch { blob, holders });
                 }

@@ -59,7 +59,7 @@ impl Service {
                     self.refuse(Party::Member, self.name(&liar), reason);
                 }
                 match outcome.failure {
-                    None => self.tell(Event::BlobStored(blob.digest)),
+                    None => self.tell(Event::BlobStored(blob)),
                     Some(error @ Failure::Store(_)) => tracing::error!(%error, "not fetched"),
                     Some(error) => tracing::debug!(%error, "not fetched"),
                 }

@@ -18,8 +18,7 @@ fn adapter(size: usize) -> Vec<u8> {
 }
 
 async fn stored(node: &mut Node, blob: BlobRef) {
-    let digest = blob.digest;
-    node.until("a blob", |event| (*event == Event::BlobStored(digest)).then_some(())).await;
+    node.until("a blob", |event| (*event == Event::BlobStored(blob)).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -282,7 +282,7 @@ impl World {
                     }
                     self.nodes[node].blobs.insert(blob.digest);
                     let delay = self.random.random_range(1..=self.weather.delay_ms);
-                    self.push(node, delay, Event::Input(Input::BlobStored(blob.digest)));
+                    self.push(node, delay, Event::Input(Input::BlobStored(blob)));
                 }
             }
             Output::Adopt { job, adapter, .. } => {
