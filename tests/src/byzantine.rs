@@ -13,7 +13,7 @@ use std::rc::Rc;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use witan_protocol::Identity;
-use witan_protocol::digest::Digest;
+use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::envelope::{self, Verified};
 use witan_protocol::federation::Federation;
 use witan_protocol::message::{Holdings, Message, Roll, Vote};
@@ -82,7 +82,7 @@ pub struct Workshop<'a> {
     /// What happened.
     pub coverage: &'a mut Coverage,
     /// Blobs it makes up.
-    pub blobs: Vec<Digest>,
+    pub blobs: Vec<BlobRef>,
 }
 
 /// Bytes for members.

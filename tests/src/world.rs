@@ -8,6 +8,7 @@ mod agenda;
 mod carry;
 mod letters;
 mod node;
+mod trace;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ use crate::model;
 use agenda::{Agenda, Event};
 pub use letters::{Letter, Letters};
 pub use node::Node;
+use trace::Trace;
 
 /// A federation under test.
 pub struct World {
@@ -229,9 +231,9 @@ impl World {
         let input = match event {
             Event::Input(input) => input,
             Event::Letter { via, letter } => letter.input(via),
-            Event::Blob(digest) => {
-                self.nodes[node].blobs.insert(digest);
-                Input::BlobStored(digest)
+            Event::Blob(blob) => {
+                self.nodes[node].blobs.insert(blob);
+                Input::BlobStored(blob)
             }
             Event::Wake => {
                 self.nodes[node].wakes = None;
@@ -243,7 +245,7 @@ impl World {
             Event::Start | Event::Fault(_) => return,
         };
         if self.is_verbose {
-            carry::print_input(self.now, node, &input);
+            self.trace(node).input(&input);
         }
         let participant = self.nodes[node].participant.as_mut().expect("it runs, as seen above");
         participant.handle(now, input);
@@ -256,6 +258,10 @@ impl World {
             let scene = Scene { node, now: self.now, federation: &self.federation };
             self.watch.see(&scene, sight);
         }
+    }
+
+    fn trace(&self, node: usize) -> Trace<'_> {
+        Trace { now: self.now, node, federation: &self.federation }
     }
 
     fn push(&mut self, node: usize, delay_ms: u64, event: Event) {

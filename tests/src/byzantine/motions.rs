@@ -113,7 +113,7 @@ fn recompute(shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
     let result = model::result_of(shop.federation, proposal);
     if let Some(result) = result {
         proposal.result = result;
-        shop.blobs.push(result.digest);
+        shop.blobs.push(result);
     }
     result.is_some()
 }

@@ -24,7 +24,7 @@ pub fn rewrite(
     if liar.tells(Lie::TwoUpdates) {
         shop.saw(Lie::TwoUpdates);
         let delta = BlobRef::of(&update.delta.digest.0);
-        shop.blobs.push(delta.digest);
+        shop.blobs.push(delta);
         return shop.split(&letter.bytes, &Message::Update(Update { delta, ..update.clone() }), to);
     }
     copies(&letter.bytes, to)

@@ -4,7 +4,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 
-use witan_protocol::digest::Digest;
+use witan_protocol::digest::BlobRef;
 use witan_protocol::io::{Input, Time};
 use witan_protocol::member::MemberId;
 
@@ -23,7 +23,7 @@ pub enum Event {
         letter: Rc<Letter>,
     },
     /// To a member: a blob it fetched is stored.
-    Blob(Digest),
+    Blob(BlobRef),
     /// To a member: it may be time.
     Wake,
     /// To a member: it is started.

@@ -32,7 +32,7 @@ impl World {
                 return;
             }
             if self.is_verbose {
-                print_output(self.now, node, &output);
+                self.trace(node).output(&output);
             }
             self.carry_out(node, output);
             if is_durable && self.dies(node, Point::AfterPersist) || self.dies_after_output(node) {
@@ -117,6 +117,9 @@ impl World {
     /// A member says something; what a liar says instead is its own affair.
     fn say(&mut self, node: usize, bytes: Vec<u8>, to: &[usize]) {
         let letter = self.letters.letter(bytes, &self.federation);
+        if self.is_verbose {
+            self.trace(node).said(&letter, to);
+        }
         match letter.verified() {
             Ok(verified) => self.sight(node, &Sight::Said(verified, &letter.bytes)),
             Err(refusal) => self.watch.blame(node, "says what opens", refusal.to_string()),
@@ -165,7 +168,7 @@ impl World {
             delta = model::unusable(delta);
             self.coverage.saw(Seen::Lie(Lie::UnusableUpdate));
         }
-        self.nodes[node].blobs.insert(delta.digest);
+        self.nodes[node].blobs.insert(delta);
         let half = self.links.weather.train_ms / 2;
         let takes = half + self.random.random_range(0..=half);
         let takes = takes * self.nodes[node].slowness;
@@ -191,26 +194,26 @@ impl World {
         inputs.iter().for_each(|input| self.need(node, &input.delta));
         let result = model::aggregate(start, inputs);
         if let Ok(blob) = &result {
-            self.nodes[node].blobs.insert(blob.digest);
+            self.nodes[node].blobs.insert(*blob);
         }
         self.push(node, 20, Event::Input(Input::Aggregated { job, result }));
     }
 
     fn fetch(&mut self, node: usize, blob: BlobRef, holders: &[MemberId]) {
-        if self.nodes[node].blobs.contains(&blob.digest) {
-            return self.push(node, 1, Event::Blob(blob.digest));
+        if self.nodes[node].blobs.contains(&blob) {
+            return self.push(node, 1, Event::Blob(blob));
         }
         let holders: Vec<_> = holders.iter().map(|holder| self.node_of(holder)).collect();
         let serves = holders.into_iter().find(|holder| self.serves(*holder, node, &blob));
         if serves.is_some() {
-            self.nodes[node].fetched.push(blob.digest);
+            self.nodes[node].fetched.push(blob);
             let delay = self.links.delay(&mut self.random, &mut self.coverage);
-            self.push(node, delay, Event::Blob(blob.digest));
+            self.push(node, delay, Event::Blob(blob));
         }
     }
 
     fn serves(&mut self, holder: usize, to: usize, blob: &BlobRef) -> bool {
-        let here = self.nodes[holder].blobs.contains(&blob.digest);
+        let here = self.nodes[holder].blobs.contains(blob);
         let runs = self.nodes[holder].participant.is_some();
         let reached = self.links.passes(holder, to) && self.links.passes(to, holder);
         if !(here && runs && reached) {
@@ -246,35 +249,9 @@ impl World {
 
     /// What a participant builds on must be here.
     fn need(&mut self, node: usize, blob: &BlobRef) {
-        if !self.nodes[node].blobs.contains(&blob.digest) {
+        if !self.nodes[node].blobs.contains(blob) {
             let what = format!("{} is not here", blob.digest.short());
             self.watch.blame(node, "builds on stored blobs", what);
         }
     }
-}
-
-/// One line of a replayed run.
-pub fn print_input(now: Time, node: usize, input: &Input) {
-    match input {
-        Input::Tick => {}
-        Input::Opened { via, opened } => {
-            let said = opened.verified();
-            let (kind, gist) = (said.message.kind(), said.message.gist());
-            let (signer, via) = (said.signer.short(), via.short());
-            println!("{:>7} {node:>2} <- {kind:?} of {signer} via {via}: {gist}", now.0);
-        }
-        other => println!("{:>7} {node:>2} <- {}", now.0, brief(other)),
-    }
-}
-
-fn print_output(now: Time, node: usize, output: &Output) {
-    match output {
-        Output::Gossip(_) | Output::Send { .. } => {}
-        Output::Notice(Notice::Accepted { .. }) => {}
-        other => println!("{:>7} {node:>2} -> {}", now.0, brief(other)),
-    }
-}
-
-fn brief(what: &impl std::fmt::Debug) -> String {
-    format!("{what:?}").chars().take(240).collect()
 }

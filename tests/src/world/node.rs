@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use witan_protocol::digest::Digest;
+use witan_protocol::digest::BlobRef;
 use witan_protocol::io::{Notice, Time};
 use witan_protocol::member::Round;
 use witan_protocol::{Identity, Participant};
@@ -22,13 +22,13 @@ pub struct Node {
     /// On its disk: the write-ahead log.
     pub wal: Vec<Vec<u8>>,
     /// On its disk: blobs.
-    pub blobs: BTreeSet<Digest>,
+    pub blobs: BTreeSet<BlobRef>,
     /// What it told, but for messages sent and accepted.
     pub notices: Vec<(Time, Notice)>,
     /// Rounds it trained for, as often as it did.
     pub trained: Vec<Round>,
     /// Blobs it fetched.
-    pub fetched: Vec<Digest>,
+    pub fetched: Vec<BlobRef>,
     /// Records it accepted from members ahead.
     pub caught_up: u64,
     /// It said, in this life, that every round is committed.
@@ -52,7 +52,7 @@ impl Node {
             participant: None,
             records: Vec::new(),
             wal: Vec::new(),
-            blobs: BTreeSet::from([model::start().digest]),
+            blobs: BTreeSet::from([model::start()]),
             notices: Vec::new(),
             trained: Vec::new(),
             fetched: Vec::new(),

@@ -1,0 +1,72 @@
+//! The lines of a replayed run: what each member receives, says and wants, by name.
+
+use witan_protocol::federation::Federation;
+use witan_protocol::io::{Entry, Input, Notice, Output, Time};
+use witan_protocol::member::MemberId;
+
+use super::Letter;
+
+/// Prints, for one moment and one member.
+pub struct Trace<'a> {
+    /// When.
+    pub now: Time,
+    /// Who, by its place in the roster.
+    pub node: usize,
+    /// Where.
+    pub federation: &'a Federation,
+}
+
+impl Trace<'_> {
+    /// Something happens to it.
+    pub fn input(&self, input: &Input) {
+        match input {
+            Input::Tick => {}
+            Input::Opened { via, opened } => {
+                let said = opened.verified();
+                let (kind, gist) = (said.message.kind(), said.message.gist());
+                let (signer, via) = (self.name(&said.signer), self.name(via));
+                self.line(&format!("<- {kind:?} of {signer} via {via}: {gist}"));
+            }
+            other => self.line(&format!("<- {other:?}")),
+        }
+    }
+
+    /// It wants something done.
+    pub fn output(&self, output: &Output) {
+        match output {
+            Output::Gossip(_) | Output::Send { .. } => {}
+            Output::Notice(Notice::Sent { .. } | Notice::Accepted { .. }) => {}
+            Output::Persist(Entry::Wal { bytes, .. }) => {
+                self.line(&format!("-> Persist {} bytes of the log", bytes.len()));
+            }
+            Output::Persist(Entry::Record { round, .. }) => {
+                self.line(&format!("-> Persist the record of round {round}"));
+            }
+            other => self.line(&format!("-> {other:?}")),
+        }
+    }
+
+    /// It says something.
+    pub fn said(&self, letter: &Letter, to: &[usize]) {
+        if let Ok(said) = letter.verified() {
+            let (kind, gist) = (said.message.kind(), said.message.gist());
+            let signer = self.name(&said.signer);
+            let to = if let [to] = to { format!("to {to}") } else { "to all".to_owned() };
+            self.line(&format!("-> {kind:?} of {signer} {to}: {gist}"));
+        }
+    }
+
+    fn line(&self, text: &str) {
+        let mut text: String = text.chars().take(LINE_CHARS_MAX).collect();
+        for (place, member) in self.federation.members().iter().enumerate() {
+            text = text.replace(&member.id().short(), &place.to_string());
+        }
+        println!("{:>7} {:>2} {text}", self.now.0, self.node);
+    }
+
+    fn name(&self, member: &MemberId) -> String {
+        self.federation.seat_of(member).map_or_else(|| "?".to_owned(), |place| place.to_string())
+    }
+}
+
+const LINE_CHARS_MAX: usize = 300;
