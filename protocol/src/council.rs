@@ -26,7 +26,7 @@ use crate::identity::Identity;
 use crate::io::Time;
 use crate::ledger::Tip;
 use crate::member::{MemberId, View};
-use crate::message::{Message, Motion, Vote};
+use crate::message::{Message, Motion, Polka, Vote};
 use crate::participant::Load;
 use crate::record::{Certificate, Proposal};
 use context::{Ballot, Context, Seat, Seats, Tabled, round_of};
@@ -174,6 +174,15 @@ impl Council {
         if let Some(valid) = known {
             self.judge(now, &tabled, valid);
         }
+        true
+    }
+
+    /// A checked quorum of prevotes that another member saw. Returns whether it was new.
+    pub fn on_polka(&mut self, now: Time, polka: &Polka) -> bool {
+        if !self.desk.open || !self.desk.take_polka(polka) {
+            return false;
+        }
+        self.process(now, Input::PolkaCertificate(wal::certificate(polka)));
         true
     }
 

@@ -183,6 +183,7 @@ pub fn kind_name(kind: Kind) -> &'static str {
         Kind::Objection => "objection",
         Kind::Holdings => "holdings",
         Kind::Record => "record",
+        Kind::Polka => "polka",
     }
 }
 
@@ -238,6 +239,7 @@ fn payload_of(message: &Message) -> Vec<u8> {
         Message::Objection(m) => codec::encode(m),
         Message::Holdings(m) => codec::encode(m),
         Message::Certified(m) => codec::encode(m),
+        Message::Polka(m) => codec::encode(m),
     }
 }
 
@@ -253,10 +255,11 @@ fn read(kind: Kind, payload: &[u8]) -> Result<Message, DecodeError> {
         Kind::Objection => Message::Objection(as_one(payload)?),
         Kind::Holdings => Message::Holdings(as_one(payload)?),
         Kind::Record => Message::Certified(as_one(payload)?),
+        Kind::Polka => Message::Polka(as_one(payload)?),
     })
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind::Progress,
     Kind::Update,
     Kind::Proposal,
@@ -264,4 +267,5 @@ const KINDS: [Kind; 7] = [
     Kind::Objection,
     Kind::Holdings,
     Kind::Record,
+    Kind::Polka,
 ];

@@ -316,4 +316,6 @@ pub enum Kind {
     Holdings,
     /// A certified round record.
     Record,
+    /// A quorum of prevotes, as proof.
+    Polka,
 }

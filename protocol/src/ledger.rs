@@ -13,9 +13,9 @@ use crate::digest::{BlobRef, Digest};
 use crate::envelope::{self, RECORD_BYTES_MAX};
 use crate::federation::Federation;
 use crate::member::{MemberId, Round, View};
-use crate::message::{Message, Roll, Step, Vote};
+use crate::message::{Message, Polka, Roll, Step, Vote};
 use crate::record::{
-    Absence, Certificate, Contribution, FailedView, Proposal, RoundRecord, Update,
+    Absence, Certificate, CommitSignature, Contribution, FailedView, Proposal, RoundRecord, Update,
 };
 
 /// Where the chain stands: everything the next round follows from.
@@ -223,12 +223,29 @@ pub fn check_certificate(
 ) -> Result<(), Flaw> {
     let (view, field) = (certificate.view, "certificate.view");
     require(view >= proposal.view, field, format!("at least {}", proposal.view), view)?;
-    let value = Some(proposal.digest());
-    let vote = Vote { round: proposal.round, view, step: Step::Precommit, value };
+    let (round, value) = (proposal.round, Some(proposal.digest()));
+    let vote = Vote { round, view, step: Step::Precommit, value };
+    check_quorum(federation, "certificate", vote, &certificate.signatures)
+}
+
+/// Whether a polka holds a quorum of distinct members' prevotes.
+pub fn check_polka(federation: &Federation, polka: &Polka) -> Result<(), Flaw> {
+    let (round, view, value) = (polka.round, polka.view, Some(polka.value));
+    let vote = Vote { round, view, step: Step::Prevote, value };
+    check_quorum(federation, "polka", vote, &polka.signatures)
+}
+
+/// Whether so many distinct members signed `vote` that it is a quorum's.
+fn check_quorum(
+    federation: &Federation,
+    name: &str,
+    vote: Vote,
+    signatures: &[CommitSignature],
+) -> Result<(), Flaw> {
     let vote = Message::Vote(vote);
     let mut last = None;
-    for (index, commit) in certificate.signatures.iter().enumerate() {
-        let field = format!("certificate.signatures[{index}]");
+    for (index, commit) in signatures.iter().enumerate() {
+        let field = format!("{name}.signatures[{index}]");
         let place = federation.seat_of(&commit.member);
         let ordered = place.is_some() && place > last;
         require(ordered, &field, "members in roster order", commit.member.short())?;
@@ -237,8 +254,8 @@ pub fn check_certificate(
         let expected = format!("a signature of {}", federation.name_of(&commit.member));
         require(valid, &field, expected, "not")?;
     }
-    let (votes, quorum) = (certificate.signatures.len(), federation.quorum());
-    require(votes >= quorum, "certificate", format!("{quorum} votes"), format!("{votes} votes"))
+    let (votes, quorum) = (signatures.len(), federation.quorum());
+    require(votes >= quorum, name, format!("{quorum} votes"), format!("{votes} votes"))
 }
 
 /// Included and absent together are the roster: everybody once, each list in roster order.

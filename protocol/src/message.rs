@@ -9,13 +9,14 @@
 //! | [`Objection`] | a member that refused a motion | nothing |
 //! | [`Holdings`] | every member to a few peers, about once a second | nothing |
 //! | [`Certified`] | a member ahead, to one behind | the record |
+//! | [`Polka`] | a member that saw one, to one that cannot | nothing |
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::io::Kind;
 use crate::member::{MemberId, Round, View};
-use crate::record::{Proposal, Update};
+use crate::record::{CommitSignature, Proposal, Update};
 
 /// Any message.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +35,8 @@ pub enum Message {
     Holdings(Holdings),
     /// A certified record.
     Certified(Certified),
+    /// A quorum of prevotes.
+    Polka(Polka),
 }
 
 /// Slow is not dead: a member still at work says so, and one that cannot contribute says that.
@@ -119,6 +122,8 @@ pub struct Holdings {
     pub motions: Vec<MotionHeld>,
     /// Votes it holds, of its newest views.
     pub votes: Vec<VotesHeld>,
+    /// Quorums of prevotes it saw, the newest few.
+    pub polkas: Vec<MotionHeld>,
 }
 
 /// A motion the sender of [`Holdings`] has.
@@ -149,6 +154,21 @@ pub struct Certified {
     /// The canonical bytes of the record.
     #[serde(with = "serde_bytes")]
     pub record: Vec<u8>,
+}
+
+/// A quorum of prevotes for one proposal, as proof: whoever saw it may have to insist on that
+/// proposal, and can be followed only by those who see it too. Votes alone do not carry that far:
+/// of a member that cast two, everyone keeps the one that came first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Polka {
+    /// The round.
+    pub round: Round,
+    /// The view.
+    pub view: View,
+    /// The digest of the proposal.
+    pub value: Digest,
+    /// The prevotes of distinct members, in roster order.
+    pub signatures: Vec<CommitSignature>,
 }
 
 /// A set of members, by their place in the roster (at most 64).
@@ -203,6 +223,7 @@ impl Message {
             Message::Objection(_) => Kind::Objection,
             Message::Holdings(_) => Kind::Holdings,
             Message::Certified(_) => Kind::Record,
+            Message::Polka(_) => Kind::Polka,
         }
     }
 
@@ -216,6 +237,7 @@ impl Message {
             Message::Objection(objection) => objection.round,
             Message::Holdings(holdings) => holdings.round,
             Message::Certified(certified) => certified.round,
+            Message::Polka(polka) => polka.round,
         }
     }
 
@@ -250,6 +272,10 @@ impl Message {
                 format!("{} updates, {} blobs", h.updates.count(), h.blobs.count())
             }
             Message::Certified(c) => format!("{} bytes", c.record.len()),
+            Message::Polka(p) => {
+                let votes = p.signatures.len();
+                format!("view {}: {votes} prevotes for {}", p.view, p.value.short())
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::envelope;
 use crate::io::{Kind, Notice, Time};
 use crate::ledger::Ledger;
 use crate::member::{MemberId, Round as RoundNumber};
-use crate::message::{Certified, Holdings, Message};
+use crate::message::{Certified, Holdings, Message, Polka, Roll};
 use crate::peers::Peers;
 use crate::post::Post;
 use crate::round::Round;
@@ -105,7 +105,7 @@ impl Sync {
 }
 
 fn tell(post: &mut Post, round: &Round, to: MemberId) {
-    let (motions, votes) = round.council.tally().held();
+    let (motions, votes, polkas) = round.council.tally().held();
     let holdings = Holdings {
         round: round.tip.round,
         head: round.tip.head,
@@ -113,6 +113,7 @@ fn tell(post: &mut Post, round: &Round, to: MemberId) {
         blobs: round.updates.keys().copied().filter(|place| round.has_delta(*place)).collect(),
         motions,
         votes,
+        polkas,
     };
     post.send(to, &Message::Holdings(holdings));
 }
@@ -150,6 +151,22 @@ fn give(post: &mut Post, round: &Round, to: MemberId, theirs: &Holdings) {
     for vote in tally.votes_missing(&theirs.votes).into_iter().take(VOTES_GIVEN_MAX) {
         let bytes = envelope::reseal(vote.member, &Message::Vote(vote.message), &vote.signature);
         post.send_sealed(to, Kind::Vote, number, bytes);
+    }
+    give_polkas(post, round, to, theirs);
+}
+
+/// What a peer has all votes of and still cannot see, because of members that cast two.
+fn give_polkas(post: &mut Post, round: &Round, to: MemberId, theirs: &Holdings) {
+    let hidden = |polka: &&Polka| {
+        let known = theirs.polkas.iter().any(|p| (p.view, p.value) == (polka.view, polka.value));
+        let places = polka.signatures.iter().filter_map(|s| post.federation.seat_of(&s.member));
+        let voters: Roll = places.collect();
+        let told = theirs.votes.iter().find(|held| held.view == polka.view);
+        !known && told.is_none_or(|held| voters.without(held.prevotes).count() == 0)
+    };
+    let newest = round.council.tally().polkas().filter(hidden).last().cloned();
+    if let Some(polka) = newest {
+        post.send(to, &Message::Polka(polka));
     }
 }
 

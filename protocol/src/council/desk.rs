@@ -15,7 +15,7 @@ use crate::federation::{Federation, FederationId};
 use crate::identity::Identity;
 use crate::io::Time;
 use crate::member::{MemberId, Round, View};
-use crate::message::{Message, Motion, MotionHeld, Roll, Step, Vote, VotesHeld};
+use crate::message::{Message, Motion, MotionHeld, Polka, Roll, Step, Vote, VotesHeld};
 use crate::record::{Certificate, CommitSignature, Proposal};
 
 /// A message with who signed it.
@@ -34,6 +34,7 @@ pub struct Signed<T> {
 pub struct Tally {
     votes: BTreeMap<(View, Step), BTreeMap<usize, Signed<Vote>>>,
     motions: BTreeMap<View, Put>,
+    polkas: BTreeMap<View, Polka>,
 }
 
 /// A motion with the digest of its proposal, which costs too much to compute at every look.
@@ -64,6 +65,7 @@ pub(super) struct Desk {
     federation: FederationId,
     identity: Identity,
     roster: Vec<MemberId>,
+    quorum: usize,
 }
 
 impl Tally {
@@ -82,13 +84,25 @@ impl Tally {
         self.motions.values()
     }
 
+    /// The newest quorums of prevotes seen, newest last.
+    pub fn polkas(&self) -> impl Iterator<Item = &Polka> {
+        self.polkas.values()
+    }
+
+    /// Who prevoted for `value` in any view.
+    pub fn backers(&self, value: Digest) -> impl Iterator<Item = MemberId> {
+        let prevotes = self.votes.iter().filter(|((_, step), _)| *step == Step::Prevote);
+        let votes = prevotes.flat_map(|(_, votes)| votes.values());
+        votes.filter(move |vote| vote.message.value == Some(value)).map(|vote| vote.member)
+    }
+
     /// How many votes are held.
     pub fn votes_count(&self) -> usize {
         self.votes.values().map(BTreeMap::len).sum()
     }
 
     /// What is held, for [`Holdings`](crate::message::Holdings).
-    pub fn held(&self) -> (Vec<MotionHeld>, Vec<VotesHeld>) {
+    pub fn held(&self) -> (Vec<MotionHeld>, Vec<VotesHeld>, Vec<MotionHeld>) {
         let motions = self
             .motions
             .iter()
@@ -102,7 +116,9 @@ impl Tally {
             prevotes: self.voters(view, Step::Prevote),
             precommits: self.voters(view, Step::Precommit),
         });
-        (motions.collect(), votes.collect())
+        let polkas =
+            self.polkas.values().map(|polka| MotionHeld { view: polka.view, value: polka.value });
+        (motions.collect(), votes.collect(), polkas.collect())
     }
 
     /// Votes held that are not in `held`, of the views a peer still cares about.
@@ -138,6 +154,28 @@ impl Tally {
             .collect()
     }
 
+    /// Files a quorum of prevotes. False if one is known for its view.
+    pub(super) fn take_polka(&mut self, polka: Polka) -> bool {
+        if self.polkas.contains_key(&polka.view) {
+            return false;
+        }
+        self.polkas.insert(polka.view, polka);
+        if self.polkas.len() > POLKAS_KEPT_MAX {
+            self.polkas.pop_first();
+        }
+        true
+    }
+
+    /// The prevotes held for `value` in `view`, as a quorum if they are one.
+    fn polka(&self, (round, view): (Round, View), value: Digest, quorum: usize) -> Option<Polka> {
+        let votes = self.votes.get(&(view, Step::Prevote))?.values();
+        let signatures: Vec<_> = votes
+            .filter(|vote| vote.message.value == Some(value))
+            .map(|vote| CommitSignature { member: vote.member, signature: vote.signature })
+            .collect();
+        (signatures.len() >= quorum).then_some(Polka { round, view, value, signatures })
+    }
+
     fn prune(&mut self, view: View) {
         let oldest = View(view.0.saturating_sub(VIEWS_KEPT_MAX));
         self.votes.retain(|(view, _), _| *view >= oldest);
@@ -169,6 +207,7 @@ impl Desk {
             federation: federation.id(),
             identity: identity.clone(),
             roster: federation.members().iter().map(|member| member.id()).collect(),
+            quorum: federation.quorum(),
         }
     }
 
@@ -189,7 +228,18 @@ impl Desk {
             return false;
         }
         votes.insert(place, vote.clone());
+        if let (Step::Prevote, Some(value)) = (step, vote.message.value)
+            && let Some(polka) = self.tally.polka((self.round, view), value, self.quorum)
+        {
+            self.tally.take_polka(polka);
+        }
         true
+    }
+
+    /// Files a quorum of prevotes another member proved. False if one is known for its view, or the
+    /// view is distant.
+    pub(super) fn take_polka(&mut self, polka: &Polka) -> bool {
+        self.is_near(polka.view) && self.tally.take_polka(polka.clone())
     }
 
     /// Files a motion. False if one is known for its view, or the view is distant.
@@ -223,6 +273,9 @@ impl Desk {
             }
             Remembered::Verdict { value, valid, .. } => {
                 self.verdicts.insert(*value, *valid);
+            }
+            Remembered::Polka(polka) => {
+                self.take_polka(polka);
             }
             Remembered::Opened | Remembered::Timeout { .. } => {}
         }
@@ -380,6 +433,9 @@ const VIEWS_AHEAD_MAX: u32 = arc_malachitebft_core_consensus::MAX_FUTURE_ROUND_L
 
 /// Views behind its own of which votes and motions are kept for others.
 const VIEWS_KEPT_MAX: u32 = 32;
+
+/// Quorums of prevotes kept for others: with at most a third lying, the newest is what counts.
+const POLKAS_KEPT_MAX: usize = 8;
 
 /// Views told of in one message: those a member that lost a few messages may still need.
 const VIEWS_TOLD_MAX: usize = 6;

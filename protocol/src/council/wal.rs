@@ -5,14 +5,16 @@
 
 use arc_malachitebft_core_consensus::{Input, ProposedValue};
 use arc_malachitebft_core_types::{
-    Round as ViewNumber, SignedMessage, Timeout, TimeoutKind, Validity, ValueOrigin,
+    PolkaCertificate, PolkaSignature, Round as ViewNumber, SignedMessage, Timeout, TimeoutKind,
+    Validity, ValueOrigin,
 };
 use serde::{Deserialize, Serialize};
 
 use super::context::{Ballot, Context, Tabled, round_of, view_of};
 use crate::digest::Digest;
 use crate::member::{MemberId, Round, View};
-use crate::message::{Motion, Step, Vote};
+use crate::message::{Motion, Polka, Step, Vote};
+use crate::record::CommitSignature;
 
 /// One remembered input, in the order it was taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +53,8 @@ pub enum Remembered {
         /// Whether it stood up.
         valid: bool,
     },
+    /// A quorum of prevotes another member proved.
+    Polka(Polka),
     /// A wait ended.
     Timeout {
         /// In which view.
@@ -82,6 +86,7 @@ impl Remembered {
                 let proposed = verdict(round, *view, *member, *value, *valid);
                 Input::ProposedValue(proposed, ValueOrigin::Consensus)
             }
+            Self::Polka(polka) => Input::PolkaCertificate(certificate(polka)),
             Self::Timeout { view, step } => {
                 let kind = match step {
                     None => TimeoutKind::Propose,
@@ -115,6 +120,16 @@ impl Remembered {
                 value: proposed.value,
                 valid: proposed.validity.is_valid(),
             }),
+            Input::PolkaCertificate(seen) => Some(Self::Polka(Polka {
+                round: seen.height,
+                view: view_of(seen.round),
+                value: seen.value_id,
+                signatures: seen
+                    .polka_signatures
+                    .iter()
+                    .map(|s| CommitSignature { member: s.address, signature: s.signature })
+                    .collect(),
+            })),
             Input::TimeoutElapsed(timeout) => {
                 let step = match timeout.kind {
                     TimeoutKind::Propose => None,
@@ -126,6 +141,17 @@ impl Remembered {
             }
             _ => None,
         }
+    }
+}
+
+/// A quorum of prevotes in the library's words.
+pub fn certificate(polka: &Polka) -> PolkaCertificate<Context> {
+    let signature = |s: &CommitSignature| PolkaSignature::new(s.member, s.signature);
+    PolkaCertificate {
+        height: polka.round,
+        round: round_of(polka.view),
+        value_id: polka.value,
+        polka_signatures: polka.signatures.iter().map(signature).collect(),
     }
 }
 

@@ -4,6 +4,7 @@ use super::Participant;
 use crate::council::Signed;
 use crate::envelope::{self, Opened, Verified};
 use crate::io::{Notice, Time};
+use crate::ledger;
 use crate::member::{MemberId, Round as RoundNumber};
 use crate::message::{Certified, Message};
 use crate::round::collecting::Filed;
@@ -94,6 +95,11 @@ impl Participant {
                 let new = self.round.council.on_vote(now, Signed { member, message, signature });
                 if new { Filed::New } else { Filed::Known }
             }
+            Message::Polka(polka) => match ledger::check_polka(&self.post.federation, &polka) {
+                Err(flaw) => Filed::Refused(flaw.to_string()),
+                Ok(()) if self.round.council.on_polka(now, &polka) => Filed::New,
+                Ok(()) => Filed::Known,
+            },
             Message::Progress(progress) => {
                 self.round.on_peer_progress(&self.post, &member, &progress);
                 Filed::New
