@@ -36,6 +36,20 @@ pub struct Outcome {
     pub slowest_ms: u64,
 }
 
+impl Outcome {
+    /// How it ended, in words; for a failure, with the line that replays it.
+    pub fn verdict(&self, Settings { members, rounds, .. }: Settings) -> String {
+        let (seed, ended_ms) = (self.seed, self.ended_ms);
+        match &self.failure {
+            None => format!("seed {seed}: all invariants hold, over at {ended_ms} ms"),
+            Some(failure) => format!(
+                "seed {seed} FAILED at {ended_ms} ms: {failure}\n  replay: cargo run --release -p \
+                 witan-tests --bin sweep -- --members {members} --rounds {rounds} --seed {seed}"
+            ),
+        }
+    }
+}
+
 /// Runs one seed to its end.
 pub fn run(seed: u64, settings: Settings) -> Outcome {
     let mut world = world_of(seed, settings);
@@ -52,7 +66,7 @@ pub fn run(seed: u64, settings: Settings) -> Outcome {
     };
     Outcome {
         seed,
-        failure: failure.map(|what| format!("at {} ms: {what}", world.now.0)),
+        failure,
         ended_ms: world.now.0,
         events,
         slowest_ms: world.watch.slowest_ms(),

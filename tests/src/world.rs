@@ -67,7 +67,7 @@ impl World {
     /// The same, for a federation of its own.
     pub fn with(document: Document, seed: u64, weather: Weather) -> Self {
         let mut world = Self::at_rest(document, seed, weather);
-        (0..world.nodes.len()).for_each(|node| world.start(node));
+        world.begin();
         world
     }
 
@@ -83,11 +83,39 @@ impl World {
         for (at, fault) in &plan.faults {
             world.schedule(*at, fault.clone());
         }
-        (0..world.nodes.len()).for_each(|node| world.start(node));
+        world.begin();
         world
     }
 
-    /// Makes a member lie from now on.
+    /// A federation in which nobody runs yet.
+    pub fn at_rest(document: Document, seed: u64, weather: Weather) -> Self {
+        let federation = Arc::new(Federation::new(document).expect("the document is sound"));
+        let size = federation.size();
+        let nodes: Vec<_> = (0..size).map(|n| Node::new(identity(n))).collect();
+        let places =
+            federation.members().iter().enumerate().map(|(n, member)| (member.id(), n)).collect();
+        Self {
+            seed,
+            now: Time(0),
+            links: Links::new(size, weather),
+            watch: Watch::new(&federation),
+            federation,
+            nodes,
+            coverage: Coverage::default(),
+            is_verbose: false,
+            places,
+            letters: Letters::default(),
+            random: ChaCha8Rng::seed_from_u64(seed),
+            agenda: Agenda::default(),
+        }
+    }
+
+    /// Starts everybody.
+    pub fn begin(&mut self) {
+        (0..self.nodes.len()).for_each(|node| self.start(node));
+    }
+
+    /// Makes a member a liar, before it is first started.
     pub fn corrupt(&mut self, node: usize, lies: &[Lie]) {
         self.nodes[node].liar = Some(Liar::new(lies));
     }
@@ -197,28 +225,6 @@ impl World {
         self.nodes.iter().all(|node| node.participant.is_some())
     }
 
-    fn at_rest(document: Document, seed: u64, weather: Weather) -> Self {
-        let federation = Arc::new(Federation::new(document).expect("the document is sound"));
-        let size = federation.size();
-        let nodes: Vec<_> = (0..size).map(|n| Node::new(identity(n))).collect();
-        let places =
-            federation.members().iter().enumerate().map(|(n, member)| (member.id(), n)).collect();
-        Self {
-            seed,
-            now: Time(0),
-            links: Links::new(size, weather),
-            watch: Watch::new(&federation),
-            federation,
-            nodes,
-            coverage: Coverage::default(),
-            is_verbose: false,
-            places,
-            letters: Letters::default(),
-            random: ChaCha8Rng::seed_from_u64(seed),
-            agenda: Agenda::default(),
-        }
-    }
-
     fn on_event(&mut self, node: usize, event: Event) {
         let now = self.now;
         if matches!(event, Event::Start) {
@@ -290,6 +296,7 @@ pub fn document(size: usize, rounds: u64) -> Document {
             batch_questions: 12,
             batch_captions: 4,
             learning_rate: 2e-3,
+            learning_rate_final: 2e-3,
             weight_decay: 0.0,
             strategy: "fedavg".into(),
         },

@@ -142,9 +142,15 @@ impl Round {
             };
         }
         let case = &self.cases[&value];
-        let here = self.shelf.has(&self.tip.adapter)
-            && case.inputs.iter().all(|input| self.shelf.has(&input.delta));
-        if !here {
+        let missing = case.inputs.iter().map(|input| input.delta);
+        let missing: Vec<_> = missing.filter(|delta| !self.shelf.has(delta)).collect();
+        // Whoever voted for it has computed it, and so has its deltas; its aggregator may be a liar.
+        for delta in &missing {
+            for backer in self.council.tally().backers(value) {
+                self.shelf.want(*delta, backer);
+            }
+        }
+        if !missing.is_empty() || !self.shelf.has(&self.tip.adapter) {
             return None;
         }
         let inputs = case.inputs.clone();

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     };
     if let Some(seed) = flags.only {
         let outcome = sweep::run(seed, Settings { is_verbose: true, ..flags.settings });
-        report_one(&outcome, flags.settings);
+        println!("{}", outcome.verdict(flags.settings));
         return if outcome.failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }
     let totals = run_all(&flags);
@@ -72,7 +72,7 @@ fn run_all(flags: &Flags) -> Totals {
         for outcome in outcomes {
             totals.add(&outcome);
             if outcome.failure.is_some() {
-                report_one(&outcome, flags.settings);
+                println!("{}", outcome.verdict(flags.settings));
             }
             if told.elapsed() > TELL_EVERY {
                 told = Instant::now();
@@ -117,17 +117,6 @@ impl Totals {
             self.slowest.0 as f64 / 1e3,
             self.slowest.1,
         );
-    }
-}
-
-fn report_one(outcome: &Outcome, Settings { members, rounds, .. }: Settings) {
-    let seed = outcome.seed;
-    match &outcome.failure {
-        None => println!("seed {seed}: all invariants hold, over at {} ms", outcome.ended_ms),
-        Some(failure) => println!(
-            "seed {seed} FAILED {failure}\n  replay: cargo run --release -p witan-tests --bin sweep -- \
-             --members {members} --rounds {rounds} --seed {seed}"
-        ),
     }
 }
 
