@@ -20,12 +20,13 @@ pub struct Sync {
     answered: Option<Time>,
     short_since: Option<Time>,
     stalled: Vec<MemberId>,
+    told: Option<(Holdings, Vec<u8>)>,
 }
 
 impl Sync {
     /// Begins at once.
     pub fn new(now: Time) -> Self {
-        Self { next: now, answered: None, short_since: None, stalled: Vec::new() }
+        Self { next: now, answered: None, short_since: None, stalled: Vec::new(), told: None }
     }
 
     /// Members missing while nothing can be decided; empty otherwise.
@@ -40,14 +41,14 @@ impl Sync {
         }
         self.next = Time(now.0 + TELL_EVERY_MS);
         for peer in peers.next_turn(PEERS_TOLD) {
-            tell(post, round, peer);
+            self.tell(post, round, peer);
         }
         self.watch(now, post, round, peers);
     }
 
     /// A peer was connected: it hears at once.
-    pub fn on_connected(&self, post: &mut Post, round: &Round, peer: MemberId) {
-        tell(post, round, peer);
+    pub fn on_connected(&mut self, post: &mut Post, round: &Round, peer: MemberId) {
+        self.tell(post, round, peer);
     }
 
     /// What a peer holds: it is given what it lacks.
@@ -64,7 +65,7 @@ impl Sync {
         } else if theirs.round > ours {
             if self.answered.is_none_or(|at| now.0 >= at.0 + ANSWER_EVERY_MS) {
                 self.answered = Some(now);
-                tell(post, round, from);
+                self.tell(post, round, from);
             }
         } else if theirs.head != round.tip.head {
             let because = format!(
@@ -77,6 +78,19 @@ impl Sync {
             round.on_holder(from, theirs.blobs.places());
             give(post, round, from, theirs);
         }
+    }
+
+    /// Tells one peer what is held. Signed once per change: most peers are told the same.
+    fn tell(&mut self, post: &mut Post, round: &Round, to: MemberId) {
+        let holdings = holdings(round);
+        let number = holdings.round;
+        let known = self.told.take().filter(|(told, _)| *told == holdings);
+        let (told, bytes) = known.unwrap_or_else(|| {
+            let bytes = post.seal(&Message::Holdings(holdings.clone()));
+            (holdings, bytes)
+        });
+        post.send_sealed(to, Kind::Holdings, number, bytes.clone());
+        self.told = Some((told, bytes));
     }
 
     /// Says once per change that too few members are there to decide anything.
@@ -104,9 +118,9 @@ impl Sync {
     }
 }
 
-fn tell(post: &mut Post, round: &Round, to: MemberId) {
+fn holdings(round: &Round) -> Holdings {
     let (motions, votes, polkas) = round.council.tally().held();
-    let holdings = Holdings {
+    Holdings {
         round: round.tip.round,
         head: round.tip.head,
         updates: round.updates.keys().copied().collect(),
@@ -114,8 +128,7 @@ fn tell(post: &mut Post, round: &Round, to: MemberId) {
         motions,
         votes,
         polkas,
-    };
-    post.send(to, &Message::Holdings(holdings));
+    }
 }
 
 fn give_records(post: &mut Post, ledger: &Ledger, to: MemberId, from: RoundNumber) {
