@@ -240,6 +240,7 @@ impl Council {
         Load {
             motions: desk.tally.motions().count(),
             votes: desk.tally.votes_count(),
+            views: desk.tally.views_count(),
             proposals: desk.proposals.len(),
             verdicts: desk.verdicts.len(),
             timers: desk.timers.len(),

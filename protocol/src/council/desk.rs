@@ -101,6 +101,13 @@ impl Tally {
         self.votes.values().map(BTreeMap::len).sum()
     }
 
+    /// Of how many views votes are held.
+    pub fn views_count(&self) -> usize {
+        let mut views: Vec<_> = self.votes.keys().map(|(view, _)| view).collect();
+        views.dedup();
+        views.len()
+    }
+
     /// What is held, for [`Holdings`](crate::message::Holdings).
     pub fn held(&self) -> (Vec<MotionHeld>, Vec<VotesHeld>, Vec<MotionHeld>) {
         let motions = self

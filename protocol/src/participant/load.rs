@@ -17,6 +17,8 @@ pub struct Load {
     pub motions: usize,
     /// Votes.
     pub votes: usize,
+    /// Views of which there are votes.
+    pub views: usize,
     /// Proposals, with or without a motion that still puts them.
     pub proposals: usize,
     /// Verdicts on proposals.

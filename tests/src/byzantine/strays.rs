@@ -79,7 +79,8 @@ fn out_of_turn(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
     let heard = liar.any(shop)?;
     let message = match &heard.verified().ok()?.message {
         Message::Vote(vote) => {
-            let ahead = [0, 1, 5, 9, 1_000, u32::MAX][shop.random.random_range(0..6)];
+            let far = shop.random.random_range(11..1_000_000);
+            let ahead = [0, 1, 5, 9, far, u32::MAX][shop.random.random_range(0..6)];
             let view = View(vote.view.0.saturating_add(ahead));
             let round = Round(vote.round.0 + shop.random.random_range(0..2));
             let step = if vote.step == Step::Prevote { Step::Precommit } else { Step::Prevote };

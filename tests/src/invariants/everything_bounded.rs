@@ -14,10 +14,11 @@ impl Invariant for EverythingBounded {
     }
 
     fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
-        let Sight::Settled { load, outputs, .. } = sight else {
+        let Sight::Settled { load, outputs, status } = sight else {
             return Ok(());
         };
-        let max = bounds(scene.federation.size());
+        let views = status.view.0.min(VIEWS_BEHIND) + 1 + VIEWS_AHEAD;
+        let max = bounds(scene.federation.size(), views as usize);
         let over = counts(load).into_iter().zip(counts(&max)).find(|(held, max)| held.1 > max.1);
         if let Some(((what, held), (_, max))) = over {
             return Err(format!("{held} {what}, at most {max} expected"));
@@ -29,24 +30,25 @@ impl Invariant for EverythingBounded {
     }
 }
 
-fn bounds(members: usize) -> Load {
+fn bounds(members: usize, views: usize) -> Load {
     Load {
         early: 512,
         updates: members,
         evidence: members,
         blobs: 258,
-        motions: VIEWS,
-        votes: 2 * VIEWS * members,
-        proposals: VIEWS,
-        verdicts: VIEWS,
-        cases: VIEWS,
-        aggregations: VIEWS,
+        motions: views,
+        votes: 2 * views * members,
+        views,
+        proposals: views,
+        verdicts: views,
+        cases: views,
+        aggregations: 2 * views,
         timers: 64,
         outputs: 0,
     }
 }
 
-fn counts(load: &Load) -> [(&'static str, usize); 12] {
+fn counts(load: &Load) -> [(&'static str, usize); 13] {
     [
         ("early messages", load.early),
         ("updates", load.updates),
@@ -54,6 +56,7 @@ fn counts(load: &Load) -> [(&'static str, usize); 12] {
         ("blobs", load.blobs),
         ("motions", load.motions),
         ("votes", load.votes),
+        ("views", load.views),
         ("proposals", load.proposals),
         ("verdicts", load.verdicts),
         ("cases", load.cases),
@@ -63,8 +66,11 @@ fn counts(load: &Load) -> [(&'static str, usize); 12] {
     ]
 }
 
-/// Views a member remembers anything of: 32 behind its own, 10 ahead, and its own.
-const VIEWS: usize = 43;
+/// Views behind its own that a member remembers anything of.
+const VIEWS_BEHIND: u32 = 32;
+
+/// Views ahead of its own that a member takes votes of.
+const VIEWS_AHEAD: u32 = 10;
 
 /// The most one input may lead to: a row of records, or everything one peer lacks.
 const OUTPUTS_MAX: usize = 2_000;
