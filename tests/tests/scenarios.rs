@@ -13,7 +13,7 @@ use witan_protocol::message::{Message, Motion, Step, Vote};
 use witan_protocol::record::{Absence, Absent, Contribution, Proposal, Scores, Update};
 use witan_protocol::{Config, Participant};
 use witan_tests::byzantine::Lie;
-use witan_tests::link::FAIR;
+use witan_tests::link::{Cut, Direction, FAIR};
 use witan_tests::model;
 use witan_tests::world::{self, World};
 
@@ -91,6 +91,22 @@ fn the_deltas_of_a_proposal_are_asked_of_those_who_voted_for_it() {
             if *blob == missing && holders.contains(&voter))
     });
     assert!(asked, "whoever voted for it has it");
+}
+
+/// With more liars than any quorum survives nothing is decided, view after view; what was said in
+/// each was kept for the whole round. Thought of when `everything_bounded` was written.
+#[test]
+fn views_without_end_do_not_fill_the_memory() {
+    let mut document = world::document(4, 1);
+    document.council.view_timeout_ms = 100;
+    let mut world = World::at_rest(document, 1, FAIR);
+    (1..4).for_each(|node| world.corrupt(node, &[Lie::WrongAggregate]));
+    // Its own motions would be sound: nobody hears them.
+    let far = vec![true, false, false, false];
+    world.cut(Cut { far, direction: Direction::From, noticed: false });
+    world.begin();
+    let many = |world: &World| world.nodes[0].running().status().view >= View(120);
+    assert!(world.run(600_000, many), "only {} views", world.nodes[0].running().status().view);
 }
 
 /// One participant, and the envelopes of everybody else.

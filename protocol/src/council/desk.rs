@@ -96,6 +96,12 @@ impl Tally {
         votes.filter(move |vote| vote.message.value == Some(value)).map(|vote| vote.member)
     }
 
+    /// Whether a motion or a quorum of prevotes held is about `value`.
+    pub fn is_about(&self, value: &Digest) -> bool {
+        self.motions.values().any(|put| put.value == *value)
+            || self.polkas.values().any(|polka| polka.value == *value)
+    }
+
     /// How many votes are held.
     pub fn votes_count(&self) -> usize {
         self.votes.values().map(BTreeMap::len).sum()
@@ -373,9 +379,18 @@ impl Desk {
         self.view = view;
         self.wanted = None;
         self.tally.prune(view);
+        self.prune();
         if view > View(0) && !self.replaying {
             self.acts.push_back(Act::ViewStarted(view));
         }
+    }
+
+    /// Forgets proposals that no motion and no quorum at hand is about. What this member insists on
+    /// had a quorum, and newer ones are few.
+    fn prune(&mut self) {
+        let tally = &self.tally;
+        self.proposals.retain(|value, _| tally.is_about(value));
+        self.verdicts.retain(|value, _| tally.is_about(value));
     }
 
     fn say(&mut self, message: SignedConsensusMsg<Context>) {
