@@ -6,9 +6,9 @@ use std::time::Instant;
 use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::Federation;
 use witan_protocol::io::Time;
+use witan_protocol::ledger::{self, Audited};
 use witan_protocol::member::MemberId;
-use witan_protocol::record::RoundRecord;
-use witan_protocol::{Config, Participant, ledger};
+use witan_protocol::{Config, Participant};
 
 use crate::control::{self, ControlSocket};
 use crate::driver::{Driver, Sources};
@@ -45,7 +45,7 @@ pub fn newest_adapter(
     ground: &Ground,
 ) -> Result<Option<BlobRef>, Failure> {
     let records = committed(home, federation, ground)?;
-    Ok(records.last().map(|record| record.proposal.result))
+    Ok(records.last().map(|audited| audited.record.proposal.result))
 }
 
 /// Every record of `home`, checked against its federation.
@@ -56,7 +56,7 @@ pub fn committed(
     home: &Home,
     federation: &Federation,
     ground: &Ground,
-) -> Result<Vec<RoundRecord>, Failure> {
+) -> Result<Vec<Audited>, Failure> {
     let start = BlobRef::of(&ground.initial.to_bytes());
     let file = store::read_records(home)?;
     if let Some(damage) = file.damage {
@@ -75,10 +75,10 @@ pub async fn node(home: &Home, tell: Box<dyn FnMut(&NodeEvent) + Send>) -> Resul
     let federation = Arc::new(home.read_federation()?);
     let settings = Settings::read(&home.settings_file())?;
     let identity = home.read_key()?;
-    if federation.member(&identity.member()).is_none() {
+    if !federation.founders().contains(&identity.member()) {
         return Err(not_a_member(home, &identity.member()));
     }
-    let name = federation.name_of(&identity.member());
+    let name = federation.founders().name_of(&identity.member());
     let (store, recovered) = Store::open(home)?;
     let blobs = Blobs::open(home.blobs())?;
     blobs.sweep()?;

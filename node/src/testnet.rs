@@ -74,7 +74,7 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
     let federation = first.read_federation()?;
     let model_bytes = 4 * base.parameter_count() as u64;
     let ground = Ground::new(base, &federation)?;
-    let (quorum, past) = (federation.quorum(), Past::of(&folder, &federation, &ground));
+    let (quorum, past) = (federation.founders().quorum(), Past::of(&folder, &federation, &ground));
     let sizes = (ground.initial.to_bytes().len() as u64, model_bytes);
     let judge = judge::start(Case {
         ground,

@@ -67,8 +67,8 @@ pub struct Diverged;
 impl Council {
     /// The council of the round after `tip`; not open yet.
     pub fn new(federation: &Federation, identity: &Identity, tip: &Tip) -> Self {
-        let context = Context::new(&seats::turns(federation, tip.suspended, tip.round));
-        let members = federation.members().iter().map(|member| Seat(member.id())).collect();
+        let context = Context::new(&tip.turns());
+        let members = tip.roster.members().iter().map(|member| Seat(member.id())).collect();
         let seats = Seats(Arc::new(members));
         let params = Params {
             address: identity.member(),
@@ -76,7 +76,7 @@ impl Council {
             value_payload: ValuePayload::ProposalAndParts,
             enabled: true,
         };
-        let desk = Desk::new(federation, identity, tip.round, context.clone());
+        let desk = Desk::new(federation, identity, tip, context.clone());
         let state =
             State::new(context, tip.round, seats, params, HEIGHTS_QUEUED_MAX, INPUTS_QUEUED_MAX);
         Self { state, desk }

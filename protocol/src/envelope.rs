@@ -18,11 +18,12 @@ use serde::de::DeserializeOwned;
 
 use crate::codec::{self, DecodeError};
 use crate::digest::Digest;
-use crate::federation::{Federation, FederationId};
+use crate::federation::FederationId;
 use crate::identity::{self, Identity};
 use crate::io::Kind;
 use crate::member::MemberId;
 use crate::message::Message;
+use crate::roster::Roster;
 
 /// Bytes an envelope may have: a proposal with 64 update envelopes fits.
 pub const ENVELOPE_BYTES_MAX: usize = 32 * 1024;
@@ -85,7 +86,7 @@ pub fn reseal(member: MemberId, message: &Message, signature: &[u8; 64]) -> Vec<
 }
 
 /// Checks an envelope and reads its message. Nothing is decoded before its signature is checked.
-pub fn open(bytes: &[u8], federation: &Federation) -> Result<Verified<Message>, Refusal> {
+pub fn open(bytes: &[u8], roster: &Roster) -> Result<Verified<Message>, Refusal> {
     let max = RECORD_BYTES_MAX;
     if bytes.len() > max {
         return Err(Refusal::TooLong { found: bytes.len(), max });
@@ -98,10 +99,10 @@ pub fn open(bytes: &[u8], federation: &Federation) -> Result<Verified<Message>, 
     }
     let payload = envelope.payload.ok_or(Refusal::Malformed)?;
     let signature: [u8; 64] = envelope.signature.try_into().map_err(|_| Refusal::Malformed)?;
-    if federation.member(&signer).is_none() {
+    if !roster.contains(&signer) {
         return Err(Refusal::Stranger(signer));
     }
-    let signed = signed_bytes(kind, federation.id(), signer, &payload);
+    let signed = signed_bytes(kind, roster.federation(), signer, &payload);
     if !identity::verify(&signer, &signed, &signature) {
         return Err(Refusal::BadSignature(signer));
     }

@@ -5,29 +5,19 @@
 //! every signature, the seat, the roster, the link and the quorum. What it cannot check is that a
 //! result digest is the aggregate of its inputs: that takes the deltas, and the node does it.
 
+mod tip;
+
 use std::sync::Arc;
 
 use crate::codec;
-use crate::council::seats;
-use crate::digest::{BlobRef, Digest};
+use crate::digest::BlobRef;
 use crate::envelope::{self, RECORD_BYTES_MAX};
 use crate::federation::Federation;
-use crate::member::{MemberId, Round, View};
+use crate::member::{MemberId, Round};
 use crate::message::{Message, Roll, Step, Vote};
-use crate::record::{Absence, Certificate, FailedView, Proposal, RoundRecord, Update};
-
-/// Where the chain stands: everything the next round follows from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tip {
-    /// The next round to decide.
-    pub round: Round,
-    /// The digest of the newest record, or the genesis digest.
-    pub head: Digest,
-    /// The committed adapter.
-    pub adapter: BlobRef,
-    /// Members whose view failed and who have not contributed since.
-    pub suspended: Roll,
-}
+use crate::record::{Absence, Certificate, Proposal, RoundRecord, Update};
+use crate::roster::Roster;
+pub use tip::Tip;
 
 /// The chain as one member has it.
 #[derive(Clone, Debug)]
@@ -57,38 +47,6 @@ pub struct BadRecord {
     pub round: Round,
     /// What is wrong.
     pub what: Flaw,
-}
-
-impl Tip {
-    /// Before the first round.
-    pub fn genesis(federation: &Federation, start: BlobRef) -> Self {
-        let bytes = codec::encode(&(federation.id(), start));
-        let head = Digest::of_kind("witan 1 genesis", &bytes);
-        Self { round: Round(1), head, adapter: start, suspended: Roll(0) }
-    }
-
-    /// After `proposal` was committed.
-    pub fn after(&self, federation: &Federation, proposal: &Proposal) -> Self {
-        Self {
-            round: Round(self.round.0 + 1),
-            head: proposal.digest(),
-            adapter: proposal.result,
-            suspended: seats::suspended_after(federation, self.suspended, proposal),
-        }
-    }
-
-    /// Who leads `view` of the next round.
-    pub fn aggregator(&self, federation: &Federation, view: View) -> MemberId {
-        seats::aggregator(federation, self.suspended, self.round, view)
-    }
-
-    /// The views before `view`, with those who led them.
-    pub fn failed_views(&self, federation: &Federation, view: View) -> Vec<FailedView> {
-        (0..view.0)
-            .map(View)
-            .map(|view| FailedView { view, aggregator: self.aggregator(federation, view) })
-            .collect()
-    }
 }
 
 impl Ledger {
@@ -128,9 +86,18 @@ impl Ledger {
     /// Appends a record that [`Ledger::check`] returned, or that the own council certified.
     pub fn append(&mut self, record: &RoundRecord) {
         debug_assert_eq!(record.proposal.round, self.tip.round, "records follow each other");
-        self.tip = self.tip.after(&self.federation, &record.proposal);
+        self.tip = self.tip.after(&record.proposal);
         self.records.push(record.encode());
     }
+}
+
+/// A record that holds, with the roster that was in force in its round.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Audited {
+    /// The record.
+    pub record: RoundRecord,
+    /// The members of its round.
+    pub roster: Arc<Roster>,
 }
 
 /// Checks a whole chain for an auditor: every update and precommit signature, every quorum of
@@ -139,14 +106,14 @@ pub fn audit<'a>(
     federation: &Federation,
     start: BlobRef,
     records: impl Iterator<Item = &'a [u8]>,
-) -> Result<Vec<RoundRecord>, BadRecord> {
+) -> Result<Vec<Audited>, BadRecord> {
     let mut tip = Tip::genesis(federation, start);
     let mut checked = Vec::new();
     for bytes in records {
         let record = check_record(federation, &tip, bytes)
             .map_err(|what| BadRecord { round: tip.round, what })?;
-        tip = tip.after(federation, &record.proposal);
-        checked.push(record);
+        let next = tip.after(&record.proposal);
+        checked.push(Audited { record, roster: std::mem::replace(&mut tip, next).roster });
     }
     Ok(checked)
 }
@@ -164,26 +131,26 @@ pub fn check_proposal(
     same("start", shown(tip.adapter), shown(proposal.start))?;
     same("strategy", &federation.document().training.strategy, &proposal.strategy)?;
     require(proposal.view.0 < VIEWS_MAX, "view", "less than 1000000", proposal.view)?;
-    let name = |member: &MemberId| federation.name_of(member);
-    let elected = tip.aggregator(federation, proposal.view);
+    let name = |member: &MemberId| tip.roster.name_of(member);
+    let turns = tip.turns();
+    let elected = turns[proposal.view.0 as usize % turns.len()];
     same("aggregator", name(&elected), name(&proposal.aggregator))?;
     let failed = proposal.failed_views.len();
     require(failed == proposal.view.0 as usize, "failed_views", proposal.view, failed)?;
-    let turns = seats::turns(federation, tip.suspended, tip.round);
     for (index, failed) in proposal.failed_views.iter().enumerate() {
         let field = format!("failed_views[{index}]");
         same(&field, index, failed.view.0 as usize)?;
         let elected = turns[index % turns.len()];
         same(&field, name(&elected), name(&failed.aggregator))?;
     }
-    check_roster(federation, proposal)?;
+    check_roster(&tip.roster, proposal)?;
     let mut updates = Vec::with_capacity(proposal.included.len());
     for (index, contribution) in proposal.included.iter().enumerate() {
         let field = format!("included[{index}]");
         let envelope = &contribution.envelope;
         let update = match known(envelope) {
             Some(update) => update,
-            None => open_update(federation, &contribution.member, envelope, &field)?,
+            None => open_update(&tip.roster, &contribution.member, envelope, &field)?,
         };
         check_update(tip, &update)
             .map_err(|flaw| Flaw { field: format!("{field}.{}", flaw.field), ..flaw })?;
@@ -209,13 +176,13 @@ fn check_record(federation: &Federation, tip: &Tip, bytes: &[u8]) -> Result<Roun
     let record: RoundRecord = codec::decode(bytes, RECORD_BYTES_MAX)
         .map_err(|error| flaw("record", "canonical CBOR", error))?;
     check_proposal(federation, tip, &record.proposal, &|_| None)?;
-    check_certificate(federation, &record.proposal, &record.certificate)?;
+    check_certificate(&tip.roster, &record.proposal, &record.certificate)?;
     Ok(record)
 }
 
 /// Whether a certificate holds a quorum of distinct members' precommits for `proposal`.
 pub fn check_certificate(
-    federation: &Federation,
+    roster: &Roster,
     proposal: &Proposal,
     certificate: &Certificate,
 ) -> Result<(), Flaw> {
@@ -227,20 +194,21 @@ pub fn check_certificate(
     let mut last = None;
     for (index, commit) in certificate.signatures.iter().enumerate() {
         let field = format!("certificate.signatures[{index}]");
-        let place = federation.seat_of(&commit.member);
+        let place = roster.place_of(&commit.member);
         let ordered = place.is_some() && place > last;
         require(ordered, &field, "members in roster order", commit.member.short())?;
         last = place;
-        let valid = envelope::is_signed(&commit.member, federation.id(), &vote, &commit.signature);
-        let expected = format!("a signature of {}", federation.name_of(&commit.member));
+        let domain = roster.federation();
+        let valid = envelope::is_signed(&commit.member, domain, &vote, &commit.signature);
+        let expected = format!("a signature of {}", roster.name_of(&commit.member));
         require(valid, &field, expected, "not")?;
     }
-    let (votes, quorum) = (certificate.signatures.len(), federation.quorum());
+    let (votes, quorum) = (certificate.signatures.len(), roster.quorum());
     require(votes >= quorum, "certificate", format!("{quorum} votes"), format!("{votes} votes"))
 }
 
 /// Included and absent together are the roster: everybody once, each list in roster order.
-fn check_roster(federation: &Federation, proposal: &Proposal) -> Result<(), Flaw> {
+fn check_roster(roster: &Roster, proposal: &Proposal) -> Result<(), Flaw> {
     let lists = [
         ("included", proposal.included.iter().map(|c| c.member).collect::<Vec<_>>()),
         ("absent", proposal.absent.iter().map(|a| a.member).collect()),
@@ -249,7 +217,7 @@ fn check_roster(federation: &Federation, proposal: &Proposal) -> Result<(), Flaw
     for (list, members) in &lists {
         let mut last = None;
         for (index, member) in members.iter().enumerate() {
-            let place = federation.seat_of(member);
+            let place = roster.place_of(member);
             let field = format!("{list}[{index}]");
             let ordered = place.is_some_and(|p| !seen.contains(p)) && place > last;
             require(ordered, &field, "each member once, in roster order", member.short())?;
@@ -257,7 +225,7 @@ fn check_roster(federation: &Federation, proposal: &Proposal) -> Result<(), Flaw
             last = place;
         }
     }
-    let (found, size) = (seen.count(), federation.size());
+    let (found, size) = (seen.count(), roster.size());
     require(found == size, "included + absent", format!("{size} members"), found)?;
     require(!proposal.included.is_empty(), "included", "at least one update", 0)?;
     for (index, absent) in proposal.absent.iter().enumerate() {
@@ -271,13 +239,13 @@ fn check_roster(federation: &Federation, proposal: &Proposal) -> Result<(), Flaw
 }
 
 fn open_update(
-    federation: &Federation,
+    roster: &Roster,
     member: &MemberId,
     bytes: &[u8],
     field: &str,
 ) -> Result<Update, Flaw> {
-    let expected = format!("an update signed by {}", federation.name_of(member));
-    let opened = envelope::open(bytes, federation);
+    let expected = format!("an update signed by {}", roster.name_of(member));
+    let opened = envelope::open(bytes, roster);
     let verified = opened.map_err(|refusal| flaw(field, &expected, refusal))?;
     require(verified.signer == *member, field, &expected, verified.signer.short())?;
     match verified.message {

@@ -151,7 +151,7 @@ pub struct Certified {
     pub record: Vec<u8>,
 }
 
-/// A set of members, by their place in the roster (at most 64).
+/// A set of members of one round, by their place in its roster (at most 64).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Roll(pub u64);
@@ -184,10 +184,16 @@ impl Roll {
     }
 }
 
+impl Extend<usize> for Roll {
+    fn extend<I: IntoIterator<Item = usize>>(&mut self, places: I) {
+        places.into_iter().for_each(|place| self.insert(place));
+    }
+}
+
 impl FromIterator<usize> for Roll {
     fn from_iter<I: IntoIterator<Item = usize>>(places: I) -> Self {
         let mut roll = Roll::default();
-        places.into_iter().for_each(|place| roll.insert(place));
+        roll.extend(places);
         roll
     }
 }

@@ -29,7 +29,7 @@ use inbox::Early;
 pub struct Config {
     /// The federation.
     pub federation: Arc<Federation>,
-    /// This member's key; its public half must be in the roster.
+    /// This node's key. While its public half is not in the roster the node only watches.
     pub identity: Identity,
     /// The adapter training starts from, the same on every node.
     pub start_adapter: BlobRef,
@@ -52,9 +52,6 @@ pub struct Participant {
 /// Why a participant could not be made from what was stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
-    /// This identity is not in the roster.
-    #[error("{} is not a member of the federation", .0.short())]
-    NotAMember(MemberId),
     /// The stored ledger does not hold.
     #[error("stored ledger: {0}")]
     Ledger(#[from] BadRecord),
@@ -84,9 +81,6 @@ impl Participant {
     ) -> Result<Self, RestoreError> {
         let Config { federation, identity, start_adapter } = config;
         let me = identity.member();
-        if federation.member(&me).is_none() {
-            return Err(RestoreError::NotAMember(me));
-        }
         let mut ledger = Ledger::new(federation.clone(), start_adapter);
         let mut holders = vec![me];
         for bytes in &records {
@@ -94,8 +88,8 @@ impl Participant {
             ledger.append(&record);
             holders = signers(&record);
         }
-        let mut post = Post::new(federation, identity);
         let tip = ledger.tip().clone();
+        let mut post = Post::new(federation, Arc::clone(&tip.roster), identity);
         let memories = memories(&wal, tip.round)?;
         let mut round = Round::new(&post, tip, &holders, now);
         round.recall(now, &mut post, memories).map_err(|_| RestoreError::Diverged)?;
@@ -172,7 +166,7 @@ impl Participant {
         Status {
             round: round.tip.round,
             rounds: post.federation.document().training.rounds,
-            phase: round.phase(),
+            phase: round.phase(post),
             view,
             aggregator: round.council.aggregator(view),
             waiting_for,
@@ -181,13 +175,13 @@ impl Participant {
             deltas_in: deltas_in as u64,
             prevotes: tally.voters(view, Step::Prevote).count() as u64,
             precommits: tally.voters(view, Step::Precommit).count() as u64,
-            quorum: post.federation.quorum() as u64,
+            quorum: post.roster.quorum() as u64,
             head: round.tip.head,
             adapter: round.tip.adapter,
             connected: self.peers.connected().iter().copied().collect(),
             stalled: (!stalled.is_empty()).then(|| {
-                let names: Vec<_> = stalled.iter().map(|m| post.federation.name_of(m)).collect();
-                let quorum = post.federation.quorum();
+                let names: Vec<_> = stalled.iter().map(|m| post.roster.name_of(m)).collect();
+                let quorum = post.roster.quorum();
                 format!("{quorum} votes are needed; missing: {}", names.join(", "))
             }),
         }
@@ -228,6 +222,7 @@ impl Participant {
             result: record.proposal.result,
         });
         let tip = self.ledger.tip().clone();
+        self.post.roster = Arc::clone(&tip.roster);
         self.round = Round::new(&self.post, tip, &signers(record), fetch_from);
         if here {
             self.round.shelf.put(record.proposal.result);

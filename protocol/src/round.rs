@@ -153,8 +153,10 @@ impl Round {
     }
 
     /// Where the round is.
-    pub fn phase(&self) -> PhaseName {
-        if !matches!(self.adoption, Adoption::Done) {
+    pub fn phase(&self, post: &Post) -> PhaseName {
+        if post.place().is_none() {
+            PhaseName::Watching
+        } else if !matches!(self.adoption, Adoption::Done) {
             PhaseName::Adopting
         } else if self.last {
             PhaseName::Finished
@@ -179,8 +181,12 @@ impl Round {
         }
     }
 
-    /// Takes every step that is due; returns the record once the round is decided.
+    /// Takes every step that is due; returns the record once the round is decided. Who is not a
+    /// member takes none.
     pub fn advance(&mut self, now: Time, post: &mut Post, peers: &Peers) -> Option<RoundRecord> {
+        if post.place().is_none() {
+            return None;
+        }
         self.adopt(now, post);
         if self.last {
             return None;
@@ -263,6 +269,6 @@ impl Round {
     }
 
     fn place_of(&self, post: &Post, member: &MemberId) -> usize {
-        post.federation.seat_of(member).expect("envelopes of strangers are not opened")
+        post.roster.place_of(member).expect("envelopes of strangers are not opened")
     }
 }

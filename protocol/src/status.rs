@@ -20,6 +20,8 @@ pub enum PhaseName {
     Adopting,
     /// All rounds are committed; it only answers those behind.
     Finished,
+    /// It is not a member, or not yet: it follows the ledger and takes no part.
+    Watching,
 }
 
 /// A snapshot of a participant.

@@ -83,14 +83,14 @@ impl Sync {
     fn watch(&mut self, now: Time, post: &mut Post, round: &Round, peers: &Peers) {
         let me = post.member();
         let missing: Vec<_> = post
-            .federation
+            .roster
             .members()
             .iter()
             .map(|member| member.id())
             .filter(|member| *member != me && !peers.is_live(member, now))
             .collect();
-        let (size, quorum) = (post.federation.size(), post.federation.quorum());
-        if round.is_last() || size - missing.len() >= quorum {
+        let (size, quorum) = (post.roster.size(), post.roster.quorum());
+        if round.is_last() || post.place().is_none() || size - missing.len() >= quorum {
             self.short_since = None;
             self.stalled.clear();
             return;

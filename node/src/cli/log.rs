@@ -105,7 +105,7 @@ fn summary(out: &mut dyn Write, home: &Home, shown: u64) -> io::Result<()> {
 
 /// One entry on one line: when, round, what, and its evidence.
 pub fn line(federation: &Federation, entry: &LogEntry) -> String {
-    let name = |member: &MemberId| federation.name_of(member);
+    let name = |member: &MemberId| federation.founders().name_of(member);
     let (round, text) = match &entry.notice {
         Notice::Sent { kind, round, to, digest, size_bytes } => {
             let to = to.as_ref().map_or_else(|| "everybody".into(), name);
@@ -166,7 +166,7 @@ fn parse_kind(text: &str) -> Result<Kind, String> {
 
 /// The one member of this name, or whose key begins with these digits.
 fn find_member(federation: &Federation, text: &str) -> Result<MemberId, Failure> {
-    let members = federation.members();
+    let members = federation.founders().members();
     if let Some(member) = members.iter().find(|member| member.name == text) {
         return Ok(member.id());
     }
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn a_line_tells_when_what_from_whom_and_the_evidence() {
         let federation = filled().federation;
-        let member = |place: usize| federation.members()[place].id();
+        let member = |place: usize| federation.founders().members()[place].id();
         let digest = Digest([0xab; 32]);
         let accepted = Notice::Accepted {
             kind: Kind::Update,
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn a_member_is_found_by_name_or_by_the_head_of_its_key_alone() {
         let federation = filled().federation;
-        let member = federation.members()[2].id();
+        let member = federation.founders().members()[2].id();
         assert_eq!(find_member(&federation, "member-3").unwrap(), member);
         assert_eq!(find_member(&federation, &member.to_string()[..8]).unwrap(), member);
         let failure = find_member(&federation, "nobody").unwrap_err();

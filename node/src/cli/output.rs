@@ -48,7 +48,8 @@ pub fn names<'a>(
     members: impl IntoIterator<Item = &'a MemberId>,
     none: &str,
 ) -> String {
-    let names: Vec<_> = members.into_iter().map(|member| federation.name_of(member)).collect();
+    let names: Vec<_> =
+        members.into_iter().map(|member| federation.founders().name_of(member)).collect();
     if names.is_empty() { none.to_owned() } else { names.join(", ") }
 }
 

@@ -125,7 +125,7 @@ pub fn row(
         Failure::new(FailureKind::Tampered, format!("{path}, at byte {at}, round {round}: {error}"))
             .hint(format!("`witan verify --home {}` says more", home.root().display()))
     })?;
-    let name = |member: &MemberId| federation.name_of(member);
+    let name = |member: &MemberId| federation.founders().name_of(member);
     let record_digest = record.digest();
     let proposal = record.proposal;
     let included: Vec<_> = proposal
@@ -160,7 +160,7 @@ pub fn row(
 }
 
 fn update_in(envelope: &[u8], federation: &Federation) -> Option<Update> {
-    match envelope::open(envelope, federation).ok()?.message {
+    match envelope::open(envelope, federation.founders()).ok()?.message {
         Message::Update(update) => Some(update),
         _ => None,
     }
@@ -214,7 +214,7 @@ fn for_people(
         "record",
         "result",
     ];
-    let cells = rows.iter().map(|row| cells(row, federation.size()));
+    let cells = rows.iter().map(|row| cells(row, federation.founders().size()));
     writeln!(out, "{}", output::trimmed(&output::table(&header, cells)))?;
     for row in rows {
         for failed in &row.failed_views {

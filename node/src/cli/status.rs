@@ -91,7 +91,7 @@ fn for_people(
 
 fn running(out: &mut dyn Write, federation: &Federation, report: &StatusReport) -> io::Result<()> {
     let StatusReport { now, status } = report;
-    let others = federation.size().saturating_sub(1);
+    let others = federation.founders().size().saturating_sub(1);
     writeln!(out, "doing     {}", doing(federation, status))?;
     writeln!(
         out,
@@ -103,7 +103,7 @@ fn running(out: &mut dyn Write, federation: &Federation, report: &StatusReport) 
         out,
         "updates   {} of {} are here, {} with their delta",
         status.updates_in,
-        federation.size(),
+        federation.founders().size(),
         status.deltas_in
     )?;
     writeln!(
@@ -124,7 +124,7 @@ fn running(out: &mut dyn Write, federation: &Federation, report: &StatusReport) 
 
 fn doing(federation: &Federation, status: &Status) -> String {
     let Status { round, rounds, view, .. } = status;
-    let aggregator = federation.name_of(&status.aggregator);
+    let aggregator = federation.founders().name_of(&status.aggregator);
     match status.phase {
         PhaseName::Training => format!("round {round} of {rounds}: training"),
         PhaseName::Collecting => {
@@ -134,6 +134,7 @@ fn doing(federation: &Federation, status: &Status) -> String {
             format!("round {round} of {rounds}: voting, view {view}, led by {aggregator}")
         }
         PhaseName::Adopting => format!("round {round} of {rounds}: loading the new adapter"),
+        PhaseName::Watching => "watching: this key is not a member's, or not yet".to_owned(),
         PhaseName::Finished => format!("all {rounds} rounds are done; it answers those behind"),
     }
 }
@@ -170,7 +171,7 @@ mod tests {
     #[test]
     fn a_running_node_tells_what_it_waits_for_and_until_when() {
         let members: Vec<_> =
-            filled().federation.members().iter().map(|member| member.id()).collect();
+            filled().federation.founders().members().iter().map(|member| member.id()).collect();
         let status = Status {
             round: Round(2),
             rounds: 3,

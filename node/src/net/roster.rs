@@ -36,8 +36,8 @@ impl Roster {
             addresses: BTreeMap::new(),
             bootstrap: bootstrap_peers(&federation.document().bootstrap)?,
         };
-        federation.member(&my_id).ok_or(NetError::NotAMember { key: my_id })?;
-        for member in federation.members() {
+        federation.founders().member(&my_id).ok_or(NetError::NotAMember { key: my_id })?;
+        for member in federation.founders().members() {
             let addresses = parse_all(&member.addresses)?;
             let id = member.id();
             let peer = identity::peer_of(&id).ok_or(NetError::NotAMember { key: id })?;

@@ -186,6 +186,6 @@ impl Service {
 
     /// [`Service::refuse`] for a member, by its name.
     pub(super) fn refuse_member(&mut self, member: &MemberId, reason: String) {
-        self.refuse(Party::Member, self.federation.name_of(member), reason);
+        self.refuse(Party::Member, self.federation.founders().name_of(member), reason);
     }
 }

@@ -22,7 +22,8 @@ impl Past {
     pub fn of(folder: &Folder, federation: &Federation, ground: &Ground) -> Self {
         let held = |holder: usize| {
             let home = Home::at(folder.home(holder));
-            let records = open::committed(&home, federation, ground).ok()?;
+            let audited = open::committed(&home, federation, ground).ok()?;
+            let records = audited.into_iter().map(|audited| audited.record).collect();
             Some(Self { holder, records })
         };
         let all = (0..folder.plan.nodes).filter_map(held);

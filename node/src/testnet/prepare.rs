@@ -104,7 +104,7 @@ impl Folder {
         let plan: Plan = serde_json::from_slice(&bytes)
             .map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
         let federation = Home::at(home_path(dir, 0)).read_federation()?;
-        let members = federation.members().iter().map(|member| member.key).collect();
+        let members = federation.founders().members().iter().map(|member| member.key).collect();
         Ok(Self { dir: dir.to_owned(), plan, members })
     }
 

@@ -1,6 +1,7 @@
 //! Carries out the library's effects, and keeps signed votes and motions for those who miss them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use arc_malachitebft_core_consensus::{Effect, Input, Resumable, Resume, SignedConsensusMsg};
 use arc_malachitebft_core_types::{CommitCertificate, SignedMessage};
@@ -14,9 +15,11 @@ use crate::envelope;
 use crate::federation::{Federation, FederationId};
 use crate::identity::Identity;
 use crate::io::Time;
+use crate::ledger::Tip;
 use crate::member::{MemberId, Round, View};
 use crate::message::{Message, Motion, MotionHeld, Roll, Step, Vote, VotesHeld};
 use crate::record::{Certificate, CommitSignature, Proposal};
+use crate::roster::Roster;
 
 /// A message with who signed it.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,7 +66,7 @@ pub(super) struct Desk {
     pub(super) acts: super::Acts,
     federation: FederationId,
     identity: Identity,
-    roster: Vec<MemberId>,
+    roster: Arc<Roster>,
 }
 
 impl Tally {
@@ -144,12 +147,12 @@ impl Desk {
     pub(super) fn new(
         federation: &Federation,
         identity: &Identity,
-        round: Round,
+        tip: &Tip,
         context: Context,
     ) -> Self {
         Self {
             now: Time(0),
-            round,
+            round: tip.round,
             context,
             open: false,
             replaying: false,
@@ -163,13 +166,13 @@ impl Desk {
             acts: VecDeque::new(),
             federation: federation.id(),
             identity: identity.clone(),
-            roster: federation.members().iter().map(|member| member.id()).collect(),
+            roster: Arc::clone(&tip.roster),
         }
     }
 
     /// Files a vote. False if it is known, conflicts with a known one, or is of a distant view.
     pub(super) fn take_vote(&mut self, vote: &Signed<Vote>) -> bool {
-        let Some(place) = self.roster.iter().position(|member| *member == vote.member) else {
+        let Some(place) = self.roster.place_of(&vote.member) else {
             return false;
         };
         let Vote { view, step, .. } = vote.message;
@@ -344,13 +347,12 @@ impl Desk {
     }
 
     fn decide(&mut self, certificate: &CommitCertificate<Context>) {
-        let place = |member: &MemberId| self.roster.iter().position(|m| m == member);
         let mut signatures: Vec<_> = certificate
             .commit_signatures
             .iter()
             .map(|commit| CommitSignature { member: commit.address, signature: commit.signature })
             .collect();
-        signatures.sort_by_key(|commit| place(&commit.member));
+        signatures.sort_by_key(|commit| self.roster.place_of(&commit.member));
         let proof = Certificate { view: view_of(certificate.round), signatures };
         self.acts.push_back(Act::Decided { value: certificate.value_id, certificate: proof });
     }

@@ -19,7 +19,7 @@ pub(super) struct Early {
 impl Participant {
     /// Bytes from a peer.
     pub(super) fn on_bytes(&mut self, via: MemberId, bytes: Vec<u8>) {
-        match envelope::open(&bytes, &self.post.federation) {
+        match envelope::open(&bytes, &self.post.roster) {
             Err(refusal) => self.refuse(via, &bytes, refusal.to_string()),
             Ok(verified) if verified.signer == self.post.member() => {}
             Ok(verified) => {
@@ -34,7 +34,9 @@ impl Participant {
     /// Messages that came a round too soon.
     pub(super) fn replay_early(&mut self) {
         for early in std::mem::take(&mut self.early) {
-            self.on_message(early);
+            if self.post.roster.contains(&early.verified.signer) {
+                self.on_message(early);
+            }
         }
     }
 
@@ -43,6 +45,7 @@ impl Participant {
         match &message.verified.message {
             Message::Holdings(_) => self.on_holdings(message),
             Message::Certified(_) => self.on_certified(message),
+            _ if self.post.place().is_none() => {}
             _ if at == here => self.on_round_message(message),
             _ if at == RoundNumber(here.0 + 1) && !self.round.is_last() => {
                 if self.early.len() >= EARLY_MAX {

@@ -80,7 +80,7 @@ impl Round {
 
     /// Members whose update or delta is still waited for.
     pub fn waiting_for(&self, now: Time, post: &Post, peers: &Peers) -> Vec<MemberId> {
-        let members = post.federation.members().iter().enumerate();
+        let members = post.roster.members().iter().enumerate();
         let settled = |place| {
             self.has_delta(place)
                 || self.refused.contains_key(&place)
@@ -88,7 +88,7 @@ impl Round {
         };
         members
             .filter(|(place, member)| {
-                let own = *place == post.place();
+                let own = Some(*place) == post.place();
                 let expected = if own {
                     matches!(self.own, Own::Training(_) | Own::Published)
                 } else {
@@ -113,7 +113,7 @@ impl Round {
 
     /// How many members are accounted for: with a delta, refused, or sitting out.
     pub(super) fn settled_count(&self, post: &Post) -> usize {
-        (0..post.federation.size())
+        (0..post.roster.size())
             .filter(|place| {
                 self.has_delta(*place)
                     || self.refused.contains_key(place)
@@ -128,7 +128,7 @@ impl Round {
             return;
         }
         let pushed = self.council.tally().motions().next().is_some()
-            || self.council.tally().all_voters().count() >= post.federation.honest();
+            || self.council.tally().all_voters().count() >= post.roster.honest();
         if pushed {
             self.council.open(now);
             return;
@@ -136,7 +136,7 @@ impl Round {
         if !matches!(self.adoption, Adoption::Done) {
             return;
         }
-        let enough = self.settled_count(post) >= post.federation.quorum();
+        let enough = self.settled_count(post) >= post.roster.quorum();
         let complete = enough && self.waiting_for(now, post, peers).is_empty();
         self.collected |= complete || self.is_late(now, post);
         if !self.collected {
@@ -164,7 +164,7 @@ impl Round {
     /// Leaves out members whose deltas turned out unusable.
     pub(super) fn refuse(&mut self, post: &Post, unusable: &[(MemberId, String)]) {
         for (member, reason) in unusable {
-            let Some(place) = post.federation.seat_of(member) else {
+            let Some(place) = post.roster.place_of(member) else {
                 continue;
             };
             let mut because = String::new();
@@ -181,7 +181,7 @@ impl Round {
 
 /// An update as an input: the weight is its steps times the member's weight in the federation.
 pub(super) fn input_of(post: &Post, place: usize, update: &Update) -> AggregateInput {
-    let member = &post.federation.members()[place];
+    let member = &post.roster.members()[place];
     let weight = update.steps.saturating_mul(u64::from(member.weight));
     AggregateInput { member: member.id(), delta: update.delta, weight }
 }

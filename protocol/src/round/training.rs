@@ -59,6 +59,9 @@ impl Round {
         if !matches!(self.own, Own::Training(running) if running == job) {
             return;
         }
+        let Some(place) = post.place() else {
+            return;
+        };
         let Result { delta, examples, steps, scores } = result;
         let (round, start) = (self.tip.round, self.tip.adapter.digest);
         let update = Update { round, start, delta, examples, steps, scores };
@@ -70,7 +73,7 @@ impl Round {
         self.remember(post, &Memory::Update(envelope.clone()));
         self.shelf.put(delta);
         self.own = Own::Published;
-        self.updates.insert(post.place(), Held { update, envelope: envelope.clone() });
+        self.updates.insert(place, Held { update, envelope: envelope.clone() });
         post.gossip_sealed(Kind::Update, round, envelope);
     }
 
@@ -80,7 +83,7 @@ impl Round {
             return;
         }
         self.own = Own::SitsOut;
-        self.sits_out.insert(post.place());
+        self.sits_out.extend(post.place());
         let why = Some(reason.chars().take(REASON_CHARS_MAX).collect());
         let round = self.tip.round;
         let progress = Progress { round, step: 0, steps: 0, loss: 0.0, sits_out: why };
@@ -89,10 +92,10 @@ impl Round {
 
     /// The own update of before a crash: published again, not trained again.
     pub(super) fn recall_update(&mut self, post: &mut Post, envelope: Vec<u8>) {
-        let Ok(opened) = envelope::open(&envelope, &post.federation) else {
+        let Ok(opened) = envelope::open(&envelope, &post.roster) else {
             return;
         };
-        let Message::Update(update) = opened.message else {
+        let (Message::Update(update), Some(place)) = (opened.message, post.place()) else {
             return;
         };
         if opened.signer != post.member() || update.round != self.tip.round {
@@ -100,7 +103,7 @@ impl Round {
         }
         self.own = Own::Published;
         self.shelf.want(update.delta, post.member());
-        self.updates.insert(post.place(), Held { update, envelope: envelope.clone() });
+        self.updates.insert(place, Held { update, envelope: envelope.clone() });
         post.gossip_sealed(Kind::Update, self.tip.round, envelope);
     }
 }

@@ -33,7 +33,7 @@ impl Round {
         let Motion { view, valid_view, proposal } = &motion.message;
         let elected = self.council.aggregator(*view);
         if motion.member != elected {
-            let name = post.federation.name_of(&elected);
+            let name = post.roster.name_of(&elected);
             return Err(format!("view {view} is led by {name}, not by its signer"));
         }
         let fresh = valid_view.is_none() && proposal.view == *view;
@@ -80,7 +80,7 @@ impl Round {
             return;
         };
         let inputs = self.inputs(post);
-        let enough = self.settled_count(post) >= post.federation.quorum();
+        let enough = self.settled_count(post) >= post.roster.quorum();
         if inputs.is_empty() || !(enough || self.is_late(now, post)) {
             return;
         }
@@ -104,7 +104,7 @@ impl Round {
         result: crate::digest::BlobRef,
     ) -> Proposal {
         let (mut included, mut absent) = (Vec::new(), Vec::new());
-        for (place, member) in post.federation.members().iter().enumerate() {
+        for (place, member) in post.roster.members().iter().enumerate() {
             let member = member.id();
             let used = inputs.iter().any(|input| input.member == member);
             match self.updates.get(&place).filter(|_| used) {
@@ -123,7 +123,7 @@ impl Round {
             round: self.tip.round,
             view,
             aggregator: post.member(),
-            failed_views: self.tip.failed_views(&post.federation, view),
+            failed_views: self.tip.failed_views(view),
             previous: self.tip.head,
             start: self.tip.adapter,
             included,
@@ -161,7 +161,7 @@ impl Round {
             Ok(computed) => Err(flaw("result", computed.digest, proposed.digest)),
             Err(unusable) => {
                 let who = unusable.first().map_or_else(String::new, |(member, reason)| {
-                    format!("{}: {reason}", post.federation.name_of(member))
+                    format!("{}: {reason}", post.roster.name_of(member))
                 });
                 Err(flaw("included", "usable deltas", who))
             }
@@ -185,7 +185,7 @@ impl Round {
             Ok(updates) => updates,
             Err(flaw) => return Some(Err(flaw)),
         };
-        let (included, quorum) = (updates.len(), post.federation.quorum());
+        let (included, quorum) = (updates.len(), post.roster.quorum());
         let excused = self.sits_out.count() + proposal.refused_count();
         if included + excused < quorum && !self.is_late(now, post) {
             let expected = format!("at least {quorum} updates before the deadline");

@@ -13,6 +13,7 @@ use witan_protocol::federation::{
     Council, Document, FaultModel, Federation, Lora, Member, Training,
 };
 use witan_protocol::io::{AggregateInput, Entry, Input, JobId, Notice, Output, Time};
+use witan_protocol::ledger::Audited;
 use witan_protocol::member::{MemberId, Round};
 use witan_protocol::message::{Message, Step};
 use witan_protocol::record::Scores;
@@ -194,19 +195,20 @@ impl World {
             witan_protocol::ledger::audit(&self.federation, self.start, records).unwrap()
         };
         let chain = audit(longest);
-        for record in &chain {
-            assert_eq!(record.proposal.result, self.honest_result(&record.proposal));
+        for audited in &chain {
+            assert_eq!(audited.record.proposal.result, Self::honest_result(audited));
         }
         for node in &self.nodes {
             for (ours, theirs) in audit(node).iter().zip(&chain) {
-                assert_eq!(ours.digest(), theirs.digest(), "two heads for one round");
+                assert_eq!(ours.record.digest(), theirs.record.digest(), "two heads for one round");
             }
         }
     }
 
-    fn honest_result(&self, proposal: &witan_protocol::record::Proposal) -> BlobRef {
+    fn honest_result(audited: &Audited) -> BlobRef {
+        let proposal = &audited.record.proposal;
         let inputs = proposal.included.iter().map(|contribution| {
-            let opened = envelope::open(&contribution.envelope, &self.federation).unwrap();
+            let opened = envelope::open(&contribution.envelope, &audited.roster).unwrap();
             let Message::Update(update) = opened.message else { panic!("not an update") };
             let weight = update.steps;
             AggregateInput { member: contribution.member, delta: update.delta, weight }
@@ -310,7 +312,8 @@ impl World {
 
     /// No node ever says two different things under one vote, whatever it went through.
     fn watch(&mut self, node: usize, bytes: &[u8]) {
-        let opened = envelope::open(bytes, &self.federation).expect("nodes send what opens");
+        let roster = self.federation.founders();
+        let opened = envelope::open(bytes, roster).expect("nodes send what opens");
         if let Message::Vote(vote) = opened.message {
             let key = (vote.round, vote.view.0, vote.step);
             let before = self.nodes[node].votes.insert(key, vote.value);
