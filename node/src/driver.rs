@@ -60,7 +60,8 @@ enum Event {
 }
 
 impl Driver {
-    /// Runs until `stop` resolves or a control request says so.
+    /// Runs until `stop` resolves or a control request says so. Returns whom the run lost, by name:
+    /// members who took no part in the last round and are not here, once every round is committed.
     ///
     /// # Errors
     /// If the disk refuses or a worker dies; everything persisted before stays so.
@@ -68,7 +69,7 @@ impl Driver {
         mut self,
         mut sources: Sources,
         stop: impl Future<Output = ()>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<String>, Failure> {
         tokio::pin!(stop);
         let mut inputs = VecDeque::from([Input::Tick]);
         let mut heartbeat = Heartbeat::default();
@@ -97,9 +98,12 @@ impl Driver {
             }
         }
         self.say(Happening::Stopping);
+        let (missing, roster) = (self.participant.status().missing, self.participant.roster());
+        let lost = missing.iter().map(|member| roster.name_of(member)).collect();
         self.jobs.stop();
         self.net.shutdown().await;
-        self.store.flush().map_err(Failure::from)
+        self.store.flush()?;
+        Ok(lost)
     }
 
     async fn next_event(

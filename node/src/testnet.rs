@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use witan_protocol::digest::Digest;
+use witan_protocol::federation::Federation;
 use witan_protocol::io::Notice;
+use witan_protocol::ledger::Audited;
 
 use crate::cli::screen::Screen;
 use crate::driver::unix_ms;
@@ -49,7 +51,8 @@ pub struct Request {
 struct Testnet {
     folder: Folder,
     watch: Watch,
-    quorum: usize,
+    federation: Federation,
+    ground: Ground,
     nodes: Vec<Option<NodeProcess>>,
     reports: mpsc::Receiver<Report>,
     sender: mpsc::Sender<Report>,
@@ -74,11 +77,11 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
     let federation = first.read_federation()?;
     let model_bytes = 4 * base.parameter_count() as u64;
     let ground = Ground::new(base, &federation)?;
-    let (quorum, past) = (federation.founders().quorum(), Past::of(&folder, &federation, &ground));
+    let past = Past::of(&folder, &federation, &ground);
     let sizes = (ground.initial.to_bytes().len() as u64, model_bytes);
     let judge = judge::start(Case {
-        ground,
-        federation,
+        ground: ground.clone(),
+        federation: federation.clone(),
         data: folder.plan.data(0),
         turns: Turns::open(Some(&folder.dir.join("turns"))).map_err(Failure::environment)?,
     })?;
@@ -86,7 +89,8 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
     screen.begin(&folder);
     let mut testnet = Testnet {
         watch: Watch::new(folder.members.clone()),
-        quorum,
+        federation,
+        ground,
         nodes: Vec::new(),
         reports,
         sender,
@@ -110,10 +114,10 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
 impl Testnet {
     /// Takes in what earlier runs committed, and has the newest of it judged.
     fn recall(&mut self, past: &Past) -> Result<(), Failure> {
-        for record in &past.records {
-            self.watch.recall(record);
+        for audited in &past.records {
+            self.watch.recall(&audited.record);
         }
-        if let Some(newest) = past.records.last() {
+        if let Some(Audited { record: newest, .. }) = past.records.last() {
             let blobs = Blobs::open(Home::at(self.folder.home(past.holder)).blobs())?;
             // If it was altered, that node refuses it and the check at the end names it.
             if let Ok(adapter) = blobs.read(&newest.proposal.result) {
@@ -200,8 +204,9 @@ impl Testnet {
         screen.say(&end);
         self.watch.remark(end);
         let living = self.nodes.iter().filter(|node| node.is_some()).count();
-        if living < self.quorum {
-            let (all, needed, dir) = (self.nodes.len(), self.quorum, self.folder.dir.display());
+        let needed = self.federation.founders().quorum();
+        if living < needed {
+            let (all, dir) = (self.nodes.len(), self.folder.dir.display());
             let mut errors = words.lines().filter_map(|line| line.strip_prefix("error: "));
             let words = errors.next().unwrap_or("without a word");
             let message = format!(
@@ -281,10 +286,11 @@ impl Testnet {
         screen: &Screen,
     ) -> Result<TestnetReport, Failure> {
         screen.say("checking every ledger");
-        let mut checked = Checked::default();
+        let past = Past::of(&self.folder, &self.federation, &self.ground);
+        let mut checked = Checked { records: past.records, ..Checked::default() };
         for index in 0..self.folder.plan.nodes {
             match check::home(&Home::at(self.folder.home(index))) {
-                Ok(report) => checked.heads.push(report.head.to_string()),
+                Ok(report) => drop(checked.heads.insert(index, report.head.to_string())),
                 Err(failure) => checked.flaws.push(format!("node-{index:02}: {}", failure.message)),
             }
         }

@@ -275,8 +275,16 @@ pub enum Notice {
         round: Round,
         /// Who is missing.
         missing: Vec<MemberId>,
+        /// Votes within reach.
+        votes: u64,
         /// Votes needed.
         needed: u64,
+    },
+    /// All rounds of the federation are committed, but these members took no part in the last one
+    /// and are not here: the run lost them.
+    Missing {
+        /// Who.
+        members: Vec<MemberId>,
     },
     /// All rounds of the federation are committed.
     Finished,

@@ -9,6 +9,7 @@ mod tip;
 
 use std::sync::Arc;
 
+use crate::attendance;
 use crate::codec;
 use crate::digest::BlobRef;
 use crate::envelope::{self, RECORD_BYTES_MAX};
@@ -144,6 +145,9 @@ pub fn check_proposal(
         same(&field, name(&elected), name(&failed.aggregator))?;
     }
     check_roster(&tip.roster, proposal)?;
+    for absent in &proposal.absent {
+        attendance::check(&tip.roster, tip.round, absent)?;
+    }
     let mut updates = Vec::with_capacity(proposal.included.len());
     for (index, contribution) in proposal.included.iter().enumerate() {
         let field = format!("included[{index}]");
@@ -254,11 +258,15 @@ fn open_update(
     }
 }
 
-fn same<T: PartialEq + std::fmt::Display>(field: &str, expected: T, found: T) -> Result<(), Flaw> {
+pub(crate) fn same<T: PartialEq + std::fmt::Display>(
+    field: &str,
+    expected: T,
+    found: T,
+) -> Result<(), Flaw> {
     require(expected == found, field, &expected, &found)
 }
 
-fn require(
+pub(crate) fn require(
     holds: bool,
     field: &str,
     expected: impl std::fmt::Display,

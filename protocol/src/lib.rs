@@ -4,6 +4,7 @@
 //! argument; every effect leaves as a value of [`io::Output`]. The words used here are defined in
 //! `docs/GLOSSARY.md`.
 
+pub mod attendance;
 pub mod codec;
 pub mod council;
 pub mod digest;

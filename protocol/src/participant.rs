@@ -5,6 +5,7 @@ mod inbox;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::attendance::Attendance;
 use crate::codec;
 use crate::digest::BlobRef;
 use crate::envelope::RECORD_BYTES_MAX;
@@ -17,6 +18,7 @@ use crate::message::Step;
 use crate::peers::Peers;
 use crate::post::Post;
 use crate::record::RoundRecord;
+use crate::roster::Roster;
 pub use crate::round::Evidence;
 use crate::round::training;
 use crate::round::{Memory, Round};
@@ -179,18 +181,42 @@ impl Participant {
             head: round.tip.head,
             adapter: round.tip.adapter,
             connected: self.peers.connected().iter().copied().collect(),
+            missing: self.missing(),
             stalled: (!stalled.is_empty()).then(|| {
                 let names: Vec<_> = stalled.iter().map(|m| post.roster.name_of(m)).collect();
-                let quorum = post.roster.quorum();
-                format!("{quorum} votes are needed; missing: {}", names.join(", "))
+                let (votes, quorum) = (post.roster.size() - stalled.len(), post.roster.quorum());
+                format!("{votes} of {quorum} votes; missing: {}", names.join(", "))
             }),
         }
+    }
+
+    /// The members of the round at hand.
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.post.roster
     }
 
     /// Proof of members who signed two updates for the round at hand: both envelopes, which
     /// anyone can check.
     pub fn evidence(&self) -> &[Evidence] {
         self.round.evidence()
+    }
+
+    /// Once every round is committed: members who took no part in the last one and are not here.
+    fn missing(&self) -> Vec<MemberId> {
+        let last = RoundNumber(self.round.tip.round.0 - 1);
+        let record = self.ledger.record(last).filter(|_| self.round.is_last());
+        let Some(record) = record.and_then(|bytes| codec::decode(bytes, RECORD_BYTES_MAX).ok())
+        else {
+            return Vec::new();
+        };
+        let (record, roster): (RoundRecord, _) = (record, &self.post.roster);
+        let Attendance { expected, present, .. } = record.attendance(roster);
+        let is_missing = |member: &MemberId| {
+            *member != self.post.member()
+                && !present.contains(member)
+                && !self.peers.is_live(member, self.now)
+        };
+        expected.into_iter().filter(is_missing).collect()
     }
 
     /// Lets the round take every step that is due, committing as often as it decides.
@@ -202,6 +228,10 @@ impl Participant {
         self.sync.on_tick(now, &mut self.post, &self.round, &mut self.peers);
         if self.round.is_finished() && !self.finished {
             self.finished = true;
+            let members = self.missing();
+            if !members.is_empty() {
+                self.post.notice(Notice::Missing { members });
+            }
             self.post.notice(Notice::Finished);
         }
     }

@@ -64,6 +64,10 @@ pub struct Absent {
     pub member: MemberId,
     /// Why.
     pub why: Absence,
+    /// A heartbeat it signed in this round, in its envelope, if the aggregator heard one: it was
+    /// there, though its update was not.
+    #[serde(with = "serde_bytes")]
+    pub heard: Option<Vec<u8>>,
 }
 
 /// What the elected aggregator proposes, and what the votes are about.

@@ -43,6 +43,7 @@ pub struct Round {
     adoption: Adoption,
     refused: BTreeMap<usize, String>,
     sits_out: Roll,
+    heard: BTreeMap<usize, Vec<u8>>,
     aggregates: Aggregates,
     cases: BTreeMap<Digest, Case>,
     began: Option<Time>,
@@ -111,6 +112,7 @@ impl Round {
             adoption,
             refused: BTreeMap::new(),
             sits_out: Roll(0),
+            heard: BTreeMap::new(),
             aggregates: Aggregates::default(),
             cases: BTreeMap::new(),
             began: None,
@@ -184,9 +186,7 @@ impl Round {
     /// Takes every step that is due; returns the record once the round is decided. Who is not a
     /// member takes none.
     pub fn advance(&mut self, now: Time, post: &mut Post, peers: &Peers) -> Option<RoundRecord> {
-        if post.place().is_none() {
-            return None;
-        }
+        post.place()?;
         self.adopt(now, post);
         if self.last {
             return None;

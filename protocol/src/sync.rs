@@ -98,8 +98,9 @@ impl Sync {
         let since = *self.short_since.get_or_insert(now);
         if now.0 >= since.0 + STALL_AFTER_MS && missing != self.stalled {
             self.stalled.clone_from(&missing);
-            let (round, needed) = (round.tip.round, quorum as u64);
-            post.notice(Notice::Stalled { round, missing, needed });
+            let (votes, needed) = ((size - missing.len()) as u64, quorum as u64);
+            let round = round.tip.round;
+            post.notice(Notice::Stalled { round, missing, votes, needed });
         }
     }
 }

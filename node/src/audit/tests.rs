@@ -106,7 +106,11 @@ fn committed(federation: &Federation, tip: &Tip, blobs: &Blobs) -> RoundRecord {
             previous: tip.head,
             start: tip.adapter,
             included: (1..=3).map(update).collect(),
-            absent: vec![Absent { member: identity(4).member(), why: Absence::NoUpdate }],
+            absent: vec![Absent {
+                member: identity(4).member(),
+                why: Absence::NoUpdate,
+                heard: None,
+            }],
             strategy: "fedavg".into(),
             result: tip.adapter,
         },

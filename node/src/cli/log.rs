@@ -142,9 +142,12 @@ pub fn line(federation: &Federation, entry: &LogEntry) -> String {
             );
             (Some(round), text)
         }
-        Notice::Stalled { round, missing, needed } => {
+        Notice::Stalled { round, missing, votes, needed } => {
             let missing = output::names(federation, missing, "nobody");
-            (Some(round), format!("stalled  {needed} votes are needed; missing: {missing}"))
+            (Some(round), format!("stalled  {votes} of {needed} votes; missing: {missing}"))
+        }
+        Notice::Missing { members } => {
+            (None, format!("lost     {}", output::names(federation, members, "nobody")))
         }
         Notice::Finished => (None, "finished all rounds are committed".into()),
         Notice::Mended { what } => (None, format!("mended   {what}")),

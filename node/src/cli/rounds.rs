@@ -5,13 +5,13 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
-use witan_protocol::Federation;
 use witan_protocol::codec;
 use witan_protocol::digest::Digest;
 use witan_protocol::envelope::{self, RECORD_BYTES_MAX};
 use witan_protocol::member::{MemberId, Round, View};
-use witan_protocol::message::Message;
-use witan_protocol::record::{Absence, RoundRecord, Scores, Update};
+use witan_protocol::message::{Message, Progress};
+use witan_protocol::record::{Absence, Absent, RoundRecord, Scores, Update};
+use witan_protocol::{Federation, Roster};
 
 use super::output;
 use crate::error::{Failure, FailureKind};
@@ -43,6 +43,10 @@ pub struct RoundRow {
     pub aggregator: String,
     /// Views that closed nothing, and who led them.
     pub failed_views: Vec<FailedRow>,
+    /// The roster.
+    pub expected: Vec<String>,
+    /// Who of them signed anything that the record shows.
+    pub present: Vec<String>,
     /// Whose updates are in it, in roster order.
     pub included: Vec<UpdateRow>,
     /// Who is not, and why.
@@ -88,6 +92,8 @@ pub struct AbsentRow {
     pub member: String,
     /// Why.
     pub why: String,
+    /// Whether it signed anything that the record shows.
+    pub is_present: bool,
 }
 
 /// Prints the ledger.
@@ -125,15 +131,17 @@ pub fn row(
         Failure::new(FailureKind::Tampered, format!("{path}, at byte {at}, round {round}: {error}"))
             .hint(format!("`witan verify --home {}` says more", home.root().display()))
     })?;
-    let name = |member: &MemberId| federation.founders().name_of(member);
+    let roster = federation.founders();
+    let name = |member: &MemberId| roster.name_of(member);
     let record_digest = record.digest();
+    let attendance = record.attendance(roster);
     let proposal = record.proposal;
     let included: Vec<_> = proposal
         .included
         .iter()
         .map(|part| UpdateRow {
             member: name(&part.member),
-            update: update_in(&part.envelope, federation),
+            update: update_in(&part.envelope, roster),
         })
         .collect();
     let failed = proposal.failed_views.iter();
@@ -148,9 +156,15 @@ pub fn row(
         mean_scores: mean(included.iter().filter_map(|part| part.update.as_ref())),
         included,
         absent: absent
-            .map(|absent| AbsentRow { member: name(&absent.member), why: reason(&absent.why) })
+            .map(|absent| AbsentRow {
+                member: name(&absent.member),
+                why: reason(absent, roster),
+                is_present: attendance.present.contains(&absent.member),
+            })
             .collect(),
-        votes: record.certificate.signatures.iter().map(|vote| name(&vote.member)).collect(),
+        votes: attendance.cosigned.iter().map(name).collect(),
+        expected: attendance.expected.iter().map(name).collect(),
+        present: attendance.present.iter().map(name).collect(),
         strategy: proposal.strategy,
         record_digest,
         previous_digest: proposal.previous,
@@ -159,17 +173,23 @@ pub fn row(
     })
 }
 
-fn update_in(envelope: &[u8], federation: &Federation) -> Option<Update> {
-    match envelope::open(envelope, federation.founders()).ok()?.message {
+fn update_in(envelope: &[u8], roster: &Roster) -> Option<Update> {
+    match envelope::open(envelope, roster).ok()?.message {
         Message::Update(update) => Some(update),
         _ => None,
     }
 }
 
-fn reason(why: &Absence) -> String {
-    match why {
-        Absence::NoUpdate => "no update had arrived".into(),
-        Absence::Refused { because } => format!("refused: {because}"),
+fn reason(absent: &Absent, roster: &Roster) -> String {
+    match (&absent.why, absent.heartbeat(roster)) {
+        (Absence::Refused { because }, _) => format!("refused: {because}"),
+        (Absence::NoUpdate, Some(Progress { sits_out: Some(why), .. })) => {
+            format!("sat out: {why}")
+        }
+        (Absence::NoUpdate, Some(Progress { step, steps, .. })) => {
+            format!("no update had arrived; it was heard at step {step} of {steps}")
+        }
+        (Absence::NoUpdate, None) => "no update had arrived".into(),
     }
 }
 
@@ -206,6 +226,7 @@ fn for_people(
         "round",
         "view",
         "aggregator",
+        "present",
         "updates",
         "votes",
         "loss",
@@ -214,7 +235,7 @@ fn for_people(
         "record",
         "result",
     ];
-    let cells = rows.iter().map(|row| cells(row, federation.founders().size()));
+    let cells = rows.iter().map(cells);
     writeln!(out, "{}", output::trimmed(&output::table(&header, cells)))?;
     for row in rows {
         for failed in &row.failed_views {
@@ -237,11 +258,13 @@ fn for_people(
     )
 }
 
-fn cells(row: &RoundRow, size: usize) -> Vec<String> {
+fn cells(row: &RoundRow) -> Vec<String> {
+    let size = row.expected.len();
     vec![
         row.round.to_string(),
         row.view.to_string(),
         row.aggregator.clone(),
+        format!("{}/{size}", row.present.len()),
         format!("{}/{size}", row.included.len()),
         format!("{}/{size}", row.votes.len()),
         format!("{:.3}", row.mean_scores.loss),

@@ -116,6 +116,9 @@ fn running(out: &mut dyn Write, federation: &Federation, report: &StatusReport) 
     });
     let waiting = output::names(federation, &status.waiting_for, "nobody in particular");
     writeln!(out, "waits for {waiting}{until}")?;
+    if !status.missing.is_empty() {
+        writeln!(out, "lost      {}", output::names(federation, &status.missing, "nobody"))?;
+    }
     match &status.stalled {
         Some(why) => writeln!(out, "stalled   {why}"),
         None => Ok(()),
@@ -188,6 +191,7 @@ mod tests {
             head: record_digest(),
             adapter: witan_protocol::digest::BlobRef::of(b"adapter"),
             connected: members[1..].to_vec(),
+            missing: Vec::new(),
             stalled: None,
         };
         let report = Some(StatusReport { now: Time(1_500), status });

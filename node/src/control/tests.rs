@@ -31,6 +31,7 @@ fn report() -> StatusReport {
         head: Digest([3; 32]),
         adapter: BlobRef::of(b"adapter"),
         connected: vec![MemberId([2; 32])],
+        missing: Vec::new(),
         stalled: None,
     };
     StatusReport { now: Time(7), status }

@@ -1,7 +1,7 @@
 //! What earlier runs of a testnet committed, read from its homes when it is resumed.
 
 use witan_protocol::federation::Federation;
-use witan_protocol::record::RoundRecord;
+use witan_protocol::ledger::Audited;
 
 use super::prepare::Folder;
 use crate::home::Home;
@@ -14,7 +14,7 @@ pub struct Past {
     /// The node that has it.
     pub holder: usize,
     /// Its records, oldest first.
-    pub records: Vec<RoundRecord>,
+    pub records: Vec<Audited>,
 }
 
 impl Past {
@@ -22,8 +22,7 @@ impl Past {
     pub fn of(folder: &Folder, federation: &Federation, ground: &Ground) -> Self {
         let held = |holder: usize| {
             let home = Home::at(folder.home(holder));
-            let audited = open::committed(&home, federation, ground).ok()?;
-            let records = audited.into_iter().map(|audited| audited.record).collect();
+            let records = open::committed(&home, federation, ground).ok()?;
             Some(Self { holder, records })
         };
         let all = (0..folder.plan.nodes).filter_map(held);

@@ -198,15 +198,15 @@ impl Watch {
             && self.nodes.iter().all(|node| !node.alive || node.finished)
     }
 
+    /// Nodes that did not end with every round: the run lost them.
+    pub fn lost(&self) -> Vec<usize> {
+        let is_lost = |node: &NodeView| !(node.alive && node.finished);
+        (0..self.nodes.len()).filter(|index| is_lost(&self.nodes[*index])).collect()
+    }
+
     /// Whether a round is committed by one node so far.
     pub fn is_first_commit(&self, round: u64) -> bool {
         self.rounds.get(&round).is_some_and(|round| round.commits == 1)
-    }
-
-    /// Members outside a set, by name.
-    pub fn names_without(&self, present: &BTreeSet<MemberId>) -> Vec<String> {
-        let absent = self.members.iter().filter(|member| !present.contains(member));
-        absent.map(|member| self.name(member)).collect()
     }
 
     /// The newest round that some node has begun.
@@ -262,6 +262,10 @@ impl Watch {
             }
             Notice::Stalled { needed, missing, .. } => {
                 self.nodes[index].stalled = Some((*needed, missing.clone()));
+            }
+            Notice::Missing { members } => {
+                let names: Vec<_> = members.iter().map(|member| self.name(member)).collect();
+                self.remark(format!("node-{index:02} misses {} at the end", names.join(", ")));
             }
             Notice::Finished => self.nodes[index].finished = true,
             Notice::Mended { what } => self.remark(format!("node-{index:02}: {what}")),

@@ -82,7 +82,7 @@ impl Participant {
                 if new { Filed::New } else { Filed::Known }
             }
             Message::Progress(progress) => {
-                self.round.on_peer_progress(&self.post, &member, &progress);
+                self.round.on_peer_progress(&self.post, &member, &progress, bytes.clone());
                 Filed::New
             }
             _ => Filed::New,

@@ -6,6 +6,7 @@
 
 use super::training::Own;
 use super::{Adoption, Evidence, Held, Round};
+use crate::attendance::HEARD_BYTES_MAX;
 use crate::io::{AggregateInput, Notice, Time};
 use crate::ledger::{self, REASON_BYTES_MAX};
 use crate::member::MemberId;
@@ -57,10 +58,19 @@ impl Round {
     }
 
     /// A verified heartbeat of this round.
-    pub fn on_peer_progress(&mut self, post: &Post, member: &MemberId, progress: &Progress) {
+    pub fn on_peer_progress(
+        &mut self,
+        post: &Post,
+        member: &MemberId,
+        progress: &Progress,
+        envelope: Vec<u8>,
+    ) {
+        let place = self.place_of(post, member);
         if progress.sits_out.is_some() {
-            let place = self.place_of(post, member);
             self.sits_out.insert(place);
+        }
+        if envelope.len() <= HEARD_BYTES_MAX {
+            self.heard.insert(place, envelope);
         }
     }
 

@@ -115,7 +115,8 @@ impl Round {
                     let refused = self.refused.get(&place).cloned();
                     let why =
                         refused.map_or(Absence::NoUpdate, |because| Absence::Refused { because });
-                    absent.push(Absent { member, why });
+                    let heard = self.heard.get(&place).cloned();
+                    absent.push(Absent { member, why, heard });
                 }
             }
         }
@@ -185,8 +186,9 @@ impl Round {
             Ok(updates) => updates,
             Err(flaw) => return Some(Err(flaw)),
         };
+        self.learn_heartbeats(post, &proposal);
         let (included, quorum) = (updates.len(), post.roster.quorum());
-        let excused = self.sits_out.count() + proposal.refused_count();
+        let excused = proposal.absent.iter().filter(|absent| self.excuses(post, absent)).count();
         if included + excused < quorum && !self.is_late(now, post) {
             let expected = format!("at least {quorum} updates before the deadline");
             return Some(Err(flaw("included", expected, included)));
@@ -203,6 +205,23 @@ impl Round {
         Some(Ok(Case { inputs }))
     }
 
+    /// Whether a member need not be waited for: its update was unusable, or it sits out.
+    fn excuses(&self, post: &Post, absent: &Absent) -> bool {
+        matches!(absent.why, Absence::Refused { .. })
+            || self.sits_out.contains(self.place_of(post, &absent.member))
+    }
+
+    /// Takes in the heartbeats a checked proposal shows: some say that a member sits out.
+    fn learn_heartbeats(&mut self, post: &Post, proposal: &Proposal) {
+        for absent in &proposal.absent {
+            if let (Some(progress), Some(heard)) =
+                (absent.heartbeat(&post.roster), absent.heard.clone())
+            {
+                self.on_peer_progress(post, &absent.member, &progress, heard);
+            }
+        }
+    }
+
     fn object(&self, post: &mut Post, view: View, against: MemberId, value: Digest, flaw: Flaw) {
         let round = self.tip.round;
         let because = flaw.to_string();
@@ -210,13 +229,6 @@ impl Round {
         let objection = Objection { round, view, against, value, field, expected, found };
         post.gossip(&Message::Objection(objection));
         post.notice(Notice::Objection { round, against, because });
-    }
-}
-
-impl Proposal {
-    /// How many members it leaves out because their updates were unusable.
-    fn refused_count(&self) -> usize {
-        self.absent.iter().filter(|absent| matches!(absent.why, Absence::Refused { .. })).count()
     }
 }
 

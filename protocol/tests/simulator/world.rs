@@ -55,6 +55,8 @@ pub struct Node {
     pub finished: bool,
     /// It computes wrong aggregates.
     pub lies: bool,
+    /// Its training fails, for this reason.
+    pub fails: Option<&'static str>,
     life: u64,
 }
 
@@ -300,6 +302,10 @@ impl World {
 
     fn train(&mut self, node: usize, job: JobId, round: Round, start: BlobRef) {
         assert!(self.nodes[node].blobs.contains(&start.digest));
+        if let Some(reason) = self.nodes[node].fails {
+            let input = Input::TrainFailed { job, reason: reason.into() };
+            return self.push(node, 100, Event::Input(input));
+        }
         self.nodes[node].trained.push(round);
         let delta = BlobRef::of(&[&start.digest.0[..], &self.id(node).0].concat());
         self.nodes[node].blobs.insert(delta.digest);
@@ -345,6 +351,7 @@ impl Node {
             votes: BTreeMap::new(),
             finished: false,
             lies: false,
+            fails: None,
             life: 0,
         }
     }
