@@ -21,6 +21,7 @@ use consensus::{Input, LocallyProposedValue, Params, State};
 use core::{SignedMessage, ThresholdParam, ThresholdParams, ValueOrigin, ValuePayload};
 
 use crate::digest::Digest;
+use crate::evidence::Evidence;
 use crate::federation::{FaultModel, Federation};
 use crate::identity::Identity;
 use crate::io::Time;
@@ -42,8 +43,8 @@ pub enum Act {
     Say(Box<Signed<Message>>),
     /// A view began.
     ViewStarted(View),
-    /// Somebody signed two different votes for one step.
-    Equivocated(MemberId),
+    /// Somebody signed two different votes for one step, or two motions for one view.
+    Equivocated(Evidence),
     /// A quorum precommitted this proposal.
     Decided {
         /// What was decided.

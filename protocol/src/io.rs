@@ -252,6 +252,16 @@ pub enum Notice {
         /// Field, expected and found value, in words.
         because: String,
     },
+    /// A record proves that a member signed two things where only one may be: it leads no view of a
+    /// later round.
+    Suspended {
+        /// The round of the record.
+        round: Round,
+        /// Who.
+        member: MemberId,
+        /// What it signed twice, in words.
+        because: String,
+    },
     /// A round was committed.
     Committed {
         /// The round.
@@ -314,4 +324,6 @@ pub enum Kind {
     Holdings,
     /// A certified round record.
     Record,
+    /// Proof that a member signed two things where only one may be.
+    Evidence,
 }

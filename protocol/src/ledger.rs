@@ -13,6 +13,7 @@ use crate::attendance;
 use crate::codec;
 use crate::digest::BlobRef;
 use crate::envelope::{self, RECORD_BYTES_MAX};
+use crate::evidence;
 use crate::federation::Federation;
 use crate::member::{MemberId, Round};
 use crate::message::{Message, Roll, Step, Vote};
@@ -148,6 +149,7 @@ pub fn check_proposal(
     for absent in &proposal.absent {
         attendance::check(&tip.roster, tip.round, absent)?;
     }
+    evidence::check(tip, &proposal.evidence)?;
     let mut updates = Vec::with_capacity(proposal.included.len());
     for (index, contribution) in proposal.included.iter().enumerate() {
         let field = format!("included[{index}]");
@@ -275,7 +277,11 @@ pub(crate) fn require(
     if holds { Ok(()) } else { Err(flaw(field, expected, found)) }
 }
 
-fn flaw(field: &str, expected: impl std::fmt::Display, found: impl std::fmt::Display) -> Flaw {
+pub(crate) fn flaw(
+    field: &str,
+    expected: impl std::fmt::Display,
+    found: impl std::fmt::Display,
+) -> Flaw {
     Flaw { field: field.to_owned(), expected: expected.to_string(), found: found.to_string() }
 }
 

@@ -4,11 +4,13 @@
 //! argument; every effect leaves as a value of [`io::Output`]. The words used here are defined in
 //! `docs/GLOSSARY.md`.
 
+mod agenda;
 pub mod attendance;
 pub mod codec;
 pub mod council;
 pub mod digest;
 pub mod envelope;
+pub mod evidence;
 pub mod federation;
 pub mod identity;
 pub mod io;

@@ -9,10 +9,12 @@
 //! | [`Objection`] | a member that refused a motion | nothing |
 //! | [`Holdings`] | every member to a few peers, about once a second | nothing |
 //! | [`Certified`] | a member ahead, to one behind | the record |
+//! | [`Evidence`] | who finds that another signed twice | nothing |
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::evidence::Evidence;
 use crate::io::Kind;
 use crate::member::{MemberId, Round, View};
 use crate::record::{Proposal, Update};
@@ -34,6 +36,8 @@ pub enum Message {
     Holdings(Holdings),
     /// A certified record.
     Certified(Certified),
+    /// Proof that a member signed two things where only one may be.
+    Evidence(Evidence),
 }
 
 /// Slow is not dead: a member still at work says so, and one that cannot contribute says that.
@@ -60,6 +64,20 @@ pub struct Motion {
     pub valid_view: Option<View>,
     /// What is proposed.
     pub proposal: Proposal,
+}
+
+/// What is signed of a motion. The proposal travels beside it and is bound by its digest, so that
+/// the head alone proves that it was put: evidence stays small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MotionHead {
+    /// The round.
+    pub round: Round,
+    /// The view it is put in.
+    pub view: View,
+    /// The earlier view in which the same proposal got a quorum of prevotes, if it did.
+    pub valid_view: Option<View>,
+    /// The digest of the proposal.
+    pub value: Digest,
 }
 
 /// The two steps of a view.
@@ -130,15 +148,18 @@ pub struct MotionHeld {
     pub value: Digest,
 }
 
-/// The votes of one view the sender of [`Holdings`] has.
+/// The votes for one value the sender of [`Holdings`] has. By value, so that a member whose votes
+/// differ from peer to peer is found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VotesHeld {
     /// The view.
     pub view: View,
-    /// Whose prevotes.
-    pub prevotes: Roll,
-    /// Whose precommits.
-    pub precommits: Roll,
+    /// The step.
+    pub step: Step,
+    /// The value.
+    pub value: Option<Digest>,
+    /// Whose votes.
+    pub members: Roll,
 }
 
 /// A certified record for a member that has fallen behind.
@@ -184,6 +205,14 @@ impl Roll {
     }
 }
 
+impl Motion {
+    /// What is signed of it.
+    pub fn head(&self) -> MotionHead {
+        let (round, value) = (self.proposal.round, self.proposal.digest());
+        MotionHead { round, view: self.view, valid_view: self.valid_view, value }
+    }
+}
+
 impl Extend<usize> for Roll {
     fn extend<I: IntoIterator<Item = usize>>(&mut self, places: I) {
         places.into_iter().for_each(|place| self.insert(place));
@@ -209,6 +238,7 @@ impl Message {
             Message::Objection(_) => Kind::Objection,
             Message::Holdings(_) => Kind::Holdings,
             Message::Certified(_) => Kind::Record,
+            Message::Evidence(_) => Kind::Evidence,
         }
     }
 
@@ -222,6 +252,7 @@ impl Message {
             Message::Objection(objection) => objection.round,
             Message::Holdings(holdings) => holdings.round,
             Message::Certified(certified) => certified.round,
+            Message::Evidence(evidence) => evidence.round,
         }
     }
 
@@ -256,6 +287,7 @@ impl Message {
                 format!("{} updates, {} blobs", h.updates.count(), h.blobs.count())
             }
             Message::Certified(c) => format!("{} bytes", c.record.len()),
+            Message::Evidence(e) => format!("{} signed twice", e.member.short()),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::attendance::Attendance;
 use crate::codec;
 use crate::digest::BlobRef;
 use crate::envelope::RECORD_BYTES_MAX;
+use crate::evidence::Evidence;
 use crate::federation::Federation;
 use crate::identity::Identity;
 use crate::io::{Entry, Input, Notice, Output, Time};
@@ -19,7 +20,6 @@ use crate::peers::Peers;
 use crate::post::Post;
 use crate::record::RoundRecord;
 use crate::roster::Roster;
-pub use crate::round::Evidence;
 use crate::round::training;
 use crate::round::{Memory, Round};
 use crate::status::Status;
@@ -195,10 +195,9 @@ impl Participant {
         &self.post.roster
     }
 
-    /// Proof of members who signed two updates for the round at hand: both envelopes, which
-    /// anyone can check.
-    pub fn evidence(&self) -> &[Evidence] {
-        self.round.evidence()
+    /// Proofs of equivocation that no record has shown yet.
+    pub fn evidence(&self) -> impl Iterator<Item = &Evidence> {
+        self.round.agenda.evidence()
     }
 
     /// Once every round is committed: members who took no part in the last one and are not here.
@@ -251,13 +250,26 @@ impl Participant {
             record: record.digest(),
             result: record.proposal.result,
         });
+        self.tell_suspended(record);
         let tip = self.ledger.tip().clone();
         self.post.roster = Arc::clone(&tip.roster);
+        let mut agenda = std::mem::take(&mut self.round.agenda);
+        agenda.settle(&tip);
         self.round = Round::new(&self.post, tip, &signers(record), fetch_from);
+        self.round.agenda = agenda;
         if here {
             self.round.shelf.put(record.proposal.result);
         }
         self.replay_early();
+    }
+
+    /// Names those whom a record takes the seat from.
+    fn tell_suspended(&mut self, record: &RoundRecord) {
+        let round = record.proposal.round;
+        for evidence in &record.proposal.evidence {
+            let because = evidence.check(&self.post.roster).unwrap_or_default();
+            self.post.notice(Notice::Suspended { round, member: evidence.member, because });
+        }
     }
 }
 

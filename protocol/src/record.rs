@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec;
 use crate::digest::{BlobRef, Digest};
+use crate::evidence::Evidence;
 use crate::member::{MemberId, Round, View};
 
 /// What a member says of its own training; measured by it, signed in its update.
@@ -90,6 +91,8 @@ pub struct Proposal {
     pub included: Vec<Contribution>,
     /// Everyone else, in roster order, with the reason.
     pub absent: Vec<Absent>,
+    /// Proofs of equivocation: whoever signed twice leads no view of a later round.
+    pub evidence: Vec<Evidence>,
     /// The name of the aggregation strategy.
     pub strategy: String,
     /// The aggregate: the adapter everyone adopts.

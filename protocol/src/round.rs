@@ -11,13 +11,15 @@ pub mod verdict;
 
 use std::collections::BTreeMap;
 
+use crate::agenda::Agenda;
 use crate::council::wal::Remembered;
 use crate::council::{Act, Council, Diverged};
 use crate::digest::Digest;
+use crate::evidence::Evidence;
 use crate::io::{Entry, JobId, Notice, Output, Time};
 use crate::ledger::Tip;
 use crate::member::{MemberId, View};
-use crate::message::Roll;
+use crate::message::{Message, Roll};
 use crate::peers::Peers;
 use crate::post::Post;
 use crate::record::{Certificate, RoundRecord, Update};
@@ -49,7 +51,8 @@ pub struct Round {
     began: Option<Time>,
     collected: bool,
     last: bool,
-    evidence: Vec<Evidence>,
+    /// What the record should say besides.
+    pub agenda: Agenda,
 }
 
 /// An update and its envelope.
@@ -59,17 +62,6 @@ pub struct Held {
     pub update: Update,
     /// As signed.
     pub envelope: Vec<u8>,
-}
-
-/// Two different updates, both signed by one member for one round.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evidence {
-    /// Who signed both.
-    pub member: MemberId,
-    /// The first envelope.
-    pub first: Vec<u8>,
-    /// The second.
-    pub second: Vec<u8>,
 }
 
 /// What is remembered of a round, one entry of the write-ahead log each.
@@ -118,7 +110,7 @@ impl Round {
             began: None,
             collected: false,
             last,
-            evidence: Vec::new(),
+            agenda: Agenda::default(),
         }
     }
 
@@ -147,11 +139,6 @@ impl Round {
     /// Whether every round is committed.
     pub fn is_last(&self) -> bool {
         self.last
-    }
-
-    /// Proof of members who signed two updates for this round.
-    pub fn evidence(&self) -> &[Evidence] {
-        &self.evidence
     }
 
     /// Where the round is.
@@ -246,15 +233,24 @@ impl Round {
                     let aggregator = self.council.aggregator(view);
                     post.notice(Notice::ViewStarted { round, view, aggregator });
                 }
-                Act::Equivocated(against) => {
-                    let because = "signed two different votes or motions for one view".to_owned();
-                    post.notice(Notice::Objection { round, against, because });
-                }
+                Act::Equivocated(evidence) => self.accuse(post, evidence),
                 // What follows may be the own precommit that made the quorum: the others need it.
                 Act::Decided { value, certificate } => decided = self.record(value, certificate),
             }
         }
         decided
+    }
+
+    /// A member is caught: everybody is given the proof, once, and a record will show it.
+    pub(super) fn accuse(&mut self, post: &mut Post, evidence: Evidence) {
+        let Ok(what) = evidence.check(&self.tip.roster) else {
+            return;
+        };
+        if self.agenda.accuse(&self.tip, evidence.clone()) {
+            let (round, against) = (evidence.round, evidence.member);
+            post.gossip(&Message::Evidence(evidence));
+            post.notice(Notice::Objection { round, against, because: format!("it signed {what}") });
+        }
     }
 
     fn record(&self, value: Digest, certificate: Certificate) -> Option<RoundRecord> {

@@ -8,7 +8,7 @@ use crate::envelope;
 use crate::io::{Kind, Notice, Time};
 use crate::ledger::Ledger;
 use crate::member::{MemberId, Round as RoundNumber};
-use crate::message::{Certified, Holdings, Message};
+use crate::message::{Certified, Holdings, Message, MotionHeld};
 use crate::peers::Peers;
 use crate::post::Post;
 use crate::round::Round;
@@ -140,9 +140,8 @@ fn give(post: &mut Post, round: &Round, to: MemberId, theirs: &Holdings) {
     for put in tally.motions() {
         let motion = &put.motion;
         let view = motion.message.view;
-        if !theirs.motions.iter().any(|held| held.view == view)
-            && view.0 + VIEWS_GIVEN > round.council.view().0
-        {
+        let known = MotionHeld { view, value: put.value };
+        if !theirs.motions.contains(&known) && view.0 + VIEWS_GIVEN > round.council.view().0 {
             let message = Message::Motion(motion.message.clone());
             let bytes = envelope::reseal(motion.member, &message, &motion.signature);
             post.send_sealed(to, Kind::Proposal, number, bytes);

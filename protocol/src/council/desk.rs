@@ -12,6 +12,7 @@ use super::timeouts::Timers;
 use super::wal::Remembered;
 use crate::digest::Digest;
 use crate::envelope;
+use crate::evidence::Evidence;
 use crate::federation::{Federation, FederationId};
 use crate::identity::Identity;
 use crate::io::Time;
@@ -95,30 +96,31 @@ impl Tally {
             .map(|(view, put)| MotionHeld { view: *view, value: put.value });
         let mut views: Vec<_> = self.votes.keys().map(|(view, _)| *view).collect();
         views.dedup();
-        let votes = views.into_iter().rev().take(VIEWS_TOLD_MAX).map(|view| VotesHeld {
-            view,
-            prevotes: self.voters(view, Step::Prevote),
-            precommits: self.voters(view, Step::Precommit),
-        });
-        (motions.collect(), votes.collect())
+        let told = views.iter().rev().take(VIEWS_TOLD_MAX).next_back().copied();
+        let told = |view: &View| told.is_some_and(|oldest| *view >= oldest);
+        let votes = self.votes.iter().filter(|((view, _), _)| told(view));
+        (
+            motions.collect(),
+            votes.flat_map(|((view, step), votes)| by_value(*view, *step, votes)).collect(),
+        )
     }
 
     /// Votes held that are not in `held`, of the views a peer still cares about.
     pub fn votes_missing(&self, held: &[VotesHeld]) -> Vec<Signed<Vote>> {
-        let mut missing = Vec::new();
         let newest = self.votes.keys().next_back().map_or(0, |(view, _)| view.0);
-        for ((view, step), votes) in &self.votes {
-            if view.0 + (VIEWS_TOLD_MAX as u32) <= newest {
-                continue;
-            }
-            let roll = held.iter().find(|h| h.view == *view).map_or(Roll(0), |h| match step {
-                Step::Prevote => h.prevotes,
-                Step::Precommit => h.precommits,
-            });
-            missing
-                .extend(votes.iter().filter(|(p, _)| !roll.contains(**p)).map(|(_, v)| v).cloned());
-        }
-        missing
+        let recent = |view: &View| view.0 + (VIEWS_TOLD_MAX as u32) > newest;
+        let holds = |place: usize, vote: &Vote| {
+            held.iter().any(|held| {
+                (held.view, held.step, held.value) == (vote.view, vote.step, vote.value)
+                    && held.members.contains(place)
+            })
+        };
+        let votes = self.votes.iter().filter(|((view, _), _)| recent(view));
+        votes
+            .flat_map(|(_, votes)| votes)
+            .filter(|(place, vote)| !holds(**place, &vote.message))
+            .map(|(_, vote)| vote.clone())
+            .collect()
     }
 
     /// The motions that put the proposal `value`, in the library's words.
@@ -182,7 +184,9 @@ impl Desk {
         let votes = self.tally.votes.entry((view, step)).or_default();
         if let Some(known) = votes.get(&place) {
             if known.message != vote.message {
-                self.acts.push_back(Act::Equivocated(vote.member));
+                let (one, other) = (Message::Vote(known.message), Message::Vote(vote.message));
+                let (one, other) = ((&one, &known.signature), (&other, &vote.signature));
+                self.acts.push_back(Act::Equivocated(Evidence::of(vote.member, one, other)));
             }
             return false;
         }
@@ -196,9 +200,13 @@ impl Desk {
         if !self.is_near(view) {
             return false;
         }
-        if let Some(known) = self.tally.motions.get(&view) {
-            if known.motion.message != motion.message {
-                self.acts.push_back(Act::Equivocated(motion.member));
+        if let Some(Put { motion: known, .. }) = self.tally.motions.get(&view) {
+            if known.message != motion.message {
+                let Signed { member, message, signature } = motion;
+                let (one, other) =
+                    (Message::Motion(known.message.clone()), Message::Motion(message));
+                let (one, other) = ((&one, &known.signature), (&other, &signature));
+                self.acts.push_back(Act::Equivocated(Evidence::of(member, one, other)));
             }
             return false;
         }
@@ -370,6 +378,16 @@ impl Desk {
         view.0 <= self.view.0.saturating_add(VIEWS_AHEAD_MAX)
             && view.0.saturating_add(VIEWS_KEPT_MAX) >= self.view.0
     }
+}
+
+/// The votes of one step, by what they are for.
+fn by_value(view: View, step: Step, votes: &BTreeMap<usize, Signed<Vote>>) -> Vec<VotesHeld> {
+    let mut values: BTreeMap<Option<Digest>, Roll> = BTreeMap::new();
+    for (place, vote) in votes {
+        values.entry(vote.message.value).or_default().insert(*place);
+    }
+    let held = values.into_iter();
+    held.map(|(value, members)| VotesHeld { view, step, value, members }).collect()
 }
 
 /// Views ahead of its own of which the library takes votes.

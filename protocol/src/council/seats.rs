@@ -18,6 +18,9 @@ use crate::roster::Roster;
 pub struct Standing {
     /// Members whose view failed and who have not contributed to a later round.
     pub failed: BTreeSet<MemberId>,
+    /// Keys proven to have signed two things where only one may be: for good. Only the council's
+    /// vote for a new key gives such a member its seat back.
+    pub equivocators: BTreeSet<MemberId>,
 }
 
 impl Standing {
@@ -28,23 +31,31 @@ impl Standing {
             failed.remove(&contribution.member);
         }
         failed.extend(proposal.failed_views.iter().map(|failed| failed.aggregator));
-        Self { failed }
+        let mut equivocators = self.equivocators.clone();
+        equivocators.extend(proposal.evidence.iter().map(|evidence| evidence.member));
+        Self { failed, equivocators }
     }
 
-    fn has(&self, member: &MemberId) -> bool {
-        !self.failed.contains(member)
+    fn is_honest(&self, member: &MemberId) -> bool {
+        !self.equivocators.contains(member)
+    }
+
+    fn is_good(&self, member: &MemberId) -> bool {
+        self.is_honest(member) && !self.failed.contains(member)
     }
 }
 
 /// The members who lead views 0, 1, 2, … of `round`; after the last, the first again. If nobody
-/// has standing, everybody has.
+/// has standing, those whose view failed have; if no one is left even so, everybody has.
 pub fn turns(roster: &Roster, standing: &Standing, round: Round) -> Vec<MemberId> {
     let size = roster.size() as u64;
     let index = round.0.saturating_sub(roster.since().0);
     let mut seats = order(roster, index / size);
     seats.rotate_left((index % size) as usize);
-    if seats.iter().any(|member| standing.has(member)) {
-        seats.retain(|member| standing.has(member));
+    if seats.iter().any(|member| standing.is_good(member)) {
+        seats.retain(|member| standing.is_good(member));
+    } else if seats.iter().any(|member| standing.is_honest(member)) {
+        seats.retain(|member| standing.is_honest(member));
     }
     seats
 }
@@ -69,7 +80,8 @@ mod tests {
     use crate::federation::tests::federation;
 
     fn lead(size: usize, failed: &[MemberId], round: u64, view: usize) -> MemberId {
-        let standing = Standing { failed: failed.iter().copied().collect() };
+        let failed = failed.iter().copied().collect();
+        let standing = Standing { failed, ..Standing::default() };
         let turns = turns(federation(size).founders(), &standing, Round(round));
         turns[view % turns.len()]
     }
@@ -91,5 +103,17 @@ mod tests {
         let all: Vec<_> = federation(4).founders().members().iter().map(|m| m.id()).collect();
         assert_eq!(lead(4, &all, 1, 0), lead(4, &[], 1, 0), "nobody has standing: all have");
         assert_eq!(lead(4, &[], 1, 4), lead(4, &[], 1, 0));
+    }
+
+    #[test]
+    fn who_signed_twice_leads_only_if_all_did() {
+        let federation = federation(4);
+        let all: BTreeSet<_> = federation.founders().members().iter().map(|m| m.id()).collect();
+        let liar = *all.first().unwrap();
+        let mut standing = Standing { failed: all.clone(), equivocators: [liar].into() };
+        let seats = turns(federation.founders(), &standing, Round(1));
+        assert_eq!((seats.len(), seats.contains(&liar)), (3, false), "failed ones rather than it");
+        standing.equivocators = all;
+        assert_eq!(turns(federation.founders(), &standing, Round(1)).len(), 4);
     }
 }

@@ -45,6 +45,7 @@ impl Participant {
         match &message.verified.message {
             Message::Holdings(_) => self.on_holdings(message),
             Message::Certified(_) => self.on_certified(message),
+            Message::Evidence(_) => self.on_evidence(message),
             _ if self.post.place().is_none() => {}
             _ if at == here => self.on_round_message(message),
             _ if at == RoundNumber(here.0 + 1) && !self.round.is_last() => {
@@ -125,6 +126,24 @@ impl Participant {
             Ok(record) => {
                 self.accept(&message);
                 self.commit(&record, Time(self.now.0 + CATCHING_UP_MS));
+            }
+        }
+    }
+
+    /// Somebody found that a member signed twice; believed only if both signatures hold.
+    fn on_evidence(&mut self, message: Early) {
+        let Message::Evidence(evidence) = &message.verified.message else {
+            return;
+        };
+        match evidence.check(&self.post.roster) {
+            Err(flaw) => self.refuse(message.via, &message.bytes, flaw.to_string()),
+            Ok(what) => {
+                if self.round.agenda.accuse(&self.round.tip, evidence.clone()) {
+                    self.accept(&message);
+                    let (round, against) = (evidence.round, evidence.member);
+                    let because = format!("it signed {what}");
+                    self.post.notice(Notice::Objection { round, against, because });
+                }
             }
         }
     }

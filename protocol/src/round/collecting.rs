@@ -5,9 +5,10 @@
 //! votes of so many members that one of them is honest. One liar cannot cut it short.
 
 use super::training::Own;
-use super::{Adoption, Evidence, Held, Round};
+use super::{Adoption, Held, Round};
 use crate::attendance::HEARD_BYTES_MAX;
-use crate::io::{AggregateInput, Notice, Time};
+use crate::evidence::Evidence;
+use crate::io::{AggregateInput, Time};
 use crate::ledger::{self, REASON_BYTES_MAX};
 use crate::member::MemberId;
 use crate::message::Progress;
@@ -43,18 +44,27 @@ impl Round {
             if held.update == update {
                 return Filed::Known;
             }
-            let first = held.envelope.clone();
-            if self.evidence.iter().all(|evidence| evidence.member != member) {
-                self.evidence.push(Evidence { member, first, second: envelope });
-                let because = "signed two different updates for one round".to_owned();
-                let round = self.tip.round;
-                post.notice(Notice::Objection { round, against: member, because });
-            }
+            let one = held.envelope.clone();
+            self.compare(post, member, one, envelope);
             return Filed::Refused("a second, different update for the same round".to_owned());
         }
         self.shelf.want(update.delta, member);
         self.updates.insert(place, Held { update, envelope });
         Filed::New
+    }
+
+    /// Two updates of one member for this round: it is accused unless they are one and the same.
+    pub(super) fn compare(
+        &mut self,
+        post: &mut Post,
+        member: MemberId,
+        one: Vec<u8>,
+        other: Vec<u8>,
+    ) {
+        if one != other {
+            let (first, second) = if one < other { (one, other) } else { (other, one) };
+            self.accuse(post, Evidence { member, round: self.tip.round, first, second });
+        }
     }
 
     /// A verified heartbeat of this round.

@@ -129,6 +129,7 @@ impl Round {
             start: self.tip.adapter,
             included,
             absent,
+            evidence: self.agenda.charges(&self.tip),
             strategy: post.federation.document().training.strategy.clone(),
             result,
         }
@@ -200,7 +201,12 @@ impl Round {
             self.shelf.want(update.delta, contribution.member);
             self.shelf.want(update.delta, proposal.aggregator);
             let envelope = contribution.envelope.clone();
-            self.updates.entry(place).or_insert(Held { update, envelope });
+            if let Some(held) = self.updates.get(&place) {
+                let (member, one) = (contribution.member, held.envelope.clone());
+                self.compare(post, member, one, envelope);
+            } else {
+                self.updates.insert(place, Held { update, envelope });
+            }
         }
         Some(Ok(Case { inputs }))
     }

@@ -12,9 +12,9 @@ use witan_protocol::envelope;
 use witan_protocol::federation::{
     Council, Document, FaultModel, Federation, Lora, Member, Training,
 };
-use witan_protocol::io::{AggregateInput, Entry, Input, JobId, Notice, Output, Time};
+use witan_protocol::io::{AggregateInput, Entry, Input, JobId, Kind, Notice, Output, Time};
 use witan_protocol::ledger::Audited;
-use witan_protocol::member::{MemberId, Round};
+use witan_protocol::member::{MemberId, Round, View};
 use witan_protocol::message::{Message, Step};
 use witan_protocol::record::Scores;
 use witan_protocol::{Config, Identity, Participant};
@@ -53,6 +53,10 @@ pub struct Node {
     pub votes: BTreeMap<(Round, u32, Step), Option<Digest>>,
     /// It said, since it was last started, that every round is committed.
     pub finished: bool,
+    /// It says something else besides to every second member, of this kind of message.
+    pub equivocates: Option<Kind>,
+    /// Every update and motion it ever sent, by round and view.
+    pub said: BTreeMap<(Round, Option<View>), Digest>,
     /// It computes wrong aggregates.
     pub lies: bool,
     /// Its training fails, for this reason.
@@ -253,7 +257,12 @@ impl World {
             Output::Persist(Entry::Record { bytes, .. }) => self.nodes[node].records.push(bytes),
             Output::Gossip(bytes) => {
                 self.watch(node, &bytes);
+                let twisted = self.twist(node, &bytes);
                 for other in (0..self.nodes.len()).filter(|other| *other != node) {
+                    // Gossip floods: in the end both versions are everywhere.
+                    if let Some(twisted) = twisted.as_ref().filter(|_| other % 2 == 0) {
+                        self.deliver(node, other, twisted.clone());
+                    }
                     self.deliver(node, other, bytes.clone());
                 }
             }
@@ -320,11 +329,42 @@ impl World {
     fn watch(&mut self, node: usize, bytes: &[u8]) {
         let roster = self.federation.founders();
         let opened = envelope::open(bytes, roster).expect("nodes send what opens");
-        if let Message::Vote(vote) = opened.message {
-            let key = (vote.round, vote.view.0, vote.step);
-            let before = self.nodes[node].votes.insert(key, vote.value);
-            assert!(before.is_none_or(|before| before == vote.value), "node {node} voted twice");
+        let key = match opened.message {
+            Message::Vote(vote) => {
+                let key = (vote.round, vote.view.0, vote.step);
+                let before = self.nodes[node].votes.insert(key, vote.value);
+                assert!(
+                    before.is_none_or(|before| before == vote.value),
+                    "node {node} voted twice"
+                );
+                return;
+            }
+            Message::Update(update) => (update.round, None),
+            Message::Motion(motion) => (motion.proposal.round, Some(motion.view)),
+            _ => return,
+        };
+        let digest = envelope::digest(bytes);
+        let before = self.nodes[node].said.insert(key, digest);
+        assert!(
+            before.is_none_or(|before| before == digest),
+            "node {node} said two things: {key:?}"
+        );
+    }
+
+    /// What a member that equivocates tells every second member besides.
+    fn twist(&self, node: usize, bytes: &[u8]) -> Option<Vec<u8>> {
+        let node = &self.nodes[node];
+        let mut message = envelope::open(bytes, self.federation.founders()).ok()?.message;
+        if node.equivocates != Some(message.kind()) {
+            return None;
         }
+        match &mut message {
+            Message::Vote(vote) => vote.value = vote.value.xor(Some(Digest([0; 32]))),
+            Message::Update(update) => update.examples += 1,
+            Message::Motion(motion) => motion.proposal.result = BlobRef::of(b"another"),
+            _ => return None,
+        }
+        Some(envelope::seal(&node.identity, self.federation.id(), &message))
     }
 
     fn deliver(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
@@ -350,6 +390,8 @@ impl Node {
             fetched: Vec::new(),
             votes: BTreeMap::new(),
             finished: false,
+            equivocates: None,
+            said: BTreeMap::new(),
             lies: false,
             fails: None,
             life: 0,
