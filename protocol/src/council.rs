@@ -7,6 +7,7 @@
 pub mod context;
 mod desk;
 pub mod seats;
+pub mod tally;
 pub mod timeouts;
 pub mod wal;
 
@@ -31,7 +32,7 @@ use crate::message::{Message, Motion, Vote};
 use crate::record::{Certificate, Proposal};
 use context::{Ballot, Context, Seat, Seats, Tabled, round_of};
 use desk::Desk;
-pub use desk::{Put, Signed, Tally};
+pub use tally::{Put, Signed, Tally};
 use wal::Remembered;
 
 /// What a council wants done, in order.

@@ -1,4 +1,4 @@
-//! Carries out the library's effects, and keeps signed votes and motions for those who miss them.
+//! Carries out the library's effects, and files what is signed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use arc_malachitebft_core_types::{CommitCertificate, SignedMessage};
 
 use super::Act;
 use super::context::{Context, Tabled, view_of};
+use super::tally::{Put, Signed, Tally, VIEWS_KEPT_MAX};
 use super::timeouts::Timers;
 use super::wal::Remembered;
 use crate::digest::Digest;
@@ -17,37 +18,10 @@ use crate::federation::{Federation, FederationId};
 use crate::identity::Identity;
 use crate::io::Time;
 use crate::ledger::Tip;
-use crate::member::{MemberId, Round, View};
-use crate::message::{Message, Motion, MotionHeld, Roll, Step, Vote, VotesHeld};
+use crate::member::{Round, View};
+use crate::message::{Message, Motion, Vote};
 use crate::record::{Certificate, CommitSignature, Proposal};
 use crate::roster::Roster;
-
-/// A message with who signed it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Signed<T> {
-    /// Who signed.
-    pub member: MemberId,
-    /// What.
-    pub message: T,
-    /// The signature of its envelope.
-    pub signature: [u8; 64],
-}
-
-/// The signed votes and motions of the newest views.
-#[derive(Clone, Debug, Default)]
-pub struct Tally {
-    votes: BTreeMap<(View, Step), BTreeMap<usize, Signed<Vote>>>,
-    motions: BTreeMap<View, Put>,
-}
-
-/// A motion with the digest of its proposal, which costs too much to compute at every look.
-#[derive(Clone, Debug)]
-pub struct Put {
-    /// The motion.
-    pub motion: Signed<Motion>,
-    /// The digest of its proposal.
-    pub value: Digest,
-}
 
 /// Everything around the library's state that its effects touch.
 #[derive(Debug)]
@@ -68,81 +42,6 @@ pub(super) struct Desk {
     federation: FederationId,
     identity: Identity,
     roster: Arc<Roster>,
-}
-
-impl Tally {
-    /// Whose votes are held for a step of a view.
-    pub fn voters(&self, view: View, step: Step) -> Roll {
-        self.votes.get(&(view, step)).map(|v| v.keys().copied().collect()).unwrap_or_default()
-    }
-
-    /// Everyone of whom any vote is held.
-    pub fn all_voters(&self) -> Roll {
-        self.votes.values().flat_map(|votes| votes.keys().copied()).collect()
-    }
-
-    /// The motions held, newest view last.
-    pub fn motions(&self) -> impl Iterator<Item = &Put> {
-        self.motions.values()
-    }
-
-    /// What is held, for [`Holdings`](crate::message::Holdings).
-    pub fn held(&self) -> (Vec<MotionHeld>, Vec<VotesHeld>) {
-        let motions = self
-            .motions
-            .iter()
-            .rev()
-            .take(VIEWS_TOLD_MAX)
-            .map(|(view, put)| MotionHeld { view: *view, value: put.value });
-        let mut views: Vec<_> = self.votes.keys().map(|(view, _)| *view).collect();
-        views.dedup();
-        let told = views.iter().rev().take(VIEWS_TOLD_MAX).next_back().copied();
-        let told = |view: &View| told.is_some_and(|oldest| *view >= oldest);
-        let votes = self.votes.iter().filter(|((view, _), _)| told(view));
-        (
-            motions.collect(),
-            votes.flat_map(|((view, step), votes)| by_value(*view, *step, votes)).collect(),
-        )
-    }
-
-    /// Votes held that are not in `held`, of the views a peer still cares about.
-    pub fn votes_missing(&self, held: &[VotesHeld]) -> Vec<Signed<Vote>> {
-        let newest = self.votes.keys().next_back().map_or(0, |(view, _)| view.0);
-        let recent = |view: &View| view.0 + (VIEWS_TOLD_MAX as u32) > newest;
-        let holds = |place: usize, vote: &Vote| {
-            held.iter().any(|held| {
-                (held.view, held.step, held.value) == (vote.view, vote.step, vote.value)
-                    && held.members.contains(place)
-            })
-        };
-        let votes = self.votes.iter().filter(|((view, _), _)| recent(view));
-        votes
-            .flat_map(|(_, votes)| votes)
-            .filter(|(place, vote)| !holds(**place, &vote.message))
-            .map(|(_, vote)| vote.clone())
-            .collect()
-    }
-
-    /// The motions that put the proposal `value`, in the library's words.
-    pub(super) fn tabled(&self, round: Round, value: Digest) -> Vec<Tabled> {
-        self.motions
-            .values()
-            .filter(|put| put.value == value)
-            .map(|put| Tabled {
-                round,
-                view: put.motion.message.view,
-                valid_view: put.motion.message.valid_view,
-                value,
-                member: put.motion.member,
-            })
-            .collect()
-    }
-
-    fn prune(&mut self, view: View) {
-        let oldest = View(view.0.saturating_sub(VIEWS_KEPT_MAX));
-        self.votes.retain(|(view, _), _| *view >= oldest);
-        self.motions.retain(|view, _| *view >= oldest);
-    }
 }
 
 impl Desk {
@@ -380,21 +279,5 @@ impl Desk {
     }
 }
 
-/// The votes of one step, by what they are for.
-fn by_value(view: View, step: Step, votes: &BTreeMap<usize, Signed<Vote>>) -> Vec<VotesHeld> {
-    let mut values: BTreeMap<Option<Digest>, Roll> = BTreeMap::new();
-    for (place, vote) in votes {
-        values.entry(vote.message.value).or_default().insert(*place);
-    }
-    let held = values.into_iter();
-    held.map(|(value, members)| VotesHeld { view, step, value, members }).collect()
-}
-
 /// Views ahead of its own of which the library takes votes.
 const VIEWS_AHEAD_MAX: u32 = arc_malachitebft_core_consensus::MAX_FUTURE_ROUND_LOOKAHEAD;
-
-/// Views behind its own of which votes and motions are kept for others.
-const VIEWS_KEPT_MAX: u32 = 32;
-
-/// Views told of in one message: those a member that lost a few messages may still need.
-const VIEWS_TOLD_MAX: usize = 6;
