@@ -12,7 +12,7 @@ use witan_protocol::Participant;
 use witan_protocol::io::{Input, JobId, Notice, Time};
 use witan_protocol::member::Round;
 
-use crate::control::{self, StatusReport};
+use crate::control::{self, StatusReport, petitions};
 use crate::error::Failure;
 use crate::events::{Happening, NodeEvent};
 use crate::jobs::{self, Jobs};
@@ -91,7 +91,7 @@ impl Driver {
                 Event::Net(event) => inputs.extend(self.on_net(event)),
                 Event::Job(event) => inputs.extend(self.on_job(event, &mut heartbeat)?),
                 Event::Control(request) => {
-                    if self.on_control(request) {
+                    if self.on_control(request, &mut inputs) {
                         break;
                     }
                 }
@@ -176,8 +176,18 @@ impl Driver {
     }
 
     /// Answers a control request; true if it asks the node to stop.
-    fn on_control(&mut self, request: control::Request) -> bool {
+    fn on_control(&mut self, request: control::Request, inputs: &mut VecDeque<Input>) -> bool {
         match request {
+            control::Request::Petitions(reply) => {
+                let _ = reply.send(petitions::rows(&self.participant));
+                false
+            }
+            control::Request::Cast(say, reply) => {
+                let ballot = petitions::ballot(&self.participant, &say);
+                let _ = reply.send(ballot.as_ref().map(|b| b.petition.id()).map_err(String::clone));
+                inputs.extend(ballot.ok().map(Input::Cast));
+                false
+            }
             control::Request::Status(reply) => {
                 let report = StatusReport { now: self.now(), status: self.participant.status() };
                 let _ = reply.send(report);

@@ -120,7 +120,7 @@ impl From<NetError> for Failure {
         let kind = match &error {
             NetError::Blobs(_) => FailureKind::Environment,
             NetError::Listen(listen) => kind_of(listen),
-            NetError::Address { .. } | NetError::Anonymous { .. } | NetError::NotAMember { .. } => {
+            NetError::Address { .. } | NetError::Anonymous { .. } | NetError::NotAKey { .. } => {
                 FailureKind::Input
             }
             NetError::Transport(_) | NetError::Gossip(_) => FailureKind::Environment,

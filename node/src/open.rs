@@ -21,6 +21,15 @@ use crate::settings::Settings;
 use crate::store::blobs::Blobs;
 use crate::store::{self, Store};
 
+/// Whose key may start a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// A member's.
+    Members,
+    /// Anybody's: it watches until the members have added it.
+    Joining,
+}
+
 /// A node ready to run.
 pub struct Node {
     /// The loop.
@@ -71,14 +80,14 @@ pub fn committed(
 ///
 /// # Errors
 /// Whatever stops a start: a busy home, a damaged journal, bad data, a port in use.
-pub async fn node(home: &Home, tell: Box<dyn FnMut(&NodeEvent) + Send>) -> Result<Node, Failure> {
+pub async fn node(
+    home: &Home,
+    admission: Admission,
+    tell: Box<dyn FnMut(&NodeEvent) + Send>,
+) -> Result<Node, Failure> {
     let federation = Arc::new(home.read_federation()?);
     let settings = Settings::read(&home.settings_file())?;
     let identity = home.read_key()?;
-    if !federation.founders().contains(&identity.member()) {
-        return Err(not_a_member(home, &identity.member()));
-    }
-    let name = federation.founders().name_of(&identity.member());
     let (store, recovered) = Store::open(home)?;
     let blobs = Blobs::open(home.blobs())?;
     blobs.sweep()?;
@@ -94,6 +103,11 @@ pub async fn node(home: &Home, tell: Box<dyn FnMut(&NodeEvent) + Send>) -> Resul
         Failure::new(FailureKind::Tampered, format!("{}: {error}", home.root().display()))
             .hint(verify_hint(home))
     })?;
+    let (me, roster) = (identity.member(), participant.roster());
+    if !roster.contains(&me) && admission == Admission::Members {
+        return Err(not_a_member(home, &me));
+    }
+    let name = roster.name_of(&me);
     let (jobs, job_events) = Jobs::start(ground, &federation, &settings, blobs.clone())?;
     let (net, net_events) = net::start(NetSettings {
         seed: identity.seed(),
@@ -114,7 +128,10 @@ fn not_a_member(home: &Home, key: &MemberId) -> Failure {
         own.display(),
         file.display()
     ))
-    .hint("have it added to everybody's federation.toml, or put the member's own key back")
+    .hint(
+        "have it added to everybody's federation.toml, or by `witan member propose add`, which \
+         --join waits for; or put the member's own key back",
+    )
 }
 
 fn verify_hint(home: &Home) -> String {

@@ -1,15 +1,20 @@
 //! The agenda: what a record should say beside the aggregate. It outlives the round it was begun in,
 //! until a record has said it.
 
+pub mod polls;
+
 use std::collections::BTreeMap;
 
 use crate::evidence::{EVIDENCE_MAX, Evidence};
 use crate::ledger::Tip;
 use crate::member::MemberId;
+use polls::Polls;
 
 /// What waits for a record.
 #[derive(Clone, Debug, Default)]
 pub struct Agenda {
+    /// Petitions under vote.
+    pub polls: Polls,
     evidence: BTreeMap<MemberId, Evidence>,
 }
 
@@ -38,6 +43,7 @@ impl Agenda {
 
     /// Forgets what the records before `tip` have said, and strangers.
     pub fn settle(&mut self, tip: &Tip) {
+        self.polls.settle(tip);
         self.evidence.retain(|member, _| {
             tip.roster.contains(member) && !tip.standing.equivocators.contains(member)
         });

@@ -201,6 +201,7 @@ pub fn kind_name(kind: Kind) -> &'static str {
         Kind::Holdings => "holdings",
         Kind::Record => "record",
         Kind::Evidence => "evidence",
+        Kind::Ballot => "ballot",
     }
 }
 
@@ -267,6 +268,7 @@ fn payload_of(message: &Message) -> Vec<u8> {
         Message::Holdings(m) => codec::encode(m),
         Message::Certified(m) => codec::encode(m),
         Message::Evidence(m) => codec::encode(m),
+        Message::Ballot(m) => codec::encode(m),
     }
 }
 
@@ -288,6 +290,7 @@ fn read(kind: Kind, payload: &[u8], beside: Option<&[u8]>) -> Result<Message, Re
         Kind::Holdings => Message::Holdings(as_one(payload)?),
         Kind::Record => Message::Certified(as_one(payload)?),
         Kind::Evidence => Message::Evidence(as_one(payload)?),
+        Kind::Ballot => Message::Ballot(as_one(payload)?),
     })
 }
 
@@ -305,7 +308,7 @@ fn as_one<T: Serialize + DeserializeOwned>(payload: &[u8]) -> Result<T, Refusal>
 /// The name under which a proposal stands beside its motion.
 const BESIDE: &str = "proposal";
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind::Progress,
     Kind::Update,
     Kind::Proposal,
@@ -314,4 +317,5 @@ const KINDS: [Kind; 8] = [
     Kind::Holdings,
     Kind::Record,
     Kind::Evidence,
+    Kind::Ballot,
 ];

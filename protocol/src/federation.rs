@@ -250,7 +250,8 @@ fn check(document: &Document) -> Result<(), FederationError> {
     require((50..=600_000).contains(&timeout), "council.view_timeout_ms", timeout, expected)
 }
 
-fn check_members(members: &[Member]) -> Result<(), FederationError> {
+/// Whether members make a roster; the places in what is wrong are those in `members`.
+pub(crate) fn check_members(members: &[Member]) -> Result<(), FederationError> {
     let count = members.len();
     require((1..=MEMBERS_MAX).contains(&count), "members", count, "1 to 64 members")?;
     let (mut names, mut keys) = (BTreeSet::new(), BTreeMap::new());

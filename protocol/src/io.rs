@@ -5,11 +5,15 @@
 //! Time rule: `now` never decreases. Job rule: every output that asks for work carries a [`JobId`],
 //! echoed by exactly one input.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use crate::ballot::Ballot;
 use crate::digest::{BlobRef, Digest};
 use crate::member::{MemberId, Round, View};
 use crate::record::Scores;
+use crate::roster::Roster;
 
 /// Milliseconds on the caller's clock; only differences matter.
 #[derive(
@@ -78,6 +82,9 @@ pub enum Input {
     },
     /// A blob asked for by [`Output::Fetch`] (or known already) is stored and matches its digest.
     BlobStored(Digest),
+    /// This member's people vote on a petition, or put one; refused, with a notice, unless
+    /// [`Petition::check`](crate::ballot::Petition::check) holds.
+    Cast(Ballot),
     /// The adapter of [`Output::Adopt`] is loaded.
     Adopted {
         /// The job of [`Output::Adopt`].
@@ -136,6 +143,9 @@ pub enum Output {
         /// The committed aggregate; stored already.
         adapter: BlobRef,
     },
+    /// The members from now on: keep connections with these and no others. Told first of all, and
+    /// after each record that changes them.
+    Roster(Arc<Roster>),
     /// Something worth telling: for the gossip log and for people.
     Notice(Notice),
 }
@@ -262,6 +272,13 @@ pub enum Notice {
         /// What it signed twice, in words.
         because: String,
     },
+    /// The roster changed.
+    RosterChanged {
+        /// The first round it is in force.
+        round: Round,
+        /// What was decided, in words.
+        what: String,
+    },
     /// A round was committed.
     Committed {
         /// The round.
@@ -326,4 +343,6 @@ pub enum Kind {
     Record,
     /// Proof that a member signed two things where only one may be.
     Evidence,
+    /// A member's say on a change of the roster.
+    Ballot,
 }

@@ -150,6 +150,7 @@ pub fn check_proposal(
         attendance::check(&tip.roster, tip.round, absent)?;
     }
     evidence::check(tip, &proposal.evidence)?;
+    proposal.decision.as_ref().map_or(Ok(()), |decision| decision.check(tip))?;
     let mut updates = Vec::with_capacity(proposal.included.len());
     for (index, contribution) in proposal.included.iter().enumerate() {
         let field = format!("included[{index}]");

@@ -4,8 +4,9 @@
 //! argument; every effect leaves as a value of [`io::Output`]. The words used here are defined in
 //! `docs/GLOSSARY.md`.
 
-mod agenda;
+pub mod agenda;
 pub mod attendance;
+pub mod ballot;
 pub mod codec;
 pub mod council;
 pub mod digest;

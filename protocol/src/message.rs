@@ -10,9 +10,11 @@
 //! | [`Holdings`] | every member to a few peers, about once a second | nothing |
 //! | [`Certified`] | a member ahead, to one behind | the record |
 //! | [`Evidence`] | who finds that another signed twice | nothing |
+//! | [`Ballot`] | a member asked to by its people, once a petition | the ballot |
 
 use serde::{Deserialize, Serialize};
 
+use crate::ballot::Ballot;
 use crate::digest::Digest;
 use crate::evidence::Evidence;
 use crate::io::Kind;
@@ -38,6 +40,8 @@ pub enum Message {
     Certified(Certified),
     /// Proof that a member signed two things where only one may be.
     Evidence(Evidence),
+    /// A member's say on a change of the roster.
+    Ballot(Ballot),
 }
 
 /// Slow is not dead: a member still at work says so, and one that cannot contribute says that.
@@ -137,6 +141,8 @@ pub struct Holdings {
     pub motions: Vec<MotionHeld>,
     /// Votes it holds, of its newest views.
     pub votes: Vec<VotesHeld>,
+    /// Ballots it holds.
+    pub ballots: Vec<BallotsHeld>,
 }
 
 /// A motion the sender of [`Holdings`] has.
@@ -146,6 +152,17 @@ pub struct MotionHeld {
     pub view: View,
     /// The digest of the proposal.
     pub value: Digest,
+}
+
+/// The ballots on one petition the sender of [`Holdings`] has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BallotsHeld {
+    /// The petition.
+    pub petition: Digest,
+    /// Whose yes.
+    pub yes: Roll,
+    /// Whose no.
+    pub no: Roll,
 }
 
 /// The votes for one value the sender of [`Holdings`] has. By value, so that a member whose votes
@@ -167,6 +184,8 @@ pub struct VotesHeld {
 pub struct Certified {
     /// The record's round.
     pub round: Round,
+    /// The first round the sender has no record of.
+    pub until: Round,
     /// The canonical bytes of the record.
     #[serde(with = "serde_bytes")]
     pub record: Vec<u8>,
@@ -239,6 +258,7 @@ impl Message {
             Message::Holdings(_) => Kind::Holdings,
             Message::Certified(_) => Kind::Record,
             Message::Evidence(_) => Kind::Evidence,
+            Message::Ballot(_) => Kind::Ballot,
         }
     }
 
@@ -253,6 +273,7 @@ impl Message {
             Message::Holdings(holdings) => holdings.round,
             Message::Certified(certified) => certified.round,
             Message::Evidence(evidence) => evidence.round,
+            Message::Ballot(ballot) => ballot.petition.opened,
         }
     }
 
@@ -288,6 +309,10 @@ impl Message {
             }
             Message::Certified(c) => format!("{} bytes", c.record.len()),
             Message::Evidence(e) => format!("{} signed twice", e.member.short()),
+            Message::Ballot(b) => {
+                let say = if b.approve { "yes" } else { "no" };
+                format!("{say} to {}: {}", b.petition.id().short(), b.petition.change)
+            }
         }
     }
 }

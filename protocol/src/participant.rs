@@ -2,10 +2,12 @@
 
 mod inbox;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::agenda::polls::Poll;
 use crate::attendance::Attendance;
+use crate::ballot::{Ballot, Change, Petition};
 use crate::codec;
 use crate::digest::BlobRef;
 use crate::envelope::RECORD_BYTES_MAX;
@@ -13,9 +15,9 @@ use crate::evidence::Evidence;
 use crate::federation::Federation;
 use crate::identity::Identity;
 use crate::io::{Entry, Input, Notice, Output, Time};
-use crate::ledger::{BadRecord, Ledger};
+use crate::ledger::{BadRecord, Flaw, Ledger, Tip, require};
 use crate::member::{MemberId, Round as RoundNumber};
-use crate::message::Step;
+use crate::message::{Certified, Message, Step};
 use crate::peers::Peers;
 use crate::post::Post;
 use crate::record::RoundRecord;
@@ -47,6 +49,7 @@ pub struct Participant {
     peers: Peers,
     sync: Sync,
     early: VecDeque<Early>,
+    ahead: BTreeMap<RoundNumber, Early>,
     now: Time,
     finished: bool,
 }
@@ -93,11 +96,13 @@ impl Participant {
         let tip = ledger.tip().clone();
         let mut post = Post::new(federation, Arc::clone(&tip.roster), identity);
         let memories = memories(&wal, tip.round)?;
+        post.push(Output::Roster(Arc::clone(&tip.roster)));
         let mut round = Round::new(&post, tip, &holders, now);
         round.recall(now, &mut post, memories).map_err(|_| RestoreError::Diverged)?;
-        let (peers, sync, early) = (Peers::new(now), Sync::new(now), VecDeque::new());
+        let (peers, sync) = (Peers::new(now), Sync::new(now));
+        let (early, ahead) = (VecDeque::new(), BTreeMap::new());
         let mut participant =
-            Self { post, ledger, round, peers, sync, early, now, finished: false };
+            Self { post, ledger, round, peers, sync, early, ahead, now, finished: false };
         participant.settle();
         Ok(participant)
     }
@@ -127,6 +132,7 @@ impl Participant {
             Input::Aggregated { job, result } => {
                 self.round.on_aggregated(now, &self.post, job, result);
             }
+            Input::Cast(ballot) => self.cast(ballot),
             Input::BlobStored(digest) => self.round.on_blob_stored(&digest),
             Input::Adopted { job } => self.round.on_adopted(job),
         }
@@ -195,6 +201,22 @@ impl Participant {
         &self.post.roster
     }
 
+    /// The petition that this member may put for a change now.
+    pub fn petition(&self, change: Change) -> Result<Petition, Flaw> {
+        let (by, opened) = (self.post.member(), self.round.tip.round);
+        let (petition, open) = (Petition { by, opened, change }, !self.round.is_last());
+        require(open && self.post.place().is_some(), "petition", "a member's, in a round", "late")?;
+        petition.check(&self.round.tip)?;
+        let is_first = self.polls().all(|poll| poll.petition.by != by);
+        require(is_first, "petition", "one open petition a member", "a second one")?;
+        Ok(petition)
+    }
+
+    /// The petitions under vote, oldest first.
+    pub fn polls(&self) -> impl Iterator<Item = &Poll> {
+        self.round.agenda.polls.iter()
+    }
+
     /// Proofs of equivocation that no record has shown yet.
     pub fn evidence(&self) -> impl Iterator<Item = &Evidence> {
         self.round.agenda.evidence()
@@ -252,15 +274,48 @@ impl Participant {
         });
         self.tell_suspended(record);
         let tip = self.ledger.tip().clone();
-        self.post.roster = Arc::clone(&tip.roster);
+        self.follow(&tip, record);
         let mut agenda = std::mem::take(&mut self.round.agenda);
         agenda.settle(&tip);
         self.round = Round::new(&self.post, tip, &signers(record), fetch_from);
         self.round.agenda = agenda;
+        self.round.remember_ballots(&mut self.post);
         if here {
             self.round.shelf.put(record.proposal.result);
         }
         self.replay_early();
+        self.replay_ahead();
+    }
+
+    /// Takes over the roster that follows from a record. Whoever leaves is given the record: nobody
+    /// will talk to it any more.
+    fn follow(&mut self, tip: &Tip, record: &RoundRecord) {
+        let Some(decision) = &record.proposal.decision else {
+            return;
+        };
+        let old = std::mem::replace(&mut self.post.roster, Arc::clone(&tip.roster));
+        let (round, me) = (record.proposal.round, self.post.member());
+        let leave = |member: &MemberId| *member != me && !tip.roster.contains(member);
+        for member in old.members().iter().map(|member| member.id()).filter(leave) {
+            let certified = Certified { round, until: tip.round, record: record.encode() };
+            self.post.send(member, &Message::Certified(certified));
+        }
+        self.post.push(Output::Roster(Arc::clone(&tip.roster)));
+        let what = decision.petition.change.to_string();
+        self.post.notice(Notice::RosterChanged { round: tip.round, what });
+    }
+
+    /// This member's people vote, or put a petition.
+    fn cast(&mut self, ballot: Ballot) {
+        let (round, against) = (self.round.tip.round, self.post.member());
+        let cast = match self.post.place() {
+            Some(_) => self.round.cast(&mut self.post, ballot),
+            None => return,
+        };
+        if let Err(flaw) = cast {
+            let because = format!("own ballot: {flaw}");
+            self.post.notice(Notice::Objection { round, against, because });
+        }
     }
 
     /// Names those whom a record takes the seat from.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ballot::Decision;
 use crate::codec;
 use crate::digest::{BlobRef, Digest};
 use crate::evidence::Evidence;
@@ -93,6 +94,8 @@ pub struct Proposal {
     pub absent: Vec<Absent>,
     /// Proofs of equivocation: whoever signed twice leads no view of a later round.
     pub evidence: Vec<Evidence>,
+    /// A change of the roster that the members decided; in force from the next round on.
+    pub decision: Option<Decision>,
     /// The name of the aggregation strategy.
     pub strategy: String,
     /// The aggregate: the adapter everyone adopts.

@@ -5,6 +5,7 @@
 //! has come; it is called after every input and is harmless at any moment.
 
 pub mod aggregates;
+pub mod ballots;
 pub mod collecting;
 pub mod training;
 pub mod verdict;
@@ -71,6 +72,8 @@ pub enum Memory {
     Update(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Steps of the vote.
     Council(Vec<Remembered>),
+    /// A ballot, in its envelope; remembered anew in each round while its petition is open.
+    Ballot(#[serde(with = "serde_bytes")] Vec<u8>),
 }
 
 /// Loading the adapter that the round starts from.
@@ -126,6 +129,7 @@ impl Round {
             match memory {
                 Memory::Update(envelope) => self.recall_update(post, envelope),
                 Memory::Council(steps) => past.extend(steps),
+                Memory::Ballot(envelope) => self.recall_ballot(&envelope),
             }
         }
         self.council.replay(now, &past)
@@ -258,7 +262,7 @@ impl Round {
         Some(RoundRecord { proposal, certificate })
     }
 
-    fn remember(&self, post: &mut Post, memory: &Memory) {
+    pub(super) fn remember(&self, post: &mut Post, memory: &Memory) {
         let round = self.tip.round;
         let bytes = crate::codec::encode(&(round, memory));
         post.persist(Entry::Wal { round, bytes });

@@ -50,6 +50,14 @@ impl Sync {
         tell(post, round, peer);
     }
 
+    /// The records a peer gave are used up: it is asked for more at once, if it has more.
+    pub fn on_given(&self, post: &mut Post, round: &Round, from: MemberId, until: RoundNumber) {
+        let (here, at_end) = (round.tip.round, (round.tip.round.0 - 1) % RECORDS_GIVEN_MAX == 0);
+        if at_end && until > here {
+            tell(post, round, from);
+        }
+    }
+
     /// What a peer holds: it is given what it lacks.
     pub fn on_holdings(
         &mut self,
@@ -114,18 +122,21 @@ fn tell(post: &mut Post, round: &Round, to: MemberId) {
         blobs: round.updates.keys().copied().filter(|place| round.has_delta(*place)).collect(),
         motions,
         votes,
+        ballots: round.agenda.polls.held(&round.tip.roster),
     };
     post.send(to, &Message::Holdings(holdings));
 }
 
+/// Gives the records from `from` on, up to the next multiple of so many.
 fn give_records(post: &mut Post, ledger: &Ledger, to: MemberId, from: RoundNumber) {
-    for number in (from.0..).take(RECORDS_GIVEN_MAX) {
-        let round = RoundNumber(number);
+    let until = ledger.tip().round;
+    let last = from.0.max(1).next_multiple_of(RECORDS_GIVEN_MAX);
+    for round in (from.0..=last).map(RoundNumber) {
         let Some(record) = ledger.record(round) else {
             break;
         };
         let record = record.to_vec();
-        post.send(to, &Message::Certified(Certified { round, record }));
+        post.send(to, &Message::Certified(Certified { round, until, record }));
     }
 }
 
@@ -151,6 +162,10 @@ fn give(post: &mut Post, round: &Round, to: MemberId, theirs: &Holdings) {
         let bytes = envelope::reseal(vote.member, &Message::Vote(vote.message), &vote.signature);
         post.send_sealed(to, Kind::Vote, number, bytes);
     }
+    let ballots = round.agenda.polls.missing(&round.tip.roster, &theirs.ballots);
+    for (opened, bytes) in ballots.into_iter().take(BALLOTS_GIVEN_MAX) {
+        post.send_sealed(to, Kind::Ballot, opened, bytes);
+    }
 }
 
 /// How often holdings are told: a lost message costs at most about this.
@@ -162,14 +177,17 @@ const PEERS_TOLD: usize = 3;
 /// One behind asks again no sooner.
 const ANSWER_EVERY_MS: u64 = 200;
 
-/// Records given in one answer.
-const RECORDS_GIVEN_MAX: usize = 16;
+/// Records given in one answer; they may arrive in any order.
+pub const RECORDS_GIVEN_MAX: u64 = 16;
 
 /// Motions of so many newest views are given.
 const VIEWS_GIVEN: u32 = 4;
 
 /// Votes given in one answer: two steps of two views of 64 members.
 const VOTES_GIVEN_MAX: usize = 256;
+
+/// Ballots given in one answer: two petitions of 64 members.
+const BALLOTS_GIVEN_MAX: usize = 128;
 
 /// How long too few members are there before it is said.
 const STALL_AFTER_MS: u64 = 3000;

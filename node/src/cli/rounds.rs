@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
+use witan_protocol::ballot::Decision;
 use witan_protocol::codec;
 use witan_protocol::digest::Digest;
 use witan_protocol::envelope::{self, RECORD_BYTES_MAX};
@@ -53,6 +54,10 @@ pub struct RoundRow {
     pub absent: Vec<AbsentRow>,
     /// Who co-signed it.
     pub votes: Vec<String>,
+    /// Who is proven to have signed two things where only one may be, and what.
+    pub evidence: Vec<EvidenceRow>,
+    /// The change of the roster it decides, in words.
+    pub decision: Option<DecisionRow>,
     /// The aggregation strategy.
     pub strategy: String,
     /// The record: the ledger's head after the round.
@@ -74,6 +79,26 @@ pub struct FailedRow {
     pub view: View,
     /// Who led it.
     pub aggregator: String,
+}
+
+/// A member that signed twice.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EvidenceRow {
+    /// Who.
+    pub member: String,
+    /// What it signed; empty if the proof does not hold.
+    pub signed: String,
+}
+
+/// A change of the roster, in force from the next round on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DecisionRow {
+    /// What.
+    pub change: String,
+    /// Who put it.
+    pub by: String,
+    /// Whose yes the record shows.
+    pub yes: Vec<String>,
 }
 
 /// One member's update.
@@ -101,11 +126,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let home = Home::existing(&args.home)?;
     let federation = home.read_federation()?;
     let file = store::read_records(&home)?;
+    let rosters = output::rosters(&federation, &file.records);
     let rows: Vec<_> = file
         .records
         .iter()
-        .filter(|record| args.round.is_none_or(|round| record.round.0 == round))
-        .map(|record| row(&home, &federation, record))
+        .zip(&rosters)
+        .filter(|(record, _)| args.round.is_none_or(|round| record.round.0 == round))
+        .map(|(record, roster)| row(&home, roster, record))
         .collect::<Result<_, _>>()?;
     if let (Some(round), true) = (args.round, rows.is_empty() && file.damage.is_none()) {
         let known = file.records.len();
@@ -119,19 +146,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     file.damage.map_or(Ok(()), |damage| Err(damage.into()))
 }
 
-/// Reads a stored record into what is shown.
-pub fn row(
-    home: &Home,
-    federation: &Federation,
-    stored: &StoredRecord,
-) -> Result<RoundRow, Failure> {
+/// Reads a stored record into what is shown, by the roster of its round.
+pub fn row(home: &Home, roster: &Roster, stored: &StoredRecord) -> Result<RoundRow, Failure> {
     let record: RoundRecord = codec::decode(&stored.bytes, RECORD_BYTES_MAX).map_err(|error| {
         let path = home.records_log();
         let (path, at, round) = (path.display(), stored.offset, stored.round);
         Failure::new(FailureKind::Tampered, format!("{path}, at byte {at}, round {round}: {error}"))
             .hint(format!("`witan verify --home {}` says more", home.root().display()))
     })?;
-    let roster = federation.founders();
     let name = |member: &MemberId| roster.name_of(member);
     let record_digest = record.digest();
     let attendance = record.attendance(roster);
@@ -165,6 +187,19 @@ pub fn row(
         votes: attendance.cosigned.iter().map(name).collect(),
         expected: attendance.expected.iter().map(name).collect(),
         present: attendance.present.iter().map(name).collect(),
+        evidence: proposal
+            .evidence
+            .iter()
+            .map(|proof| EvidenceRow {
+                member: name(&proof.member),
+                signed: proof.check(roster).unwrap_or_default(),
+            })
+            .collect(),
+        decision: proposal.decision.map(|Decision { petition, ballots }| DecisionRow {
+            change: output::change(roster, &petition.change),
+            by: name(&petition.by),
+            yes: ballots.iter().map(|ballot| name(&ballot.member)).collect(),
+        }),
         strategy: proposal.strategy,
         record_digest,
         previous_digest: proposal.previous,
@@ -248,6 +283,13 @@ fn for_people(
         for absent in &row.absent {
             writeln!(out, "round {}: {} is absent: {}", row.round, absent.member, absent.why)?;
         }
+        for EvidenceRow { member, signed } in &row.evidence {
+            writeln!(out, "round {}: {member} leads no more: it signed {signed}", row.round)?;
+        }
+        if let Some(DecisionRow { change, by, yes }) = &row.decision {
+            let (round, yes) = (row.round, yes.join(", "));
+            writeln!(out, "round {round}: decided: {change}; put by {by}, yes of {yes}")?;
+        }
     }
     writeln!(out, "VQA and drawn: members' own tests of the adapter the round started from.")?;
     writeln!(out, "\nnext: witan verify --home {shown_home}      checks every line of this")?;
@@ -286,7 +328,7 @@ mod tests {
         let stored = store::read_records(&filled.home).unwrap().records;
         let rows: Vec<_> = stored
             .iter()
-            .map(|record| row(&filled.home, &filled.federation, record).unwrap())
+            .map(|record| row(&filled.home, filled.federation.founders(), record).unwrap())
             .collect();
         let mut text = Vec::new();
         for_people(&mut text, &filled.home, &filled.federation, &rows).unwrap();

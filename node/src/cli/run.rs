@@ -11,7 +11,7 @@ use crate::driver::unix_ms;
 use crate::error::{Failure, FailureKind};
 use crate::events::{Happening, NodeEvent};
 use crate::home::Home;
-use crate::open;
+use crate::open::{self, Admission};
 
 /// Run one node from its home folder until stopped.
 #[derive(Debug, clap::Args)]
@@ -25,6 +25,9 @@ pub struct Args {
     /// Stop when standard input ends.
     #[arg(long)]
     stop_on_eof: bool,
+    /// Start although this key is no member's yet, and wait for the members to add it.
+    #[arg(long)]
+    join: bool,
     /// Exit with 0 even if the run lost members on the way.
     #[arg(long)]
     allow_absent: bool,
@@ -37,12 +40,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
         true => |out, event| output::json_line(out, event),
         false => for_people,
     };
+    let admission = if args.join { Admission::Joining } else { Admission::Members };
     block_on(async move {
         let (sender, events) = std::sync::mpsc::sync_channel::<NodeEvent>(EVENTS_MAX);
         let queue = move |event: &NodeEvent| {
             let _ = sender.send(event.clone());
         };
-        let node = open::node(&home, Box::new(queue)).await?;
+        let node = open::node(&home, admission, Box::new(queue)).await?;
         let started = Happening::Started { name: node.name, rounds: node.rounds };
         let started = NodeEvent { at_ms: unix_ms(), what: started };
         let telling = std::thread::spawn(move || {
@@ -106,6 +110,12 @@ fn notice_for_people(out: &mut dyn Write, notice: &Notice) -> io::Result<()> {
             "round {round}: stalled with {votes} of {needed} votes; missing: {}",
             missing.iter().map(MemberId::short).collect::<Vec<_>>().join(", ")
         ),
+        Notice::Suspended { round, member, because } => {
+            writeln!(out, "round {round}: {} leads no more: it signed {because}", member.short())
+        }
+        Notice::RosterChanged { round, what } => {
+            writeln!(out, "from round {round} on, as decided: {what}")
+        }
         Notice::Missing { members } => writeln!(
             out,
             "the run LOST {} of its members: {}",

@@ -47,6 +47,8 @@ fn with_node(home: &Home, client: impl FnOnce(Home) + Send + 'static) {
                 match request {
                     Request::Status(reply) => drop(reply.send(report())),
                     Request::Stop(reply) => drop(reply.send(())),
+                    Request::Petitions(reply) => drop(reply.send(Vec::new())),
+                    Request::Cast(say, reply) => drop(reply.send(Err(format!("{say:?}")))),
                     Request::Log(filter, reply) => {
                         let all = (0..2500).map(entry).filter(|entry| filter.matches(entry));
                         drop(reply.send(Ok(all.take(1000).collect())));

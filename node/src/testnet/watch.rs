@@ -263,6 +263,13 @@ impl Watch {
             Notice::Stalled { needed, missing, .. } => {
                 self.nodes[index].stalled = Some((*needed, missing.clone()));
             }
+            Notice::Suspended { round, member, because } => {
+                let name = self.name(member);
+                self.remark(format!("round {round}: {name} leads no more: it signed {because}"));
+            }
+            Notice::RosterChanged { round, what } => {
+                self.remark(format!("from round {round} on: {what}"));
+            }
             Notice::Missing { members } => {
                 let names: Vec<_> = members.iter().map(|member| self.name(member)).collect();
                 self.remark(format!("node-{index:02} misses {} at the end", names.join(", ")));

@@ -1,7 +1,9 @@
 //! Where a chain of records stands: everything the next round follows from.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::ballot::Decision;
 use crate::codec;
 use crate::council::seats::{self, Standing};
 use crate::digest::{BlobRef, Digest};
@@ -23,6 +25,9 @@ pub struct Tip {
     pub roster: Arc<Roster>,
     /// Who of them may lead.
     pub standing: Standing,
+    /// Petitions decided while they were open, so that none is decided twice; with the last round
+    /// they were open in.
+    pub decided: BTreeMap<Digest, Round>,
 }
 
 impl Tip {
@@ -31,17 +36,25 @@ impl Tip {
         let bytes = codec::encode(&(federation.id(), start));
         let head = Digest::of_kind("witan 1 genesis", &bytes);
         let (roster, standing) = (Arc::clone(federation.founders()), Standing::default());
-        Self { round: Round(1), head, adapter: start, roster, standing }
+        let decided = BTreeMap::new();
+        Self { round: Round(1), head, adapter: start, roster, standing, decided }
     }
 
     /// After `proposal`, which was checked against this tip, was committed.
     pub fn after(&self, proposal: &Proposal) -> Self {
+        let round = Round(self.round.0 + 1);
+        let mut decided = self.decided.clone();
+        if let Some(Decision { petition, .. }) = &proposal.decision {
+            decided.insert(petition.id(), petition.expires());
+        }
+        decided.retain(|_, open_until| *open_until >= round);
         Self {
-            round: Round(self.round.0 + 1),
+            round,
             head: proposal.digest(),
             adapter: proposal.result,
-            roster: Arc::clone(&self.roster),
+            roster: self.roster.after(proposal),
             standing: self.standing.after(proposal),
+            decided,
         }
     }
 

@@ -7,6 +7,7 @@ use crate::io::{Notice, Time};
 use crate::member::{MemberId, Round as RoundNumber};
 use crate::message::{Certified, Message};
 use crate::round::collecting::Filed;
+use crate::sync::RECORDS_GIVEN_MAX;
 
 /// A verified message of the round after the one at hand, kept until that one is committed.
 #[derive(Clone, Debug)]
@@ -21,7 +22,7 @@ impl Participant {
     pub(super) fn on_bytes(&mut self, via: MemberId, bytes: Vec<u8>) {
         match envelope::open(&bytes, &self.post.roster) {
             Err(refusal) => self.refuse(via, &bytes, refusal.to_string()),
-            Ok(verified) if verified.signer == self.post.member() => {}
+            Ok(verified) if verified.signer == self.post.member() && !is_ballot(&verified) => {}
             Ok(verified) => {
                 if via == verified.signer || matches!(verified.message, Message::Progress(_)) {
                     self.peers.on_heard(verified.signer, self.now);
@@ -46,6 +47,7 @@ impl Participant {
             Message::Holdings(_) => self.on_holdings(message),
             Message::Certified(_) => self.on_certified(message),
             Message::Evidence(_) => self.on_evidence(message),
+            Message::Ballot(_) if at <= here => self.on_ballot(message),
             _ if self.post.place().is_none() => {}
             _ if at == here => self.on_round_message(message),
             _ if at == RoundNumber(here.0 + 1) && !self.round.is_last() => {
@@ -115,10 +117,15 @@ impl Participant {
 
     /// A record from a member ahead: worth nothing unless every signature in it holds.
     fn on_certified(&mut self, message: Early) {
-        let Message::Certified(Certified { round, record }) = &message.verified.message else {
+        let Message::Certified(Certified { round, until, record }) = &message.verified.message
+        else {
             return;
         };
-        if *round != self.round.tip.round || self.round.is_last() {
+        let here = self.round.tip.round;
+        if *round != here || self.round.is_last() {
+            if (here.0..here.0 + RECORDS_GIVEN_MAX).contains(&round.0) {
+                self.ahead.insert(*round, message);
+            }
             return;
         }
         match self.ledger.check(record) {
@@ -126,7 +133,32 @@ impl Participant {
             Ok(record) => {
                 self.accept(&message);
                 self.commit(&record, Time(self.now.0 + CATCHING_UP_MS));
+                let from = message.verified.signer;
+                self.sync.on_given(&mut self.post, &self.round, from, *until);
             }
+        }
+    }
+
+    /// Takes the records in that came before their turn.
+    pub(super) fn replay_ahead(&mut self) {
+        let here = self.round.tip.round;
+        self.ahead = self.ahead.split_off(&here);
+        if let Some(message) = self.ahead.remove(&here) {
+            self.on_certified(message);
+        }
+    }
+
+    fn on_ballot(&mut self, message: Early) {
+        let Verified { signer: member, message: Message::Ballot(ballot), signature } =
+            message.verified.clone()
+        else {
+            return;
+        };
+        let ballot = Signed { member, message: ballot, signature };
+        match self.round.on_ballot(&ballot) {
+            Ok(true) => self.accept(&message),
+            Ok(false) => {}
+            Err(flaw) => self.refuse(message.via, &message.bytes, flaw.to_string()),
         }
     }
 
@@ -170,6 +202,11 @@ impl Participant {
             size_bytes: bytes.len() as u64,
         });
     }
+}
+
+/// The one kind that may come back to its author, who may have lost it with its disk.
+fn is_ballot(verified: &Verified<Message>) -> bool {
+    matches!(verified.message, Message::Ballot(_))
 }
 
 /// A peer's words, made safe to print on one line.

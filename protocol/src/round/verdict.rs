@@ -130,6 +130,7 @@ impl Round {
             included,
             absent,
             evidence: self.agenda.charges(&self.tip),
+            decision: self.agenda.polls.decision(&self.tip),
             strategy: post.federation.document().training.strategy.clone(),
             result,
         }

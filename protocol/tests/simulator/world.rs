@@ -1,8 +1,13 @@
 //! A federation in one thread: virtual time, a seeded network that delays and loses, disks that
 //! survive crashes, and a stand-in for the model whose aggregate anyone can recompute.
 
+#[path = "links.rs"]
+mod links;
+#[path = "node.rs"]
+mod node;
+
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use rand::{RngExt, SeedableRng};
@@ -12,12 +17,14 @@ use witan_protocol::envelope;
 use witan_protocol::federation::{
     Council, Document, FaultModel, Federation, Lora, Member, Training,
 };
-use witan_protocol::io::{AggregateInput, Entry, Input, JobId, Kind, Notice, Output, Time};
+use witan_protocol::io::{AggregateInput, Entry, Input, JobId, Notice, Output, Time};
 use witan_protocol::ledger::Audited;
-use witan_protocol::member::{MemberId, Round, View};
-use witan_protocol::message::{Message, Step};
+use witan_protocol::member::{MemberId, Round};
+use witan_protocol::message::Message;
 use witan_protocol::record::Scores;
 use witan_protocol::{Config, Identity, Participant};
+
+pub use node::Node;
 
 /// How the network and the machines behave.
 #[derive(Clone, Copy, Debug)]
@@ -37,31 +44,6 @@ pub const ROUGH: Weather = Weather { loss_permille: 50, delay_ms: 150, train_ms:
 enum Event {
     Input(Input),
     Wake,
-}
-
-/// One node: its participant while it runs, and what is on its disk.
-pub struct Node {
-    pub identity: Identity,
-    pub participant: Option<Participant>,
-    pub records: Vec<Vec<u8>>,
-    pub wal: Vec<Vec<u8>>,
-    pub blobs: BTreeSet<Digest>,
-    pub notices: Vec<(Time, Notice)>,
-    pub trained: Vec<Round>,
-    pub fetched: Vec<Digest>,
-    /// Every vote it ever sent, by round, view and step.
-    pub votes: BTreeMap<(Round, u32, Step), Option<Digest>>,
-    /// It said, since it was last started, that every round is committed.
-    pub finished: bool,
-    /// It says something else besides to every second member, of this kind of message.
-    pub equivocates: Option<Kind>,
-    /// Every update and motion it ever sent, by round and view.
-    pub said: BTreeMap<(Round, Option<View>), Digest>,
-    /// It computes wrong aggregates.
-    pub lies: bool,
-    /// Its training fails, for this reason.
-    pub fails: Option<&'static str>,
-    life: u64,
 }
 
 pub struct World {
@@ -94,7 +76,8 @@ impl World {
         change(&mut document);
         let federation = Arc::new(Federation::new(document).unwrap());
         let start = BlobRef::of(b"start");
-        let nodes = (0..size).map(|n| Node::new(n, start)).collect();
+        let roster = federation.founders();
+        let nodes = (0..size).map(|n| Node::new(n, start, roster)).collect();
         let mut world = Self {
             now: Time(0),
             federation,
@@ -122,12 +105,11 @@ impl World {
         let participant = Participant::restore(config, records, wal, self.now);
         self.nodes[node].finished = false;
         self.nodes[node].participant = Some(participant.expect("a disk restores"));
+        self.nodes[node].roster = self.federation.founders().clone();
         self.drain(node);
-        for other in 0..self.nodes.len() {
-            if other != node && self.nodes[other].participant.is_some() {
-                let (me, them) = (self.id(node), self.id(other));
-                self.push(node, 5, Event::Input(Input::PeerConnected(them)));
-                self.push(other, 5, Event::Input(Input::PeerConnected(me)));
+        for other in (0..self.nodes.len()).filter(|other| *other != node) {
+            if self.are_connected(node, other) {
+                self.connect(node, other);
             }
         }
     }
@@ -179,16 +161,21 @@ impl World {
     }
 
     pub fn node_of(&self, member: &MemberId) -> usize {
-        self.nodes.iter().position(|node| node.identity.member() == *member).unwrap()
+        self.find(member).unwrap()
+    }
+
+    fn find(&self, member: &MemberId) -> Option<usize> {
+        self.nodes.iter().position(|node| node.identity.member() == *member)
     }
 
     pub fn alive(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|node| node.participant.is_some())
     }
 
-    /// Every running node has finished.
+    /// Every running node of a member has finished.
     pub fn finished(&self) -> bool {
-        self.alive().all(|node| {
+        let mut members = self.alive().filter(|node| node.roster.contains(&node.identity.member()));
+        members.all(|node| {
             node.finished && node.records.len() as u64 == self.federation.document().training.rounds
         })
     }
@@ -216,7 +203,8 @@ impl World {
         let inputs = proposal.included.iter().map(|contribution| {
             let opened = envelope::open(&contribution.envelope, &audited.roster).unwrap();
             let Message::Update(update) = opened.message else { panic!("not an update") };
-            let weight = update.steps;
+            let member = audited.roster.member(&contribution.member).unwrap();
+            let weight = update.steps * u64::from(member.weight);
             AggregateInput { member: contribution.member, delta: update.delta, weight }
         });
         aggregate(proposal.start, &inputs.collect::<Vec<_>>())
@@ -267,9 +255,11 @@ impl World {
                 }
             }
             Output::Send { to, bytes } => {
-                let other = self.node_of(&to);
-                self.deliver(node, other, bytes);
+                if let Some(other) = self.find(&to) {
+                    self.deliver(node, other, bytes);
+                }
             }
+            Output::Roster(roster) => self.follow(node, roster),
             Output::Train { job, round, start } => self.train(node, job, round, start),
             Output::Aggregate { job, start, inputs, .. } => {
                 for input in &inputs {
@@ -285,9 +275,9 @@ impl World {
             }
             Output::Fetch { blob, holders } => {
                 let here = self.nodes[node].blobs.contains(&blob.digest);
-                let source = holders.iter().map(|holder| self.node_of(holder)).find(|holder| {
-                    let holder = &self.nodes[*holder];
-                    holder.participant.is_some() && holder.blobs.contains(&blob.digest)
+                let source = holders.iter().filter_map(|holder| self.find(holder)).find(|holder| {
+                    self.are_connected(node, *holder)
+                        && self.nodes[*holder].blobs.contains(&blob.digest)
                 });
                 if here || source.is_some() {
                     if !here {
@@ -325,86 +315,15 @@ impl World {
         self.push(node, takes, Event::Input(input));
     }
 
-    /// No node ever says two different things under one vote, whatever it went through.
-    fn watch(&mut self, node: usize, bytes: &[u8]) {
-        let roster = self.federation.founders();
-        let opened = envelope::open(bytes, roster).expect("nodes send what opens");
-        let key = match opened.message {
-            Message::Vote(vote) => {
-                let key = (vote.round, vote.view.0, vote.step);
-                let before = self.nodes[node].votes.insert(key, vote.value);
-                assert!(
-                    before.is_none_or(|before| before == vote.value),
-                    "node {node} voted twice"
-                );
-                return;
-            }
-            Message::Update(update) => (update.round, None),
-            Message::Motion(motion) => (motion.proposal.round, Some(motion.view)),
-            _ => return,
-        };
-        let digest = envelope::digest(bytes);
-        let before = self.nodes[node].said.insert(key, digest);
-        assert!(
-            before.is_none_or(|before| before == digest),
-            "node {node} said two things: {key:?}"
-        );
-    }
-
-    /// What a member that equivocates tells every second member besides.
-    fn twist(&self, node: usize, bytes: &[u8]) -> Option<Vec<u8>> {
-        let node = &self.nodes[node];
-        let mut message = envelope::open(bytes, self.federation.founders()).ok()?.message;
-        if node.equivocates != Some(message.kind()) {
-            return None;
-        }
-        match &mut message {
-            Message::Vote(vote) => vote.value = vote.value.xor(Some(Digest([0; 32]))),
-            Message::Update(update) => update.examples += 1,
-            Message::Motion(motion) => motion.proposal.result = BlobRef::of(b"another"),
-            _ => return None,
-        }
-        Some(envelope::seal(&node.identity, self.federation.id(), &message))
-    }
-
     fn deliver(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
-        if self.random.random_range(0..1000) < self.weather.loss_permille {
+        if self.random.random_range(0..1000) < self.weather.loss_permille
+            || !self.are_connected(from, to)
+        {
             return;
         }
         let delay = self.random.random_range(1..=self.weather.delay_ms);
         let via = self.id(from);
         self.push(to, delay, Event::Input(Input::Message { via, bytes }));
-    }
-}
-
-impl Node {
-    fn new(n: usize, start: BlobRef) -> Self {
-        Self {
-            identity: Identity::from_seed([n as u8 + 1; 32]),
-            participant: None,
-            records: Vec::new(),
-            wal: Vec::new(),
-            blobs: BTreeSet::from([start.digest]),
-            notices: Vec::new(),
-            trained: Vec::new(),
-            fetched: Vec::new(),
-            votes: BTreeMap::new(),
-            finished: false,
-            equivocates: None,
-            said: BTreeMap::new(),
-            lies: false,
-            fails: None,
-            life: 0,
-        }
-    }
-
-    /// Committed views, by round.
-    pub fn committed(&self) -> Vec<(Round, u32, u64)> {
-        let view = |(_, notice): &(Time, Notice)| match notice {
-            Notice::Committed { round, view, included, .. } => Some((*round, view.0, *included)),
-            _ => None,
-        };
-        self.notices.iter().filter_map(view).collect()
     }
 }
 
