@@ -76,4 +76,4 @@ fn open(bytes: &[u8], roster: &Roster, member: &MemberId) -> Result<Progress, Re
 }
 
 /// Bytes of a heartbeat that is shown: the longest reason for sitting out fits.
-pub const HEARD_BYTES_MAX: usize = 768;
+pub const HEARD_BYTES_MAX: usize = 400;

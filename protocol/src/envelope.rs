@@ -10,7 +10,7 @@
 //! There is one encoding: [`open`] rebuilds the envelope from its parts and refuses anything else.
 //! A signature covers kind, federation, signer and payload; nothing unsigned is ever decoded into a
 //! message, except a motion's proposal, which must have the digest that the signed payload names: so
-//! the proof that somebody put two motions needs neither proposal. Limits: 32 KiB a message, 64 KiB for a certified record, which is never gossiped.
+//! the proof that somebody put two motions needs neither proposal. Limits: 48 KiB a message, 64 KiB for a certified record, which is never gossiped.
 
 use ciborium::Value;
 use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable};
@@ -28,8 +28,8 @@ use crate::message::{Message, Motion, MotionHead, Vote};
 use crate::record::{Proposal, Update};
 use crate::roster::Roster;
 
-/// Bytes an envelope may have: a proposal with 64 update envelopes fits.
-pub const ENVELOPE_BYTES_MAX: usize = 32 * 1024;
+/// Bytes an envelope may have: a proposal of 64 members that shows all a proposal may show fits.
+pub const ENVELOPE_BYTES_MAX: usize = 48 * 1024;
 
 /// Bytes an envelope with a certified record may have; it goes to one peer, never by gossip.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;

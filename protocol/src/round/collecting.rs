@@ -187,16 +187,21 @@ impl Round {
             let Some(place) = post.roster.place_of(member) else {
                 continue;
             };
-            let mut because = String::new();
-            for c in reason.chars().filter(|c| !c.is_control()) {
-                if because.len() + c.len_utf8() > REASON_BYTES_MAX {
-                    break;
-                }
-                because.push(c);
-            }
-            self.refused.insert(place, because);
+            self.refused.insert(place, cut(reason, REASON_BYTES_MAX));
         }
     }
+}
+
+/// The head of a reason, without what would not print on one line.
+pub(super) fn cut(reason: &str, bytes_max: usize) -> String {
+    let mut words = String::new();
+    for c in reason.chars().filter(|c| !c.is_control()) {
+        if words.len() + c.len_utf8() > bytes_max {
+            break;
+        }
+        words.push(c);
+    }
+    words
 }
 
 /// An update as an input: the weight is its steps times the member's weight in the federation.

@@ -1,5 +1,6 @@
 //! The own part: train once, publish the update, say when there will be none.
 
+use super::collecting::cut;
 use super::{Held, Memory, Round};
 use crate::digest::BlobRef;
 use crate::envelope;
@@ -84,7 +85,7 @@ impl Round {
         }
         self.own = Own::SitsOut;
         self.sits_out.extend(post.place());
-        let why = Some(reason.chars().take(REASON_CHARS_MAX).collect());
+        let why = Some(cut(reason, SITS_OUT_BYTES_MAX));
         let round = self.tip.round;
         let progress = Progress { round, step: 0, steps: 0, loss: 0.0, sits_out: why };
         post.gossip(&Message::Progress(progress));
@@ -108,5 +109,5 @@ impl Round {
     }
 }
 
-/// Characters of a reason that travel.
-const REASON_CHARS_MAX: usize = 120;
+/// Bytes of a reason that travel: such a heartbeat fits into a record.
+const SITS_OUT_BYTES_MAX: usize = 120;
