@@ -95,7 +95,7 @@ pub struct Proposal {
     /// Proofs of equivocation: whoever signed twice leads no view of a later round.
     pub evidence: Vec<Evidence>,
     /// A change of the roster that the members decided; in force from the next round on.
-    pub decision: Option<Decision>,
+    pub decision: Option<Box<Decision>>,
     /// The name of the aggregation strategy.
     pub strategy: String,
     /// The aggregate: the adapter everyone adopts.

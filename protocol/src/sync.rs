@@ -52,7 +52,8 @@ impl Sync {
 
     /// The records a peer gave are used up: it is asked for more at once, if it has more.
     pub fn on_given(&self, post: &mut Post, round: &Round, from: MemberId, until: RoundNumber) {
-        let (here, at_end) = (round.tip.round, (round.tip.round.0 - 1) % RECORDS_GIVEN_MAX == 0);
+        let (here, at_end) =
+            (round.tip.round, (round.tip.round.0 - 1).is_multiple_of(RECORDS_GIVEN_MAX));
         if at_end && until > here {
             tell(post, round, from);
         }

@@ -67,7 +67,7 @@ fn proposal(present: u8) -> Proposal {
         included: (1..=present).map(contribution).collect(),
         absent: (present + 1..=64).map(absent).collect(),
         evidence: (1..=EVIDENCE_MAX as u8).map(evidence).collect(),
-        decision: Some(Decision { petition, ballots: signatures(64) }),
+        decision: Some(Box::new(Decision { petition, ballots: signatures(64) })),
         strategy: "fedavg".into(),
         result: BlobRef::of(b"result"),
     }

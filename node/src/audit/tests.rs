@@ -111,6 +111,8 @@ fn committed(federation: &Federation, tip: &Tip, blobs: &Blobs) -> RoundRecord {
                 why: Absence::NoUpdate,
                 heard: None,
             }],
+            evidence: Vec::new(),
+            decision: None,
             strategy: "fedavg".into(),
             result: tip.adapter,
         },

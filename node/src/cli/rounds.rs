@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
-use witan_protocol::ballot::Decision;
 use witan_protocol::codec;
 use witan_protocol::digest::Digest;
 use witan_protocol::envelope::{self, RECORD_BYTES_MAX};
@@ -195,10 +194,10 @@ pub fn row(home: &Home, roster: &Roster, stored: &StoredRecord) -> Result<RoundR
                 signed: proof.check(roster).unwrap_or_default(),
             })
             .collect(),
-        decision: proposal.decision.map(|Decision { petition, ballots }| DecisionRow {
-            change: output::change(roster, &petition.change),
-            by: name(&petition.by),
-            yes: ballots.iter().map(|ballot| name(&ballot.member)).collect(),
+        decision: proposal.decision.map(|decision| DecisionRow {
+            change: output::change(roster, &decision.petition.change),
+            by: name(&decision.petition.by),
+            yes: decision.ballots.iter().map(|ballot| name(&ballot.member)).collect(),
         }),
         strategy: proposal.strategy,
         record_digest,

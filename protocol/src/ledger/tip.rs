@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::ballot::Decision;
 use crate::codec;
 use crate::council::seats::{self, Standing};
 use crate::digest::{BlobRef, Digest};
@@ -44,8 +43,8 @@ impl Tip {
     pub fn after(&self, proposal: &Proposal) -> Self {
         let round = Round(self.round.0 + 1);
         let mut decided = self.decided.clone();
-        if let Some(Decision { petition, .. }) = &proposal.decision {
-            decided.insert(petition.id(), petition.expires());
+        if let Some(decision) = &proposal.decision {
+            decided.insert(decision.petition.id(), decision.petition.expires());
         }
         decided.retain(|_, open_until| *open_until >= round);
         Self {

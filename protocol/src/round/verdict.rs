@@ -130,7 +130,7 @@ impl Round {
             included,
             absent,
             evidence: self.agenda.charges(&self.tip),
-            decision: self.agenda.polls.decision(&self.tip),
+            decision: self.agenda.polls.decision(&self.tip).map(Box::new),
             strategy: post.federation.document().training.strategy.clone(),
             result,
         }

@@ -3,6 +3,7 @@
 //!
 //! A failure names its seed; the same seed replays the same run.
 
+#[allow(dead_code)] // Other tests use the rest.
 mod world;
 
 use witan_protocol::io::Notice;
