@@ -206,8 +206,7 @@ impl TestnetReport {
         })
     }
 
-    /// The tables.
-    pub fn to_text(&self) -> String {
+    fn rounds_table(&self) -> Table {
         let mut rounds = table(&[
             "round",
             "view",
@@ -232,6 +231,11 @@ impl TestnetReport {
                 percent(row.marks.and_then(|marks| marks.drawing_accuracy)),
             ]);
         }
+        rounds
+    }
+
+    /// The tables.
+    pub fn to_text(&self) -> String {
         let mut compared = table(&[
             "held-out data",
             "VQA",
@@ -259,7 +263,7 @@ impl TestnetReport {
                 percent(marks.drawing_accuracy_new_words),
             ]);
         }
-        let mut text = format!("{rounds}\n\n{compared}\n");
+        let mut text = format!("{}\n\n{compared}\n", self.rounds_table());
         if let Some(ceiling) = self.drawing_ceiling {
             let ceiling = percent(Some(ceiling));
             text += &format!("drawings: the detector finds {ceiling} of the real pictures right\n");

@@ -243,10 +243,6 @@ impl Watch {
             Notice::ViewFailed { round, view, aggregator } => {
                 self.round(*round).failed.insert(*view, *aggregator);
             }
-            Notice::Objection { round, against, because } => {
-                let name = self.name(against);
-                self.remark(format!("round {round}: objection against {name}: {because}"));
-            }
             Notice::Committed { round, view, aggregator, included, votes, record, result } => {
                 let seen = self.round(*round);
                 let (first, last) = seen.committed_ms.unwrap_or((at_ms, at_ms));
@@ -263,25 +259,35 @@ impl Watch {
             Notice::Stalled { needed, missing, .. } => {
                 self.nodes[index].stalled = Some((*needed, missing.clone()));
             }
+            Notice::Finished => self.nodes[index].finished = true,
+            other => {
+                if let Some(words) = self.words(index, other) {
+                    self.remark(words);
+                }
+            }
+        }
+    }
+
+    /// What is only worth a remark.
+    fn words(&self, index: usize, notice: &Notice) -> Option<String> {
+        Some(match notice {
+            Notice::Objection { round, against, because } => {
+                format!("round {round}: objection against {}: {because}", self.name(against))
+            }
             Notice::Suspended { round, member, because } => {
-                let name = self.name(member);
-                self.remark(format!("round {round}: {name} leads no more: it signed {because}"));
+                format!("round {round}: {} leads no more: it signed {because}", self.name(member))
             }
-            Notice::RosterChanged { round, what } => {
-                self.remark(format!("from round {round} on: {what}"));
-            }
+            Notice::RosterChanged { round, what } => format!("from round {round} on: {what}"),
             Notice::Missing { members } => {
                 let names: Vec<_> = members.iter().map(|member| self.name(member)).collect();
-                self.remark(format!("node-{index:02} misses {} at the end", names.join(", ")));
+                format!("node-{index:02} misses {} at the end", names.join(", "))
             }
-            Notice::Finished => self.nodes[index].finished = true,
-            Notice::Mended { what } => self.remark(format!("node-{index:02}: {what}")),
+            Notice::Mended { what } => format!("node-{index:02}: {what}"),
             Notice::Refused { via, reason, .. } => {
-                let name = self.name(via);
-                self.remark(format!("node-{index:02} refused a message of {name}: {reason}"));
+                format!("node-{index:02} refused a message of {}: {reason}", self.name(via))
             }
-            Notice::Sent { .. } | Notice::Accepted { .. } => {}
-        }
+            _ => return None,
+        })
     }
 
     fn round(&mut self, round: Round) -> &mut RoundView {
