@@ -85,7 +85,7 @@ fn the_deltas_of_a_proposal_are_asked_of_those_who_voted_for_it() {
     stage.now.0 += 4_000;
     stage.take(Input::Tick);
     let missing = update_of(&stage.federation, 3, 0).delta;
-    let voter = stage.federation.members()[voter].id();
+    let voter = stage.federation.founders().members()[voter].id();
     let asked = stage.outputs.iter().any(|output| {
         matches!(output, Output::Fetch { blob, holders }
             if *blob == missing && holders.contains(&voter))
@@ -108,7 +108,7 @@ impl Stage {
     fn new() -> Self {
         let federation = Arc::new(Federation::new(world::document(4, 2)).unwrap());
         let tip = Tip::genesis(&federation, model::start());
-        let leader = federation.seat_of(&tip.aggregator(&federation, View(0))).unwrap();
+        let leader = federation.founders().place_of(&tip.turns()[0]).unwrap();
         assert_ne!(leader, 3, "the leader is to be somebody else");
         let me = (0..3).find(|place| *place != leader).unwrap();
         let voter = (0..3).find(|place| *place != leader && *place != me).unwrap();
@@ -129,7 +129,7 @@ impl Stage {
 
     fn hear(&mut self, from: usize, message: &Message) {
         let bytes = envelope::seal(&world::identity(from), self.federation.id(), message);
-        let via = self.federation.members()[from].id();
+        let via = self.federation.founders().members()[from].id();
         self.take(Input::Message { via, bytes });
     }
 
@@ -137,7 +137,7 @@ impl Stage {
     fn motion(&self) -> (Message, witan_protocol::digest::Digest) {
         let tip = Tip::genesis(&self.federation, model::start());
         let (mut included, mut absent) = (Vec::new(), Vec::new());
-        for (place, member) in self.federation.members().iter().enumerate() {
+        for (place, member) in self.federation.founders().members().iter().enumerate() {
             let member = member.id();
             if [self.leader, self.voter, 3].contains(&place) {
                 let update = Message::Update(update_of(&self.federation, place, 0));
@@ -145,23 +145,25 @@ impl Stage {
                 let envelope = envelope::seal(&key, self.federation.id(), &update);
                 included.push(Contribution { member, envelope });
             } else {
-                absent.push(Absent { member, why: Absence::NoUpdate });
+                absent.push(Absent { member, why: Absence::NoUpdate, heard: None });
             }
         }
         let mut proposal = Proposal {
             round: Round(1),
             view: View(0),
-            aggregator: self.federation.members()[self.leader].id(),
+            aggregator: self.federation.founders().members()[self.leader].id(),
             failed_views: Vec::new(),
             previous: tip.head,
             start: model::start(),
             included,
             absent,
+            evidence: Vec::new(),
+            decision: None,
             strategy: "fedavg".into(),
             naive_error: Vec::new(),
             result: model::start(),
         };
-        proposal.result = model::result_of(&self.federation, &proposal).unwrap();
+        proposal.result = model::result_of(self.federation.founders(), &proposal).unwrap();
         let value = proposal.digest();
         (Message::Motion(Motion { view: View(0), valid_view: None, proposal }), value)
     }
@@ -191,7 +193,7 @@ impl Stage {
     fn said(&self, step: Step, value: witan_protocol::digest::Digest) -> bool {
         self.outputs.iter().any(|output| match output {
             Output::Gossip(bytes) => {
-                let said = envelope::open(bytes, &self.federation).unwrap().message;
+                let said = envelope::open(bytes, self.federation.founders()).unwrap().message;
                 matches!(said, Message::Vote(vote) if vote.step == step && vote.value == Some(value))
             }
             Output::Persist(Entry::Record { .. }) => panic!("nothing can be decided here"),
@@ -202,7 +204,7 @@ impl Stage {
 
 /// What a member publishes, at its first or second attempt.
 fn update_of(federation: &Federation, place: usize, attempt: u64) -> Update {
-    let member = federation.members()[place].id();
+    let member = federation.founders().members()[place].id();
     Update {
         round: Round(1),
         start: model::start().digest,

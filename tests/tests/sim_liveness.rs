@@ -82,6 +82,8 @@ fn six_of_sixteen_dead_stall_say_so_and_go_on_when_one_returns() {
             })
             .collect();
         assert_eq!(told, [(6, 11)], "told once");
+        let stalled = node.running().status().stalled.unwrap();
+        assert!(stalled.starts_with("10 of 11 votes; missing: member-00, member-01"), "{stalled}");
         assert!(node.records.is_empty());
     }
     world.start(2);

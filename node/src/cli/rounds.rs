@@ -5,13 +5,13 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
-use witan_protocol::Federation;
 use witan_protocol::codec;
 use witan_protocol::digest::Digest;
 use witan_protocol::envelope::{self, RECORD_BYTES_MAX};
 use witan_protocol::member::{MemberId, Round, View};
-use witan_protocol::message::Message;
-use witan_protocol::record::{Absence, LayerError, RoundRecord, Scores, Update};
+use witan_protocol::message::{Message, Progress};
+use witan_protocol::record::{Absence, Absent, LayerError, RoundRecord, Scores, Update};
+use witan_protocol::{Federation, Roster};
 
 use super::output;
 use crate::error::{Failure, FailureKind};
@@ -44,12 +44,20 @@ pub struct RoundRow {
     pub aggregator: String,
     /// Views that closed nothing, and who led them.
     pub failed_views: Vec<FailedRow>,
+    /// The roster.
+    pub expected: Vec<String>,
+    /// Who of them signed anything that the record shows.
+    pub present: Vec<String>,
     /// Whose updates are in it, in roster order.
     pub included: Vec<UpdateRow>,
     /// Who is not, and why.
     pub absent: Vec<AbsentRow>,
     /// Who co-signed it.
     pub votes: Vec<String>,
+    /// Who is proven to have signed two things where only one may be, and what.
+    pub evidence: Vec<EvidenceRow>,
+    /// The change of the roster it decides, in words.
+    pub decision: Option<DecisionRow>,
     /// The aggregation strategy with its numbers.
     pub strategy: String,
     /// What averaging the factors apart would miss of the mean product, relative to it, over all layers.
@@ -88,6 +96,26 @@ pub struct FailedRow {
     pub aggregator: String,
 }
 
+/// A member that signed twice.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EvidenceRow {
+    /// Who.
+    pub member: String,
+    /// What it signed; empty if the proof does not hold.
+    pub signed: String,
+}
+
+/// A change of the roster, in force from the next round on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DecisionRow {
+    /// What.
+    pub change: String,
+    /// Who put it.
+    pub by: String,
+    /// Whose yes the record shows.
+    pub yes: Vec<String>,
+}
+
 /// One member's update.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UpdateRow {
@@ -104,6 +132,8 @@ pub struct AbsentRow {
     pub member: String,
     /// Why.
     pub why: String,
+    /// Whether it signed anything that the record shows.
+    pub is_present: bool,
 }
 
 /// Prints the ledger.
@@ -111,11 +141,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let home = Home::existing(&args.home)?;
     let federation = home.read_federation()?;
     let file = store::read_records(&home)?;
+    let rosters = output::rosters(&federation, &file.records);
     let mut rows: Vec<_> = file
         .records
         .iter()
-        .filter(|record| args.round.is_none_or(|round| record.round.0 == round))
-        .map(|record| row(&home, &federation, record))
+        .zip(&rosters)
+        .filter(|(record, _)| args.round.is_none_or(|round| record.round.0 == round))
+        .map(|(record, roster)| row(&home, roster, record))
         .collect::<Result<_, _>>()?;
     let names = jobs::embedded_base().and_then(|base| Ground::new(base, &federation));
     let names = names.map_or_else(|_| Vec::new(), |ground| ground.layers());
@@ -147,27 +179,24 @@ impl RoundRow {
     }
 }
 
-/// Reads a stored record into what is shown.
-pub fn row(
-    home: &Home,
-    federation: &Federation,
-    stored: &StoredRecord,
-) -> Result<RoundRow, Failure> {
+/// Reads a stored record into what is shown, by the roster of its round.
+pub fn row(home: &Home, roster: &Roster, stored: &StoredRecord) -> Result<RoundRow, Failure> {
     let record: RoundRecord = codec::decode(&stored.bytes, RECORD_BYTES_MAX).map_err(|error| {
         let path = home.records_log();
         let (path, at, round) = (path.display(), stored.offset, stored.round);
         Failure::new(FailureKind::Tampered, format!("{path}, at byte {at}, round {round}: {error}"))
             .hint(format!("this says more: {}", home.command("verify")))
     })?;
-    let name = |member: &MemberId| federation.name_of(member);
+    let name = |member: &MemberId| roster.name_of(member);
     let record_digest = record.digest();
+    let attendance = record.attendance(roster);
     let proposal = record.proposal;
     let included: Vec<_> = proposal
         .included
         .iter()
         .map(|part| UpdateRow {
             member: name(&part.member),
-            update: update_in(&part.envelope, federation),
+            update: update_in(&part.envelope, roster),
         })
         .collect();
     let failed = proposal.failed_views.iter();
@@ -182,9 +211,28 @@ pub fn row(
         mean_scores: mean(included.iter().filter_map(|part| part.update.as_ref())),
         included,
         absent: absent
-            .map(|absent| AbsentRow { member: name(&absent.member), why: reason(&absent.why) })
+            .map(|absent| AbsentRow {
+                member: name(&absent.member),
+                why: reason(absent, roster),
+                is_present: attendance.present.contains(&absent.member),
+            })
             .collect(),
-        votes: record.certificate.signatures.iter().map(|vote| name(&vote.member)).collect(),
+        votes: attendance.cosigned.iter().map(name).collect(),
+        expected: attendance.expected.iter().map(name).collect(),
+        present: attendance.present.iter().map(name).collect(),
+        evidence: proposal
+            .evidence
+            .iter()
+            .map(|proof| EvidenceRow {
+                member: name(&proof.member),
+                signed: proof.check(roster).unwrap_or_default(),
+            })
+            .collect(),
+        decision: proposal.decision.map(|decision| DecisionRow {
+            change: output::change(roster, &decision.petition.change),
+            by: name(&decision.petition.by),
+            yes: decision.ballots.iter().map(|ballot| name(&ballot.member)).collect(),
+        }),
         strategy: proposal.strategy,
         naive_error: total(&proposal.naive_error),
         layers: layers(&proposal.naive_error),
@@ -195,17 +243,23 @@ pub fn row(
     })
 }
 
-fn update_in(envelope: &[u8], federation: &Federation) -> Option<Update> {
-    match envelope::open(envelope, federation).ok()?.message {
+fn update_in(envelope: &[u8], roster: &Roster) -> Option<Update> {
+    match envelope::open(envelope, roster).ok()?.message {
         Message::Update(update) => Some(update),
         _ => None,
     }
 }
 
-fn reason(why: &Absence) -> String {
-    match why {
-        Absence::NoUpdate => "no update had arrived".into(),
-        Absence::Refused { because } => format!("refused: {because}"),
+fn reason(absent: &Absent, roster: &Roster) -> String {
+    match (&absent.why, absent.heartbeat(roster)) {
+        (Absence::Refused { because }, _) => format!("refused: {because}"),
+        (Absence::NoUpdate, Some(Progress { sits_out: Some(why), .. })) => {
+            format!("sat out: {why}")
+        }
+        (Absence::NoUpdate, Some(Progress { step, steps, .. })) => {
+            format!("no update had arrived; it was heard at step {step} of {steps}")
+        }
+        (Absence::NoUpdate, None) => "no update had arrived".into(),
     }
 }
 
@@ -261,6 +315,7 @@ fn for_people(
         "round",
         "view",
         "aggregator",
+        "present",
         "updates",
         "votes",
         "loss",
@@ -270,7 +325,7 @@ fn for_people(
         "record",
         "result",
     ];
-    let cells = rows.iter().map(|row| cells(row, federation.size()));
+    let cells = rows.iter().map(cells);
     writeln!(out, "{}", output::trimmed(&output::table(&header, cells)))?;
     for row in rows {
         for failed in &row.failed_views {
@@ -282,6 +337,13 @@ fn for_people(
         }
         for absent in &row.absent {
             writeln!(out, "round {}: {} is absent: {}", row.round, absent.member, absent.why)?;
+        }
+        for EvidenceRow { member, signed } in &row.evidence {
+            writeln!(out, "round {}: {member} leads no more: it signed {signed}", row.round)?;
+        }
+        if let Some(DecisionRow { change, by, yes }) = &row.decision {
+            let (round, yes) = (row.round, yes.join(", "));
+            writeln!(out, "round {round}: decided: {change}; put by {by}, yes of {yes}")?;
         }
     }
     writeln!(out, "VQA and drawn: members' own tests of the adapter the round started from.")?;
@@ -304,11 +366,13 @@ fn layers_for_people(out: &mut dyn Write, row: &RoundRow) -> io::Result<()> {
     writeln!(out, "{}\n", output::trimmed(&output::table(&header, cells)))
 }
 
-fn cells(row: &RoundRow, size: usize) -> Vec<String> {
+fn cells(row: &RoundRow) -> Vec<String> {
+    let size = row.expected.len();
     vec![
         row.round.to_string(),
         row.view.to_string(),
         row.aggregator.clone(),
+        format!("{}/{size}", row.present.len()),
         format!("{}/{size}", row.included.len()),
         format!("{}/{size}", row.votes.len()),
         format!("{:.3}", row.mean_scores.loss),
@@ -331,7 +395,7 @@ mod tests {
         let stored = store::read_records(&filled.home).unwrap().records;
         let rows: Vec<_> = stored
             .iter()
-            .map(|record| row(&filled.home, &filled.federation, record).unwrap())
+            .map(|record| row(&filled.home, filled.federation.founders(), record).unwrap())
             .collect();
         let mut text = Vec::new();
         for_people(&mut text, &filled.home, &filled.federation, &rows).unwrap();
@@ -362,7 +426,7 @@ mod tests {
     fn a_round_alone_is_shown_layer_by_layer() {
         let filled = filled();
         let stored = store::read_records(&filled.home).unwrap().records;
-        let mut row = row(&filled.home, &filled.federation, &stored[0]).unwrap();
+        let mut row = row(&filled.home, filled.federation.founders(), &stored[0]).unwrap();
         row.name_layers(&["model.layers.0.q_proj".to_owned()]);
         let mut text = Vec::new();
         layers_for_people(&mut text, &row).unwrap();

@@ -1,50 +1,27 @@
-//! Carries out the library's effects, and keeps signed votes and motions for those who miss them.
+//! Carries out the library's effects, and files what is signed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use arc_malachitebft_core_consensus::{Effect, Input, Resumable, Resume, SignedConsensusMsg};
 use arc_malachitebft_core_types::{CommitCertificate, SignedMessage};
 
 use super::Act;
 use super::context::{Context, Tabled, view_of};
+use super::tally::{Put, Signed, Tally, VIEWS_KEPT_MAX};
 use super::timeouts::Timers;
 use super::wal::Remembered;
 use crate::digest::Digest;
 use crate::envelope;
+use crate::evidence::Evidence;
 use crate::federation::{Federation, FederationId};
 use crate::identity::Identity;
 use crate::io::Time;
-use crate::member::{MemberId, Round, View};
-use crate::message::{Message, Motion, MotionHeld, Polka, Roll, Step, Vote, VotesHeld};
+use crate::ledger::Tip;
+use crate::member::{Round, View};
+use crate::message::{Message, Motion, Polka, Step, Vote};
 use crate::record::{Certificate, CommitSignature, Proposal};
-
-/// A message with who signed it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Signed<T> {
-    /// Who signed.
-    pub member: MemberId,
-    /// What.
-    pub message: T,
-    /// The signature of its envelope.
-    pub signature: [u8; 64],
-}
-
-/// The signed votes and motions of the newest views.
-#[derive(Clone, Debug, Default)]
-pub struct Tally {
-    votes: BTreeMap<(View, Step), BTreeMap<usize, Signed<Vote>>>,
-    motions: BTreeMap<View, Put>,
-    polkas: BTreeMap<View, Polka>,
-}
-
-/// A motion with the digest of its proposal, which costs too much to compute at every look.
-#[derive(Clone, Debug)]
-pub struct Put {
-    /// The motion.
-    pub motion: Signed<Motion>,
-    /// The digest of its proposal.
-    pub value: Digest,
-}
+use crate::roster::Roster;
 
 /// Everything around the library's state that its effects touch.
 #[derive(Debug)]
@@ -64,142 +41,19 @@ pub(super) struct Desk {
     pub(super) acts: super::Acts,
     federation: FederationId,
     identity: Identity,
-    roster: Vec<MemberId>,
-    quorum: usize,
-}
-
-impl Tally {
-    /// Whose votes are held for a step of a view.
-    pub fn voters(&self, view: View, step: Step) -> Roll {
-        self.votes.get(&(view, step)).map(|v| v.keys().copied().collect()).unwrap_or_default()
-    }
-
-    /// Everyone of whom any vote is held.
-    pub fn all_voters(&self) -> Roll {
-        self.votes.values().flat_map(|votes| votes.keys().copied()).collect()
-    }
-
-    /// The motions held, newest view last.
-    pub fn motions(&self) -> impl Iterator<Item = &Put> {
-        self.motions.values()
-    }
-
-    /// The newest quorums of prevotes seen, newest last.
-    pub fn polkas(&self) -> impl Iterator<Item = &Polka> {
-        self.polkas.values()
-    }
-
-    /// Who prevoted for `value` in any view.
-    pub fn backers(&self, value: Digest) -> impl Iterator<Item = MemberId> {
-        let prevotes = self.votes.iter().filter(|((_, step), _)| *step == Step::Prevote);
-        let votes = prevotes.flat_map(|(_, votes)| votes.values());
-        votes.filter(move |vote| vote.message.value == Some(value)).map(|vote| vote.member)
-    }
-
-    /// How many votes are held.
-    pub fn votes_count(&self) -> usize {
-        self.votes.values().map(BTreeMap::len).sum()
-    }
-
-    /// Of how many views votes are held.
-    pub fn views_count(&self) -> usize {
-        let mut views: Vec<_> = self.votes.keys().map(|(view, _)| view).collect();
-        views.dedup();
-        views.len()
-    }
-
-    /// What is held, for [`Holdings`](crate::message::Holdings).
-    pub fn held(&self) -> (Vec<MotionHeld>, Vec<VotesHeld>, Vec<MotionHeld>) {
-        let motions = self
-            .motions
-            .iter()
-            .rev()
-            .take(VIEWS_TOLD_MAX)
-            .map(|(view, put)| MotionHeld { view: *view, value: put.value });
-        let mut views: Vec<_> = self.votes.keys().map(|(view, _)| *view).collect();
-        views.dedup();
-        let votes = views.into_iter().rev().take(VIEWS_TOLD_MAX).map(|view| VotesHeld {
-            view,
-            prevotes: self.voters(view, Step::Prevote),
-            precommits: self.voters(view, Step::Precommit),
-        });
-        let polkas =
-            self.polkas.values().map(|polka| MotionHeld { view: polka.view, value: polka.value });
-        (motions.collect(), votes.collect(), polkas.collect())
-    }
-
-    /// Votes held that are not in `held`, of the views a peer still cares about.
-    pub fn votes_missing(&self, held: &[VotesHeld]) -> Vec<Signed<Vote>> {
-        let mut missing = Vec::new();
-        let newest = self.votes.keys().next_back().map_or(0, |(view, _)| view.0);
-        for ((view, step), votes) in &self.votes {
-            if view.0 + (VIEWS_TOLD_MAX as u32) <= newest {
-                continue;
-            }
-            let roll = held.iter().find(|h| h.view == *view).map_or(Roll(0), |h| match step {
-                Step::Prevote => h.prevotes,
-                Step::Precommit => h.precommits,
-            });
-            missing
-                .extend(votes.iter().filter(|(p, _)| !roll.contains(**p)).map(|(_, v)| v).cloned());
-        }
-        missing
-    }
-
-    /// The motions that put the proposal `value`, in the library's words.
-    pub(super) fn tabled(&self, round: Round, value: Digest) -> Vec<Tabled> {
-        self.motions
-            .values()
-            .filter(|put| put.value == value)
-            .map(|put| Tabled {
-                round,
-                view: put.motion.message.view,
-                valid_view: put.motion.message.valid_view,
-                value,
-                member: put.motion.member,
-            })
-            .collect()
-    }
-
-    /// Files a quorum of prevotes. False if one is known for its view.
-    pub(super) fn take_polka(&mut self, polka: Polka) -> bool {
-        if self.polkas.contains_key(&polka.view) {
-            return false;
-        }
-        self.polkas.insert(polka.view, polka);
-        if self.polkas.len() > POLKAS_KEPT_MAX {
-            self.polkas.pop_first();
-        }
-        true
-    }
-
-    /// The prevotes held for `value` in `view`, as a quorum if they are one.
-    fn polka(&self, (round, view): (Round, View), value: Digest, quorum: usize) -> Option<Polka> {
-        let votes = self.votes.get(&(view, Step::Prevote))?.values();
-        let signatures: Vec<_> = votes
-            .filter(|vote| vote.message.value == Some(value))
-            .map(|vote| CommitSignature { member: vote.member, signature: vote.signature })
-            .collect();
-        (signatures.len() >= quorum).then_some(Polka { round, view, value, signatures })
-    }
-
-    fn prune(&mut self, view: View) {
-        let oldest = View(view.0.saturating_sub(VIEWS_KEPT_MAX));
-        self.votes.retain(|(view, _), _| *view >= oldest);
-        self.motions.retain(|view, _| *view >= oldest);
-    }
+    roster: Arc<Roster>,
 }
 
 impl Desk {
     pub(super) fn new(
         federation: &Federation,
         identity: &Identity,
-        round: Round,
+        tip: &Tip,
         context: Context,
     ) -> Self {
         Self {
             now: Time(0),
-            round,
+            round: tip.round,
             context,
             open: false,
             replaying: false,
@@ -213,14 +67,13 @@ impl Desk {
             acts: VecDeque::new(),
             federation: federation.id(),
             identity: identity.clone(),
-            roster: federation.members().iter().map(|member| member.id()).collect(),
-            quorum: federation.quorum(),
+            roster: Arc::clone(&tip.roster),
         }
     }
 
     /// Files a vote. False if it is known, conflicts with a known one, or is of a distant view.
     pub(super) fn take_vote(&mut self, vote: &Signed<Vote>) -> bool {
-        let Some(place) = self.roster.iter().position(|member| *member == vote.member) else {
+        let Some(place) = self.roster.place_of(&vote.member) else {
             return false;
         };
         let Vote { view, step, .. } = vote.message;
@@ -230,13 +83,15 @@ impl Desk {
         let votes = self.tally.votes.entry((view, step)).or_default();
         if let Some(known) = votes.get(&place) {
             if known.message != vote.message {
-                self.acts.push_back(Act::Equivocated(vote.member));
+                let (one, other) = (Message::Vote(known.message), Message::Vote(vote.message));
+                let (one, other) = ((&one, &known.signature), (&other, &vote.signature));
+                self.acts.push_back(Act::Equivocated(Evidence::of(vote.member, one, other)));
             }
             return false;
         }
         votes.insert(place, vote.clone());
         if let (Step::Prevote, Some(value)) = (step, vote.message.value)
-            && let Some(polka) = self.tally.polka((self.round, view), value, self.quorum)
+            && let Some(polka) = self.tally.polka((self.round, view), value, self.roster.quorum())
         {
             self.tally.take_polka(polka);
         }
@@ -255,9 +110,13 @@ impl Desk {
         if !self.is_near(view) {
             return false;
         }
-        if let Some(known) = self.tally.motions.get(&view) {
-            if known.motion.message != motion.message {
-                self.acts.push_back(Act::Equivocated(motion.member));
+        if let Some(Put { motion: known, .. }) = self.tally.motions.get(&view) {
+            if known.message != motion.message {
+                let Signed { member, message, signature } = motion;
+                let (one, other) =
+                    (Message::Motion(known.message.clone()), Message::Motion(message));
+                let (one, other) = ((&one, &known.signature), (&other, &signature));
+                self.acts.push_back(Act::Equivocated(Evidence::of(member, one, other)));
             }
             return false;
         }
@@ -409,13 +268,12 @@ impl Desk {
     }
 
     fn decide(&mut self, certificate: &CommitCertificate<Context>) {
-        let place = |member: &MemberId| self.roster.iter().position(|m| m == member);
         let mut signatures: Vec<_> = certificate
             .commit_signatures
             .iter()
             .map(|commit| CommitSignature { member: commit.address, signature: commit.signature })
             .collect();
-        signatures.sort_by_key(|commit| place(&commit.member));
+        signatures.sort_by_key(|commit| self.roster.place_of(&commit.member));
         let proof = Certificate { view: view_of(certificate.round), signatures };
         self.acts.push_back(Act::Decided { value: certificate.value_id, certificate: proof });
     }
@@ -437,12 +295,3 @@ impl Desk {
 
 /// Views ahead of its own of which the library takes votes.
 const VIEWS_AHEAD_MAX: u32 = arc_malachitebft_core_consensus::MAX_FUTURE_ROUND_LOOKAHEAD;
-
-/// Views behind its own of which votes and motions are kept for others.
-const VIEWS_KEPT_MAX: u32 = 32;
-
-/// Quorums of prevotes kept for others: with at most a third lying, the newest is what counts.
-const POLKAS_KEPT_MAX: usize = 8;
-
-/// Views told of in one message: those a member that lost a few messages may still need.
-const VIEWS_TOLD_MAX: usize = 6;

@@ -9,7 +9,7 @@ pub struct Load {
     pub early: usize,
     /// Updates.
     pub updates: usize,
-    /// Proofs of members who signed two updates.
+    /// Proofs of members who said two things where only one may be said.
     pub evidence: usize,
     /// Blobs here or asked for.
     pub blobs: usize,
@@ -40,7 +40,7 @@ impl Participant {
         Load {
             early: self.early.len(),
             updates: self.round.updates.len(),
-            evidence: self.round.evidence().len(),
+            evidence: self.round.agenda.evidence().count(),
             blobs: self.round.shelf.len(),
             cases: self.round.cases_open(),
             aggregations: self.round.aggregations(),

@@ -18,7 +18,7 @@ impl Invariant for EverythingBounded {
             return Ok(());
         };
         let views = status.view.0.min(VIEWS_BEHIND) + 1 + VIEWS_AHEAD;
-        let max = bounds(scene.federation.size(), views as usize);
+        let max = bounds(scene.roster.size(), views as usize);
         let over = counts(load).into_iter().zip(counts(&max)).find(|(held, max)| held.1 > max.1);
         if let Some(((what, held), (_, max))) = over {
             return Err(format!("{held} {what}, at most {max} expected"));

@@ -1,0 +1,183 @@
+//! The signed votes and motions of a round, kept for those who miss them.
+
+use std::collections::BTreeMap;
+
+use super::context::Tabled;
+use crate::digest::Digest;
+use crate::member::{MemberId, Round, View};
+use crate::message::{Motion, MotionHeld, Polka, Roll, Step, Vote, VotesHeld};
+use crate::record::CommitSignature;
+
+/// A message with who signed it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signed<T> {
+    /// Who signed.
+    pub member: MemberId,
+    /// What.
+    pub message: T,
+    /// The signature of its envelope.
+    pub signature: [u8; 64],
+}
+
+/// The signed votes and motions of the newest views.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    pub(super) votes: BTreeMap<(View, Step), BTreeMap<usize, Signed<Vote>>>,
+    pub(super) motions: BTreeMap<View, Put>,
+    polkas: BTreeMap<View, Polka>,
+}
+
+/// A motion with the digest of its proposal, which costs too much to compute at every look.
+#[derive(Clone, Debug)]
+pub struct Put {
+    /// The motion.
+    pub motion: Signed<Motion>,
+    /// The digest of its proposal.
+    pub value: Digest,
+}
+
+impl Tally {
+    /// Whose votes are held for a step of a view.
+    pub fn voters(&self, view: View, step: Step) -> Roll {
+        self.votes.get(&(view, step)).map(|v| v.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// Everyone of whom any vote is held.
+    pub fn all_voters(&self) -> Roll {
+        self.votes.values().flat_map(|votes| votes.keys().copied()).collect()
+    }
+
+    /// The motions held, newest view last.
+    pub fn motions(&self) -> impl Iterator<Item = &Put> {
+        self.motions.values()
+    }
+
+    /// The newest quorums of prevotes seen, newest last.
+    pub fn polkas(&self) -> impl Iterator<Item = &Polka> {
+        self.polkas.values()
+    }
+
+    /// Who prevoted for `value` in any view.
+    pub fn backers(&self, value: Digest) -> impl Iterator<Item = MemberId> {
+        let prevotes = self.votes.iter().filter(|((_, step), _)| *step == Step::Prevote);
+        let votes = prevotes.flat_map(|(_, votes)| votes.values());
+        votes.filter(move |vote| vote.message.value == Some(value)).map(|vote| vote.member)
+    }
+
+    /// How many votes are held.
+    pub fn votes_count(&self) -> usize {
+        self.votes.values().map(BTreeMap::len).sum()
+    }
+
+    /// Of how many views votes are held.
+    pub fn views_count(&self) -> usize {
+        let mut views: Vec<_> = self.votes.keys().map(|(view, _)| view).collect();
+        views.dedup();
+        views.len()
+    }
+
+    /// What is held, for [`Holdings`](crate::message::Holdings).
+    pub fn held(&self) -> (Vec<MotionHeld>, Vec<VotesHeld>, Vec<MotionHeld>) {
+        let motions = self
+            .motions
+            .iter()
+            .rev()
+            .take(VIEWS_TOLD_MAX)
+            .map(|(view, put)| MotionHeld { view: *view, value: put.value });
+        let mut views: Vec<_> = self.votes.keys().map(|(view, _)| *view).collect();
+        views.dedup();
+        let told = views.iter().rev().take(VIEWS_TOLD_MAX).next_back().copied();
+        let told = |view: &View| told.is_some_and(|oldest| *view >= oldest);
+        let votes = self.votes.iter().filter(|((view, _), _)| told(view));
+        let votes = votes.flat_map(|((view, step), votes)| by_value(*view, *step, votes));
+        let polkas =
+            self.polkas.values().map(|polka| MotionHeld { view: polka.view, value: polka.value });
+        (motions.collect(), votes.collect(), polkas.collect())
+    }
+
+    /// Votes held that are not in `held`, of the views a peer still cares about.
+    pub fn votes_missing(&self, held: &[VotesHeld]) -> Vec<Signed<Vote>> {
+        let newest = self.votes.keys().next_back().map_or(0, |(view, _)| view.0);
+        let recent = |view: &View| view.0 + (VIEWS_TOLD_MAX as u32) > newest;
+        let holds = |place: usize, vote: &Vote| {
+            held.iter().any(|held| {
+                (held.view, held.step, held.value) == (vote.view, vote.step, vote.value)
+                    && held.members.contains(place)
+            })
+        };
+        let votes = self.votes.iter().filter(|((view, _), _)| recent(view));
+        votes
+            .flat_map(|(_, votes)| votes)
+            .filter(|(place, vote)| !holds(**place, &vote.message))
+            .map(|(_, vote)| vote.clone())
+            .collect()
+    }
+
+    /// The motions that put the proposal `value`, in the library's words.
+    pub(super) fn tabled(&self, round: Round, value: Digest) -> Vec<Tabled> {
+        self.motions
+            .values()
+            .filter(|put| put.value == value)
+            .map(|put| Tabled {
+                round,
+                view: put.motion.message.view,
+                valid_view: put.motion.message.valid_view,
+                value,
+                member: put.motion.member,
+            })
+            .collect()
+    }
+
+    /// Files a quorum of prevotes. False if one is known for its view.
+    pub(super) fn take_polka(&mut self, polka: Polka) -> bool {
+        if self.polkas.contains_key(&polka.view) {
+            return false;
+        }
+        self.polkas.insert(polka.view, polka);
+        if self.polkas.len() > POLKAS_KEPT_MAX {
+            self.polkas.pop_first();
+        }
+        true
+    }
+
+    /// The prevotes held for `value` in `view`, as a quorum if they are one.
+    pub(super) fn polka(
+        &self,
+        (round, view): (Round, View),
+        value: Digest,
+        quorum: usize,
+    ) -> Option<Polka> {
+        let votes = self.votes.get(&(view, Step::Prevote))?.values();
+        let signatures: Vec<_> = votes
+            .filter(|vote| vote.message.value == Some(value))
+            .map(|vote| CommitSignature { member: vote.member, signature: vote.signature })
+            .collect();
+        (signatures.len() >= quorum).then_some(Polka { round, view, value, signatures })
+    }
+
+    /// Forgets the votes and motions of views long past.
+    pub(super) fn prune(&mut self, view: View) {
+        let oldest = View(view.0.saturating_sub(VIEWS_KEPT_MAX));
+        self.votes.retain(|(view, _), _| *view >= oldest);
+        self.motions.retain(|view, _| *view >= oldest);
+    }
+}
+
+/// The votes of one step, by what they are for.
+fn by_value(view: View, step: Step, votes: &BTreeMap<usize, Signed<Vote>>) -> Vec<VotesHeld> {
+    let mut values: BTreeMap<Option<Digest>, Roll> = BTreeMap::new();
+    for (place, vote) in votes {
+        values.entry(vote.message.value).or_default().insert(*place);
+    }
+    let held = values.into_iter();
+    held.map(|(value, members)| VotesHeld { view, step, value, members }).collect()
+}
+
+/// Views behind its own of which votes and motions are kept for others.
+pub(super) const VIEWS_KEPT_MAX: u32 = 32;
+
+/// Quorums of prevotes kept for others: with at most a third lying, the newest is what counts.
+const POLKAS_KEPT_MAX: usize = 8;
+
+/// Views told of in one message: those a member that lost a few messages may still need.
+const VIEWS_TOLD_MAX: usize = 6;
