@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # One LoRA step of the embedded model, ours beside PyTorch + PEFT on the same batches, in the same minutes.
 #
-#   scripts/step_ratio.sh [ROUNDS]
+#   scripts/step_ratio.sh [ROUNDS [THREADS]]      (5 rounds; "1 2" threads)
 #
 # Needs Rust and a Python with torch, peft and safetensors ($PYTHON, default python3). Turns alternate, so that
-# whatever else the machine does hits both; medians are printed for one and for two threads, and the step is
-# compared by loss first: if the twins disagree, there is nothing to compare.
+# whatever else the machine does hits both; medians are printed for each number of threads, and the step is
+# compared by loss first: if the twins disagree, there is nothing to compare. PyTorch's threads spin while they
+# wait, hence two threads say something only on a machine with nothing else to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-5}
+counts=${2:-1 2}
 python=${PYTHON:-python3}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -16,20 +18,20 @@ trap 'rm -rf "$folder"' EXIT
 ours=$(cargo bench --workspace --locked --bench lora_step --no-run --message-format=json 2>/dev/null |
     sed -n 's/.*"executable":"\([^"]*lora_step[^"]*\)".*/\1/p')
 "$ours" dump="$folder"
-for round in $(seq "$rounds"); do
-    for threads in 1 2; do
+for threads in $counts; do
+    for round in $(seq "$rounds"); do
         "$ours" threads="$threads" rounds=2 >"$folder/ours.$threads.$round"
         OMP_NUM_THREADS=$threads MKL_NUM_THREADS=$threads \
             "$python" scripts/peft_step.py "$folder" --threads "$threads" --rounds 2 >"$folder/peft.$threads.$round"
     done
 done
-"$python" - "$folder" <<'PYTHON'
+"$python" - "$folder" $counts <<'PYTHON'
 import glob, json, statistics, sys
 
 def runs(who, threads):
     return [json.load(open(path)) for path in glob.glob(f"{sys.argv[1]}/{who}.{threads}.*")]
 
-for threads in (1, 2):
+for threads in sys.argv[2:]:
     ours, peft = runs("ours", threads), runs("peft", threads)
     pairs = list(zip(sum(ours[0]["losses"], []), sum(peft[0]["losses"], [])))
     first = max(abs(a - b) for a, b in pairs[:2])

@@ -9,6 +9,7 @@ mod attention;
 mod cross_entropy;
 mod linear;
 mod norm;
+mod outer;
 mod parts;
 mod product;
 mod sight;

@@ -7,7 +7,7 @@
 pub mod context;
 mod desk;
 pub mod seats;
-pub mod tally;
+mod tally;
 pub mod timeouts;
 pub mod wal;
 

@@ -177,7 +177,9 @@ pub fn check_update(federation: &Federation, tip: &Tip, update: &Update) -> Resu
     same("codec", federation.document().training.compression, update.codec)?;
     let size = update.delta.size_bytes;
     require((1..=DELTA_BYTES_MAX).contains(&size), "delta.size_bytes", "1 to 1 GiB", size)?;
-    require((1..=STEPS_MAX).contains(&update.steps), "steps", "1 to 1000000", update.steps)?;
+    // Steps weigh an update: nobody may claim more than all agreed to take.
+    let most = u64::from(federation.document().training.local_steps);
+    require((1..=most).contains(&update.steps), "steps", format!("1 to {most}"), update.steps)?;
     let scores = update.scores;
     let finite = [scores.loss, scores.vqa_accuracy, scores.drawing_accuracy];
     require(finite.iter().all(|s| s.is_finite()), "scores", "finite numbers", "NaN or infinite")
@@ -313,9 +315,6 @@ fn shown(blob: BlobRef) -> String {
 
 /// Bytes a delta may have; far above any adapter, far below any disk.
 const DELTA_BYTES_MAX: u64 = 1 << 30;
-
-/// Steps an update may claim: weights stay far from overflow when 64 members are summed.
-const STEPS_MAX: u64 = 1_000_000;
 
 /// Views a round may take; a bound on `failed_views`, which the envelope's size bounds further.
 const VIEWS_MAX: u32 = 1_000_000;

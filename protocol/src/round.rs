@@ -150,6 +150,11 @@ impl Round {
         self.cases.len()
     }
 
+    /// How many heartbeats are kept.
+    pub fn heard_count(&self) -> usize {
+        self.heard.len()
+    }
+
     /// How many aggregations run or are done.
     pub fn aggregations(&self) -> usize {
         self.aggregates.len()

@@ -100,6 +100,11 @@ impl Sync {
         });
         post.send_sealed(to, Kind::Holdings, number, bytes.clone());
         self.told = Some((told, bytes));
+        // Gossip loses it, most of all from one who fails before the others are connected; whoever has
+        // not heard it waits until the deadline.
+        if let Some(excuse) = round.excuse() {
+            post.send_sealed(to, Kind::Progress, round.tip.round, excuse.to_vec());
+        }
     }
 
     /// Says once per change that too few members are there to decide anything.

@@ -168,6 +168,16 @@ fn an_update_in_another_codec_is_refused() {
 }
 
 #[test]
+fn an_update_of_more_steps_than_agreed_is_refused() {
+    let mut participant = participant();
+    let Message::Update(mut heavy) = update(b"x") else { unreachable!() };
+    heavy.steps = 2;
+    let sealed = envelope::seal(&identity(2), federation("a").id(), &Message::Update(heavy));
+    let told = notices(&mut participant, sealed);
+    assert!(matches!(&told[..], [Notice::Refused { reason, .. }] if reason.starts_with("steps")));
+}
+
+#[test]
 fn a_strangers_key_only_watches() {
     let (federation, stranger) = (federation("a"), identity(9));
     let config = Config { federation, identity: stranger, start_adapter: start() };

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::product::{Panels, Rows, add_outer, product_into};
+use super::outer::add_outer;
+use super::product::{Panels, Rows, product_into};
 use super::sight::{Heads, Sight, Strand};
 use super::vector::{exp, max, sum, vectorised};
 use super::{Operator, axes, tensor, values, values_mut};

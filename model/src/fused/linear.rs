@@ -6,7 +6,8 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use burn::tensor::module::linear;
 
-use super::product::{Panels, Rows, add_outer, product, transposed};
+use super::outer::add_outer;
+use super::product::{Panels, Rows, product, transposed};
 use super::{Operator, axes, tensor, values};
 
 /// See [`super::lora_linear`].

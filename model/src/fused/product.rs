@@ -4,9 +4,7 @@
 //! processor and the number of threads, so that results repeat bit for bit. Measured against the `gemm` crate:
 //! 0.9 of its speed on the shapes of the embedded model, and it needs no second pass to add an adapter's share.
 
-use rayon::prelude::*;
-
-use super::parts::{PARALLEL, assembled};
+use super::parts::assembled;
 use super::vector::widest;
 
 /// A row-major matrix, or some columns of one.
@@ -27,8 +25,14 @@ impl<'a> Rows<'a> {
         Rows { values: &self.values[start * self.stride..], ..self }
     }
 
+    /// The columns from `start` on.
+    pub fn columns_from(self, start: usize) -> Rows<'a> {
+        Rows { values: &self.values[start..], ..self }
+    }
+
+    /// The row at `index`, and what follows it.
     #[inline(always)]
-    fn row(self, index: usize) -> &'a [f32] {
+    pub fn row(self, index: usize) -> &'a [f32] {
         &self.values[index * self.stride..]
     }
 }
@@ -87,7 +91,7 @@ impl pulp::WithSimd for Lanes {
 }
 
 /// Where a panel of columns begins and how wide it is kept: two vectors, or one for what is left at the end.
-fn panels(columns: usize, lanes: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn panels(columns: usize, lanes: usize) -> impl Iterator<Item = (usize, usize)> {
     let wide = 2 * lanes;
     (0..columns).step_by(wide).map(move |start| match columns - start <= lanes {
         true => (start, lanes),
@@ -223,100 +227,6 @@ fn add_tile<S: pulp::Simd, const R: usize, const V: usize>(
     *sums = held;
 }
 
-/// Adds leftᵀ · right to `out`: the sum over `depth` rows of the outer products.
-///
-/// # Shapes
-/// - left: `[depth, rows]`, right: `[depth, columns]`
-/// - out: `[rows, columns]`
-pub fn add_outer(left: Rows, right: Rows, depth: usize, out: &mut [f32], columns: usize) {
-    if depth * out.len() < PARALLEL || rayon::current_num_threads() == 1 {
-        widest(Outer { left, right, depth, out, columns });
-        return;
-    }
-    // A thread takes some rows of the result.
-    out.par_chunks_mut(OUTER_ROWS * columns).enumerate().for_each(|(chunk, out)| {
-        let left = Rows { values: &left.values[chunk * OUTER_ROWS..], ..left };
-        widest(Outer { left, right, depth, out, columns });
-    });
-}
-
-struct Outer<'a> {
-    left: Rows<'a>,
-    right: Rows<'a>,
-    depth: usize,
-    out: &'a mut [f32],
-    columns: usize,
-}
-
-impl pulp::WithSimd for Outer<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(mut self, simd: S) {
-        for (start, width) in panels(self.columns, S::F32_LANES) {
-            match (width > S::F32_LANES, S::REGISTER_COUNT > 16) {
-                (true, true) => self.sweep::<S, 8, 2>(simd, start),
-                (true, false) => self.sweep::<S, 4, 2>(simd, start),
-                (false, _) => self.sweep::<S, 8, 1>(simd, start),
-            }
-        }
-    }
-}
-
-impl Outer<'_> {
-    #[inline(always)]
-    fn sweep<S: pulp::Simd, const R: usize, const V: usize>(&mut self, simd: S, start: usize) {
-        let rows = self.out.len() / self.columns;
-        let whole = rows / R * R;
-        for row in (0..whole).step_by(R) {
-            self.tile::<S, R, V>(simd, row, start);
-        }
-        for row in whole..rows {
-            self.tile::<S, 1, V>(simd, row, start);
-        }
-    }
-
-    #[inline(always)]
-    fn tile<S: pulp::Simd, const R: usize, const V: usize>(
-        &mut self,
-        simd: S,
-        row: usize,
-        start: usize,
-    ) {
-        let end = self.columns.min(start + V * S::F32_LANES);
-        let is_whole = end == start + V * S::F32_LANES;
-        let mut sums = [[simd.splat_f32s(0.0); V]; R];
-        for index in 0..self.depth {
-            let left = &self.left.row(index)[row..row + R];
-            let right = &self.right.row(index)[start..end];
-            let vectors: [S::f32s; V] = match is_whole {
-                true => {
-                    let (vectors, _) = S::as_simd_f32s(right);
-                    std::array::from_fn(|v| vectors[v])
-                }
-                false => std::array::from_fn(|v| {
-                    let from = right.len().min(v * S::F32_LANES);
-                    let to = right.len().min(from + S::F32_LANES);
-                    simd.partial_load_f32s(&right[from..to])
-                }),
-            };
-            for r in 0..R {
-                let factor = simd.splat_f32s(left[r]);
-                for v in 0..V {
-                    sums[r][v] = simd.mul_add_f32s(factor, vectors[v], sums[r][v]);
-                }
-            }
-        }
-        for (r, sums) in sums.iter().enumerate() {
-            let out = &mut self.out[(row + r) * self.columns..][start..end];
-            for (out, sum) in out.chunks_mut(S::F32_LANES).zip(sums) {
-                let sum = simd.add_f32s(simd.partial_load_f32s(out), *sum);
-                simd.partial_store_f32s(out, sum);
-            }
-        }
-    }
-}
-
 /// The `[columns, rows]` transpose of `[rows, columns]`.
 pub fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     crate::umm::weights::transpose(values, rows, columns)
@@ -324,11 +234,11 @@ pub fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 
 /// Rows of a product that are computed together: few enough that they stay in the nearest cache.
 const PART_ROWS: usize = 32;
-/// Rows of a sum of outer products one thread takes at a time.
-const OUTER_ROWS: usize = 8;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fused::outer::add_outer;
 
     fn numbers(count: usize, seed: usize) -> Vec<f32> {
         (0..count).map(|index| ((index * 37 + seed * 11) % 23) as f32 / 8.0 - 1.25).collect()

@@ -186,6 +186,6 @@ fn total(marks: &Marks) -> f64 {
     marks.vqa_accuracy + marks.drawing_accuracy.unwrap_or(0.0)
 }
 
-/// The share of the federation's step size at which one trainer learns: without the average over members, which
-/// damps the noise, the whole of it diverges; long runs are still noisy at this one (`docs/LOG.md`).
+/// The share of the federation's step size at which one trainer learns best: without the average over members, which
+/// damps the noise, the whole of it diverges (`docs/LOG.md` has what other shares gave).
 const ALONE: f64 = 0.3;

@@ -232,9 +232,18 @@ impl Desk {
         self.view = view;
         self.wanted = None;
         self.tally.prune(view);
+        self.prune();
         if view > View(0) && !self.replaying {
             self.acts.push_back(Act::ViewStarted(view));
         }
+    }
+
+    /// Forgets proposals that no motion and no quorum at hand is about. What this member insists on
+    /// had a quorum, and newer ones are few.
+    fn prune(&mut self) {
+        let tally = &self.tally;
+        self.proposals.retain(|value, _| tally.is_about(value));
+        self.verdicts.retain(|value, _| tally.is_about(value));
     }
 
     fn say(&mut self, message: SignedConsensusMsg<Context>) {

@@ -64,6 +64,12 @@ impl Tally {
         votes.filter(move |vote| vote.message.value == Some(value)).map(|vote| vote.member)
     }
 
+    /// Whether a motion or a quorum of prevotes held is about `value`.
+    pub fn is_about(&self, value: &Digest) -> bool {
+        self.motions.values().any(|put| put.value == *value)
+            || self.polkas.values().any(|polka| polka.value == *value)
+    }
+
     /// How many votes are held.
     pub fn votes_count(&self) -> usize {
         self.votes.values().map(BTreeMap::len).sum()

@@ -39,6 +39,9 @@ impl Aggregates {
     pub fn on_done(&mut self, now: Time, job: JobId, outcome: Outcome) -> Option<u64> {
         let index = self.running.iter().position(|running| running.job == job)?;
         let running = self.running.remove(index);
+        if self.done.len() >= DONE_MAX {
+            drop(self.done.remove(0));
+        }
         self.done.push((running.inputs, outcome));
         Some(now.0.saturating_sub(running.since.0))
     }
@@ -58,6 +61,9 @@ impl Aggregates {
         self.done.iter().find(|(done, _)| done == inputs).map(|(_, outcome)| outcome)
     }
 }
+
+/// Outcomes kept: of all sets of inputs that motions of the newest views may be about.
+const DONE_MAX: usize = 32;
 
 /// Aggregations at once: the own one and those of a few motions. The rest is asked for later.
 const RUNNING_MAX: usize = 4;

@@ -18,8 +18,8 @@ pub(super) enum Own {
     Training(JobId),
     /// The update is out.
     Published,
-    /// Training failed.
-    SitsOut,
+    /// Training failed: the signed word of it, for those who have not heard.
+    SitsOut(Vec<u8>),
 }
 
 /// What a training job brought.
@@ -84,12 +84,21 @@ impl Round {
         if !matches!(self.own, Own::Training(running) if running == job) {
             return;
         }
-        self.own = Own::SitsOut;
         self.sits_out.extend(post.place());
         let why = Some(cut(reason, SITS_OUT_BYTES_MAX));
         let round = self.tip.round;
         let progress = Progress { round, step: 0, steps: 0, loss: 0.0, sits_out: why };
-        post.gossip(&Message::Progress(progress));
+        let envelope = post.seal(&Message::Progress(progress));
+        self.own = Own::SitsOut(envelope.clone());
+        post.gossip_sealed(Kind::Progress, round, envelope);
+    }
+
+    /// The own word, signed, that there will be no update.
+    pub fn excuse(&self) -> Option<&[u8]> {
+        match &self.own {
+            Own::SitsOut(envelope) => Some(envelope),
+            _ => None,
+        }
     }
 
     /// The own update of before a crash: published again, not trained again.

@@ -55,6 +55,8 @@ impl Round {
 
     /// Reaches every verdict that can be reached.
     pub(super) fn judge(&mut self, now: Time, post: &mut Post) {
+        let Self { cases, council, .. } = self;
+        cases.retain(|value, _| council.proposal(value).is_some());
         let open: Vec<_> = self
             .council
             .tally()

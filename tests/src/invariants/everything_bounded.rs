@@ -35,6 +35,8 @@ fn bounds(members: usize, views: usize) -> Load {
         early: 512,
         updates: members,
         evidence: members,
+        petitions: members,
+        heard: members,
         blobs: 258,
         motions: views,
         votes: 2 * views * members,
@@ -48,11 +50,13 @@ fn bounds(members: usize, views: usize) -> Load {
     }
 }
 
-fn counts(load: &Load) -> [(&'static str, usize); 13] {
+fn counts(load: &Load) -> [(&'static str, usize); 15] {
     [
         ("early messages", load.early),
         ("updates", load.updates),
         ("proofs", load.evidence),
+        ("petitions", load.petitions),
+        ("heartbeats", load.heard),
         ("blobs", load.blobs),
         ("motions", load.motions),
         ("votes", load.votes),
