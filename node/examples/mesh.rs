@@ -72,7 +72,7 @@ async fn exchange(members: &mut [Member], federation: &Federation) -> Result<(),
         }
     }
     for member in members.iter_mut() {
-        let mut missing = federation.members().len();
+        let mut missing = federation.founders().members().len();
         while missing > 0 {
             let event = member.events.recv().await.ok_or("the network ended")?;
             missing -= usize::from(matches!(event, Event::BlobStored(_)));

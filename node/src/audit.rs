@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::io::AggregateInput;
-use witan_protocol::ledger::{self, BadRecord};
+use witan_protocol::ledger::{self, Audited, BadRecord};
 use witan_protocol::member::{MemberId, Round};
 use witan_protocol::message::Message;
 use witan_protocol::record::{Aggregate, RoundRecord};
-use witan_protocol::{Federation, envelope};
+use witan_protocol::{Federation, Roster, envelope};
 
 use crate::error::{Failure, FailureKind};
 use crate::home::Home;
@@ -132,17 +132,23 @@ pub fn audit(home: &Home, federation: &Federation, model: &Model<'_>) -> Result<
     }
     let mut report = Report {
         rounds: records.len() as u64,
-        updates: records.iter().map(|record| record.proposal.included.len() as u64).sum(),
-        votes: records.iter().map(|record| record.certificate.signatures.len() as u64).sum(),
+        updates: records
+            .iter()
+            .map(|Audited { record, .. }| record.proposal.included.len() as u64)
+            .sum(),
+        votes: records
+            .iter()
+            .map(|Audited { record, .. }| record.certificate.signatures.len() as u64)
+            .sum(),
         blobs: intact.len() as u64,
         recomputed: Vec::new(),
         not_held: Vec::new(),
         unfinished_at: file.torn_at,
         head: ledger::Tip::genesis(federation, model.start).head,
     };
-    for record in &records {
+    for Audited { record, roster } in &records {
         report.head = record.digest();
-        let check = aggregate_of(record, federation);
+        let check = aggregate_of(record, roster);
         let round = check.round;
         let needed = check.inputs.iter().map(|input| input.delta).chain([check.start]);
         match needed.into_iter().all(|blob| blobs.has(&blob)) {
@@ -157,14 +163,14 @@ pub fn audit(home: &Home, federation: &Federation, model: &Model<'_>) -> Result<
 }
 
 /// The aggregation a record claims to be the result of.
-pub fn aggregate_of(record: &RoundRecord, federation: &Federation) -> AggregateCheck {
+pub fn aggregate_of(record: &RoundRecord, roster: &Roster) -> AggregateCheck {
     let proposal = &record.proposal;
     let inputs = proposal.included.iter().filter_map(|contribution| {
-        match envelope::open(&contribution.envelope, federation).ok()?.message {
+        match envelope::open(&contribution.envelope, roster).ok()?.message {
             Message::Update(update) => Some(AggregateInput {
                 member: contribution.member,
                 delta: update.delta,
-                weight: weight(federation, &contribution.member, update.steps),
+                weight: weight(roster, &contribution.member, update.steps),
             }),
             _ => None,
         }
@@ -173,8 +179,8 @@ pub fn aggregate_of(record: &RoundRecord, federation: &Federation) -> AggregateC
 }
 
 /// An update counts by its steps, times the weight the federation gives its member.
-fn weight(federation: &Federation, member: &MemberId, steps: u64) -> u64 {
-    let factor = federation.member(member).map_or(0, |member| u64::from(member.weight));
+fn weight(roster: &Roster, member: &MemberId, steps: u64) -> u64 {
+    let factor = roster.member(member).map_or(0, |member| u64::from(member.weight));
     steps.saturating_mul(factor)
 }
 
@@ -194,9 +200,9 @@ fn recompute(record: &RoundRecord, check: &AggregateCheck, model: &Model<'_>) ->
 
 /// A ledger cut between two records is a whole ledger; only the index remembers that there was more.
 /// The index of a running node cannot be opened, but that node would tell.
-fn check_length(home: &Home, records: &[RoundRecord]) -> Result<(), Fault> {
+fn check_length(home: &Home, records: &[Audited]) -> Result<(), Fault> {
     let Ok(Some(index)) = Snapshot::take(home) else { return Ok(()) };
-    let found = records.last().map_or(Round(0), |record| record.proposal.round);
+    let found = records.last().map_or(Round(0), |last| last.record.proposal.round);
     match index.newest_round() {
         Some(expected) if expected > found => {
             Err(Fault::Shortened { path: home.records_log(), expected, found })

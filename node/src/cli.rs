@@ -5,6 +5,7 @@ mod bootstrap;
 mod draw;
 pub mod keys;
 pub mod log;
+mod member;
 pub mod output;
 mod pretrain;
 pub mod rounds;
@@ -43,6 +44,7 @@ enum Command {
     Log(log::Args),
     Verify(verify::Args),
     Keys(keys::Args),
+    Member(member::Args),
     Ask(ask::Args),
     Draw(draw::Args),
     Pretrain(pretrain::Args),
@@ -69,6 +71,7 @@ pub fn main() -> ExitCode {
             check::with_model(&Home::at(&args.home), |model| verify::run(&args, model))
         }
         Command::Keys(args) => keys::run(&args),
+        Command::Member(args) => member::run(&args),
         Command::Ask(args) => ask::run(&args),
         Command::Draw(args) => draw::run(&args),
         Command::Pretrain(args) => pretrain::run(args),

@@ -6,6 +6,7 @@
 
 mod address;
 mod client;
+pub mod petitions;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -19,10 +20,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use witan_protocol::digest::Digest;
 use witan_protocol::io::Time;
 use witan_protocol::status::Status;
 
 pub use client::{Client, ControlError};
+use petitions::{PetitionRow, Say};
 
 use crate::home::Home;
 use crate::store::{LogEntry, LogFilter, StoreError};
@@ -34,6 +37,10 @@ pub enum Request {
     Status(oneshot::Sender<StatusReport>),
     /// A page of the gossip log: the answer of `Store::log`.
     Log(LogFilter, oneshot::Sender<Result<Vec<LogEntry>, StoreError>>),
+    /// Which petitions are open?
+    Petitions(oneshot::Sender<Vec<PetitionRow>>),
+    /// Cast a ballot; the answer names the petition, or says why it cannot be cast.
+    Cast(Say, oneshot::Sender<Result<Digest, String>>),
     /// Stop, in good order.
     Stop(oneshot::Sender<()>),
 }
@@ -53,6 +60,8 @@ pub struct StatusReport {
 enum Question {
     Status,
     Stop,
+    Petitions,
+    Cast(Say),
     Log {
         #[serde(default)]
         filter: LogFilter,
@@ -67,6 +76,8 @@ enum Question {
 enum Answer {
     Status(Box<StatusReport>),
     Stopping,
+    Petitions(Vec<PetitionRow>),
+    Cast(Digest),
     Entry(LogEntry),
     End,
     Refused(String),
@@ -132,6 +143,8 @@ async fn serve(stream: UnixStream, requests: mpsc::Sender<Request>) -> Option<()
     match serde_json::from_str(&line) {
         Ok(Question::Status) => client.status().await,
         Ok(Question::Stop) => client.stop().await,
+        Ok(Question::Petitions) => client.petitions().await,
+        Ok(Question::Cast(say)) => client.cast(say).await,
         Ok(Question::Log { filter, follow: false }) => client.log(filter).await,
         Ok(Question::Log { filter, follow: true }) => client.follow(filter).await,
         Err(error) => client.answer(&Answer::Refused(error.to_string())).await,
@@ -157,6 +170,19 @@ impl Connection {
         self.requests.send(Request::Stop(reply)).await.ok()?;
         answer.await.ok()?;
         self.answer(&Answer::Stopping).await
+    }
+
+    async fn petitions(&mut self) -> Option<()> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Petitions(reply)).await.ok()?;
+        self.answer(&Answer::Petitions(answer.await.ok()?)).await
+    }
+
+    async fn cast(&mut self, say: Say) -> Option<()> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Cast(say, reply)).await.ok()?;
+        let answer = answer.await.ok()?.map_or_else(Answer::Refused, Answer::Cast);
+        self.answer(&answer).await
     }
 
     async fn log(&mut self, mut filter: LogFilter) -> Option<()> {

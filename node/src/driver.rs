@@ -12,7 +12,7 @@ use witan_protocol::Participant;
 use witan_protocol::io::{Input, JobId, Notice, Time};
 use witan_protocol::member::Round;
 
-use crate::control::{self, StatusReport};
+use crate::control::{self, StatusReport, petitions};
 use crate::error::Failure;
 use crate::events::{Happening, NodeEvent};
 use crate::jobs::{self, Jobs};
@@ -60,7 +60,8 @@ enum Event {
 }
 
 impl Driver {
-    /// Runs until `stop` resolves or a control request says so.
+    /// Runs until `stop` resolves or a control request says so. Returns whom the run lost, by name:
+    /// members who took no part in the last round and are not here, once every round is committed.
     ///
     /// # Errors
     /// If the disk refuses or a worker dies; everything persisted before stays so.
@@ -68,7 +69,7 @@ impl Driver {
         mut self,
         mut sources: Sources,
         stop: impl Future<Output = ()>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<String>, Failure> {
         tokio::pin!(stop);
         let mut inputs = VecDeque::from([Input::Tick]);
         let mut heartbeat = Heartbeat::default();
@@ -90,16 +91,19 @@ impl Driver {
                 Event::Net(event) => inputs.extend(self.on_net(event)),
                 Event::Job(event) => inputs.extend(self.on_job(event, &mut heartbeat)?),
                 Event::Control(request) => {
-                    if self.on_control(request) {
+                    if self.on_control(request, &mut inputs) {
                         break;
                     }
                 }
             }
         }
         self.say(Happening::Stopping);
+        let (missing, roster) = (self.participant.status().missing, self.participant.roster());
+        let lost = missing.iter().map(|member| roster.name_of(member)).collect();
         self.jobs.stop();
         self.net.shutdown().await;
-        self.store.flush().map_err(Failure::from)
+        self.store.flush()?;
+        Ok(lost)
     }
 
     async fn next_event(
@@ -175,8 +179,18 @@ impl Driver {
     }
 
     /// Answers a control request; true if it asks the node to stop.
-    fn on_control(&mut self, request: control::Request) -> bool {
+    fn on_control(&mut self, request: control::Request, inputs: &mut VecDeque<Input>) -> bool {
         match request {
+            control::Request::Petitions(reply) => {
+                let _ = reply.send(petitions::rows(&self.participant));
+                false
+            }
+            control::Request::Cast(say, reply) => {
+                let ballot = petitions::ballot(&self.participant, &say);
+                let _ = reply.send(ballot.as_ref().map(|b| b.petition.id()).map_err(String::clone));
+                inputs.extend(ballot.ok().map(Input::Cast));
+                false
+            }
             control::Request::Status(reply) => {
                 let report = StatusReport { now: self.now(), status: self.participant.status() };
                 let _ = reply.send(report);

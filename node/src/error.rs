@@ -24,6 +24,8 @@ pub enum FailureKind {
     Tampered,
     /// The run ended, but not with everyone or not to its end (7).
     Incomplete,
+    /// Every round is committed, but the run lost members on the way; `--allow-absent` accepts it (8).
+    Missing,
     /// Interrupted by the user; everything was stopped and can be resumed (130).
     Interrupted,
 }
@@ -75,6 +77,7 @@ impl Failure {
             FailureKind::Environment => 5,
             FailureKind::Tampered => 6,
             FailureKind::Incomplete => 7,
+            FailureKind::Missing => 8,
             FailureKind::Interrupted => 130,
         })
     }
@@ -117,7 +120,7 @@ impl From<NetError> for Failure {
         let kind = match &error {
             NetError::Blobs(_) => FailureKind::Environment,
             NetError::Listen(listen) => kind_of(listen),
-            NetError::Address { .. } | NetError::Anonymous { .. } | NetError::NotAMember { .. } => {
+            NetError::Address { .. } | NetError::Anonymous { .. } | NetError::NotAKey { .. } => {
                 FailureKind::Input
             }
             NetError::Transport(_) | NetError::Gossip(_) => FailureKind::Environment,

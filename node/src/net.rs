@@ -34,18 +34,20 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use witan_bootstrap::listen::{self, ListenError};
+use witan_protocol::Roster;
 use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::Federation;
 use witan_protocol::member::MemberId;
 
 use crate::store::blobs::{BlobError, Blobs};
+pub use roster::is_address;
 use service::{Channels, Service};
 use transport::Counters;
 
 /// What the network needs to know.
 #[derive(Clone)]
 pub struct NetSettings {
-    /// The member's secret seed; its public key must be in the federation.
+    /// The secret seed of this node's key.
     pub seed: [u8; 32],
     /// Who takes part, where they may be reached, and which bootstrap peers to ask.
     pub federation: Arc<Federation>,
@@ -67,6 +69,8 @@ pub enum Command {
         /// What.
         bytes: Vec<u8>,
     },
+    /// Keep connections with these members and no others, from now on.
+    Roster(Arc<Roster>),
     /// Fetch a blob; [`Event::BlobStored`] follows, at once if it is here. Asking again while it
     /// is under way adds holders. When no holder delivers, nothing follows: ask again.
     Fetch {
@@ -130,9 +134,9 @@ pub enum NetError {
         /// As given.
         address: String,
     },
-    /// The key is not in the federation.
-    #[error("key {key} is not a member of the federation")]
-    NotAMember {
+    /// The key cannot be a peer's.
+    #[error("key {key} is no public key")]
+    NotAKey {
         /// The public key, in full.
         key: MemberId,
     },
@@ -156,7 +160,7 @@ impl NetError {
         match self {
             Self::Address { .. } => Some(listen::HINT),
             Self::Anonymous { .. } => Some("the bootstrap peer prints its full address on start"),
-            Self::NotAMember { .. } => Some("add the key to federation.toml, or use another key"),
+            Self::NotAKey { .. } => Some("make another with `witan keys`"),
             Self::Listen(error) => error.hint(),
             Self::Transport(_) | Self::Gossip(_) | Self::Blobs(_) => None,
         }

@@ -6,9 +6,9 @@ use std::time::Instant;
 use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::Federation;
 use witan_protocol::io::Time;
+use witan_protocol::ledger::{self, Audited};
 use witan_protocol::member::MemberId;
-use witan_protocol::record::RoundRecord;
-use witan_protocol::{Config, Participant, ledger};
+use witan_protocol::{Config, Participant};
 
 use crate::control::{self, ControlSocket};
 use crate::driver::{Driver, Sources};
@@ -22,6 +22,15 @@ use crate::net::{self, NetSettings};
 use crate::settings::Settings;
 use crate::store::blobs::Blobs;
 use crate::store::{self, Store};
+
+/// Whose key may start a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// A member's.
+    Members,
+    /// Anybody's: it watches until the members have added it.
+    Joining,
+}
 
 /// A node ready to run.
 pub struct Node {
@@ -47,7 +56,7 @@ pub fn newest_adapter(
     ground: &Ground,
 ) -> Result<Option<BlobRef>, Failure> {
     let records = committed(home, federation, ground)?;
-    Ok(records.last().map(|record| record.proposal.result))
+    Ok(records.last().map(|audited| audited.record.proposal.result))
 }
 
 /// Every record of `home`, checked against its federation.
@@ -58,7 +67,7 @@ pub fn committed(
     home: &Home,
     federation: &Federation,
     ground: &Ground,
-) -> Result<Vec<RoundRecord>, Failure> {
+) -> Result<Vec<Audited>, Failure> {
     let start = BlobRef::of(&ground.initial.to_bytes());
     let file = store::read_records(home)?;
     if let Some(damage) = file.damage {
@@ -75,17 +84,13 @@ pub fn committed(
 /// Whatever stops a start: a busy home, a damaged journal, bad data, a port in use, no such device.
 pub async fn node(
     home: &Home,
-    device: Option<Compute>,
+    (admission, device): (Admission, Option<Compute>),
     tell: Box<dyn FnMut(&NodeEvent) + Send>,
 ) -> Result<Node, Failure> {
     let federation = Arc::new(home.read_federation()?);
     let mut settings = Settings::read(&home.settings_file())?;
     settings.device = device.unwrap_or(settings.device);
     let identity = home.read_key()?;
-    if federation.member(&identity.member()).is_none() {
-        return Err(not_a_member(home, &identity.member()));
-    }
-    let name = federation.name_of(&identity.member());
     let (store, recovered) = Store::open(home)?;
     let blobs = Blobs::open(home.blobs())?;
     blobs.sweep()?;
@@ -101,6 +106,11 @@ pub async fn node(
         Failure::new(FailureKind::Tampered, format!("{}: {error}", home.root().display()))
             .hint(verify_hint(home))
     })?;
+    let (me, roster) = (identity.member(), participant.roster());
+    if !roster.contains(&me) && admission == Admission::Members {
+        return Err(not_a_member(home, &me));
+    }
+    let name = roster.name_of(&me);
     let (jobs, job_events) =
         Jobs::start(ground, &federation, &settings, blobs.clone(), Owed::within(home.owed()))?;
     let (net, net_events) = net::start(NetSettings {
@@ -122,7 +132,10 @@ fn not_a_member(home: &Home, key: &MemberId) -> Failure {
         own.display(),
         file.display()
     ))
-    .hint("have it added to everybody's federation.toml, or put the member's own key back")
+    .hint(
+        "have it added to everybody's federation.toml, or by `witan member propose add`, which \
+         --join waits for; or put the member's own key back",
+    )
 }
 
 fn verify_hint(home: &Home) -> String {

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use witan_protocol::digest::Digest;
+use witan_protocol::federation::Federation;
 use witan_protocol::io::Notice;
+use witan_protocol::ledger::Audited;
 use witan_protocol::member::Round;
 
 use crate::cli::screen::Screen;
@@ -52,7 +54,8 @@ pub struct Request {
 struct Testnet {
     folder: Folder,
     watch: Watch,
-    quorum: usize,
+    federation: Federation,
+    ground: Ground,
     nodes: Vec<Option<NodeProcess>>,
     reports: mpsc::Receiver<Report>,
     sender: mpsc::Sender<Report>,
@@ -84,13 +87,13 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
     let federation = first.read_federation()?;
     let model_bytes = 4 * base.parameter_count() as u64;
     let ground = Ground::new(base, &federation)?;
-    let (quorum, past) = (federation.quorum(), Past::of(&folder, &federation, &ground));
+    let past = Past::of(&folder, &federation, &ground);
     let form = ground.recipe.form(Round(1), &ground.initial);
     let delta_bytes = form.encode(&ground.initial, ground.lora.rank).len() as u64;
     let sizes = (delta_bytes, model_bytes);
     let judge = judge::start(Case {
-        ground,
-        federation,
+        ground: ground.clone(),
+        federation: federation.clone(),
         data: folder.plan.data(0),
         device: device::open(folder.plan.device)?,
         turns: Turns::open(Some(&folder.dir.join("turns"))).map_err(Failure::environment)?,
@@ -99,7 +102,8 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
     screen.begin(&folder);
     let mut testnet = Testnet {
         watch: Watch::new(folder.members.clone()),
-        quorum,
+        federation,
+        ground,
         nodes: Vec::new(),
         reports,
         sender,
@@ -124,10 +128,10 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
 impl Testnet {
     /// Takes in what earlier runs committed, and has the newest of it judged.
     fn recall(&mut self, past: &Past) -> Result<(), Failure> {
-        for record in &past.records {
-            self.watch.recall(record);
+        for audited in &past.records {
+            self.watch.recall(&audited.record);
         }
-        if let Some(newest) = past.records.last() {
+        if let Some(Audited { record: newest, .. }) = past.records.last() {
             let blobs = Blobs::open(Home::at(self.folder.home(past.holder)).blobs())?;
             // If it was altered, that node refuses it and the check at the end names it.
             if let Ok(adapter) = blobs.read(&newest.proposal.result) {
@@ -219,8 +223,9 @@ impl Testnet {
         screen.say(&end);
         self.watch.remark(end);
         let living = self.nodes.iter().filter(|node| node.is_some()).count();
-        if living < self.quorum {
-            let (all, needed) = (self.nodes.len(), self.quorum);
+        let needed = self.federation.founders().quorum();
+        if living < needed {
+            let all = self.nodes.len();
             let mut errors = words.lines().filter_map(|line| line.strip_prefix("error: "));
             let words = errors.next().unwrap_or("without a word");
             let message = format!(

@@ -22,6 +22,7 @@ use consensus::{Input, LocallyProposedValue, Params, State};
 use core::{SignedMessage, ThresholdParam, ThresholdParams, ValueOrigin, ValuePayload};
 
 use crate::digest::Digest;
+use crate::evidence::Evidence;
 use crate::federation::{FaultModel, Federation};
 use crate::identity::Identity;
 use crate::io::Time;
@@ -44,8 +45,8 @@ pub enum Act {
     Say(Box<Signed<Message>>),
     /// A view began.
     ViewStarted(View),
-    /// Somebody signed two different votes for one step.
-    Equivocated(MemberId),
+    /// Somebody signed two different votes for one step, or two motions for one view.
+    Equivocated(Evidence),
     /// A quorum precommitted this proposal.
     Decided {
         /// What was decided.
@@ -69,8 +70,8 @@ pub struct Diverged;
 impl Council {
     /// The council of the round after `tip`; not open yet.
     pub fn new(federation: &Federation, identity: &Identity, tip: &Tip) -> Self {
-        let context = Context::new(&seats::turns(federation, tip.suspended, tip.round));
-        let members = federation.members().iter().map(|member| Seat(member.id())).collect();
+        let context = Context::new(&tip.turns());
+        let members = tip.roster.members().iter().map(|member| Seat(member.id())).collect();
         let seats = Seats(Arc::new(members));
         let params = Params {
             address: identity.member(),
@@ -78,7 +79,7 @@ impl Council {
             value_payload: ValuePayload::ProposalAndParts,
             enabled: true,
         };
-        let desk = Desk::new(federation, identity, tip.round, context.clone());
+        let desk = Desk::new(federation, identity, tip, context.clone());
         let state =
             State::new(context, tip.round, seats, params, HEIGHTS_QUEUED_MAX, INPUTS_QUEUED_MAX);
         Self { state, desk }

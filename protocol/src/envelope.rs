@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! 18([ protected: << { 1: -8 (EdDSA), 3: "witan/<kind>", 4: signer's ed25519 public key } >>,
-//!      unprotected: {},
+//!      unprotected: {},    of a motion: { "proposal": << canonical CBOR of the proposal >> }
 //!      payload: << canonical CBOR of the message >>,
 //!      signature ])            external AAD: "witan/1/<kind>" ‖ FederationId (32 bytes)
 //! ```
 //!
 //! There is one encoding: [`open`] rebuilds the envelope from its parts and refuses anything else.
 //! A signature covers kind, federation, signer and payload; nothing unsigned is ever decoded into a
-//! message. Limits: 32 KiB a message, 64 KiB for a certified record, which is never gossiped.
+//! message, except a motion's proposal, which must have the digest that the signed payload names: so
+//! the proof that somebody put two motions needs neither proposal. Limits: 48 KiB a message, 64 KiB for a certified record, which is never gossiped.
 
+use ciborium::Value;
 use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable};
 use coset::{ContentType, iana};
 use serde::Serialize;
@@ -18,14 +20,16 @@ use serde::de::DeserializeOwned;
 
 use crate::codec::{self, DecodeError};
 use crate::digest::Digest;
-use crate::federation::{Federation, FederationId};
+use crate::federation::FederationId;
 use crate::identity::{self, Identity};
 use crate::io::Kind;
 use crate::member::MemberId;
-use crate::message::Message;
+use crate::message::{Message, Motion, MotionHead, Vote};
+use crate::record::{Proposal, Update};
+use crate::roster::Roster;
 
-/// Bytes an envelope may have: a proposal with 64 update envelopes fits.
-pub const ENVELOPE_BYTES_MAX: usize = 32 * 1024;
+/// Bytes an envelope may have: a proposal of 64 members that shows all a proposal may show fits.
+pub const ENVELOPE_BYTES_MAX: usize = 48 * 1024;
 
 /// Bytes an envelope with a certified record may have; it goes to one peer, never by gossip.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;
@@ -73,13 +77,36 @@ pub enum Refusal {
     /// Well signed, but the payload is not a message of its kind.
     #[error("payload: {0}")]
     Payload(DecodeError),
+    /// Well signed, but the proposal beside it is not the one it names.
+    #[error("the proposal is not the one the motion names")]
+    Proposal,
+}
+
+/// What of a message may be said once only: the signed part, without what travels beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Claim {
+    /// An update.
+    Update(Update),
+    /// A motion, without its proposal.
+    Motion(MotionHead),
+    /// A vote.
+    Vote(Vote),
+}
+
+/// The parts of an envelope whose signature holds.
+struct Parts {
+    kind: Kind,
+    signer: MemberId,
+    payload: Vec<u8>,
+    signature: [u8; 64],
+    beside: Option<Vec<u8>>,
 }
 
 impl Opened {
     /// [`open`]s an envelope and keeps it together with what it says.
-    pub fn new(bytes: Vec<u8>, federation: &Federation) -> Result<Self, Refusal> {
-        let verified = open(&bytes, federation)?;
-        Ok(Self { federation: federation.id(), bytes, verified })
+    pub fn new(bytes: Vec<u8>, roster: &Roster) -> Result<Self, Refusal> {
+        let verified = open(&bytes, roster)?;
+        Ok(Self { federation: roster.federation(), bytes, verified })
     }
 
     /// The federation it was opened for; it is worth nothing in another.
@@ -107,7 +134,7 @@ impl Opened {
 pub fn seal(identity: &Identity, federation: FederationId, message: &Message) -> Vec<u8> {
     let (kind, payload) = (message.kind(), payload_of(message));
     let signature = identity.sign(&signed_bytes(kind, federation, identity.member(), &payload));
-    assemble(kind, identity.member(), payload, &signature)
+    assemble(kind, identity.member(), payload, &signature, beside_of(message))
 }
 
 /// The signature alone, for messages whose envelope is put together later by [`reseal`].
@@ -118,35 +145,62 @@ pub fn sign(identity: &Identity, federation: FederationId, message: &Message) ->
 
 /// The envelope of a message whose signature is already known: the inverse of opening it.
 pub fn reseal(member: MemberId, message: &Message, signature: &[u8; 64]) -> Vec<u8> {
-    assemble(message.kind(), member, payload_of(message), signature)
+    assemble(message.kind(), member, payload_of(message), signature, beside_of(message))
+}
+
+/// The envelope of a message's signed part alone: the inverse of [`open_claim`].
+pub fn reseal_claim(member: MemberId, message: &Message, signature: &[u8; 64]) -> Vec<u8> {
+    assemble(message.kind(), member, payload_of(message), signature, None)
 }
 
 /// Checks an envelope and reads its message. Nothing is decoded before its signature is checked.
-pub fn open(bytes: &[u8], federation: &Federation) -> Result<Verified<Message>, Refusal> {
-    let max = RECORD_BYTES_MAX;
-    if bytes.len() > max {
-        return Err(Refusal::TooLong { found: bytes.len(), max });
+pub fn open(bytes: &[u8], roster: &Roster) -> Result<Verified<Message>, Refusal> {
+    let Parts { kind, signer, payload, signature, beside } = check(bytes, roster)?;
+    let message = read(kind, &payload, beside.as_deref())?;
+    Ok(Verified { signer, message, signature })
+}
+
+/// Checks the envelope of a signed part alone: see [`Claim`].
+pub fn open_claim(bytes: &[u8], roster: &Roster) -> Result<Verified<Claim>, Refusal> {
+    let Parts { kind, signer, payload, signature, beside } = check(bytes, roster)?;
+    let claim = match (kind, beside) {
+        (Kind::Update, None) => Claim::Update(as_one(&payload)?),
+        (Kind::Proposal, None) => Claim::Motion(as_one(&payload)?),
+        (Kind::Vote, None) => Claim::Vote(as_one(&payload)?),
+        _ => return Err(Refusal::Malformed),
+    };
+    Ok(Verified { signer, message: claim, signature })
+}
+
+/// Checks everything about an envelope but what it says.
+fn check(bytes: &[u8], roster: &Roster) -> Result<Parts, Refusal> {
+    let too_long = |max| Refusal::TooLong { found: bytes.len(), max };
+    if bytes.len() > RECORD_BYTES_MAX {
+        return Err(too_long(RECORD_BYTES_MAX));
     }
     let envelope = CoseSign1::from_tagged_slice(bytes).map_err(|_| Refusal::Malformed)?;
     let (kind, signer) = header_of(&envelope).ok_or(Refusal::Malformed)?;
-    let max = if kind == Kind::Record { RECORD_BYTES_MAX } else { ENVELOPE_BYTES_MAX };
-    if bytes.len() > max {
-        return Err(Refusal::TooLong { found: bytes.len(), max });
+    if kind != Kind::Record && bytes.len() > ENVELOPE_BYTES_MAX {
+        return Err(too_long(ENVELOPE_BYTES_MAX));
     }
+    let beside = match envelope.unprotected.rest.into_iter().next() {
+        Some((_, Value::Bytes(beside))) if kind == Kind::Proposal => Some(beside),
+        Some(_) => return Err(Refusal::Malformed),
+        None => None,
+    };
     let payload = envelope.payload.ok_or(Refusal::Malformed)?;
     let signature: [u8; 64] = envelope.signature.try_into().map_err(|_| Refusal::Malformed)?;
-    if federation.member(&signer).is_none() {
+    if !roster.contains(&signer) {
         return Err(Refusal::Stranger(signer));
     }
-    let signed = signed_bytes(kind, federation.id(), signer, &payload);
+    let signed = signed_bytes(kind, roster.federation(), signer, &payload);
     if !identity::verify(&signer, &signed, &signature) {
         return Err(Refusal::BadSignature(signer));
     }
-    let message = read(kind, &payload).map_err(Refusal::Payload)?;
-    if assemble(kind, signer, payload, &signature) != bytes {
+    if assemble(kind, signer, payload.clone(), &signature, beside.clone()) != bytes {
         return Err(Refusal::Malformed);
     }
-    Ok(Verified { signer, message, signature })
+    Ok(Parts { kind, signer, payload, signature, beside })
 }
 
 /// The kind an envelope claims, unverified: for telling what was refused.
@@ -184,6 +238,8 @@ pub fn kind_name(kind: Kind) -> &'static str {
         Kind::Holdings => "holdings",
         Kind::Record => "record",
         Kind::Polka => "polka",
+        Kind::Evidence => "evidence",
+        Kind::Ballot => "ballot",
     }
 }
 
@@ -206,9 +262,19 @@ fn header_of(envelope: &CoseSign1) -> Option<(Kind, MemberId)> {
     Some((kind, signer))
 }
 
-fn assemble(kind: Kind, signer: MemberId, payload: Vec<u8>, signature: &[u8; 64]) -> Vec<u8> {
+fn assemble(
+    kind: Kind,
+    signer: MemberId,
+    payload: Vec<u8>,
+    signature: &[u8; 64],
+    beside: Option<Vec<u8>>,
+) -> Vec<u8> {
+    let unprotected = beside.into_iter().fold(HeaderBuilder::new(), |header, beside| {
+        header.text_value(BESIDE.to_owned(), Value::Bytes(beside))
+    });
     CoseSign1Builder::new()
         .protected(header(kind, signer))
+        .unprotected(unprotected.build())
         .payload(payload)
         .signature(signature.to_vec())
         .build()
@@ -234,32 +300,55 @@ fn payload_of(message: &Message) -> Vec<u8> {
     match message {
         Message::Progress(m) => codec::encode(m),
         Message::Update(m) => codec::encode(m),
-        Message::Motion(m) => codec::encode(m),
+        Message::Motion(m) => codec::encode(&m.head()),
         Message::Vote(m) => codec::encode(m),
         Message::Objection(m) => codec::encode(m),
         Message::Holdings(m) => codec::encode(m),
         Message::Certified(m) => codec::encode(m),
         Message::Polka(m) => codec::encode(m),
+        Message::Evidence(m) => codec::encode(m),
+        Message::Ballot(m) => codec::encode(m),
     }
 }
 
-fn read(kind: Kind, payload: &[u8]) -> Result<Message, DecodeError> {
-    fn as_one<T: Serialize + DeserializeOwned>(payload: &[u8]) -> Result<T, DecodeError> {
-        codec::decode(payload, RECORD_BYTES_MAX)
+/// What travels beside the signed part: a motion's proposal.
+fn beside_of(message: &Message) -> Option<Vec<u8>> {
+    match message {
+        Message::Motion(motion) => Some(codec::encode(&motion.proposal)),
+        _ => None,
     }
+}
+
+fn read(kind: Kind, payload: &[u8], beside: Option<&[u8]>) -> Result<Message, Refusal> {
     Ok(match kind {
         Kind::Progress => Message::Progress(as_one(payload)?),
         Kind::Update => Message::Update(as_one(payload)?),
-        Kind::Proposal => Message::Motion(as_one(payload)?),
+        Kind::Proposal => Message::Motion(read_motion(payload, beside)?),
         Kind::Vote => Message::Vote(as_one(payload)?),
         Kind::Objection => Message::Objection(as_one(payload)?),
         Kind::Holdings => Message::Holdings(as_one(payload)?),
         Kind::Record => Message::Certified(as_one(payload)?),
         Kind::Polka => Message::Polka(as_one(payload)?),
+        Kind::Evidence => Message::Evidence(as_one(payload)?),
+        Kind::Ballot => Message::Ballot(as_one(payload)?),
     })
 }
 
-const KINDS: [Kind; 8] = [
+fn read_motion(payload: &[u8], beside: Option<&[u8]>) -> Result<Motion, Refusal> {
+    let head: MotionHead = as_one(payload)?;
+    let proposal: Proposal = as_one(beside.ok_or(Refusal::Proposal)?)?;
+    let motion = Motion { view: head.view, valid_view: head.valid_view, proposal };
+    if motion.head() == head { Ok(motion) } else { Err(Refusal::Proposal) }
+}
+
+fn as_one<T: Serialize + DeserializeOwned>(payload: &[u8]) -> Result<T, Refusal> {
+    codec::decode(payload, RECORD_BYTES_MAX).map_err(Refusal::Payload)
+}
+
+/// The name under which a proposal stands beside its motion.
+const BESIDE: &str = "proposal";
+
+const KINDS: [Kind; 10] = [
     Kind::Progress,
     Kind::Update,
     Kind::Proposal,
@@ -268,4 +357,6 @@ const KINDS: [Kind; 8] = [
     Kind::Holdings,
     Kind::Record,
     Kind::Polka,
+    Kind::Evidence,
+    Kind::Ballot,
 ];

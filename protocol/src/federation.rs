@@ -2,7 +2,8 @@
 //!
 //! The document is TOML. Its [`FederationId`] is the digest of the canonical CBOR of everything but
 //! the operational parts (addresses and bootstrap peers): it separates the domains of every
-//! signature. Must never accept a document two members could read differently.
+//! signature. Must never accept a document two members could read differently. Its members are the
+//! founders; who is a member in a later round is the ledger's to say: see [`Roster`].
 
 pub mod choice;
 pub mod compression;
@@ -11,13 +12,15 @@ pub mod strategy;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::codec;
 use crate::digest::Digest;
 use crate::identity;
-use crate::member::MemberId;
+use crate::member::{MemberId, Round};
+use crate::roster::Roster;
 pub use choice::ChoiceError;
 pub use compression::Compression;
 pub use strategy::{Server, Strategy};
@@ -32,7 +35,7 @@ pub struct FederationId(pub Digest);
 pub struct Federation {
     document: Document,
     id: FederationId,
-    by_key: BTreeMap<MemberId, usize>,
+    founders: Arc<Roster>,
 }
 
 /// `federation.toml`, field by field. [`Federation::new`] checks it.
@@ -174,8 +177,9 @@ impl Federation {
         document.members.sort_by(|a, b| a.name.cmp(&b.name));
         check(&document)?;
         let id = id_of(&document);
-        let by_key = document.members.iter().enumerate().map(|(i, m)| (m.id(), i)).collect();
-        Ok(Self { document, id, by_key })
+        let (model, members) = (document.council.fault_model, document.members.clone());
+        let founders = Arc::new(Roster::new(id, model, Round(1), members));
+        Ok(Self { document, id, founders })
     }
 
     /// Reads `federation.toml`.
@@ -198,45 +202,9 @@ impl Federation {
         self.id
     }
 
-    /// The roster: members in name order, which is the order of every list of members.
-    pub fn members(&self) -> &[Member] {
-        &self.document.members
-    }
-
-    /// How many members there are.
-    pub fn size(&self) -> usize {
-        self.document.members.len()
-    }
-
-    /// A member's place in the roster.
-    pub fn seat_of(&self, member: &MemberId) -> Option<usize> {
-        self.by_key.get(member).copied()
-    }
-
-    /// A member by its key.
-    pub fn member(&self, member: &MemberId) -> Option<&Member> {
-        self.seat_of(member).map(|seat| &self.document.members[seat])
-    }
-
-    /// A member's name, or the head of its key if it is a stranger.
-    pub fn name_of(&self, member: &MemberId) -> String {
-        self.member(member).map_or_else(|| member.short(), |m| m.name.clone())
-    }
-
-    /// Votes that decide: more than 2/3, or more than 1/2 when nobody lies.
-    pub fn quorum(&self) -> usize {
-        match self.document.council.fault_model {
-            FaultModel::Byzantine => self.size() * 2 / 3 + 1,
-            FaultModel::Crash => self.size() / 2 + 1,
-        }
-    }
-
-    /// Members among whom at least one tells the truth.
-    pub fn honest(&self) -> usize {
-        match self.document.council.fault_model {
-            FaultModel::Byzantine => self.size() / 3 + 1,
-            FaultModel::Crash => 1,
-        }
+    /// The roster of the first round.
+    pub fn founders(&self) -> &Arc<Roster> {
+        &self.founders
     }
 }
 
@@ -291,7 +259,8 @@ fn check(document: &Document) -> Result<(), FederationError> {
     require((50..=600_000).contains(&timeout), "council.view_timeout_ms", timeout, expected)
 }
 
-fn check_members(members: &[Member]) -> Result<(), FederationError> {
+/// Whether members make a roster; the places in what is wrong are those in `members`.
+pub(crate) fn check_members(members: &[Member]) -> Result<(), FederationError> {
     let count = members.len();
     require((1..=MEMBERS_MAX).contains(&count), "members", count, "1 to 64 members")?;
     let (mut names, mut keys) = (BTreeSet::new(), BTreeMap::new());

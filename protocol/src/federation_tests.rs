@@ -74,11 +74,11 @@ fn the_id_ignores_addresses_and_member_order_and_nothing_else() {
 #[test]
 fn quorum_is_two_thirds_or_a_majority() {
     let federation = Federation::new(document()).unwrap();
-    assert_eq!((federation.quorum(), federation.honest()), (11, 6));
+    assert_eq!((federation.founders().quorum(), federation.founders().honest()), (11, 6));
     let mut crash = document();
     crash.council.fault_model = FaultModel::Crash;
     crash.members.truncate(3);
-    assert_eq!(Federation::new(crash).unwrap().quorum(), 2);
+    assert_eq!(Federation::new(crash).unwrap().founders().quorum(), 2);
 }
 
 #[test]

@@ -5,12 +5,16 @@
 //! Time rule: `now` never decreases. Job rule: every output that asks for work carries a [`JobId`],
 //! echoed by exactly one input.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use crate::ballot::Ballot;
 use crate::digest::{BlobRef, Digest};
 use crate::envelope::Opened;
 use crate::member::{MemberId, Round, View};
 use crate::record::{Aggregate, Scores};
+use crate::roster::Roster;
 
 /// Milliseconds on the caller's clock; only differences matter.
 #[derive(
@@ -88,6 +92,9 @@ pub enum Input {
     /// A blob asked for by [`Output::Fetch`] (or known already) is stored and matches its digest
     /// and its size.
     BlobStored(BlobRef),
+    /// This member's people vote on a petition, or put one; refused, with a notice, unless
+    /// [`Petition::check`](crate::ballot::Petition::check) holds.
+    Cast(Ballot),
     /// The adapter of [`Output::Adopt`] is loaded.
     Adopted {
         /// The job of [`Output::Adopt`].
@@ -146,6 +153,9 @@ pub enum Output {
         /// The committed aggregate; stored already.
         adapter: BlobRef,
     },
+    /// The members from now on: keep connections with these and no others. Told first of all, and
+    /// after each record that changes them.
+    Roster(Arc<Roster>),
     /// Something worth telling: for the gossip log and for people.
     Notice(Notice),
 }
@@ -262,6 +272,23 @@ pub enum Notice {
         /// Field, expected and found value, in words.
         because: String,
     },
+    /// A record proves that a member signed two things where only one may be: it leads no view of a
+    /// later round.
+    Suspended {
+        /// The round of the record.
+        round: Round,
+        /// Who.
+        member: MemberId,
+        /// What it signed twice, in words.
+        because: String,
+    },
+    /// The roster changed.
+    RosterChanged {
+        /// The first round it is in force.
+        round: Round,
+        /// What was decided, in words.
+        what: String,
+    },
     /// A round was committed.
     Committed {
         /// The round.
@@ -285,8 +312,16 @@ pub enum Notice {
         round: Round,
         /// Who is missing.
         missing: Vec<MemberId>,
+        /// Votes within reach.
+        votes: u64,
         /// Votes needed.
         needed: u64,
+    },
+    /// All rounds of the federation are committed, but these members took no part in the last one
+    /// and are not here: the run lost them.
+    Missing {
+        /// Who.
+        members: Vec<MemberId>,
     },
     /// All rounds of the federation are committed.
     Finished,
@@ -318,4 +353,8 @@ pub enum Kind {
     Record,
     /// A quorum of prevotes, as proof.
     Polka,
+    /// Proof that a member signed two things where only one may be.
+    Evidence,
+    /// A member's say on a change of the roster.
+    Ballot,
 }

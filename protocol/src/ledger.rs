@@ -5,31 +5,23 @@
 //! every signature, the seat, the roster, the link and the quorum. What it cannot check is that a
 //! result digest is the aggregate of its inputs: that takes the deltas, and the node does it.
 
+mod tip;
+
 use std::sync::Arc;
 
+use crate::attendance;
 use crate::codec;
-use crate::council::seats;
-use crate::digest::{BlobRef, Digest};
+use crate::digest::BlobRef;
 use crate::envelope::{self, RECORD_BYTES_MAX};
+use crate::evidence;
 use crate::federation::Federation;
-use crate::member::{MemberId, Round, View};
+use crate::member::{MemberId, Round};
 use crate::message::{Message, Polka, Roll, Step, Vote};
 use crate::record::{
-    Absence, Certificate, CommitSignature, Contribution, FailedView, Proposal, RoundRecord, Update,
+    Absence, Certificate, CommitSignature, Contribution, Proposal, RoundRecord, Update,
 };
-
-/// Where the chain stands: everything the next round follows from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tip {
-    /// The next round to decide.
-    pub round: Round,
-    /// The digest of the newest record, or the genesis digest.
-    pub head: Digest,
-    /// The committed adapter.
-    pub adapter: BlobRef,
-    /// Members whose view failed and who have not contributed since.
-    pub suspended: Roll,
-}
+use crate::roster::Roster;
+pub use tip::Tip;
 
 /// The chain as one member has it.
 #[derive(Clone, Debug)]
@@ -59,38 +51,6 @@ pub struct BadRecord {
     pub round: Round,
     /// What is wrong.
     pub what: Flaw,
-}
-
-impl Tip {
-    /// Before the first round.
-    pub fn genesis(federation: &Federation, start: BlobRef) -> Self {
-        let bytes = codec::encode(&(federation.id(), start));
-        let head = Digest::of_kind("witan 1 genesis", &bytes);
-        Self { round: Round(1), head, adapter: start, suspended: Roll(0) }
-    }
-
-    /// After `proposal` was committed.
-    pub fn after(&self, federation: &Federation, proposal: &Proposal) -> Self {
-        Self {
-            round: Round(self.round.0 + 1),
-            head: proposal.digest(),
-            adapter: proposal.result,
-            suspended: seats::suspended_after(federation, self.suspended, proposal),
-        }
-    }
-
-    /// Who leads `view` of the next round.
-    pub fn aggregator(&self, federation: &Federation, view: View) -> MemberId {
-        seats::aggregator(federation, self.suspended, self.round, view)
-    }
-
-    /// The views before `view`, with those who led them.
-    pub fn failed_views(&self, federation: &Federation, view: View) -> Vec<FailedView> {
-        (0..view.0)
-            .map(View)
-            .map(|view| FailedView { view, aggregator: self.aggregator(federation, view) })
-            .collect()
-    }
 }
 
 impl Ledger {
@@ -130,9 +90,18 @@ impl Ledger {
     /// Appends a record that [`Ledger::check`] returned, or that the own council certified.
     pub fn append(&mut self, record: &RoundRecord) {
         debug_assert_eq!(record.proposal.round, self.tip.round, "records follow each other");
-        self.tip = self.tip.after(&self.federation, &record.proposal);
+        self.tip = self.tip.after(&record.proposal);
         self.records.push(record.encode());
     }
+}
+
+/// A record that holds, with the roster that was in force in its round.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Audited {
+    /// The record.
+    pub record: RoundRecord,
+    /// The members of its round.
+    pub roster: Arc<Roster>,
 }
 
 /// Checks a whole chain for an auditor: every update and precommit signature, every quorum of
@@ -141,14 +110,14 @@ pub fn audit<'a>(
     federation: &Federation,
     start: BlobRef,
     records: impl Iterator<Item = &'a [u8]>,
-) -> Result<Vec<RoundRecord>, BadRecord> {
+) -> Result<Vec<Audited>, BadRecord> {
     let mut tip = Tip::genesis(federation, start);
     let mut checked = Vec::new();
     for bytes in records {
         let record = check_record(federation, &tip, bytes)
             .map_err(|what| BadRecord { round: tip.round, what })?;
-        tip = tip.after(federation, &record.proposal);
-        checked.push(record);
+        let next = tip.after(&record.proposal);
+        checked.push(Audited { record, roster: std::mem::replace(&mut tip, next).roster });
     }
     Ok(checked)
 }
@@ -167,26 +136,31 @@ pub fn check_proposal(
     let strategy = federation.document().training.strategy.to_string();
     same("strategy", &strategy, &proposal.strategy)?;
     require(proposal.view.0 < VIEWS_MAX, "view", "less than 1000000", proposal.view)?;
-    let name = |member: &MemberId| federation.name_of(member);
-    let elected = tip.aggregator(federation, proposal.view);
+    let name = |member: &MemberId| tip.roster.name_of(member);
+    let turns = tip.turns();
+    let elected = turns[proposal.view.0 as usize % turns.len()];
     same("aggregator", name(&elected), name(&proposal.aggregator))?;
     let failed = proposal.failed_views.len();
     require(failed == proposal.view.0 as usize, "failed_views", proposal.view, failed)?;
-    let turns = seats::turns(federation, tip.suspended, tip.round);
     for (index, failed) in proposal.failed_views.iter().enumerate() {
         let field = format!("failed_views[{index}]");
         same(&field, index, failed.view.0 as usize)?;
         let elected = turns[index % turns.len()];
         same(&field, name(&elected), name(&failed.aggregator))?;
     }
-    check_roster(federation, proposal)?;
+    check_roster(&tip.roster, proposal)?;
+    for absent in &proposal.absent {
+        attendance::check(&tip.roster, tip.round, absent)?;
+    }
+    evidence::check(tip, &proposal.evidence)?;
+    proposal.decision.as_ref().map_or(Ok(()), |decision| decision.check(tip))?;
     let mut updates = Vec::with_capacity(proposal.included.len());
     for (index, contribution) in proposal.included.iter().enumerate() {
         let field = format!("included[{index}]");
         let envelope = &contribution.envelope;
         let update = match known(contribution) {
             Some(update) => update,
-            None => open_update(federation, &contribution.member, envelope, &field)?,
+            None => open_update(&tip.roster, &contribution.member, envelope, &field)?,
         };
         check_update(federation, tip, &update)
             .map_err(|flaw| Flaw { field: format!("{field}.{}", flaw.field), ..flaw })?;
@@ -215,13 +189,13 @@ fn check_record(federation: &Federation, tip: &Tip, bytes: &[u8]) -> Result<Roun
     let record: RoundRecord = codec::decode(bytes, RECORD_BYTES_MAX)
         .map_err(|error| flaw("record", "canonical CBOR", error))?;
     check_proposal(federation, tip, &record.proposal, &|_| None)?;
-    check_certificate(federation, &record.proposal, &record.certificate)?;
+    check_certificate(&tip.roster, &record.proposal, &record.certificate)?;
     Ok(record)
 }
 
 /// Whether a certificate holds a quorum of distinct members' precommits for `proposal`.
 pub fn check_certificate(
-    federation: &Federation,
+    roster: &Roster,
     proposal: &Proposal,
     certificate: &Certificate,
 ) -> Result<(), Flaw> {
@@ -229,19 +203,19 @@ pub fn check_certificate(
     require(view >= proposal.view, field, format!("at least {}", proposal.view), view)?;
     let (round, value) = (proposal.round, Some(proposal.digest()));
     let vote = Vote { round, view, step: Step::Precommit, value };
-    check_quorum(federation, "certificate", vote, &certificate.signatures)
+    check_quorum(roster, "certificate", vote, &certificate.signatures)
 }
 
 /// Whether a polka holds a quorum of distinct members' prevotes.
-pub fn check_polka(federation: &Federation, polka: &Polka) -> Result<(), Flaw> {
+pub fn check_polka(roster: &Roster, polka: &Polka) -> Result<(), Flaw> {
     let (round, view, value) = (polka.round, polka.view, Some(polka.value));
     let vote = Vote { round, view, step: Step::Prevote, value };
-    check_quorum(federation, "polka", vote, &polka.signatures)
+    check_quorum(roster, "polka", vote, &polka.signatures)
 }
 
 /// Whether so many distinct members signed `vote` that it is a quorum's.
 fn check_quorum(
-    federation: &Federation,
+    roster: &Roster,
     name: &str,
     vote: Vote,
     signatures: &[CommitSignature],
@@ -250,20 +224,21 @@ fn check_quorum(
     let mut last = None;
     for (index, commit) in signatures.iter().enumerate() {
         let field = format!("{name}.signatures[{index}]");
-        let place = federation.seat_of(&commit.member);
+        let place = roster.place_of(&commit.member);
         let ordered = place.is_some() && place > last;
         require(ordered, &field, "members in roster order", commit.member.short())?;
         last = place;
-        let valid = envelope::is_signed(&commit.member, federation.id(), &vote, &commit.signature);
-        let expected = format!("a signature of {}", federation.name_of(&commit.member));
+        let domain = roster.federation();
+        let valid = envelope::is_signed(&commit.member, domain, &vote, &commit.signature);
+        let expected = format!("a signature of {}", roster.name_of(&commit.member));
         require(valid, &field, expected, "not")?;
     }
-    let (votes, quorum) = (signatures.len(), federation.quorum());
+    let (votes, quorum) = (signatures.len(), roster.quorum());
     require(votes >= quorum, name, format!("{quorum} votes"), format!("{votes} votes"))
 }
 
 /// Included and absent together are the roster: everybody once, each list in roster order.
-fn check_roster(federation: &Federation, proposal: &Proposal) -> Result<(), Flaw> {
+fn check_roster(roster: &Roster, proposal: &Proposal) -> Result<(), Flaw> {
     let lists = [
         ("included", proposal.included.iter().map(|c| c.member).collect::<Vec<_>>()),
         ("absent", proposal.absent.iter().map(|a| a.member).collect()),
@@ -272,7 +247,7 @@ fn check_roster(federation: &Federation, proposal: &Proposal) -> Result<(), Flaw
     for (list, members) in &lists {
         let mut last = None;
         for (index, member) in members.iter().enumerate() {
-            let place = federation.seat_of(member);
+            let place = roster.place_of(member);
             let field = format!("{list}[{index}]");
             let ordered = place.is_some_and(|p| !seen.contains(p)) && place > last;
             require(ordered, &field, "each member once, in roster order", member.short())?;
@@ -280,7 +255,7 @@ fn check_roster(federation: &Federation, proposal: &Proposal) -> Result<(), Flaw
             last = place;
         }
     }
-    let (found, size) = (seen.count(), federation.size());
+    let (found, size) = (seen.count(), roster.size());
     require(found == size, "included + absent", format!("{size} members"), found)?;
     require(!proposal.included.is_empty(), "included", "at least one update", 0)?;
     for (index, absent) in proposal.absent.iter().enumerate() {
@@ -294,13 +269,13 @@ fn check_roster(federation: &Federation, proposal: &Proposal) -> Result<(), Flaw
 }
 
 fn open_update(
-    federation: &Federation,
+    roster: &Roster,
     member: &MemberId,
     bytes: &[u8],
     field: &str,
 ) -> Result<Update, Flaw> {
-    let expected = format!("an update signed by {}", federation.name_of(member));
-    let opened = envelope::open(bytes, federation);
+    let expected = format!("an update signed by {}", roster.name_of(member));
+    let opened = envelope::open(bytes, roster);
     let verified = opened.map_err(|refusal| flaw(field, &expected, refusal))?;
     require(verified.signer == *member, field, &expected, verified.signer.short())?;
     match verified.message {
@@ -309,11 +284,15 @@ fn open_update(
     }
 }
 
-fn same<T: PartialEq + std::fmt::Display>(field: &str, expected: T, found: T) -> Result<(), Flaw> {
+pub(crate) fn same<T: PartialEq + std::fmt::Display>(
+    field: &str,
+    expected: T,
+    found: T,
+) -> Result<(), Flaw> {
     require(expected == found, field, &expected, &found)
 }
 
-fn require(
+pub(crate) fn require(
     holds: bool,
     field: &str,
     expected: impl std::fmt::Display,
@@ -322,7 +301,11 @@ fn require(
     if holds { Ok(()) } else { Err(flaw(field, expected, found)) }
 }
 
-fn flaw(field: &str, expected: impl std::fmt::Display, found: impl std::fmt::Display) -> Flaw {
+pub(crate) fn flaw(
+    field: &str,
+    expected: impl std::fmt::Display,
+    found: impl std::fmt::Display,
+) -> Flaw {
     Flaw { field: field.to_owned(), expected: expected.to_string(), found: found.to_string() }
 }
 

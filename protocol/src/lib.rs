@@ -4,10 +4,14 @@
 //! argument; every effect leaves as a value of [`io::Output`]. The words used here are defined in
 //! `docs/GLOSSARY.md`.
 
+pub mod agenda;
+pub mod attendance;
+pub mod ballot;
 pub mod codec;
 pub mod council;
 pub mod digest;
 pub mod envelope;
+pub mod evidence;
 pub mod federation;
 pub mod identity;
 pub mod io;
@@ -18,6 +22,7 @@ pub mod participant;
 mod peers;
 mod post;
 pub mod record;
+pub mod roster;
 mod round;
 mod shelf;
 pub mod status;
@@ -26,3 +31,4 @@ mod sync;
 pub use federation::Federation;
 pub use identity::Identity;
 pub use participant::{Config, Participant};
+pub use roster::Roster;

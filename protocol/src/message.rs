@@ -10,10 +10,14 @@
 //! | [`Holdings`] | every member to a few peers, about once a second | nothing |
 //! | [`Certified`] | a member ahead, to one behind | the record |
 //! | [`Polka`] | a member that saw one, to one that cannot | nothing |
+//! | [`Evidence`] | who finds that another signed twice | nothing |
+//! | [`Ballot`] | a member asked to by its people, once a petition | the ballot |
 
 use serde::{Deserialize, Serialize};
 
+use crate::ballot::Ballot;
 use crate::digest::Digest;
+use crate::evidence::Evidence;
 use crate::io::Kind;
 use crate::member::{MemberId, Round, View};
 use crate::record::{CommitSignature, Proposal, Update};
@@ -37,6 +41,10 @@ pub enum Message {
     Certified(Certified),
     /// A quorum of prevotes.
     Polka(Polka),
+    /// Proof that a member signed two things where only one may be.
+    Evidence(Evidence),
+    /// A member's say on a change of the roster.
+    Ballot(Ballot),
 }
 
 /// Slow is not dead: a member still at work says so, and one that cannot contribute says that.
@@ -63,6 +71,20 @@ pub struct Motion {
     pub valid_view: Option<View>,
     /// What is proposed.
     pub proposal: Proposal,
+}
+
+/// What is signed of a motion. The proposal travels beside it and is bound by its digest, so that
+/// the head alone proves that it was put: evidence stays small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MotionHead {
+    /// The round.
+    pub round: Round,
+    /// The view it is put in.
+    pub view: View,
+    /// The earlier view in which the same proposal got a quorum of prevotes, if it did.
+    pub valid_view: Option<View>,
+    /// The digest of the proposal.
+    pub value: Digest,
 }
 
 /// The two steps of a view.
@@ -124,6 +146,8 @@ pub struct Holdings {
     pub votes: Vec<VotesHeld>,
     /// Quorums of prevotes it saw, the newest few.
     pub polkas: Vec<MotionHeld>,
+    /// Ballots it holds.
+    pub ballots: Vec<BallotsHeld>,
 }
 
 /// A motion the sender of [`Holdings`] has.
@@ -135,15 +159,29 @@ pub struct MotionHeld {
     pub value: Digest,
 }
 
-/// The votes of one view the sender of [`Holdings`] has.
+/// The ballots on one petition the sender of [`Holdings`] has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BallotsHeld {
+    /// The petition.
+    pub petition: Digest,
+    /// Whose yes.
+    pub yes: Roll,
+    /// Whose no.
+    pub no: Roll,
+}
+
+/// The votes for one value the sender of [`Holdings`] has. By value, so that a member whose votes
+/// differ from peer to peer is found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VotesHeld {
     /// The view.
     pub view: View,
-    /// Whose prevotes.
-    pub prevotes: Roll,
-    /// Whose precommits.
-    pub precommits: Roll,
+    /// The step.
+    pub step: Step,
+    /// The value.
+    pub value: Option<Digest>,
+    /// Whose votes.
+    pub members: Roll,
 }
 
 /// A certified record for a member that has fallen behind.
@@ -151,6 +189,8 @@ pub struct VotesHeld {
 pub struct Certified {
     /// The record's round.
     pub round: Round,
+    /// The first round the sender has no record of.
+    pub until: Round,
     /// The canonical bytes of the record.
     #[serde(with = "serde_bytes")]
     pub record: Vec<u8>,
@@ -171,7 +211,7 @@ pub struct Polka {
     pub signatures: Vec<CommitSignature>,
 }
 
-/// A set of members, by their place in the roster (at most 64).
+/// A set of members of one round, by their place in its roster (at most 64).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Roll(pub u64);
@@ -204,10 +244,24 @@ impl Roll {
     }
 }
 
+impl Motion {
+    /// What is signed of it.
+    pub fn head(&self) -> MotionHead {
+        let (round, value) = (self.proposal.round, self.proposal.digest());
+        MotionHead { round, view: self.view, valid_view: self.valid_view, value }
+    }
+}
+
+impl Extend<usize> for Roll {
+    fn extend<I: IntoIterator<Item = usize>>(&mut self, places: I) {
+        places.into_iter().for_each(|place| self.insert(place));
+    }
+}
+
 impl FromIterator<usize> for Roll {
     fn from_iter<I: IntoIterator<Item = usize>>(places: I) -> Self {
         let mut roll = Roll::default();
-        places.into_iter().for_each(|place| roll.insert(place));
+        roll.extend(places);
         roll
     }
 }
@@ -224,6 +278,8 @@ impl Message {
             Message::Holdings(_) => Kind::Holdings,
             Message::Certified(_) => Kind::Record,
             Message::Polka(_) => Kind::Polka,
+            Message::Evidence(_) => Kind::Evidence,
+            Message::Ballot(_) => Kind::Ballot,
         }
     }
 
@@ -238,6 +294,8 @@ impl Message {
             Message::Holdings(holdings) => holdings.round,
             Message::Certified(certified) => certified.round,
             Message::Polka(polka) => polka.round,
+            Message::Evidence(evidence) => evidence.round,
+            Message::Ballot(ballot) => ballot.petition.opened,
         }
     }
 
@@ -275,6 +333,11 @@ impl Message {
             Message::Polka(p) => {
                 let votes = p.signatures.len();
                 format!("view {}: {votes} prevotes for {}", p.view, p.value.short())
+            }
+            Message::Evidence(e) => format!("{} signed twice", e.member.short()),
+            Message::Ballot(b) => {
+                let say = if b.approve { "yes" } else { "no" };
+                format!("{say} to {}: {}", b.petition.id().short(), b.petition.change)
             }
         }
     }

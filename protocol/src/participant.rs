@@ -3,22 +3,26 @@
 mod inbox;
 mod load;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::agenda::polls::Poll;
+use crate::attendance::Attendance;
+use crate::ballot::{Ballot, Change, Petition};
 use crate::codec;
 use crate::digest::BlobRef;
 use crate::envelope::RECORD_BYTES_MAX;
+use crate::evidence::Evidence;
 use crate::federation::Federation;
 use crate::identity::Identity;
 use crate::io::{Entry, Input, Notice, Output, Time};
-use crate::ledger::{BadRecord, Ledger};
+use crate::ledger::{BadRecord, Flaw, Ledger, Tip, require};
 use crate::member::{MemberId, Round as RoundNumber};
-use crate::message::Step;
+use crate::message::{Certified, Message, Step};
 use crate::peers::Peers;
 use crate::post::Post;
 use crate::record::RoundRecord;
-pub use crate::round::Evidence;
+use crate::roster::Roster;
 use crate::round::training;
 use crate::round::{Memory, Round};
 use crate::status::Status;
@@ -31,7 +35,7 @@ pub use load::Load;
 pub struct Config {
     /// The federation.
     pub federation: Arc<Federation>,
-    /// This member's key; its public half must be in the roster.
+    /// This node's key. While its public half is not in the roster the node only watches.
     pub identity: Identity,
     /// The adapter training starts from, the same on every node.
     pub start_adapter: BlobRef,
@@ -47,6 +51,7 @@ pub struct Participant {
     peers: Peers,
     sync: Sync,
     early: VecDeque<Early>,
+    ahead: BTreeMap<RoundNumber, Early>,
     now: Time,
     finished: bool,
 }
@@ -54,9 +59,6 @@ pub struct Participant {
 /// Why a participant could not be made from what was stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
-    /// This identity is not in the roster.
-    #[error("{} is not a member of the federation", .0.short())]
-    NotAMember(MemberId),
     /// The stored ledger does not hold.
     #[error("stored ledger: {0}")]
     Ledger(#[from] BadRecord),
@@ -86,9 +88,6 @@ impl Participant {
     ) -> Result<Self, RestoreError> {
         let Config { federation, identity, start_adapter } = config;
         let me = identity.member();
-        if federation.member(&me).is_none() {
-            return Err(RestoreError::NotAMember(me));
-        }
         let mut ledger = Ledger::new(federation.clone(), start_adapter);
         let mut holders = vec![me];
         for bytes in &records {
@@ -96,14 +95,16 @@ impl Participant {
             ledger.append(&record);
             holders = signers(&record);
         }
-        let mut post = Post::new(federation, identity);
         let tip = ledger.tip().clone();
+        let mut post = Post::new(federation, Arc::clone(&tip.roster), identity);
         let memories = memories(&wal, tip.round)?;
+        post.push(Output::Roster(Arc::clone(&tip.roster)));
         let mut round = Round::new(&post, tip, &holders, now);
         round.recall(now, &mut post, memories).map_err(|_| RestoreError::Diverged)?;
-        let (peers, sync, early) = (Peers::new(now), Sync::new(now), VecDeque::new());
+        let (peers, sync) = (Peers::new(now), Sync::new(now));
+        let (early, ahead) = (VecDeque::new(), BTreeMap::new());
         let mut participant =
-            Self { post, ledger, round, peers, sync, early, now, finished: false };
+            Self { post, ledger, round, peers, sync, early, ahead, now, finished: false };
         participant.settle();
         Ok(participant)
     }
@@ -134,6 +135,7 @@ impl Participant {
             Input::Aggregated { job, result } => {
                 self.round.on_aggregated(now, &self.post, job, result);
             }
+            Input::Cast(ballot) => self.cast(ballot),
             Input::BlobStored(blob) => self.round.on_blob_stored(&blob),
             Input::Adopted { job } => self.round.on_adopted(job),
         }
@@ -175,7 +177,7 @@ impl Participant {
         Status {
             round: round.tip.round,
             rounds: post.federation.document().training.rounds,
-            phase: round.phase(),
+            phase: round.phase(post),
             view,
             aggregator: round.council.aggregator(view),
             waiting_for,
@@ -184,22 +186,61 @@ impl Participant {
             deltas_in: deltas_in as u64,
             prevotes: tally.voters(view, Step::Prevote).count() as u64,
             precommits: tally.voters(view, Step::Precommit).count() as u64,
-            quorum: post.federation.quorum() as u64,
+            quorum: post.roster.quorum() as u64,
             head: round.tip.head,
             adapter: round.tip.adapter,
             connected: self.peers.connected().iter().copied().collect(),
+            missing: self.missing(),
             stalled: (!stalled.is_empty()).then(|| {
-                let names: Vec<_> = stalled.iter().map(|m| post.federation.name_of(m)).collect();
-                let quorum = post.federation.quorum();
-                format!("{quorum} votes are needed; missing: {}", names.join(", "))
+                let names: Vec<_> = stalled.iter().map(|m| post.roster.name_of(m)).collect();
+                let (votes, quorum) = (post.roster.size() - stalled.len(), post.roster.quorum());
+                format!("{votes} of {quorum} votes; missing: {}", names.join(", "))
             }),
         }
     }
 
-    /// Proof of members who signed two updates for the round at hand: both envelopes, which
-    /// anyone can check.
-    pub fn evidence(&self) -> &[Evidence] {
-        self.round.evidence()
+    /// The members of the round at hand.
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.post.roster
+    }
+
+    /// The petition that this member may put for a change now.
+    pub fn petition(&self, change: Change) -> Result<Petition, Flaw> {
+        let (by, opened) = (self.post.member(), self.round.tip.round);
+        let (petition, open) = (Petition { by, opened, change }, !self.round.is_last());
+        require(open && self.post.place().is_some(), "petition", "a member's, in a round", "late")?;
+        petition.check(&self.round.tip)?;
+        let is_first = self.polls().all(|poll| poll.petition.by != by);
+        require(is_first, "petition", "one open petition a member", "a second one")?;
+        Ok(petition)
+    }
+
+    /// The petitions under vote, oldest first.
+    pub fn polls(&self) -> impl Iterator<Item = &Poll> {
+        self.round.agenda.polls.iter()
+    }
+
+    /// Proofs of equivocation that no record has shown yet.
+    pub fn evidence(&self) -> impl Iterator<Item = &Evidence> {
+        self.round.agenda.evidence()
+    }
+
+    /// Once every round is committed: members who took no part in the last one and are not here.
+    fn missing(&self) -> Vec<MemberId> {
+        let last = RoundNumber(self.round.tip.round.0 - 1);
+        let record = self.ledger.record(last).filter(|_| self.round.is_last());
+        let Some(record) = record.and_then(|bytes| codec::decode(bytes, RECORD_BYTES_MAX).ok())
+        else {
+            return Vec::new();
+        };
+        let (record, roster): (RoundRecord, _) = (record, &self.post.roster);
+        let Attendance { expected, present, .. } = record.attendance(roster);
+        let is_missing = |member: &MemberId| {
+            *member != self.post.member()
+                && !present.contains(member)
+                && !self.peers.is_live(member, self.now)
+        };
+        expected.into_iter().filter(is_missing).collect()
     }
 
     /// Lets the round take every step that is due, committing as often as it decides.
@@ -211,6 +252,10 @@ impl Participant {
         self.sync.on_tick(now, &mut self.post, &self.round, &mut self.peers);
         if self.round.is_finished() && !self.finished {
             self.finished = true;
+            let members = self.missing();
+            if !members.is_empty() {
+                self.post.notice(Notice::Missing { members });
+            }
             self.post.notice(Notice::Finished);
         }
     }
@@ -230,12 +275,59 @@ impl Participant {
             record: record.digest(),
             result: record.proposal.result,
         });
+        self.tell_suspended(record);
         let tip = self.ledger.tip().clone();
+        self.follow(&tip, record);
+        let mut agenda = std::mem::take(&mut self.round.agenda);
+        agenda.settle(&tip);
         self.round = Round::new(&self.post, tip, &signers(record), fetch_from);
+        self.round.agenda = agenda;
+        self.round.remember_ballots(&mut self.post);
         if here {
             self.round.shelf.put(record.proposal.result);
         }
         self.replay_early();
+        self.replay_ahead();
+    }
+
+    /// Takes over the roster that follows from a record. Whoever leaves is given the record: nobody
+    /// will talk to it any more.
+    fn follow(&mut self, tip: &Tip, record: &RoundRecord) {
+        let Some(decision) = &record.proposal.decision else {
+            return;
+        };
+        let old = std::mem::replace(&mut self.post.roster, Arc::clone(&tip.roster));
+        let (round, me) = (record.proposal.round, self.post.member());
+        let leave = |member: &MemberId| *member != me && !tip.roster.contains(member);
+        for member in old.members().iter().map(|member| member.id()).filter(leave) {
+            let certified = Certified { round, until: tip.round, record: record.encode() };
+            self.post.send(member, &Message::Certified(certified));
+        }
+        self.post.push(Output::Roster(Arc::clone(&tip.roster)));
+        let what = decision.petition.change.to_string();
+        self.post.notice(Notice::RosterChanged { round: tip.round, what });
+    }
+
+    /// This member's people vote, or put a petition.
+    fn cast(&mut self, ballot: Ballot) {
+        let (round, against) = (self.round.tip.round, self.post.member());
+        let cast = match self.post.place() {
+            Some(_) => self.round.cast(&mut self.post, ballot),
+            None => return,
+        };
+        if let Err(flaw) = cast {
+            let because = format!("own ballot: {flaw}");
+            self.post.notice(Notice::Objection { round, against, because });
+        }
+    }
+
+    /// Names those whom a record takes the seat from.
+    fn tell_suspended(&mut self, record: &RoundRecord) {
+        let round = record.proposal.round;
+        for evidence in &record.proposal.evidence {
+            let because = evidence.check(&self.post.roster).unwrap_or_default();
+            self.post.notice(Notice::Suspended { round, member: evidence.member, because });
+        }
     }
 }
 

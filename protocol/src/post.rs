@@ -10,12 +10,15 @@ use crate::identity::Identity;
 use crate::io::{Entry, JobId, Kind, Notice, Output};
 use crate::member::{MemberId, Round};
 use crate::message::Message;
+use crate::roster::Roster;
 
 /// The outgoing side of one member.
 #[derive(Debug)]
 pub struct Post {
     /// The federation.
     pub federation: Arc<Federation>,
+    /// The members of the round at hand.
+    pub roster: Arc<Roster>,
     /// Its key.
     pub identity: Identity,
     outputs: VecDeque<Output>,
@@ -24,8 +27,8 @@ pub struct Post {
 
 impl Post {
     /// Nothing queued yet.
-    pub fn new(federation: Arc<Federation>, identity: Identity) -> Self {
-        Self { federation, identity, outputs: VecDeque::new(), jobs: 0 }
+    pub fn new(federation: Arc<Federation>, roster: Arc<Roster>, identity: Identity) -> Self {
+        Self { federation, roster, identity, outputs: VecDeque::new(), jobs: 0 }
     }
 
     /// Who this is.
@@ -33,9 +36,9 @@ impl Post {
         self.identity.member()
     }
 
-    /// This member's place in the roster.
-    pub fn place(&self) -> usize {
-        self.federation.seat_of(&self.member()).expect("checked when the participant was made")
+    /// This member's place in the roster; none while it only watches.
+    pub fn place(&self) -> Option<usize> {
+        self.roster.place_of(&self.member())
     }
 
     /// The next output.

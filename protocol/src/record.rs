@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ballot::Decision;
 use crate::codec;
 use crate::digest::{BlobRef, Digest};
+use crate::evidence::Evidence;
 use crate::federation::Compression;
 use crate::member::{MemberId, Round, View};
 
@@ -67,6 +69,10 @@ pub struct Absent {
     pub member: MemberId,
     /// Why.
     pub why: Absence,
+    /// A heartbeat it signed in this round, in its envelope, if the aggregator heard one: it was
+    /// there, though its update was not.
+    #[serde(with = "serde_bytes")]
+    pub heard: Option<Vec<u8>>,
 }
 
 /// What the elected aggregator proposes, and what the votes are about.
@@ -89,6 +95,10 @@ pub struct Proposal {
     pub included: Vec<Contribution>,
     /// Everyone else, in roster order, with the reason.
     pub absent: Vec<Absent>,
+    /// Proofs of equivocation: whoever signed twice leads no view of a later round.
+    pub evidence: Vec<Evidence>,
+    /// A change of the roster that the members decided; in force from the next round on.
+    pub decision: Option<Box<Decision>>,
     /// The aggregation strategy with its numbers.
     pub strategy: String,
     /// The aggregate: the adapter everyone adopts, and what the strategy goes on from.

@@ -5,19 +5,22 @@
 //! has come; it is called after every input and is harmless at any moment.
 
 pub mod aggregates;
+pub mod ballots;
 pub mod collecting;
 pub mod training;
 pub mod verdict;
 
 use std::collections::BTreeMap;
 
+use crate::agenda::Agenda;
 use crate::council::wal::Remembered;
 use crate::council::{Act, Council, Diverged};
 use crate::digest::{BlobRef, Digest};
+use crate::evidence::Evidence;
 use crate::io::{Entry, JobId, Notice, Output, Time};
 use crate::ledger::Tip;
 use crate::member::{MemberId, View};
-use crate::message::Roll;
+use crate::message::{Message, Roll};
 use crate::peers::Peers;
 use crate::post::Post;
 use crate::record::{Certificate, RoundRecord, Update};
@@ -43,12 +46,14 @@ pub struct Round {
     adoption: Adoption,
     refused: BTreeMap<usize, String>,
     sits_out: Roll,
+    heard: BTreeMap<usize, Vec<u8>>,
     aggregates: Aggregates,
     cases: BTreeMap<Digest, Case>,
     began: Option<Time>,
     collected: bool,
     last: bool,
-    evidence: Vec<Evidence>,
+    /// What the record should say besides.
+    pub agenda: Agenda,
 }
 
 /// An update and its envelope.
@@ -60,17 +65,6 @@ pub struct Held {
     pub envelope: Vec<u8>,
 }
 
-/// Two different updates, both signed by one member for one round.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evidence {
-    /// Who signed both.
-    pub member: MemberId,
-    /// The first envelope.
-    pub first: Vec<u8>,
-    /// The second.
-    pub second: Vec<u8>,
-}
-
 /// What is remembered of a round, one entry of the write-ahead log each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Memory {
@@ -78,6 +72,8 @@ pub enum Memory {
     Update(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Steps of the vote.
     Council(Vec<Remembered>),
+    /// A ballot, in its envelope; remembered anew in each round while its petition is open.
+    Ballot(#[serde(with = "serde_bytes")] Vec<u8>),
 }
 
 /// Loading the adapter that the round starts from.
@@ -111,12 +107,13 @@ impl Round {
             adoption,
             refused: BTreeMap::new(),
             sits_out: Roll(0),
+            heard: BTreeMap::new(),
             aggregates: Aggregates::default(),
             cases: BTreeMap::new(),
             began: None,
             collected: false,
             last,
-            evidence: Vec::new(),
+            agenda: Agenda::default(),
         }
     }
 
@@ -132,6 +129,7 @@ impl Round {
             match memory {
                 Memory::Update(envelope) => self.recall_update(post, envelope),
                 Memory::Council(steps) => past.extend(steps),
+                Memory::Ballot(envelope) => self.recall_ballot(&envelope),
             }
         }
         self.council.replay(now, &past)
@@ -147,14 +145,14 @@ impl Round {
         self.last
     }
 
-    /// Proof of members who signed two updates for this round.
-    pub fn evidence(&self) -> &[Evidence] {
-        &self.evidence
-    }
-
     /// How many proposals are under examination.
     pub fn cases_open(&self) -> usize {
         self.cases.len()
+    }
+
+    /// How many heartbeats are kept.
+    pub fn heard_count(&self) -> usize {
+        self.heard.len()
     }
 
     /// How many aggregations run or are done.
@@ -163,8 +161,10 @@ impl Round {
     }
 
     /// Where the round is.
-    pub fn phase(&self) -> PhaseName {
-        if !matches!(self.adoption, Adoption::Done) {
+    pub fn phase(&self, post: &Post) -> PhaseName {
+        if post.place().is_none() {
+            PhaseName::Watching
+        } else if !matches!(self.adoption, Adoption::Done) {
             PhaseName::Adopting
         } else if self.last {
             PhaseName::Finished
@@ -189,8 +189,10 @@ impl Round {
         }
     }
 
-    /// Takes every step that is due; returns the record once the round is decided.
+    /// Takes every step that is due; returns the record once the round is decided. Who is not a
+    /// member takes none.
     pub fn advance(&mut self, now: Time, post: &mut Post, peers: &Peers) -> Option<RoundRecord> {
+        post.place()?;
         self.adopt(now, post);
         if self.last {
             return None;
@@ -250,10 +252,7 @@ impl Round {
                     let aggregator = self.council.aggregator(view);
                     post.notice(Notice::ViewStarted { round, view, aggregator });
                 }
-                Act::Equivocated(against) => {
-                    let because = "signed two different votes or motions for one view".to_owned();
-                    post.notice(Notice::Objection { round, against, because });
-                }
+                Act::Equivocated(evidence) => self.accuse(post, evidence),
                 // What follows may be the own precommit that made the quorum: the others need it.
                 Act::Decided { value, certificate } => decided = self.record(value, certificate),
             }
@@ -261,18 +260,30 @@ impl Round {
         decided
     }
 
+    /// A member is caught: everybody is given the proof, once, and a record will show it.
+    pub(super) fn accuse(&mut self, post: &mut Post, evidence: Evidence) {
+        let Ok(what) = evidence.check(&self.tip.roster) else {
+            return;
+        };
+        if self.agenda.accuse(&self.tip, evidence.clone()) {
+            let (round, against) = (evidence.round, evidence.member);
+            post.gossip(&Message::Evidence(evidence));
+            post.notice(Notice::Objection { round, against, because: format!("it signed {what}") });
+        }
+    }
+
     fn record(&self, value: Digest, certificate: Certificate) -> Option<RoundRecord> {
         let proposal = self.council.proposal(&value)?.clone();
         Some(RoundRecord { proposal, certificate })
     }
 
-    fn remember(&self, post: &mut Post, memory: &Memory) {
+    pub(super) fn remember(&self, post: &mut Post, memory: &Memory) {
         let round = self.tip.round;
         let bytes = crate::codec::encode(&(round, memory));
         post.persist(Entry::Wal { round, bytes });
     }
 
     fn place_of(&self, post: &Post, member: &MemberId) -> usize {
-        post.federation.seat_of(member).expect("envelopes of strangers are not opened")
+        post.roster.place_of(member).expect("envelopes of strangers are not opened")
     }
 }

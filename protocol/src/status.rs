@@ -20,6 +20,8 @@ pub enum PhaseName {
     Adopting,
     /// All rounds are committed; it only answers those behind.
     Finished,
+    /// It is not a member, or not yet: it follows the ledger and takes no part.
+    Watching,
 }
 
 /// A snapshot of a participant.
@@ -55,6 +57,8 @@ pub struct Status {
     pub adapter: BlobRef,
     /// Members connected directly.
     pub connected: Vec<MemberId>,
+    /// Once every round is committed: members who took no part in the last one and are not here.
+    pub missing: Vec<MemberId>,
     /// Set when nothing can be decided: why.
     pub stalled: Option<String>,
 }

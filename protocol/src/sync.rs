@@ -8,7 +8,7 @@ use crate::envelope;
 use crate::io::{Kind, Notice, Time};
 use crate::ledger::Ledger;
 use crate::member::{MemberId, Round as RoundNumber};
-use crate::message::{Certified, Holdings, Message, Polka, Roll};
+use crate::message::{Certified, Holdings, Message, MotionHeld, Polka, Roll, Step};
 use crate::peers::Peers;
 use crate::post::Post;
 use crate::round::Round;
@@ -49,6 +49,15 @@ impl Sync {
     /// A peer was connected: it hears at once.
     pub fn on_connected(&mut self, post: &mut Post, round: &Round, peer: MemberId) {
         self.tell(post, round, peer);
+    }
+
+    /// The records a peer gave are used up: it is asked for more at once, if it has more.
+    pub fn on_given(&mut self, post: &mut Post, round: &Round, from: MemberId, until: RoundNumber) {
+        let (here, at_end) =
+            (round.tip.round, (round.tip.round.0 - 1).is_multiple_of(RECORDS_GIVEN_MAX));
+        if at_end && until > here {
+            self.tell(post, round, from);
+        }
     }
 
     /// What a peer holds: it is given what it lacks.
@@ -102,14 +111,14 @@ impl Sync {
     fn watch(&mut self, now: Time, post: &mut Post, round: &Round, peers: &Peers) {
         let me = post.member();
         let missing: Vec<_> = post
-            .federation
+            .roster
             .members()
             .iter()
             .map(|member| member.id())
             .filter(|member| *member != me && !peers.is_live(member, now))
             .collect();
-        let (size, quorum) = (post.federation.size(), post.federation.quorum());
-        if round.is_last() || size - missing.len() >= quorum {
+        let (size, quorum) = (post.roster.size(), post.roster.quorum());
+        if round.is_last() || post.place().is_none() || size - missing.len() >= quorum {
             self.short_since = None;
             self.stalled.clear();
             return;
@@ -117,8 +126,9 @@ impl Sync {
         let since = *self.short_since.get_or_insert(now);
         if now.0 >= since.0 + STALL_AFTER_MS && missing != self.stalled {
             self.stalled.clone_from(&missing);
-            let (round, needed) = (round.tip.round, quorum as u64);
-            post.notice(Notice::Stalled { round, missing, needed });
+            let (votes, needed) = ((size - missing.len()) as u64, quorum as u64);
+            let round = round.tip.round;
+            post.notice(Notice::Stalled { round, missing, votes, needed });
         }
     }
 }
@@ -133,17 +143,20 @@ fn holdings(round: &Round) -> Holdings {
         motions,
         votes,
         polkas,
+        ballots: round.agenda.polls.held(&round.tip.roster),
     }
 }
 
+/// Gives the records from `from` on, up to the next multiple of so many.
 fn give_records(post: &mut Post, ledger: &Ledger, to: MemberId, from: RoundNumber) {
-    for number in (from.0..).take(RECORDS_GIVEN_MAX) {
-        let round = RoundNumber(number);
+    let until = ledger.tip().round;
+    let last = from.0.max(1).next_multiple_of(RECORDS_GIVEN_MAX);
+    for round in (from.0..=last).map(RoundNumber) {
         let Some(record) = ledger.record(round) else {
             break;
         };
         let record = record.to_vec();
-        post.send(to, &Message::Certified(Certified { round, record }));
+        post.send(to, &Message::Certified(Certified { round, until, record }));
     }
 }
 
@@ -158,9 +171,8 @@ fn give(post: &mut Post, round: &Round, to: MemberId, theirs: &Holdings) {
     for put in tally.motions() {
         let motion = &put.motion;
         let view = motion.message.view;
-        if !theirs.motions.iter().any(|held| held.view == view)
-            && view.0 + VIEWS_GIVEN > round.council.view().0
-        {
+        let known = MotionHeld { view, value: put.value };
+        if !theirs.motions.contains(&known) && view.0 + VIEWS_GIVEN > round.council.view().0 {
             let message = Message::Motion(motion.message.clone());
             let bytes = envelope::reseal(motion.member, &message, &motion.signature);
             post.send_sealed(to, Kind::Proposal, number, bytes);
@@ -170,6 +182,10 @@ fn give(post: &mut Post, round: &Round, to: MemberId, theirs: &Holdings) {
         let bytes = envelope::reseal(vote.member, &Message::Vote(vote.message), &vote.signature);
         post.send_sealed(to, Kind::Vote, number, bytes);
     }
+    let ballots = round.agenda.polls.missing(&round.tip.roster, &theirs.ballots);
+    for (opened, bytes) in ballots.into_iter().take(BALLOTS_GIVEN_MAX) {
+        post.send_sealed(to, Kind::Ballot, opened, bytes);
+    }
     give_polkas(post, round, to, theirs);
 }
 
@@ -177,10 +193,12 @@ fn give(post: &mut Post, round: &Round, to: MemberId, theirs: &Holdings) {
 fn give_polkas(post: &mut Post, round: &Round, to: MemberId, theirs: &Holdings) {
     let hidden = |polka: &&Polka| {
         let known = theirs.polkas.iter().any(|p| (p.view, p.value) == (polka.view, polka.value));
-        let places = polka.signatures.iter().filter_map(|s| post.federation.seat_of(&s.member));
+        let places = polka.signatures.iter().filter_map(|s| post.roster.place_of(&s.member));
         let voters: Roll = places.collect();
-        let told = theirs.votes.iter().find(|held| held.view == polka.view);
-        !known && told.is_none_or(|held| voters.without(held.prevotes).count() == 0)
+        let of_view = theirs.votes.iter().filter(|held| held.view == polka.view);
+        let prevotes = of_view.clone().filter(|held| held.step == Step::Prevote);
+        let told: Roll = prevotes.flat_map(|held| held.members.places()).collect();
+        !known && (of_view.count() == 0 || voters.without(told).count() == 0)
     };
     let newest = round.council.tally().polkas().filter(hidden).last().cloned();
     if let Some(polka) = newest {
@@ -197,14 +215,17 @@ const PEERS_TOLD: usize = 3;
 /// One behind asks again no sooner.
 const ANSWER_EVERY_MS: u64 = 200;
 
-/// Records given in one answer.
-const RECORDS_GIVEN_MAX: usize = 16;
+/// Records given in one answer; they may arrive in any order.
+pub const RECORDS_GIVEN_MAX: u64 = 16;
 
 /// Motions of so many newest views are given.
 const VIEWS_GIVEN: u32 = 4;
 
 /// Votes given in one answer: two steps of two views of 64 members.
 const VOTES_GIVEN_MAX: usize = 256;
+
+/// Ballots given in one answer: two petitions of 64 members.
+const BALLOTS_GIVEN_MAX: usize = 128;
 
 /// How long too few members are there before it is said.
 const STALL_AFTER_MS: u64 = 3000;

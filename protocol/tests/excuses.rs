@@ -46,7 +46,7 @@ fn who_connects_late_is_told_that_a_member_sits_out() {
     member.handle(Time(2), Input::PeerConnected(late));
     let told = std::iter::from_fn(|| member.poll_output()).any(|output| match output {
         Output::Send { to, bytes } if to == late => {
-            let opened = envelope::open(&bytes, &federation).unwrap().message;
+            let opened = envelope::open(&bytes, federation.founders()).unwrap().message;
             matches!(opened, Message::Progress(said) if said.sits_out == Some(reason.clone()))
         }
         _ => false,

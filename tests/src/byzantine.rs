@@ -12,11 +12,10 @@ use std::rc::Rc;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use witan_protocol::Identity;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::envelope::{self, Verified};
-use witan_protocol::federation::Federation;
 use witan_protocol::message::{Holdings, Message, Roll, Vote};
+use witan_protocol::{Identity, Roster};
 
 use crate::faults::{Coverage, Seen};
 use crate::world::Letter;
@@ -71,8 +70,8 @@ pub struct Liar {
 
 /// What a liar works with for a moment.
 pub struct Workshop<'a> {
-    /// The federation.
-    pub federation: &'a Federation,
+    /// The members, as it has them.
+    pub roster: &'a Roster,
     /// The only key it has.
     pub identity: &'a Identity,
     /// Its place in the roster.
@@ -229,7 +228,7 @@ impl Workshop<'_> {
 
     /// Signs with its own key.
     pub fn seal(&self, message: &Message) -> Vec<u8> {
-        envelope::seal(self.identity, self.federation.id(), message)
+        envelope::seal(self.identity, self.roster.federation(), message)
     }
 
     /// One message to some, another to others, both to a few.
@@ -254,7 +253,7 @@ fn copies(bytes: &[u8], to: &[usize]) -> Mail {
 }
 
 fn false_holdings(shop: &mut Workshop<'_>, holdings: &Holdings) -> Holdings {
-    let everyone: Roll = (0..shop.federation.size()).collect();
+    let everyone: Roll = (0..shop.roster.size()).collect();
     let mut holdings = holdings.clone();
     match shop.random.random_range(0..4) {
         0 => (holdings.updates, holdings.blobs) = (everyone, everyone),

@@ -5,6 +5,7 @@
 //! signatures compared with what their owners really said. Where a check can do without the code it
 //! checks, it does.
 
+mod accused_lied;
 mod adopted_was_certified;
 mod aggregate_reproducible;
 mod everything_bounded;
@@ -19,9 +20,11 @@ mod vote_once;
 
 use std::fmt;
 
+use witan_protocol::Roster;
 use witan_protocol::envelope::Verified;
 use witan_protocol::federation::Federation;
 use witan_protocol::io::{Output, Time};
+use witan_protocol::member::MemberId;
 use witan_protocol::message::Message;
 use witan_protocol::participant::Load;
 use witan_protocol::record::RoundRecord;
@@ -42,12 +45,16 @@ pub trait Invariant {
 /// Who did something, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Scene<'a> {
-    /// The member, by its place in the roster.
+    /// The member.
     pub node: usize,
+    /// Its key.
+    pub me: MemberId,
     /// When.
     pub now: Time,
     /// Where.
     pub federation: &'a Federation,
+    /// The members of its round, as it has them.
+    pub roster: &'a Roster,
 }
 
 /// What an honest member did.
@@ -111,6 +118,7 @@ impl Watch {
                 Box::<aggregate_reproducible::AggregateReproducible>::default(),
                 Box::<roster_agreed::RosterAgreed>::default(),
                 Box::<round_monotonic::RoundMonotonic>::default(),
+                Box::<accused_lied::AccusedLied>::default(),
                 Box::<everything_bounded::EverythingBounded>::default(),
             ],
             liveness: Liveness::new(federation),

@@ -89,6 +89,15 @@ impl Links {
         Self { weather, cuts: Vec::new(), newest: vec![vec![0; size]; size] }
     }
 
+    /// One member more, reached by everyone.
+    pub fn grow(&mut self) {
+        self.newest.iter_mut().for_each(|row| row.push(0));
+        self.newest.push(vec![0; self.newest.len() + 1]);
+        for cut in &mut self.cuts {
+            cut.far.push(false);
+        }
+    }
+
     /// Adds a cut.
     pub fn cut(&mut self, cut: Cut) {
         self.cuts.push(cut);

@@ -1,9 +1,9 @@
 //! A stand-in for the model. A delta is a digest and nothing else; the aggregate is a digest of
 //! start and inputs, so anyone can recompute it and any change of the inputs changes it.
 
+use witan_protocol::Roster;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::envelope;
-use witan_protocol::federation::Federation;
 use witan_protocol::io::AggregateInput;
 use witan_protocol::member::MemberId;
 use witan_protocol::message::Message;
@@ -52,18 +52,18 @@ pub fn aggregate(
 }
 
 /// The honest result of a proposal, if its inputs can be read and used.
-pub fn result_of(federation: &Federation, proposal: &Proposal) -> Option<BlobRef> {
+pub fn result_of(roster: &Roster, proposal: &Proposal) -> Option<BlobRef> {
     let inputs: Option<Vec<_>> =
-        proposal.included.iter().map(|input| input_of(federation, input)).collect();
+        proposal.included.iter().map(|input| input_of(roster, input)).collect();
     aggregate(proposal.start, &inputs?).ok()
 }
 
-fn input_of(federation: &Federation, input: &Contribution) -> Option<AggregateInput> {
-    let verified = envelope::open(&input.envelope, federation).ok()?;
+fn input_of(roster: &Roster, input: &Contribution) -> Option<AggregateInput> {
+    let verified = envelope::open(&input.envelope, roster).ok()?;
     let Message::Update(update) = verified.message else {
         return None;
     };
-    let weight = update.steps * u64::from(federation.member(&input.member)?.weight);
+    let weight = update.steps * u64::from(roster.member(&input.member)?.weight);
     Some(AggregateInput { member: input.member, delta: update.delta, weight })
 }
 

@@ -7,11 +7,11 @@
 mod agenda;
 mod carry;
 mod letters;
+mod membership;
 mod node;
 mod trace;
 mod trouble;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rand::SeedableRng;
@@ -42,7 +42,7 @@ pub struct World {
     pub now: Time,
     /// The federation.
     pub federation: Arc<Federation>,
-    /// The members, in roster order.
+    /// The founders, in roster order; then whoever came later.
     pub nodes: Vec<Node>,
     /// The network.
     pub links: Links,
@@ -52,7 +52,6 @@ pub struct World {
     pub watch: Watch,
     /// Prints every event.
     pub is_verbose: bool,
-    places: BTreeMap<MemberId, usize>,
     letters: Letters,
     random: ChaCha8Rng,
     agenda: Agenda,
@@ -90,10 +89,9 @@ impl World {
     /// A federation in which nobody runs yet.
     pub fn at_rest(document: Document, seed: u64, weather: Weather) -> Self {
         let federation = Arc::new(Federation::new(document).expect("the document is sound"));
-        let size = federation.size();
-        let nodes: Vec<_> = (0..size).map(|n| Node::new(identity(n))).collect();
-        let places =
-            federation.members().iter().enumerate().map(|(n, member)| (member.id(), n)).collect();
+        let founders = federation.founders();
+        let size = founders.size();
+        let nodes = (0..size).map(|n| Node::new(identity(n), founders)).collect();
         Self {
             seed,
             now: Time(0),
@@ -103,7 +101,6 @@ impl World {
             nodes,
             coverage: Coverage::default(),
             is_verbose: false,
-            places,
             letters: Letters::default(),
             random: ChaCha8Rng::seed_from_u64(seed),
             agenda: Agenda::default(),
@@ -173,14 +170,13 @@ impl World {
         let (records, wal) = (self.nodes[node].records.clone(), self.nodes[node].wal.clone());
         let participant = Participant::restore(config, records, wal, self.now);
         match participant {
-            Ok(participant) => self.nodes[node].start(participant),
+            Ok(participant) => self.nodes[node].start(participant, self.federation.founders()),
             Err(error) => return self.watch.blame(node, "restores", error.to_string()),
         }
         self.sight(node, &Sight::Started);
         self.drain(node);
         for other in 0..self.nodes.len() {
-            let both_ways = self.links.passes(node, other) && self.links.passes(other, node);
-            if other != node && both_ways && self.nodes[other].participant.is_some() {
+            if other != node && self.are_connected(node, other) {
                 self.connect(node, other);
             }
         }
@@ -197,12 +193,17 @@ impl World {
 
     /// A member's key.
     pub fn id(&self, node: usize) -> MemberId {
-        self.federation.members()[node].id()
+        self.nodes[node].identity.member()
     }
 
     /// Which member has this key.
     pub fn node_of(&self, member: &MemberId) -> usize {
-        self.places[member]
+        self.find(member).expect("only asked of keys that somebody has")
+    }
+
+    /// Which member has this key, if one has.
+    fn find(&self, member: &MemberId) -> Option<usize> {
+        self.nodes.iter().position(|node| node.identity.member() == *member)
     }
 
     /// Members that run.
@@ -217,7 +218,9 @@ impl World {
 
     /// Whether every running honest member has committed every round.
     pub fn finished(&self) -> bool {
-        self.alive().filter(|node| node.liar.is_none()).all(|node| node.finished)
+        let rounds = self.federation.document().training.rounds;
+        let mut members = self.alive().filter(|node| node.liar.is_none() && node.is_member());
+        members.all(|node| node.finished && node.records.len() as u64 == rounds)
     }
 
     /// Whether every member runs.
@@ -261,13 +264,19 @@ impl World {
     /// Lets the invariants see what an honest member did.
     fn sight(&mut self, node: usize, sight: &Sight<'_>) {
         if self.nodes[node].liar.is_none() {
-            let scene = Scene { node, now: self.now, federation: &self.federation };
+            let scene = Scene {
+                node,
+                me: self.id(node),
+                now: self.now,
+                federation: &self.federation,
+                roster: &self.nodes[node].roster,
+            };
             self.watch.see(&scene, sight);
         }
     }
 
     fn trace(&self, node: usize) -> Trace<'_> {
-        Trace { now: self.now, node, federation: &self.federation }
+        Trace { now: self.now, node, roster: &self.nodes[node].roster }
     }
 
     fn push(&mut self, node: usize, delay_ms: u64, event: Event) {

@@ -54,10 +54,11 @@ fn a_quorum_hidden_by_members_that_vote_twice_does_not_stop_the_round() {
 #[test]
 fn a_delta_claimed_under_two_sizes_can_still_be_judged() {
     let mut stage = Stage::new();
-    let mut claim = update_of(&stage.federation, 3, 0);
+    let liar = stage.liar;
+    let mut claim = update_of(&stage.federation, liar, 0);
     let real = claim.delta;
     claim.delta.size_bytes += 1;
-    stage.hear(3, &Message::Update(claim));
+    stage.hear(liar, &Message::Update(claim));
     let (motion, value) = stage.motion();
     stage.hear(stage.leader, &motion);
     for delta in stage.deltas() {
@@ -75,7 +76,8 @@ fn a_delta_claimed_under_two_sizes_can_still_be_judged() {
 #[test]
 fn the_deltas_of_a_proposal_are_asked_of_those_who_voted_for_it() {
     let mut stage = Stage::new();
-    stage.hear(3, &Message::Update(update_of(&stage.federation, 3, 1)));
+    let liar = stage.liar;
+    stage.hear(liar, &Message::Update(update_of(&stage.federation, liar, 1)));
     let (motion, value) = stage.motion();
     stage.hear(stage.leader, &motion);
     let (round, view) = (Round(1), View(0));
@@ -84,8 +86,8 @@ fn the_deltas_of_a_proposal_are_asked_of_those_who_voted_for_it() {
     stage.hear(voter, &Message::Vote(Vote { round, view, step: Step::Prevote, value }));
     stage.now.0 += 4_000;
     stage.take(Input::Tick);
-    let missing = update_of(&stage.federation, 3, 0).delta;
-    let voter = stage.federation.members()[voter].id();
+    let missing = update_of(&stage.federation, liar, 0).delta;
+    let voter = stage.federation.founders().members()[voter].id();
     let asked = stage.outputs.iter().any(|output| {
         matches!(output, Output::Fetch { blob, holders }
             if *blob == missing && holders.contains(&voter))
@@ -101,24 +103,24 @@ struct Stage {
     outputs: Vec<Output>,
     leader: usize,
     voter: usize,
+    liar: usize,
 }
 
 impl Stage {
-    /// Of four members: one watches, member 3 is the one to beware of, one leads, one votes.
+    /// Of four members: one watches, one leads, one votes, one is to beware of.
     fn new() -> Self {
         let federation = Arc::new(Federation::new(world::document(4, 2)).unwrap());
         let tip = Tip::genesis(&federation, model::start());
-        let leader = federation.seat_of(&tip.aggregator(&federation, View(0))).unwrap();
-        assert_ne!(leader, 3, "the leader is to be somebody else");
-        let me = (0..3).find(|place| *place != leader).unwrap();
-        let voter = (0..3).find(|place| *place != leader && *place != me).unwrap();
+        let leader = federation.founders().place_of(&tip.turns()[0]).unwrap();
+        let others: Vec<_> = (0..4).filter(|place| *place != leader).collect();
+        let [me, voter, liar] = others[..] else { panic!("four members") };
         let config = Config {
             federation: federation.clone(),
             identity: world::identity(me),
             start_adapter: model::start(),
         };
         let participant = Participant::new(config, Time(0)).unwrap();
-        Self { federation, participant, now: Time(0), outputs: Vec::new(), leader, voter }
+        Self { federation, participant, now: Time(0), outputs: Vec::new(), leader, voter, liar }
     }
 
     fn take(&mut self, input: Input) {
@@ -129,39 +131,41 @@ impl Stage {
 
     fn hear(&mut self, from: usize, message: &Message) {
         let bytes = envelope::seal(&world::identity(from), self.federation.id(), message);
-        let via = self.federation.members()[from].id();
+        let via = self.federation.founders().members()[from].id();
         self.take(Input::Message { via, bytes });
     }
 
-    /// The leader's motion: it uses its own update, the voter's and the first one of member 3.
+    /// The leader's motion: it uses its own update, the voter's and the first one of the liar.
     fn motion(&self) -> (Message, witan_protocol::digest::Digest) {
         let tip = Tip::genesis(&self.federation, model::start());
         let (mut included, mut absent) = (Vec::new(), Vec::new());
-        for (place, member) in self.federation.members().iter().enumerate() {
+        for (place, member) in self.federation.founders().members().iter().enumerate() {
             let member = member.id();
-            if [self.leader, self.voter, 3].contains(&place) {
+            if [self.leader, self.voter, self.liar].contains(&place) {
                 let update = Message::Update(update_of(&self.federation, place, 0));
                 let key = world::identity(place);
                 let envelope = envelope::seal(&key, self.federation.id(), &update);
                 included.push(Contribution { member, envelope });
             } else {
-                absent.push(Absent { member, why: Absence::NoUpdate });
+                absent.push(Absent { member, why: Absence::NoUpdate, heard: None });
             }
         }
         let mut proposal = Proposal {
             round: Round(1),
             view: View(0),
-            aggregator: self.federation.members()[self.leader].id(),
+            aggregator: self.federation.founders().members()[self.leader].id(),
             failed_views: Vec::new(),
             previous: tip.head,
             start: model::start(),
             included,
             absent,
+            evidence: Vec::new(),
+            decision: None,
             strategy: "fedavg".into(),
             naive_error: Vec::new(),
             result: model::start(),
         };
-        proposal.result = model::result_of(&self.federation, &proposal).unwrap();
+        proposal.result = model::result_of(self.federation.founders(), &proposal).unwrap();
         let value = proposal.digest();
         (Message::Motion(Motion { view: View(0), valid_view: None, proposal }), value)
     }
@@ -191,7 +195,7 @@ impl Stage {
     fn said(&self, step: Step, value: witan_protocol::digest::Digest) -> bool {
         self.outputs.iter().any(|output| match output {
             Output::Gossip(bytes) => {
-                let said = envelope::open(bytes, &self.federation).unwrap().message;
+                let said = envelope::open(bytes, self.federation.founders()).unwrap().message;
                 matches!(said, Message::Vote(vote) if vote.step == step && vote.value == Some(value))
             }
             Output::Persist(Entry::Record { .. }) => panic!("nothing can be decided here"),
@@ -202,7 +206,7 @@ impl Stage {
 
 /// What a member publishes, at its first or second attempt.
 fn update_of(federation: &Federation, place: usize, attempt: u64) -> Update {
-    let member = federation.members()[place].id();
+    let member = federation.founders().members()[place].id();
     Update {
         round: Round(1),
         start: model::start().digest,

@@ -92,7 +92,7 @@ pub(crate) fn filled() -> Filled {
         let record = committed(&federation, &tip, &blobs);
         let round = tip.round;
         store.persist(&Entry::Record { round, bytes: record.encode() }).unwrap();
-        tip = tip.after(&federation, &record.proposal);
+        tip = tip.after(&record.proposal);
     }
     Filled { _dir: dir, home, federation, start }
 }
@@ -111,19 +111,25 @@ fn committed(federation: &Federation, tip: &Tip, blobs: &Blobs) -> RoundRecord {
         proposal: Proposal {
             round: tip.round,
             view: View(0),
-            aggregator: tip.aggregator(federation, View(0)),
+            aggregator: tip.turns()[0],
             failed_views: Vec::new(),
             previous: tip.head,
             start: tip.adapter,
             included: (1..=3).map(update).collect(),
-            absent: vec![Absent { member: identity(4).member(), why: Absence::NoUpdate }],
+            absent: vec![Absent {
+                member: identity(4).member(),
+                why: Absence::NoUpdate,
+                heard: None,
+            }],
+            evidence: Vec::new(),
+            decision: None,
             strategy: "fedavg".into(),
             result: tip.adapter,
             naive_error: vec![LayerError { error: 0.5, norm: 2.0 }],
         },
         certificate: Certificate { view: View(0), signatures: Vec::new() },
     };
-    let result = joined(blobs, &aggregate_of(&record, federation));
+    let result = joined(blobs, &aggregate_of(&record, federation.founders()));
     record.proposal.result = blobs.put(&result).unwrap();
     record.certificate.signatures =
         (1..=3).map(|number| precommit(federation, &record, number)).collect();
@@ -134,7 +140,7 @@ fn precommit(federation: &Federation, record: &RoundRecord, number: u8) -> Commi
     let (round, value) = (record.proposal.round, Some(record.proposal.digest()));
     let vote = Message::Vote(Vote { round, view: View(0), step: Step::Precommit, value });
     let sealed = envelope::seal(&identity(number), federation.id(), &vote);
-    let signature = envelope::open(&sealed, federation).unwrap().signature;
+    let signature = envelope::open(&sealed, federation.founders()).unwrap().signature;
     CommitSignature { member: identity(number).member(), signature }
 }
 
@@ -255,7 +261,7 @@ fn rounds_this_member_was_away_for_are_told_and_not_failed() {
     let filled = filled();
     let records = store::read_records(&filled.home).unwrap().records;
     let first = witan_protocol::codec::decode(&records[0].bytes, records[0].bytes.len()).unwrap();
-    let missing = aggregate_of(&first, &filled.federation).inputs[1].delta;
+    let missing = aggregate_of(&first, filled.federation.founders()).inputs[1].delta;
     fs::remove_file(filled.home.blob(&missing.digest)).unwrap();
     let report = check(&filled).unwrap();
     assert_eq!(report.not_held, [Round(1)]);

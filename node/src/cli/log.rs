@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use witan_protocol::Federation;
+use witan_protocol::Roster;
 use witan_protocol::digest::Digest;
 use witan_protocol::envelope;
 use witan_protocol::io::{Kind, Notice};
@@ -44,7 +44,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let home = Home::existing(&args.home)?;
     let federation = home.read_federation()?;
-    let peer = args.peer.as_deref().map(|peer| find_member(&federation, peer)).transpose()?;
+    let roster = output::roster_of(&home, &federation)?;
+    let peer = args.peer.as_deref().map(|peer| find_member(&roster, peer)).transpose()?;
     let filter = LogFilter { round: args.round.map(Round), kind: args.kind, peer, after: None };
     let mut shown = 0_u64;
     let mut result = Ok(());
@@ -53,7 +54,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             shown += 1;
             let written = match args.json {
                 true => output::json_line(out, entry),
-                false => writeln!(out, "{}", line(&federation, entry)),
+                false => writeln!(out, "{}", line(&roster, entry)),
             };
             // Whoever follows wants to see it now.
             written.and_then(|()| if args.follow { out.flush() } else { Ok(()) }).is_ok()
@@ -104,8 +105,8 @@ fn summary(out: &mut dyn Write, home: &Home, shown: u64) -> io::Result<()> {
 }
 
 /// One entry on one line: when, round, what, and its evidence.
-pub fn line(federation: &Federation, entry: &LogEntry) -> String {
-    let name = |member: &MemberId| federation.name_of(member);
+pub fn line(roster: &Roster, entry: &LogEntry) -> String {
+    let name = |member: &MemberId| roster.name_of(member);
     let (round, text) = match &entry.notice {
         Notice::Sent { kind, round, to, digest, size_bytes } => {
             let to = to.as_ref().map_or_else(|| "everybody".into(), name);
@@ -142,9 +143,16 @@ pub fn line(federation: &Federation, entry: &LogEntry) -> String {
             );
             (Some(round), text)
         }
-        Notice::Stalled { round, missing, needed } => {
-            let missing = output::names(federation, missing, "nobody");
-            (Some(round), format!("stalled  {needed} votes are needed; missing: {missing}"))
+        Notice::Stalled { round, missing, votes, needed } => {
+            let missing = output::names(roster, missing, "nobody");
+            (Some(round), format!("stalled  {votes} of {needed} votes; missing: {missing}"))
+        }
+        Notice::Suspended { round, member, because } => {
+            (Some(round), format!("suspend  {}: it signed {because}", name(member)))
+        }
+        Notice::RosterChanged { round, what } => (Some(round), format!("roster   {what}")),
+        Notice::Missing { members } => {
+            (None, format!("lost     {}", output::names(roster, members, "nobody")))
         }
         Notice::Finished => (None, "finished all rounds are committed".into()),
         Notice::Mended { what } => (None, format!("mended   {what}")),
@@ -160,13 +168,14 @@ fn message(what: &str, kind: Option<Kind>, route: &str, digest: &Digest, bytes: 
 
 fn parse_kind(text: &str) -> Result<Kind, String> {
     serde_json::from_value(serde_json::Value::from(text)).map_err(|_| {
-        "expected progress, update, proposal, vote, objection, holdings or record".to_owned()
+        "expected progress, update, proposal, vote, objection, holdings, record, evidence or ballot"
+            .to_owned()
     })
 }
 
 /// The one member of this name, or whose key begins with these digits.
-fn find_member(federation: &Federation, text: &str) -> Result<MemberId, Failure> {
-    let members = federation.members();
+pub fn find_member(roster: &Roster, text: &str) -> Result<MemberId, Failure> {
+    let members = roster.members();
     if let Some(member) = members.iter().find(|member| member.name == text) {
         return Ok(member.id());
     }
@@ -179,7 +188,7 @@ fn find_member(federation: &Federation, text: &str) -> Result<MemberId, Failure>
         (Some(member), None) => Ok(member),
         _ => {
             let names: Vec<_> = members.iter().map(|member| member.name.as_str()).collect();
-            Err(Failure::usage(format!("--peer {text}: no member of that name"))
+            Err(Failure::usage(format!("{text}: no member of that name"))
                 .hint(format!("the members are {}", names.join(", "))))
         }
     }
@@ -193,7 +202,7 @@ mod tests {
     #[test]
     fn a_line_tells_when_what_from_whom_and_the_evidence() {
         let federation = filled().federation;
-        let member = |place: usize| federation.members()[place].id();
+        let member = |place: usize| federation.founders().members()[place].id();
         let digest = Digest([0xab; 32]);
         let accepted = Notice::Accepted {
             kind: Kind::Update,
@@ -211,7 +220,7 @@ mod tests {
             digest,
             size_bytes: 12,
         };
-        let line = |notice| line(&federation, &LogEntry { seq: 0, at_ms: 0, notice });
+        let line = |notice| line(federation.founders(), &LogEntry { seq: 0, at_ms: 0, notice });
         assert_eq!(
             line(accepted),
             "1970-01-01 00:00:00.000  r2    accepted update    from member-1 via member-2: 8 steps  \
@@ -227,10 +236,10 @@ mod tests {
     #[test]
     fn a_member_is_found_by_name_or_by_the_head_of_its_key_alone() {
         let federation = filled().federation;
-        let member = federation.members()[2].id();
-        assert_eq!(find_member(&federation, "member-3").unwrap(), member);
-        assert_eq!(find_member(&federation, &member.to_string()[..8]).unwrap(), member);
-        let failure = find_member(&federation, "nobody").unwrap_err();
+        let member = federation.founders().members()[2].id();
+        assert_eq!(find_member(federation.founders(), "member-3").unwrap(), member);
+        assert_eq!(find_member(federation.founders(), &member.to_string()[..8]).unwrap(), member);
+        let failure = find_member(federation.founders(), "nobody").unwrap_err();
         assert!(failure.hint.unwrap().contains("member-1, member-2"));
     }
 

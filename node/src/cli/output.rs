@@ -2,13 +2,20 @@
 //! and names of members.
 
 use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
-use witan_protocol::Federation;
+use witan_protocol::ballot::Change;
+use witan_protocol::codec;
+use witan_protocol::envelope::RECORD_BYTES_MAX;
 use witan_protocol::member::MemberId;
+use witan_protocol::record::RoundRecord;
+use witan_protocol::{Federation, Roster};
 
 use crate::error::Failure;
+use crate::home::Home;
+use crate::store::{self, StoredRecord};
 
 /// Runs `write` on standard output. A reader that has seen enough (`| head`) is no failure.
 pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
@@ -44,12 +51,38 @@ pub fn trimmed(table: &Table) -> String {
 
 /// Names with commas, or a word for none.
 pub fn names<'a>(
-    federation: &Federation,
+    roster: &Roster,
     members: impl IntoIterator<Item = &'a MemberId>,
     none: &str,
 ) -> String {
-    let names: Vec<_> = members.into_iter().map(|member| federation.name_of(member)).collect();
+    let names: Vec<_> = members.into_iter().map(|member| roster.name_of(member)).collect();
     if names.is_empty() { none.to_owned() } else { names.join(", ") }
+}
+
+/// The rosters of stored rounds, and last the one in force after them; believed, not checked.
+pub fn rosters(federation: &Federation, records: &[StoredRecord]) -> Vec<Arc<Roster>> {
+    let mut rosters = vec![Arc::clone(federation.founders())];
+    for stored in records {
+        let roster = &rosters[rosters.len() - 1];
+        let record = codec::decode::<RoundRecord>(&stored.bytes, RECORD_BYTES_MAX);
+        rosters.push(record.map_or_else(|_| Arc::clone(roster), |it| roster.after(&it.proposal)));
+    }
+    rosters
+}
+
+/// A change of the roster, with names for keys.
+pub fn change(roster: &Roster, change: &Change) -> String {
+    match change {
+        Change::Add(member) => format!("add {} with key {}", member.name, member.key),
+        Change::Remove(key) => format!("remove {}", roster.name_of(key)),
+        Change::RotateKey { from, to } => format!("give {} the key {to}", roster.name_of(from)),
+    }
+}
+
+/// The roster in force in a home.
+pub fn roster_of(home: &Home, federation: &Federation) -> Result<Arc<Roster>, Failure> {
+    let records = store::read_records(home)?.records;
+    Ok(Arc::clone(&rosters(federation, &records)[records.len()]))
 }
 
 /// A moment as `2026-03-01 09:05:07.250` in UTC.

@@ -1,23 +1,20 @@
 //! `witan rounds`: the ledger, for people and machines. Works whether or not the node runs; shows
 //! what is stored and checks nothing: that is `witan verify`.
 
+mod rows;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use serde::Serialize;
 use witan_protocol::Federation;
-use witan_protocol::codec;
-use witan_protocol::digest::Digest;
-use witan_protocol::envelope::{self, RECORD_BYTES_MAX};
-use witan_protocol::member::{MemberId, Round, View};
-use witan_protocol::message::Message;
-use witan_protocol::record::{Absence, LayerError, RoundRecord, Scores, Update};
 
 use super::output;
-use crate::error::{Failure, FailureKind};
+use crate::error::Failure;
 use crate::home::Home;
 use crate::jobs::{self, Ground};
-use crate::store::{self, StoredRecord};
+use crate::store;
+use rows::{DecisionRow, EvidenceRow, LayerRow};
+pub use rows::{RoundRow, row};
 
 /// Show the ledger: every committed round, who led it, who is in it, and who is not and why.
 #[derive(Debug, clap::Args)]
@@ -32,90 +29,18 @@ pub struct Args {
     #[arg(long)]
     pub json: bool,
 }
-
-/// A round as it is shown.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RoundRow {
-    /// Which.
-    pub round: Round,
-    /// The view that closed it.
-    pub view: View,
-    /// Who led that view.
-    pub aggregator: String,
-    /// Views that closed nothing, and who led them.
-    pub failed_views: Vec<FailedRow>,
-    /// Whose updates are in it, in roster order.
-    pub included: Vec<UpdateRow>,
-    /// Who is not, and why.
-    pub absent: Vec<AbsentRow>,
-    /// Who co-signed it.
-    pub votes: Vec<String>,
-    /// The aggregation strategy with its numbers.
-    pub strategy: String,
-    /// What averaging the factors apart would miss of the mean product, relative to it, over all layers.
-    pub naive_error: f32,
-    /// The same by layer.
-    pub layers: Vec<LayerRow>,
-    /// The record: the ledger's head after the round.
-    pub record_digest: Digest,
-    /// The record before it.
-    pub previous_digest: Digest,
-    /// The adapter the round started from.
-    pub start_digest: Digest,
-    /// The adapter it committed.
-    pub result_digest: Digest,
-    /// What the members measured, on average; accuracy is that of the adapter it started from.
-    pub mean_scores: Scores,
-}
-
-/// One adapted layer: ‖mean(BA) − mean(B)·mean(A)‖ and ‖mean(BA)‖.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LayerRow {
-    /// Its path in the base; its number if this program has another base.
-    pub layer: String,
-    /// What averaging the factors apart would miss.
-    pub error: f32,
-    /// The norm of the mean product.
-    pub norm: f32,
-}
-
-/// A view that closed nothing.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct FailedRow {
-    /// Which.
-    pub view: View,
-    /// Who led it.
-    pub aggregator: String,
-}
-
-/// One member's update.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct UpdateRow {
-    /// Who.
-    pub member: String,
-    /// The signed claim; absent if the envelope in the record cannot be opened.
-    pub update: Option<Update>,
-}
-
-/// One member that is not in the round.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct AbsentRow {
-    /// Who.
-    pub member: String,
-    /// Why.
-    pub why: String,
-}
-
 /// Prints the ledger.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let home = Home::existing(&args.home)?;
     let federation = home.read_federation()?;
     let file = store::read_records(&home)?;
+    let rosters = output::rosters(&federation, &file.records);
     let mut rows: Vec<_> = file
         .records
         .iter()
-        .filter(|record| args.round.is_none_or(|round| record.round.0 == round))
-        .map(|record| row(&home, &federation, record))
+        .zip(&rosters)
+        .filter(|(record, _)| args.round.is_none_or(|round| record.round.0 == round))
+        .map(|(record, roster)| row(&home, roster, record))
         .collect::<Result<_, _>>()?;
     let names = jobs::embedded_base().and_then(|base| Ground::new(base, &federation));
     let names = names.map_or_else(|_| Vec::new(), |ground| ground.layers());
@@ -137,114 +62,6 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     })?;
     file.damage.map_or(Ok(()), |damage| Err(damage.into()))
 }
-
-impl RoundRow {
-    fn name_layers(&mut self, names: &[String]) {
-        if names.len() == self.layers.len() {
-            let layers = self.layers.iter_mut().zip(names);
-            layers.for_each(|(layer, name)| layer.layer.clone_from(name));
-        }
-    }
-}
-
-/// Reads a stored record into what is shown.
-pub fn row(
-    home: &Home,
-    federation: &Federation,
-    stored: &StoredRecord,
-) -> Result<RoundRow, Failure> {
-    let record: RoundRecord = codec::decode(&stored.bytes, RECORD_BYTES_MAX).map_err(|error| {
-        let path = home.records_log();
-        let (path, at, round) = (path.display(), stored.offset, stored.round);
-        Failure::new(FailureKind::Tampered, format!("{path}, at byte {at}, round {round}: {error}"))
-            .hint(format!("this says more: {}", home.command("verify")))
-    })?;
-    let name = |member: &MemberId| federation.name_of(member);
-    let record_digest = record.digest();
-    let proposal = record.proposal;
-    let included: Vec<_> = proposal
-        .included
-        .iter()
-        .map(|part| UpdateRow {
-            member: name(&part.member),
-            update: update_in(&part.envelope, federation),
-        })
-        .collect();
-    let failed = proposal.failed_views.iter();
-    let absent = proposal.absent.iter();
-    Ok(RoundRow {
-        round: proposal.round,
-        view: proposal.view,
-        aggregator: name(&proposal.aggregator),
-        failed_views: failed
-            .map(|failed| FailedRow { view: failed.view, aggregator: name(&failed.aggregator) })
-            .collect(),
-        mean_scores: mean(included.iter().filter_map(|part| part.update.as_ref())),
-        included,
-        absent: absent
-            .map(|absent| AbsentRow { member: name(&absent.member), why: reason(&absent.why) })
-            .collect(),
-        votes: record.certificate.signatures.iter().map(|vote| name(&vote.member)).collect(),
-        strategy: proposal.strategy,
-        naive_error: total(&proposal.naive_error),
-        layers: layers(&proposal.naive_error),
-        record_digest,
-        previous_digest: proposal.previous,
-        start_digest: proposal.start.digest,
-        result_digest: proposal.result.digest,
-    })
-}
-
-fn update_in(envelope: &[u8], federation: &Federation) -> Option<Update> {
-    match envelope::open(envelope, federation).ok()?.message {
-        Message::Update(update) => Some(update),
-        _ => None,
-    }
-}
-
-fn reason(why: &Absence) -> String {
-    match why {
-        Absence::NoUpdate => "no update had arrived".into(),
-        Absence::Refused { because } => format!("refused: {because}"),
-    }
-}
-
-fn layers(errors: &[LayerError]) -> Vec<LayerRow> {
-    let numbered = errors.iter().enumerate();
-    numbered
-        .map(|(number, LayerError { error, norm })| LayerRow {
-            layer: format!("layer {number}"),
-            error: *error,
-            norm: *norm,
-        })
-        .collect()
-}
-
-/// The error of all layers together, relative to their norm.
-fn total(errors: &[LayerError]) -> f32 {
-    let square = |of: fn(&LayerError) -> f32| -> f32 {
-        errors.iter().map(|layer| of(layer) * of(layer)).sum()
-    };
-    let norm = square(|layer| layer.norm);
-    if norm > 0.0 { (square(|layer| layer.error) / norm).sqrt() } else { 0.0 }
-}
-
-fn mean<'a>(updates: impl Iterator<Item = &'a Update>) -> Scores {
-    let (mut sum, mut count) = (Scores::default(), 0.0_f32);
-    for Update { scores, .. } in updates {
-        sum.loss += scores.loss;
-        sum.vqa_accuracy += scores.vqa_accuracy;
-        sum.drawing_accuracy += scores.drawing_accuracy;
-        count += 1.0;
-    }
-    let count = count.max(1.0);
-    Scores {
-        loss: sum.loss / count,
-        vqa_accuracy: sum.vqa_accuracy / count,
-        drawing_accuracy: sum.drawing_accuracy / count,
-    }
-}
-
 fn for_people(
     out: &mut dyn Write,
     home: &Home,
@@ -261,6 +78,7 @@ fn for_people(
         "round",
         "view",
         "aggregator",
+        "present",
         "updates",
         "votes",
         "loss",
@@ -270,7 +88,7 @@ fn for_people(
         "record",
         "result",
     ];
-    let cells = rows.iter().map(|row| cells(row, federation.size()));
+    let cells = rows.iter().map(cells);
     writeln!(out, "{}", output::trimmed(&output::table(&header, cells)))?;
     for row in rows {
         for failed in &row.failed_views {
@@ -282,6 +100,13 @@ fn for_people(
         }
         for absent in &row.absent {
             writeln!(out, "round {}: {} is absent: {}", row.round, absent.member, absent.why)?;
+        }
+        for EvidenceRow { member, signed } in &row.evidence {
+            writeln!(out, "round {}: {member} leads no more: it signed {signed}", row.round)?;
+        }
+        if let Some(DecisionRow { change, by, yes }) = &row.decision {
+            let (round, yes) = (row.round, yes.join(", "));
+            writeln!(out, "round {round}: decided: {change}; put by {by}, yes of {yes}")?;
         }
     }
     writeln!(out, "VQA and drawn: members' own tests of the adapter the round started from.")?;
@@ -304,11 +129,13 @@ fn layers_for_people(out: &mut dyn Write, row: &RoundRow) -> io::Result<()> {
     writeln!(out, "{}\n", output::trimmed(&output::table(&header, cells)))
 }
 
-fn cells(row: &RoundRow, size: usize) -> Vec<String> {
+fn cells(row: &RoundRow) -> Vec<String> {
+    let size = row.expected.len();
     vec![
         row.round.to_string(),
         row.view.to_string(),
         row.aggregator.clone(),
+        format!("{}/{size}", row.present.len()),
         format!("{}/{size}", row.included.len()),
         format!("{}/{size}", row.votes.len()),
         format!("{:.3}", row.mean_scores.loss),
@@ -331,7 +158,7 @@ mod tests {
         let stored = store::read_records(&filled.home).unwrap().records;
         let rows: Vec<_> = stored
             .iter()
-            .map(|record| row(&filled.home, &filled.federation, record).unwrap())
+            .map(|record| row(&filled.home, filled.federation.founders(), record).unwrap())
             .collect();
         let mut text = Vec::new();
         for_people(&mut text, &filled.home, &filled.federation, &rows).unwrap();
@@ -362,7 +189,7 @@ mod tests {
     fn a_round_alone_is_shown_layer_by_layer() {
         let filled = filled();
         let stored = store::read_records(&filled.home).unwrap().records;
-        let mut row = row(&filled.home, &filled.federation, &stored[0]).unwrap();
+        let mut row = row(&filled.home, filled.federation.founders(), &stored[0]).unwrap();
         row.name_layers(&["model.layers.0.q_proj".to_owned()]);
         let mut text = Vec::new();
         layers_for_people(&mut text, &row).unwrap();

@@ -4,14 +4,15 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use witan_protocol::io::Notice;
+use witan_protocol::member::MemberId;
 
 use super::{block_on, output, stop_requested};
 use crate::driver::unix_ms;
-use crate::error::Failure;
+use crate::error::{Failure, FailureKind};
 use crate::events::{Happening, NodeEvent};
 use crate::home::Home;
 use crate::jobs::device::Compute;
-use crate::open;
+use crate::open::{self, Admission};
 
 /// Run one node from its home folder until stopped.
 #[derive(Debug, clap::Args)]
@@ -28,6 +29,12 @@ pub struct Args {
     /// Stop when standard input ends, so that the node does not outlive whoever started it.
     #[arg(long)]
     stop_on_eof: bool,
+    /// Start although this key is no member's yet, and wait for the members to add it.
+    #[arg(long)]
+    join: bool,
+    /// Exit with 0 even if the run lost members on the way.
+    #[arg(long)]
+    allow_absent: bool,
 }
 
 /// Opens the home and runs the node.
@@ -37,12 +44,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
         true => |out, event| output::json_line(out, event),
         false => for_people,
     };
+    let admission = if args.join { Admission::Joining } else { Admission::Members };
     block_on(async move {
         let (sender, events) = std::sync::mpsc::sync_channel::<NodeEvent>(EVENTS_MAX);
         let queue = move |event: &NodeEvent| {
             let _ = sender.send(event.clone());
         };
-        let node = open::node(&home, args.device, Box::new(queue)).await?;
+        let node = open::node(&home, (admission, args.device), Box::new(queue)).await?;
         let started = Happening::Started { name: node.name, rounds: node.rounds };
         let started = NodeEvent { at_ms: unix_ms(), what: started };
         let telling = std::thread::spawn(move || {
@@ -54,8 +62,24 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let outcome = node.driver.run(node.sources, stop_requested(args.stop_on_eof)).await;
         drop(node.socket);
         let _ = telling.join();
-        outcome
+        match outcome?.as_slice() {
+            [_, ..] if args.allow_absent => Ok(()),
+            lost => complete(lost),
+        }
     })
+}
+
+/// A run that ended without some of its members is no success, unless that is accepted.
+///
+/// # Errors
+/// Names whom it lost.
+pub fn complete(lost: &[String]) -> Result<(), Failure> {
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let message = format!("every round is committed, but without {} at the end", lost.join(", "));
+    Err(Failure::new(FailureKind::Missing, message)
+        .hint("start them again: they catch up; --allow-absent accepts a run that lost members"))
 }
 
 fn for_people(out: &mut dyn Write, event: &NodeEvent) -> io::Result<()> {
@@ -86,10 +110,22 @@ fn notice_for_people(out: &mut dyn Write, notice: &Notice) -> io::Result<()> {
         Notice::ViewFailed { round, view, aggregator } => {
             writeln!(out, "round {round}: view {view} of {} closed nothing", aggregator.short())
         }
-        Notice::Stalled { round, missing, needed } => writeln!(
+        Notice::Stalled { round, missing, votes, needed } => writeln!(
             out,
-            "round {round}: stalled, {} members missing, {needed} votes needed",
-            missing.len()
+            "round {round}: stalled with {votes} of {needed} votes; missing: {}",
+            missing.iter().map(MemberId::short).collect::<Vec<_>>().join(", ")
+        ),
+        Notice::Suspended { round, member, because } => {
+            writeln!(out, "round {round}: {} leads no more: it signed {because}", member.short())
+        }
+        Notice::RosterChanged { round, what } => {
+            writeln!(out, "from round {round} on, as decided: {what}")
+        }
+        Notice::Missing { members } => writeln!(
+            out,
+            "the run LOST {} of its members: {}",
+            members.len(),
+            members.iter().map(MemberId::short).collect::<Vec<_>>().join(", ")
         ),
         Notice::Finished => {
             writeln!(out, "every round is committed; still here for others, Ctrl-C stops")

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
-use witan_protocol::Federation;
+use witan_protocol::Roster;
 use witan_protocol::status::{PhaseName, Status};
 
 use super::output;
@@ -31,6 +31,7 @@ pub struct Args {
 struct Answer {
     running: bool,
     pid: Option<u32>,
+    rounds: u64,
     report: Option<StatusReport>,
     last_committed: Option<RoundRow>,
 }
@@ -45,13 +46,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         _ => (false, None),
     };
     let file = store::read_records(&home)?;
-    let last = file.records.last().map(|record| rounds::row(&home, &federation, record));
+    let rosters = output::rosters(&federation, &file.records);
+    let last = file.records.last().zip(rosters.iter().rev().nth(1));
+    let last = last.map(|(record, roster)| rounds::row(&home, roster, record));
     let last_committed = last.transpose()?;
     let running = report.is_some() || is_locked;
-    let answer = Answer { running, pid, report, last_committed };
+    let rounds = federation.document().training.rounds;
+    let answer = Answer { running, pid, rounds, report, last_committed };
     output::print(|out| match args.json {
         true => output::json_line(out, &answer),
-        false => for_people(out, &home, &federation, &answer),
+        false => for_people(out, &home, &rosters[file.records.len()], &answer),
     })?;
     file.damage.map_or(Ok(()), |damage| Err(damage.into()))
 }
@@ -59,11 +63,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 fn for_people(
     out: &mut dyn Write,
     home: &Home,
-    federation: &Federation,
+    roster: &Roster,
     answer: &Answer,
 ) -> io::Result<()> {
     match (&answer.report, answer.running) {
-        (Some(report), _) => running(out, federation, report)?,
+        (Some(report), _) => running(out, roster, report)?,
         (None, true) => writeln!(
             out,
             "the node is running{} but does not answer yet: it is starting or stopping",
@@ -76,7 +80,7 @@ fn for_people(
             out,
             "ledger    round {} of {}, head {}, adapter {}",
             row.round,
-            federation.document().training.rounds,
+            answer.rounds,
             row.record_digest.short(),
             row.result_digest.short()
         )?,
@@ -88,21 +92,21 @@ fn for_people(
     }
 }
 
-fn running(out: &mut dyn Write, federation: &Federation, report: &StatusReport) -> io::Result<()> {
+fn running(out: &mut dyn Write, roster: &Roster, report: &StatusReport) -> io::Result<()> {
     let StatusReport { now, status } = report;
-    let others = federation.size().saturating_sub(1);
-    writeln!(out, "doing     {}", doing(federation, status))?;
+    let others = roster.size().saturating_sub(1);
+    writeln!(out, "doing     {}", doing(roster, status))?;
     writeln!(
         out,
         "with      {} of {others} others: {}",
         status.connected.len(),
-        output::names(federation, &status.connected, "nobody is connected")
+        output::names(roster, &status.connected, "nobody is connected")
     )?;
     writeln!(
         out,
         "updates   {} of {} are here, {} with their delta",
         status.updates_in,
-        federation.size(),
+        roster.size(),
         status.deltas_in
     )?;
     writeln!(
@@ -113,17 +117,20 @@ fn running(out: &mut dyn Write, federation: &Federation, report: &StatusReport) 
     let until = status.waiting_until.map_or_else(String::new, |until| {
         format!(", at the latest in {}", output::span(until.0.saturating_sub(now.0)))
     });
-    let waiting = output::names(federation, &status.waiting_for, "nobody in particular");
+    let waiting = output::names(roster, &status.waiting_for, "nobody in particular");
     writeln!(out, "waits for {waiting}{until}")?;
+    if !status.missing.is_empty() {
+        writeln!(out, "lost      {}", output::names(roster, &status.missing, "nobody"))?;
+    }
     match &status.stalled {
         Some(why) => writeln!(out, "stalled   {why}"),
         None => Ok(()),
     }
 }
 
-fn doing(federation: &Federation, status: &Status) -> String {
+fn doing(roster: &Roster, status: &Status) -> String {
     let Status { round, rounds, view, .. } = status;
-    let aggregator = federation.name_of(&status.aggregator);
+    let aggregator = roster.name_of(&status.aggregator);
     match status.phase {
         PhaseName::Training => format!("round {round} of {rounds}: training"),
         PhaseName::Collecting => {
@@ -133,6 +140,7 @@ fn doing(federation: &Federation, status: &Status) -> String {
             format!("round {round} of {rounds}: voting, view {view}, led by {aggregator}")
         }
         PhaseName::Adopting => format!("round {round} of {rounds}: loading the new adapter"),
+        PhaseName::Watching => "watching: this key is not a member's, or not yet".to_owned(),
         PhaseName::Finished => format!("all {rounds} rounds are done; it answers those behind"),
     }
 }
@@ -148,7 +156,7 @@ mod tests {
     fn shown(answer: &Answer) -> String {
         let filled = filled();
         let mut text = Vec::new();
-        for_people(&mut text, &filled.home, &filled.federation, answer).unwrap();
+        for_people(&mut text, &filled.home, filled.federation.founders(), answer).unwrap();
         let text = String::from_utf8(text).unwrap();
         println!("{text}");
         text
@@ -158,8 +166,14 @@ mod tests {
     fn a_stopped_node_tells_where_it_stands_and_how_to_start_it() {
         let filled = filled();
         let record = store::read_records(&filled.home).unwrap().records.pop().unwrap();
-        let row = rounds::row(&filled.home, &filled.federation, &record).unwrap();
-        let answer = Answer { running: false, pid: None, report: None, last_committed: Some(row) };
+        let row = rounds::row(&filled.home, filled.federation.founders(), &record).unwrap();
+        let answer = Answer {
+            running: false,
+            pid: None,
+            rounds: 3,
+            report: None,
+            last_committed: Some(row),
+        };
         let text = shown(&answer);
         assert!(text.contains("not running"), "{text}");
         assert!(text.contains("round 3 of 3, head "), "{text}");
@@ -169,7 +183,7 @@ mod tests {
     #[test]
     fn a_running_node_tells_what_it_waits_for_and_until_when() {
         let members: Vec<_> =
-            filled().federation.members().iter().map(|member| member.id()).collect();
+            filled().federation.founders().members().iter().map(|member| member.id()).collect();
         let status = Status {
             round: Round(2),
             rounds: 3,
@@ -186,10 +200,12 @@ mod tests {
             head: record_digest(),
             adapter: witan_protocol::digest::BlobRef::of(b"adapter"),
             connected: members[1..].to_vec(),
+            missing: Vec::new(),
             stalled: None,
         };
         let report = Some(StatusReport { now: Time(1_500), status });
-        let text = shown(&Answer { running: true, pid: Some(7), report, last_committed: None });
+        let text =
+            shown(&Answer { running: true, pid: Some(7), rounds: 3, report, last_committed: None });
         for expected in [
             "round 2 of 3: collecting updates, for member-2 to aggregate",
             "3 of 3 others: member-2, member-3, member-4",

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use witan_protocol::federation::{Compression, Strategy};
 
+use super::run::complete;
 use super::screen::Screen;
 use super::{block_on, output};
 use crate::error::{Failure, FailureKind};
@@ -81,6 +82,9 @@ pub struct Args {
     /// Do not train what the federation is compared with: members alone, and all data in one place.
     #[arg(long)]
     no_compare: bool,
+    /// Exit with 0 even if the run lost members on the way.
+    #[arg(long)]
+    allow_absent: bool,
     /// Print report.json on standard output, and neither progress nor tables.
     #[arg(long)]
     json: bool,
@@ -111,7 +115,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             writeln!(out, "      {try_it}")
         })?;
     }
-    conclude(&report)
+    conclude(&report, if args.allow_absent { &[] } else { &report.lost })
 }
 
 fn plan(args: &Args) -> Result<Plan, Failure> {
@@ -144,8 +148,8 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
     })
 }
 
-/// A run that lost members, or whose history does not check out, is no success.
-fn conclude(report: &TestnetReport) -> Result<(), Failure> {
+/// A run whose history does not check out, or that lost members which matter, is no success.
+fn conclude(report: &TestnetReport, lost: &[String]) -> Result<(), Failure> {
     if let Some(flaw) = report.flaws.first() {
         return Err(Failure::new(FailureKind::Tampered, flaw));
     }
@@ -153,5 +157,5 @@ fn conclude(report: &TestnetReport) -> Result<(), Failure> {
         return Err(Failure::new(FailureKind::Incomplete, "the ledger heads do not agree")
             .hint("continue with --resume: members that are behind catch up"));
     }
-    Ok(())
+    complete(lost)
 }

@@ -4,6 +4,9 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use witan_protocol::digest::Digest;
+
+use super::petitions::{PetitionRow, Say};
 use super::{Answer, Question, StatusReport, address};
 use crate::error::{Failure, FailureKind};
 use crate::home::Home;
@@ -47,6 +50,24 @@ impl Client {
         self.ask(&Question::Status)?;
         match self.answer()? {
             Answer::Status(report) => Ok(*report),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The open petitions.
+    pub fn petitions(mut self) -> Result<Vec<PetitionRow>, ControlError> {
+        self.ask(&Question::Petitions)?;
+        match self.answer()? {
+            Answer::Petitions(rows) => Ok(rows),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Has the node cast a ballot; returns the petition's id.
+    pub fn cast(mut self, say: &Say) -> Result<Digest, ControlError> {
+        self.ask(&Question::Cast(say.clone()))?;
+        match self.answer()? {
+            Answer::Cast(id) => Ok(id),
             other => Err(unexpected(other)),
         }
     }
@@ -100,6 +121,9 @@ impl Client {
 
 impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
+        if let ControlError::Refused(why) = &error {
+            return Self::input(why).hint("see `witan status` and `witan member list`");
+        }
         Self::new(FailureKind::Environment, error)
             .hint("look at what the node itself prints, or stop it and ask again")
     }

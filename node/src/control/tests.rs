@@ -31,6 +31,7 @@ fn report() -> StatusReport {
         head: Digest([3; 32]),
         adapter: BlobRef::of(b"adapter"),
         connected: vec![MemberId([2; 32])],
+        missing: Vec::new(),
         stalled: None,
     };
     StatusReport { now: Time(7), status }
@@ -46,6 +47,8 @@ fn with_node(home: &Home, client: impl FnOnce(Home) + Send + 'static) {
                 match request {
                     Request::Status(reply) => drop(reply.send(report())),
                     Request::Stop(reply) => drop(reply.send(())),
+                    Request::Petitions(reply) => drop(reply.send(Vec::new())),
+                    Request::Cast(say, reply) => drop(reply.send(Err(format!("{say:?}")))),
                     Request::Log(filter, reply) => {
                         let all = (0..2500).map(entry).filter(|entry| filter.matches(entry));
                         drop(reply.send(Ok(all.take(1000).collect())));

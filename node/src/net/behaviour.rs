@@ -5,8 +5,8 @@ use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{StreamProtocol, identify, ping, rendezvous, request_response};
-use witan_protocol::federation::FederationId;
 use witan_protocol::federation::hello::HELLO_BYTES_MAX;
+use witan_protocol::federation::{FederationId, MEMBERS_MAX};
 
 use super::NetError;
 use super::chunk::{Answer, Question};
@@ -19,7 +19,8 @@ use super::roster::Roster;
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
     limits: connection_limits::Behaviour,
-    allowed: allow_block_list::Behaviour<AllowedPeers>,
+    /// Who may be connected.
+    pub allowed: allow_block_list::Behaviour<AllowedPeers>,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     /// The client of bootstrap peers.
@@ -41,7 +42,9 @@ impl Behaviour {
         for peer in roster.allowed() {
             allowed.allow_peer(peer);
         }
-        let peers = u32::try_from(roster.allowed().len()).unwrap_or(u32::MAX);
+        // Members may come later.
+        let peers = MEMBERS_MAX + roster.bootstrap.len();
+        let peers = u32::try_from(peers).unwrap_or(u32::MAX);
         let connections = ConnectionLimits::default()
             .with_max_pending_incoming(Some(limits::PENDING_INBOUND_MAX))
             .with_max_established_per_peer(Some(limits::CONNECTIONS_PER_PEER_MAX))

@@ -46,13 +46,23 @@ enum State {
 impl Dialer {
     /// Every other member, to be dialled from `now` on.
     pub fn new(roster: &Roster, now: Instant) -> Self {
-        let target = |peer: PeerId| {
-            let politeness = if roster.me < peer { Duration::ZERO } else { limits::POLITE_PAUSE };
-            let fixed = roster.addresses.get(&peer).cloned().unwrap_or_default();
-            let state = State::Waiting { until: now + politeness };
-            (peer, Target { fixed, learned: Vec::new(), politeness, state, failures: 0 })
-        };
-        Self { targets: roster.peers().map(target).collect() }
+        let mut dialer = Self { targets: BTreeMap::new() };
+        dialer.follow(roster, now);
+        dialer
+    }
+
+    /// Other members are in force: those who left are dialled no more, those who came from `now` on.
+    pub fn follow(&mut self, roster: &Roster, now: Instant) {
+        self.targets.retain(|peer, _| roster.member(peer).is_some());
+        for peer in roster.peers() {
+            self.targets.entry(peer).or_insert_with(|| {
+                let is_first = roster.me < peer;
+                let politeness = if is_first { Duration::ZERO } else { limits::POLITE_PAUSE };
+                let fixed = roster.addresses.get(&peer).cloned().unwrap_or_default();
+                let state = State::Waiting { until: now + politeness };
+                Target { fixed, learned: Vec::new(), politeness, state, failures: 0 }
+            });
+        }
     }
 
     /// Addresses heard of a member; the newest set replaces the one before. New ones are tried

@@ -124,7 +124,7 @@ impl Service {
                     (Judgement::Reject(reason), _) => {
                         self.refuse(Party::Member, self.name(&via), reason.to_owned());
                     }
-                    (Judgement::Accept, None) => {}
+                    (Judgement::Ignore, _) | (Judgement::Accept, None) => {}
                 }
             }
             gossipsub::Event::Subscribed { .. } => {

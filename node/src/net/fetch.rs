@@ -34,7 +34,7 @@ pub struct Fetcher {
     blobs: Blobs,
     asks: mpsc::Sender<Ask>,
     fetches: Arc<Semaphore>,
-    peers: Arc<BTreeMap<PeerId, Semaphore>>,
+    peers: Arc<BTreeMap<PeerId, Arc<Semaphore>>>,
 }
 
 /// What became of a fetch.
@@ -69,14 +69,20 @@ impl Fetcher {
     /// Fetches into `blobs` from `peers`; questions come out of the returned channel.
     pub fn new(blobs: Blobs, peers: impl Iterator<Item = PeerId>) -> (Self, mpsc::Receiver<Ask>) {
         let (asks, questions) = mpsc::channel(limits::FETCHES_MAX);
-        let slots = |peer| (peer, Semaphore::new(limits::CHUNKS_PER_PEER_MAX));
-        let fetcher = Self {
-            blobs,
-            asks,
-            fetches: Arc::new(Semaphore::new(limits::FETCHES_MAX)),
-            peers: Arc::new(peers.map(slots).collect()),
-        };
+        let fetches = Arc::new(Semaphore::new(limits::FETCHES_MAX));
+        let mut fetcher = Self { blobs, asks, fetches, peers: Arc::default() };
+        fetcher.follow(peers);
         (fetcher, questions)
+    }
+
+    /// Later fetches ask these peers.
+    pub fn follow(&mut self, peers: impl Iterator<Item = PeerId>) {
+        let slots = |peer| {
+            let known = self.peers.get(&peer).cloned();
+            let new = || Arc::new(Semaphore::new(limits::CHUNKS_PER_PEER_MAX));
+            (peer, known.unwrap_or_else(new))
+        };
+        self.peers = Arc::new(peers.map(slots).collect());
     }
 
     /// Fetches `blob` from `holders`, which may grow meanwhile; durable once done without failure.

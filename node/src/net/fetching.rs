@@ -46,6 +46,11 @@ impl Fetching {
         }
     }
 
+    /// Later fetches ask the members of this roster.
+    pub fn follow(&mut self, roster: &Roster) {
+        self.fetcher.follow(roster.peers());
+    }
+
     /// Starts a fetch, or adds holders to the one under way.
     pub fn start(&mut self, blob: BlobRef, holders: Vec<PeerId>) {
         if let Some(known) = self.holders.get(&blob.digest) {

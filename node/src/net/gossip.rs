@@ -138,7 +138,8 @@ pub fn judge(roster: &Roster, via: &PeerId, message: &Message) -> Judgement {
     let reason = if roster.member(via).is_none() {
         "it passed on a message but is no member"
     } else if !is_members {
-        "it passed on a message of a stranger"
+        // A member that is a round ahead may know members that we do not know yet.
+        return Judgement::Ignore;
     } else if message.data.len() > limits::GOSSIP_BYTES_MAX {
         "it passed on a message that is too large"
     } else {
@@ -152,6 +153,8 @@ pub fn judge(roster: &Roster, via: &PeerId, message: &Message) -> Judgement {
 pub enum Judgement {
     /// Pass it on.
     Accept,
+    /// Drop it; whoever passed it on may have good reason.
+    Ignore,
     /// Drop it; whoever passed it on should have too.
     Reject(&'static str),
 }
@@ -161,6 +164,7 @@ impl Judgement {
     pub fn acceptance(self) -> MessageAcceptance {
         match self {
             Self::Accept => MessageAcceptance::Accept,
+            Self::Ignore => MessageAcceptance::Ignore,
             Self::Reject(_) => MessageAcceptance::Reject,
         }
     }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 /// Bytes of one gossip message: a signed header of a few kilobytes, or a proposal of 64 updates.
-pub const GOSSIP_BYTES_MAX: usize = 32 * 1024;
+pub const GOSSIP_BYTES_MAX: usize = 48 * 1024;
 
 /// What gossipsub itself is told. Its check counts bytes read ahead, so that back-to-back messages
 /// of its own limit are lost in silence; eight times our cap keeps clear of that.
-pub const GOSSIP_TRANSMIT_BYTES_MAX: usize = 256 * 1024;
+pub const GOSSIP_TRANSMIT_BYTES_MAX: usize = 384 * 1024;
 
 /// Bytes of gossipsub's control messages in one frame; its default closes busy streams.
 pub const GOSSIP_CONTROL_BYTES_MAX: usize = 64 * 1024;

@@ -1,9 +1,10 @@
-//! Who may be connected: the members of the federation, and its bootstrap peers to ask for them.
+//! Who may be connected: the members in force, and the federation's bootstrap peers to ask for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
+use witan_protocol::Roster as InForce;
 use witan_protocol::federation::Federation;
 use witan_protocol::member::MemberId;
 
@@ -15,40 +16,65 @@ use super::identity;
 pub struct Roster {
     /// This node.
     pub me: PeerId,
-    /// Where the federation file says this node may be reached.
+    /// Where the roster says this node may be reached.
     pub my_addresses: Vec<Multiaddr>,
     /// The other members.
     members: BTreeMap<PeerId, MemberId>,
-    /// Their addresses in the federation file.
+    names: BTreeMap<MemberId, String>,
+    /// Their addresses in the roster.
     pub addresses: BTreeMap<PeerId, Vec<Multiaddr>>,
     /// The bootstrap peers, with their addresses.
     pub bootstrap: BTreeMap<PeerId, Vec<Multiaddr>>,
 }
 
 impl Roster {
-    /// The roster as seen by the member `my_id`.
+    /// The founders and bootstrap peers of a federation, as the node `my_id` sees them. It need not
+    /// be a founder: members may be added later.
     pub fn new(federation: &Federation, my_id: MemberId) -> Result<Self, NetError> {
-        let me = identity::peer_of(&my_id).ok_or(NetError::NotAMember { key: my_id })?;
-        let mut roster = Self {
+        for member in federation.founders().members() {
+            parse_all(&member.addresses)?;
+        }
+        let bootstrap = bootstrap_peers(&federation.document().bootstrap)?;
+        let me = identity::peer_of(&my_id).ok_or(NetError::NotAKey { key: my_id })?;
+        let roster = Self {
             me,
             my_addresses: Vec::new(),
             members: BTreeMap::new(),
+            names: BTreeMap::new(),
             addresses: BTreeMap::new(),
-            bootstrap: bootstrap_peers(&federation.document().bootstrap)?,
+            bootstrap,
         };
-        federation.member(&my_id).ok_or(NetError::NotAMember { key: my_id })?;
-        for member in federation.members() {
-            let addresses = parse_all(&member.addresses)?;
-            let id = member.id();
-            let peer = identity::peer_of(&id).ok_or(NetError::NotAMember { key: id })?;
-            if id == my_id {
+        Ok(roster.after(federation.founders()))
+    }
+
+    /// The same node among other members. What is no address in their entries is passed over: a
+    /// vote has made it so, and the member may be found by other means.
+    pub fn after(&self, in_force: &InForce) -> Self {
+        let mut roster = Self {
+            my_addresses: Vec::new(),
+            members: BTreeMap::new(),
+            names: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            ..self.clone()
+        };
+        for member in in_force.members() {
+            let addresses = member.addresses.iter().filter_map(|text| parse(text).ok());
+            let addresses = addresses.map(without_peer).collect();
+            let Some(peer) = identity::peer_of(&member.id()) else { continue };
+            roster.names.insert(member.id(), member.name.clone());
+            if peer == self.me {
                 roster.my_addresses = addresses;
             } else {
-                roster.members.insert(peer, id);
+                roster.members.insert(peer, member.id());
                 roster.addresses.insert(peer, addresses);
             }
         }
-        Ok(roster)
+        roster
+    }
+
+    /// A member's name, or its whole key if it is a stranger.
+    pub fn name_of(&self, member: &MemberId) -> String {
+        self.names.get(member).cloned().unwrap_or_else(|| member.to_string())
     }
 
     /// This node and one other member, without a federation file.
@@ -59,6 +85,7 @@ impl Roster {
             me,
             my_addresses: Vec::new(),
             members: BTreeMap::from([(other, member)]),
+            names: BTreeMap::new(),
             addresses: BTreeMap::from([(other, addresses)]),
             bootstrap: BTreeMap::new(),
         }
@@ -111,4 +138,9 @@ pub fn without_peer(mut address: Multiaddr) -> Multiaddr {
         address.pop();
     }
     address
+}
+
+/// Whether a text is an address that a member may be given.
+pub fn is_address(text: &str) -> bool {
+    parse(text).is_ok()
 }

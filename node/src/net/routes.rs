@@ -229,8 +229,7 @@ impl Service {
     /// A member's name, or a stranger's whole key, or its peer id.
     pub(super) fn name(&self, peer: &PeerId) -> String {
         match identity::member_of(peer) {
-            Some(id) if self.federation.member(&id).is_some() => self.federation.name_of(&id),
-            Some(id) => id.to_string(),
+            Some(id) => self.roster.name_of(&id),
             None => peer.to_string(),
         }
     }

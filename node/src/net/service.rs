@@ -14,6 +14,7 @@ use libp2p::{PeerId, Swarm};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use witan_bootstrap::listen;
+use witan_protocol::Roster as InForce;
 use witan_protocol::federation::Federation;
 use witan_protocol::member::MemberId;
 
@@ -138,11 +139,34 @@ impl Service {
                 self.gossip.publish(gossipsub, bytes, Instant::now());
             }
             Command::Send { to, bytes } => self.send(to, bytes),
+            Command::Roster(in_force) => self.follow(&in_force),
             Command::Fetch { blob, holders } => {
                 let holders = holders.iter().filter_map(|id| self.roster.peer(id)).collect();
                 self.fetching.start(blob, holders);
             }
         }
+    }
+
+    /// Other members are in force: whoever came is dialled, whoever left is let go after a moment in
+    /// which the record that says so can reach it.
+    fn follow(&mut self, in_force: &InForce) {
+        let (next, now) = (self.roster.after(in_force), Instant::now());
+        let before = std::mem::replace(&mut self.roster, next);
+        let left = before.peers().filter(|peer| self.roster.member(peer).is_none());
+        for peer in left.collect::<Vec<_>>() {
+            self.farewells.insert(peer, now + limits::FAREWELL_TIME);
+            let member = before.member(&peer).filter(|_| self.greetings.is_welcome(&peer));
+            self.greetings.on_closed(&peer);
+            if let Some(member) = member {
+                self.tell(Event::Disconnected(member));
+            }
+        }
+        for peer in self.roster.peers().filter(|peer| before.member(peer).is_none()) {
+            self.farewells.remove(&peer);
+            self.swarm.behaviour_mut().allowed.allow_peer(peer);
+        }
+        self.dialer.follow(&self.roster, now);
+        self.fetching.follow(&self.roster);
     }
 
     fn on_tick(&mut self) {
@@ -154,6 +178,9 @@ impl Service {
             self.farewells.iter().filter(|(_, at)| **at <= now).map(|(peer, _)| *peer).collect();
         for peer in due {
             self.farewells.remove(&peer);
+            if !self.roster.allowed().contains(&peer) {
+                self.swarm.behaviour_mut().allowed.disallow_peer(peer);
+            }
             // An error says that the peer is gone already.
             let _ = self.swarm.disconnect_peer_id(peer);
         }
@@ -186,6 +213,6 @@ impl Service {
 
     /// [`Service::refuse`] for a member, by its name.
     pub(super) fn refuse_member(&mut self, member: &MemberId, reason: String) {
-        self.refuse(Party::Member, self.federation.name_of(member), reason);
+        self.refuse(Party::Member, self.roster.name_of(member), reason);
     }
 }

@@ -165,6 +165,9 @@ impl Subject {
             | Notice::Committed { round, aggregator, .. } => about(round, vec![*aggregator]),
             Notice::Objection { round, against, .. } => about(round, vec![*against]),
             Notice::Stalled { round, missing, .. } => about(round, missing.clone()),
+            Notice::Suspended { round, member, .. } => about(round, vec![*member]),
+            Notice::RosterChanged { round, .. } => about(round, Vec::new()),
+            Notice::Missing { members } => Self { round: None, kind: None, peers: members.clone() },
             Notice::Finished | Notice::Mended { .. } => {
                 Self { round: None, kind: None, peers: Vec::new() }
             }

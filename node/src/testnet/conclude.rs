@@ -1,5 +1,6 @@
 //! The end of a testnet: every ledger is checked, the judge is heard out, the report is written.
 
+use super::past::Past;
 use super::report::{Checked, Evidence, TestnetReport};
 use super::{Testnet, interrupted};
 use crate::cli::screen::Screen;
@@ -18,13 +19,14 @@ impl Testnet {
         screen: &Screen,
     ) -> Result<TestnetReport, Failure> {
         screen.say("checking every ledger");
-        let mut checked = Checked::default();
+        let past = Past::of(&self.folder, &self.federation, &self.ground);
+        let mut checked = Checked { records: past.records, ..Checked::default() };
         for index in 0..self.folder.plan.nodes {
             if self.interrupt.is_told() {
                 return Err(interrupted(&self.folder));
             }
             match check::home(&Home::at(self.folder.home(index))) {
-                Ok(report) => checked.heads.push(report.head.to_string()),
+                Ok(report) => drop(checked.heads.insert(index, report.head.to_string())),
                 Err(failure) => checked.flaws.push(format!("node-{index:02}: {}", failure.message)),
             }
         }

@@ -1,7 +1,7 @@
 //! What earlier runs of a testnet committed, read from its homes when it is resumed.
 
 use witan_protocol::federation::Federation;
-use witan_protocol::record::RoundRecord;
+use witan_protocol::ledger::Audited;
 
 use super::prepare::Folder;
 use crate::home::Home;
@@ -14,7 +14,7 @@ pub struct Past {
     /// The node that has it.
     pub holder: usize,
     /// Its records, oldest first.
-    pub records: Vec<RoundRecord>,
+    pub records: Vec<Audited>,
 }
 
 impl Past {

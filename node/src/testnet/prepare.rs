@@ -136,7 +136,7 @@ impl Folder {
         let bytes = std::fs::read(&path).map_err(|error| not_ours(&error))?;
         let plan: Plan = serde_json::from_slice(&bytes).map_err(|error| not_ours(&error))?;
         let federation = Home::at(home_path(dir, 0)).read_federation()?;
-        let members = federation.members().iter().map(|member| member.key).collect();
+        let members = federation.founders().members().iter().map(|member| member.key).collect();
         Ok(Self { dir: dir.to_owned(), plan, members })
     }
 

@@ -1,9 +1,12 @@
 //! `report.json`: what a run did, for programs; and the same as a table, for people.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
+use witan_protocol::ledger::Audited;
+use witan_protocol::member::MemberId;
 
 use super::prepare::Folder;
 use super::strike::Strike;
@@ -30,7 +33,9 @@ pub struct TestnetReport {
     pub compression: String,
     /// The rounds, oldest first.
     pub rounds: Vec<RoundRow>,
-    /// Whether every node ended with the same ledger head.
+    /// Nodes that did not end with every round: the run lost them.
+    pub lost: Vec<String>,
+    /// Whether every node that was not lost ended with the same ledger head.
     pub ledger_heads_agree: bool,
     /// How many homes `witan verify` passed.
     pub verified: usize,
@@ -63,8 +68,14 @@ pub struct RoundRow {
     pub failed_views: Vec<String>,
     /// Updates in the aggregate.
     pub included: u64,
+    /// The roster.
+    pub expected: Vec<String>,
+    /// Members that signed anything the record shows.
+    pub present: Vec<String>,
     /// Members left out.
     pub absent: Vec<String>,
+    /// Members whose precommits are the certificate.
+    pub cosigned: Vec<String>,
     /// Digest of the record.
     pub record_digest: String,
     /// Digest of the aggregate.
@@ -117,8 +128,10 @@ pub struct ComparisonRows {
 /// What the homes said when they were checked.
 #[derive(Clone, Debug, Default)]
 pub struct Checked {
-    /// The ledger head of each home that passed.
-    pub heads: Vec<String>,
+    /// The ledger head of each home that passed, by the number of its node.
+    pub heads: BTreeMap<usize, String>,
+    /// The longest ledger among them.
+    pub records: Vec<Audited>,
     /// What did not pass.
     pub flaws: Vec<String>,
 }
@@ -146,14 +159,16 @@ impl TestnetReport {
     pub fn new(evidence: Evidence<'_>) -> Self {
         let Evidence { folder, watch, verdicts, strike, checked, sizes, federation_s } = evidence;
         let rounds: Vec<_> =
-            watch.rounds.keys().filter_map(|round| row(watch, verdicts, *round)).collect();
+            checked.records.iter().filter_map(|audited| row(watch, verdicts, audited)).collect();
         let marks = |wanted| marks_of(verdicts, wanted);
         let compared = verdicts.iter().rev().find_map(|verdict| match verdict {
             Verdict::Compared(comparison) => Some(comparison.as_ref()),
             _ => None,
         });
-        let all_agree = checked.heads.len() == folder.plan.nodes
-            && checked.heads.windows(2).all(|pair| pair[0] == pair[1]);
+        let lost = watch.lost();
+        let head = checked.records.last().map(|last| last.record.digest().to_string());
+        let kept = (0..folder.plan.nodes).filter(|index| !lost.contains(index));
+        let all_agree = kept.map(|index| checked.heads.get(&index)).all(|its| its == head.as_ref());
         let comparison = ComparisonRows {
             base: marks(0),
             local_only_best: compared.map(|it: &Comparison| it.local_only_best),
@@ -169,6 +184,7 @@ impl TestnetReport {
             compression: folder.plan.compression.to_string(),
             killed: strike.and_then(|strike| killed(watch, strike)),
             rounds,
+            lost: lost.iter().map(|index| format!("node-{index:02}")).collect(),
             ledger_heads_agree: all_agree,
             verified: checked.heads.len(),
             flaws: checked.flaws,
@@ -196,22 +212,36 @@ impl TestnetReport {
         })
     }
 
-    /// The tables.
-    pub fn to_text(&self) -> String {
-        let mut rounds =
-            table(&["round", "view", "aggregator", "in", "train", "vote", "VQA", "drawings"]);
+    fn rounds_table(&self) -> Table {
+        let mut rounds = table(&[
+            "round",
+            "view",
+            "aggregator",
+            "here",
+            "in",
+            "train",
+            "vote",
+            "VQA",
+            "drawings",
+        ]);
         for row in &self.rounds {
             rounds.add_row([
                 row.round.to_string(),
                 row.view.to_string(),
                 row.aggregator.clone(),
-                format!("{}/{}", row.included, self.nodes),
+                format!("{}/{}", row.present.len(), row.expected.len()),
+                format!("{}/{}", row.included, row.expected.len()),
                 row.train_s.map_or("-".to_owned(), |train_s| format!("{train_s:.1} s")),
                 row.overhead_s.map_or("-".to_owned(), |overhead_s| format!("{overhead_s:.2} s")),
                 percent(row.marks.map(|marks| marks.vqa_accuracy)),
                 percent(row.marks.and_then(|marks| marks.drawing_accuracy)),
             ]);
         }
+        rounds
+    }
+
+    /// The tables.
+    pub fn to_text(&self) -> String {
         let mut compared = table(&[
             "held-out data",
             "VQA",
@@ -239,7 +269,7 @@ impl TestnetReport {
                 percent(marks.drawing_accuracy_new_words),
             ]);
         }
-        let mut text = format!("{rounds}\n\n{compared}\n");
+        let mut text = format!("{}\n\n{compared}\n", self.rounds_table());
         if let Some(ceiling) = self.drawing_ceiling {
             let ceiling = percent(Some(ceiling));
             text += &format!("drawings: the detector finds {ceiling} of the real pictures right\n");
@@ -250,6 +280,12 @@ impl TestnetReport {
                 killed.node, killed.round, killed.view, killed.closed_after_s
             );
         }
+        for row in self.rounds.iter().filter(|row| !row.absent.is_empty()) {
+            text += &format!("round {} closed without {}\n", row.round, row.absent.join(", "));
+        }
+        if !self.lost.is_empty() {
+            text += &format!("\nLOST: {} did not end with every round\n", self.lost.join(", "));
+        }
         text + &format!(
             "\n{} of {} ledgers verified, heads {}\n",
             self.verified,
@@ -259,8 +295,18 @@ impl TestnetReport {
     }
 }
 
-fn row(watch: &Watch, verdicts: &[Verdict], number: u64) -> Option<RoundRow> {
+fn row(watch: &Watch, verdicts: &[Verdict], audited: &Audited) -> Option<RoundRow> {
+    let number = audited.record.proposal.round.0;
     let round = watch.rounds.get(&number)?;
+    let attendance = audited.record.attendance(&audited.roster);
+    let names = |members: &[MemberId]| members.iter().map(|member| watch.name(member)).collect();
+    let contributed = &attendance.contributed;
+    let absent: Vec<_> = attendance
+        .expected
+        .iter()
+        .copied()
+        .filter(|member| !contributed.contains(member))
+        .collect();
     let (outcome, (view, aggregator)) = (round.outcome?, round.view?);
     let committed = round.committed_ms.map(|(first, _)| first).filter(|_| !round.is_recalled);
     let losses: Vec<f32> = round.losses.values().copied().collect();
@@ -270,7 +316,10 @@ fn row(watch: &Watch, verdicts: &[Verdict], number: u64) -> Option<RoundRow> {
         aggregator: watch.name(&aggregator),
         failed_views: round.failed.values().map(|member| watch.name(member)).collect(),
         included: outcome.included,
-        absent: watch.names_without(&round.updates),
+        expected: names(&attendance.expected),
+        present: names(&attendance.present),
+        absent: names(&absent),
+        cosigned: names(&attendance.cosigned),
         record_digest: outcome.record.to_string(),
         result_digest: outcome.result.digest.to_string(),
         train_s: committed.map(|_| seconds(round.began_ms, round.trained_ms)),

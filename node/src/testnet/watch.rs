@@ -211,15 +211,15 @@ impl Watch {
         !self.nodes.iter().enumerate().any(|(index, node)| node.alive && can_train(index))
     }
 
+    /// Nodes that did not end with every round: the run lost them.
+    pub fn lost(&self) -> Vec<usize> {
+        let is_lost = |node: &NodeView| !(node.alive && node.finished);
+        (0..self.nodes.len()).filter(|index| is_lost(&self.nodes[*index])).collect()
+    }
+
     /// Whether a round is committed by one node so far.
     pub fn is_first_commit(&self, round: u64) -> bool {
         self.rounds.get(&round).is_some_and(|round| round.commits == 1)
-    }
-
-    /// Members outside a set, by name.
-    pub fn names_without(&self, present: &BTreeSet<MemberId>) -> Vec<String> {
-        let absent = self.members.iter().filter(|member| !present.contains(member));
-        absent.map(|member| self.name(member)).collect()
     }
 
     /// The newest round that some node has begun.
@@ -258,10 +258,6 @@ impl Watch {
             Notice::ViewFailed { round, view, aggregator } => {
                 self.round(*round).failed.insert(*view, *aggregator);
             }
-            Notice::Objection { round, against, because } => {
-                let name = self.name(against);
-                self.remark(format!("round {round}: objection against {name}: {because}"));
-            }
             Notice::Committed { round, view, aggregator, included, votes, record, result } => {
                 let seen = self.round(*round);
                 let (first, last) = seen.committed_ms.unwrap_or((at_ms, at_ms));
@@ -279,13 +275,34 @@ impl Watch {
                 self.nodes[index].stalled = Some((*needed, missing.clone()));
             }
             Notice::Finished => self.nodes[index].finished = true,
-            Notice::Mended { what } => self.remark(format!("node-{index:02}: {what}")),
-            Notice::Refused { via, reason, .. } => {
-                let name = self.name(via);
-                self.remark(format!("node-{index:02} refused a message of {name}: {reason}"));
+            other => {
+                if let Some(words) = self.words(index, other) {
+                    self.remark(words);
+                }
             }
-            Notice::Sent { .. } | Notice::Accepted { .. } => {}
         }
+    }
+
+    /// What is only worth a remark.
+    fn words(&self, index: usize, notice: &Notice) -> Option<String> {
+        Some(match notice {
+            Notice::Objection { round, against, because } => {
+                format!("round {round}: objection against {}: {because}", self.name(against))
+            }
+            Notice::Suspended { round, member, because } => {
+                format!("round {round}: {} leads no more: it signed {because}", self.name(member))
+            }
+            Notice::RosterChanged { round, what } => format!("from round {round} on: {what}"),
+            Notice::Missing { members } => {
+                let names: Vec<_> = members.iter().map(|member| self.name(member)).collect();
+                format!("node-{index:02} misses {} at the end", names.join(", "))
+            }
+            Notice::Mended { what } => format!("node-{index:02}: {what}"),
+            Notice::Refused { via, reason, .. } => {
+                format!("node-{index:02} refused a message of {}: {reason}", self.name(via))
+            }
+            _ => return None,
+        })
     }
 
     fn round(&mut self, round: Round) -> &mut RoundView {

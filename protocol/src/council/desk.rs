@@ -1,23 +1,27 @@
 //! Carries out the library's effects, and files what is signed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use arc_malachitebft_core_consensus::{Effect, Input, Resumable, Resume, SignedConsensusMsg};
 use arc_malachitebft_core_types::{CommitCertificate, SignedMessage};
 
 use super::Act;
 use super::context::{Context, Tabled, view_of};
-use super::tally::{Put, Signed, Tally};
+use super::tally::{Put, Signed, Tally, VIEWS_KEPT_MAX};
 use super::timeouts::Timers;
 use super::wal::Remembered;
 use crate::digest::Digest;
 use crate::envelope;
+use crate::evidence::Evidence;
 use crate::federation::{Federation, FederationId};
 use crate::identity::Identity;
 use crate::io::Time;
-use crate::member::{MemberId, Round, View};
+use crate::ledger::Tip;
+use crate::member::{Round, View};
 use crate::message::{Message, Motion, Polka, Step, Vote};
 use crate::record::{Certificate, CommitSignature, Proposal};
+use crate::roster::Roster;
 
 /// Everything around the library's state that its effects touch.
 #[derive(Debug)]
@@ -37,20 +41,19 @@ pub(super) struct Desk {
     pub(super) acts: super::Acts,
     federation: FederationId,
     identity: Identity,
-    roster: Vec<MemberId>,
-    quorum: usize,
+    roster: Arc<Roster>,
 }
 
 impl Desk {
     pub(super) fn new(
         federation: &Federation,
         identity: &Identity,
-        round: Round,
+        tip: &Tip,
         context: Context,
     ) -> Self {
         Self {
             now: Time(0),
-            round,
+            round: tip.round,
             context,
             open: false,
             replaying: false,
@@ -64,14 +67,13 @@ impl Desk {
             acts: VecDeque::new(),
             federation: federation.id(),
             identity: identity.clone(),
-            roster: federation.members().iter().map(|member| member.id()).collect(),
-            quorum: federation.quorum(),
+            roster: Arc::clone(&tip.roster),
         }
     }
 
     /// Files a vote. False if it is known, conflicts with a known one, or is of a distant view.
     pub(super) fn take_vote(&mut self, vote: &Signed<Vote>) -> bool {
-        let Some(place) = self.roster.iter().position(|member| *member == vote.member) else {
+        let Some(place) = self.roster.place_of(&vote.member) else {
             return false;
         };
         let Vote { view, step, .. } = vote.message;
@@ -81,13 +83,15 @@ impl Desk {
         let votes = self.tally.votes.entry((view, step)).or_default();
         if let Some(known) = votes.get(&place) {
             if known.message != vote.message {
-                self.acts.push_back(Act::Equivocated(vote.member));
+                let (one, other) = (Message::Vote(known.message), Message::Vote(vote.message));
+                let (one, other) = ((&one, &known.signature), (&other, &vote.signature));
+                self.acts.push_back(Act::Equivocated(Evidence::of(vote.member, one, other)));
             }
             return false;
         }
         votes.insert(place, vote.clone());
         if let (Step::Prevote, Some(value)) = (step, vote.message.value)
-            && let Some(polka) = self.tally.polka((self.round, view), value, self.quorum)
+            && let Some(polka) = self.tally.polka((self.round, view), value, self.roster.quorum())
         {
             self.tally.take_polka(polka);
         }
@@ -106,9 +110,13 @@ impl Desk {
         if !self.is_near(view) {
             return false;
         }
-        if let Some(known) = self.tally.motions.get(&view) {
-            if known.motion.message != motion.message {
-                self.acts.push_back(Act::Equivocated(motion.member));
+        if let Some(Put { motion: known, .. }) = self.tally.motions.get(&view) {
+            if known.message != motion.message {
+                let Signed { member, message, signature } = motion;
+                let (one, other) =
+                    (Message::Motion(known.message.clone()), Message::Motion(message));
+                let (one, other) = ((&one, &known.signature), (&other, &signature));
+                self.acts.push_back(Act::Equivocated(Evidence::of(member, one, other)));
             }
             return false;
         }
@@ -269,13 +277,12 @@ impl Desk {
     }
 
     fn decide(&mut self, certificate: &CommitCertificate<Context>) {
-        let place = |member: &MemberId| self.roster.iter().position(|m| m == member);
         let mut signatures: Vec<_> = certificate
             .commit_signatures
             .iter()
             .map(|commit| CommitSignature { member: commit.address, signature: commit.signature })
             .collect();
-        signatures.sort_by_key(|commit| place(&commit.member));
+        signatures.sort_by_key(|commit| self.roster.place_of(&commit.member));
         let proof = Certificate { view: view_of(certificate.round), signatures };
         self.acts.push_back(Act::Decided { value: certificate.value_id, certificate: proof });
     }
@@ -297,6 +304,3 @@ impl Desk {
 
 /// Views ahead of its own of which the library takes votes.
 const VIEWS_AHEAD_MAX: u32 = arc_malachitebft_core_consensus::MAX_FUTURE_ROUND_LOOKAHEAD;
-
-/// Views behind its own of which votes and motions are kept for others.
-pub(super) const VIEWS_KEPT_MAX: u32 = 32;

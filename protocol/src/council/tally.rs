@@ -1,9 +1,8 @@
-//! The signed votes, motions and quorums of a round's newest views, kept for those who miss them.
+//! The signed votes and motions of a round, kept for those who miss them.
 
 use std::collections::BTreeMap;
 
 use super::context::Tabled;
-use super::desk::VIEWS_KEPT_MAX;
 use crate::digest::Digest;
 use crate::member::{MemberId, Round, View};
 use crate::message::{Motion, MotionHeld, Polka, Roll, Step, Vote, VotesHeld};
@@ -93,11 +92,10 @@ impl Tally {
             .map(|(view, put)| MotionHeld { view: *view, value: put.value });
         let mut views: Vec<_> = self.votes.keys().map(|(view, _)| *view).collect();
         views.dedup();
-        let votes = views.into_iter().rev().take(VIEWS_TOLD_MAX).map(|view| VotesHeld {
-            view,
-            prevotes: self.voters(view, Step::Prevote),
-            precommits: self.voters(view, Step::Precommit),
-        });
+        let told = views.iter().rev().take(VIEWS_TOLD_MAX).next_back().copied();
+        let told = |view: &View| told.is_some_and(|oldest| *view >= oldest);
+        let votes = self.votes.iter().filter(|((view, _), _)| told(view));
+        let votes = votes.flat_map(|((view, step), votes)| by_value(*view, *step, votes));
         let polkas =
             self.polkas.values().map(|polka| MotionHeld { view: polka.view, value: polka.value });
         (motions.collect(), votes.collect(), polkas.collect())
@@ -105,20 +103,20 @@ impl Tally {
 
     /// Votes held that are not in `held`, of the views a peer still cares about.
     pub fn votes_missing(&self, held: &[VotesHeld]) -> Vec<Signed<Vote>> {
-        let mut missing = Vec::new();
         let newest = self.votes.keys().next_back().map_or(0, |(view, _)| view.0);
-        for ((view, step), votes) in &self.votes {
-            if view.0 + (VIEWS_TOLD_MAX as u32) <= newest {
-                continue;
-            }
-            let roll = held.iter().find(|h| h.view == *view).map_or(Roll(0), |h| match step {
-                Step::Prevote => h.prevotes,
-                Step::Precommit => h.precommits,
-            });
-            missing
-                .extend(votes.iter().filter(|(p, _)| !roll.contains(**p)).map(|(_, v)| v).cloned());
-        }
-        missing
+        let recent = |view: &View| view.0 + (VIEWS_TOLD_MAX as u32) > newest;
+        let holds = |place: usize, vote: &Vote| {
+            held.iter().any(|held| {
+                (held.view, held.step, held.value) == (vote.view, vote.step, vote.value)
+                    && held.members.contains(place)
+            })
+        };
+        let votes = self.votes.iter().filter(|((view, _), _)| recent(view));
+        votes
+            .flat_map(|(_, votes)| votes)
+            .filter(|(place, vote)| !holds(**place, &vote.message))
+            .map(|(_, vote)| vote.clone())
+            .collect()
     }
 
     /// The motions that put the proposal `value`, in the library's words.
@@ -163,12 +161,26 @@ impl Tally {
         (signatures.len() >= quorum).then_some(Polka { round, view, value, signatures })
     }
 
+    /// Forgets the votes and motions of views long past.
     pub(super) fn prune(&mut self, view: View) {
         let oldest = View(view.0.saturating_sub(VIEWS_KEPT_MAX));
         self.votes.retain(|(view, _), _| *view >= oldest);
         self.motions.retain(|view, _| *view >= oldest);
     }
 }
+
+/// The votes of one step, by what they are for.
+fn by_value(view: View, step: Step, votes: &BTreeMap<usize, Signed<Vote>>) -> Vec<VotesHeld> {
+    let mut values: BTreeMap<Option<Digest>, Roll> = BTreeMap::new();
+    for (place, vote) in votes {
+        values.entry(vote.message.value).or_default().insert(*place);
+    }
+    let held = values.into_iter();
+    held.map(|(value, members)| VotesHeld { view, step, value, members }).collect()
+}
+
+/// Views behind its own of which votes and motions are kept for others.
+pub(super) const VIEWS_KEPT_MAX: u32 = 32;
 
 /// Quorums of prevotes kept for others: with at most a third lying, the newest is what counts.
 const POLKAS_KEPT_MAX: usize = 8;

@@ -2,12 +2,13 @@
 
 use super::Participant;
 use crate::council::Signed;
-use crate::envelope::{self, Opened, Verified};
+use crate::envelope::{self, Opened, Refusal, Verified};
 use crate::io::{Notice, Time};
 use crate::ledger;
 use crate::member::{MemberId, Round as RoundNumber};
 use crate::message::{Certified, Message};
 use crate::round::collecting::Filed;
+use crate::sync::RECORDS_GIVEN_MAX;
 
 /// A verified message of the round after the one at hand, kept until that one is committed.
 #[derive(Clone, Debug)]
@@ -20,7 +21,7 @@ pub(super) struct Early {
 impl Participant {
     /// Bytes from a peer.
     pub(super) fn on_bytes(&mut self, via: MemberId, bytes: Vec<u8>) {
-        match envelope::open(&bytes, &self.post.federation) {
+        match envelope::open(&bytes, &self.post.roster) {
             Err(refusal) => self.refuse(via, &bytes, refusal.to_string()),
             Ok(verified) => self.on_verified(Early { via, bytes, verified }),
         }
@@ -30,16 +31,19 @@ impl Participant {
     pub(super) fn on_opened(&mut self, via: MemberId, opened: Opened) {
         let ours = opened.federation() == self.post.federation.id();
         let (bytes, verified) = opened.into_parts();
-        if ours {
-            self.on_verified(Early { via, bytes, verified });
-        } else {
+        let signer = verified.signer;
+        if !ours {
             self.refuse(via, &bytes, "opened for another federation".to_owned());
+        } else if !self.post.roster.contains(&signer) {
+            self.refuse(via, &bytes, Refusal::Stranger(signer).to_string());
+        } else {
+            self.on_verified(Early { via, bytes, verified });
         }
     }
 
     fn on_verified(&mut self, message: Early) {
         let (via, verified) = (message.via, &message.verified);
-        if verified.signer == self.post.member() {
+        if verified.signer == self.post.member() && !is_ballot(verified) {
             return;
         }
         if via == verified.signer || matches!(verified.message, Message::Progress(_)) {
@@ -51,7 +55,9 @@ impl Participant {
     /// Messages that came a round too soon.
     pub(super) fn replay_early(&mut self) {
         for early in std::mem::take(&mut self.early) {
-            self.on_message(early);
+            if self.post.roster.contains(&early.verified.signer) {
+                self.on_message(early);
+            }
         }
     }
 
@@ -60,6 +66,9 @@ impl Participant {
         match &message.verified.message {
             Message::Holdings(_) => self.on_holdings(message),
             Message::Certified(_) => self.on_certified(message),
+            Message::Evidence(_) => self.on_evidence(message),
+            Message::Ballot(_) if at <= here => self.on_ballot(message),
+            _ if self.post.place().is_none() => {}
             _ if at == here => self.on_round_message(message),
             _ if at == RoundNumber(here.0 + 1) && !self.round.is_last() => {
                 if self.early.len() >= EARLY_MAX {
@@ -95,13 +104,13 @@ impl Participant {
                 let new = self.round.council.on_vote(now, Signed { member, message, signature });
                 if new { Filed::New } else { Filed::Known }
             }
-            Message::Polka(polka) => match ledger::check_polka(&self.post.federation, &polka) {
+            Message::Polka(polka) => match ledger::check_polka(&self.post.roster, &polka) {
                 Err(flaw) => Filed::Refused(flaw.to_string()),
                 Ok(()) if self.round.council.on_polka(now, &polka) => Filed::New,
                 Ok(()) => Filed::Known,
             },
             Message::Progress(progress) => {
-                self.round.on_peer_progress(&self.post, &member, &progress);
+                self.round.on_peer_progress(&self.post, &member, &progress, bytes.clone());
                 Filed::New
             }
             _ => Filed::New,
@@ -133,10 +142,15 @@ impl Participant {
 
     /// A record from a member ahead: worth nothing unless every signature in it holds.
     fn on_certified(&mut self, message: Early) {
-        let Message::Certified(Certified { round, record }) = &message.verified.message else {
+        let Message::Certified(Certified { round, until, record }) = &message.verified.message
+        else {
             return;
         };
-        if *round != self.round.tip.round || self.round.is_last() {
+        let here = self.round.tip.round;
+        if *round != here || self.round.is_last() {
+            if (here.0..here.0 + RECORDS_GIVEN_MAX).contains(&round.0) {
+                self.ahead.insert(*round, message);
+            }
             return;
         }
         match self.ledger.check(record) {
@@ -144,6 +158,49 @@ impl Participant {
             Ok(record) => {
                 self.accept(&message);
                 self.commit(&record, Time(self.now.0 + CATCHING_UP_MS));
+                let from = message.verified.signer;
+                self.sync.on_given(&mut self.post, &self.round, from, *until);
+            }
+        }
+    }
+
+    /// Takes the records in that came before their turn.
+    pub(super) fn replay_ahead(&mut self) {
+        let here = self.round.tip.round;
+        self.ahead = self.ahead.split_off(&here);
+        if let Some(message) = self.ahead.remove(&here) {
+            self.on_certified(message);
+        }
+    }
+
+    fn on_ballot(&mut self, message: Early) {
+        let Verified { signer: member, message: Message::Ballot(ballot), signature } =
+            message.verified.clone()
+        else {
+            return;
+        };
+        let ballot = Signed { member, message: ballot, signature };
+        match self.round.on_ballot(&ballot) {
+            Ok(true) => self.accept(&message),
+            Ok(false) => {}
+            Err(flaw) => self.refuse(message.via, &message.bytes, flaw.to_string()),
+        }
+    }
+
+    /// Somebody found that a member signed twice; believed only if both signatures hold.
+    fn on_evidence(&mut self, message: Early) {
+        let Message::Evidence(evidence) = &message.verified.message else {
+            return;
+        };
+        match evidence.check(&self.post.roster) {
+            Err(flaw) => self.refuse(message.via, &message.bytes, flaw.to_string()),
+            Ok(what) => {
+                if self.round.agenda.accuse(&self.round.tip, evidence.clone()) {
+                    self.accept(&message);
+                    let (round, against) = (evidence.round, evidence.member);
+                    let because = format!("it signed {what}");
+                    self.post.notice(Notice::Objection { round, against, because });
+                }
             }
         }
     }
@@ -170,6 +227,11 @@ impl Participant {
             size_bytes: bytes.len() as u64,
         });
     }
+}
+
+/// The one kind that may come back to its author, who may have lost it with its disk.
+fn is_ballot(verified: &Verified<Message>) -> bool {
+    matches!(verified.message, Message::Ballot(_))
 }
 
 /// A peer's words, made safe to print on one line.

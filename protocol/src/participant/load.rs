@@ -9,8 +9,12 @@ pub struct Load {
     pub early: usize,
     /// Updates.
     pub updates: usize,
-    /// Proofs of members who signed two updates.
+    /// Proofs of members who said two things where only one may be said.
     pub evidence: usize,
+    /// Petitions under vote.
+    pub petitions: usize,
+    /// Heartbeats kept to show who was there.
+    pub heard: usize,
     /// Blobs here or asked for.
     pub blobs: usize,
     /// Motions.
@@ -40,7 +44,9 @@ impl Participant {
         Load {
             early: self.early.len(),
             updates: self.round.updates.len(),
-            evidence: self.round.evidence().len(),
+            evidence: self.round.agenda.evidence().count(),
+            petitions: self.round.agenda.polls.iter().count(),
+            heard: self.round.heard_count(),
             blobs: self.round.shelf.len(),
             cases: self.round.cases_open(),
             aggregations: self.round.aggregations(),

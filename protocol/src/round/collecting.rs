@@ -5,8 +5,10 @@
 //! votes of so many members that one of them is honest. One liar cannot cut it short.
 
 use super::training::Own;
-use super::{Adoption, Evidence, Held, Round};
-use crate::io::{AggregateInput, Notice, Time};
+use super::{Adoption, Held, Round};
+use crate::attendance::HEARD_BYTES_MAX;
+use crate::evidence::Evidence;
+use crate::io::{AggregateInput, Time};
 use crate::ledger::{self, REASON_BYTES_MAX};
 use crate::member::MemberId;
 use crate::message::Progress;
@@ -42,13 +44,8 @@ impl Round {
             if held.update == update {
                 return Filed::Known;
             }
-            let first = held.envelope.clone();
-            if self.evidence.iter().all(|evidence| evidence.member != member) {
-                self.evidence.push(Evidence { member, first, second: envelope });
-                let because = "signed two different updates for one round".to_owned();
-                let round = self.tip.round;
-                post.notice(Notice::Objection { round, against: member, because });
-            }
+            let one = held.envelope.clone();
+            self.compare(post, member, one, envelope);
             return Filed::Refused("a second, different update for the same round".to_owned());
         }
         self.shelf.want(update.delta, member);
@@ -56,11 +53,34 @@ impl Round {
         Filed::New
     }
 
+    /// Two updates of one member for this round: it is accused unless they are one and the same.
+    pub(super) fn compare(
+        &mut self,
+        post: &mut Post,
+        member: MemberId,
+        one: Vec<u8>,
+        other: Vec<u8>,
+    ) {
+        if one != other {
+            let (first, second) = if one < other { (one, other) } else { (other, one) };
+            self.accuse(post, Evidence { member, round: self.tip.round, first, second });
+        }
+    }
+
     /// A verified heartbeat of this round.
-    pub fn on_peer_progress(&mut self, post: &Post, member: &MemberId, progress: &Progress) {
+    pub fn on_peer_progress(
+        &mut self,
+        post: &Post,
+        member: &MemberId,
+        progress: &Progress,
+        envelope: Vec<u8>,
+    ) {
+        let place = self.place_of(post, member);
         if progress.sits_out.is_some() {
-            let place = self.place_of(post, member);
             self.sits_out.insert(place);
+        }
+        if envelope.len() <= HEARD_BYTES_MAX {
+            self.heard.insert(place, envelope);
         }
     }
 
@@ -80,7 +100,7 @@ impl Round {
 
     /// Members whose update or delta is still waited for.
     pub fn waiting_for(&self, now: Time, post: &Post, peers: &Peers) -> Vec<MemberId> {
-        let members = post.federation.members().iter().enumerate();
+        let members = post.roster.members().iter().enumerate();
         let settled = |place| {
             self.has_delta(place)
                 || self.refused.contains_key(&place)
@@ -88,7 +108,7 @@ impl Round {
         };
         members
             .filter(|(place, member)| {
-                let own = *place == post.place();
+                let own = Some(*place) == post.place();
                 let expected = if own {
                     matches!(self.own, Own::Training(_) | Own::Published)
                 } else {
@@ -113,7 +133,7 @@ impl Round {
 
     /// How many members are accounted for: with a delta, refused, or sitting out.
     pub(super) fn settled_count(&self, post: &Post) -> usize {
-        (0..post.federation.size())
+        (0..post.roster.size())
             .filter(|place| {
                 self.has_delta(*place)
                     || self.refused.contains_key(place)
@@ -128,7 +148,7 @@ impl Round {
             return;
         }
         let pushed = self.council.tally().motions().next().is_some()
-            || self.council.tally().all_voters().count() >= post.federation.honest();
+            || self.council.tally().all_voters().count() >= post.roster.honest();
         if pushed {
             self.council.open(now);
             return;
@@ -136,7 +156,7 @@ impl Round {
         if !matches!(self.adoption, Adoption::Done) {
             return;
         }
-        let enough = self.settled_count(post) >= post.federation.quorum();
+        let enough = self.settled_count(post) >= post.roster.quorum();
         let complete = enough && self.waiting_for(now, post, peers).is_empty();
         self.collected |= complete || self.is_late(now, post);
         if !self.collected {
@@ -164,24 +184,29 @@ impl Round {
     /// Leaves out members whose deltas turned out unusable.
     pub(super) fn refuse(&mut self, post: &Post, unusable: &[(MemberId, String)]) {
         for (member, reason) in unusable {
-            let Some(place) = post.federation.seat_of(member) else {
+            let Some(place) = post.roster.place_of(member) else {
                 continue;
             };
-            let mut because = String::new();
-            for c in reason.chars().filter(|c| !c.is_control()) {
-                if because.len() + c.len_utf8() > REASON_BYTES_MAX {
-                    break;
-                }
-                because.push(c);
-            }
-            self.refused.insert(place, because);
+            self.refused.insert(place, cut(reason, REASON_BYTES_MAX));
         }
     }
 }
 
+/// The head of a reason, without what would not print on one line.
+pub(super) fn cut(reason: &str, bytes_max: usize) -> String {
+    let mut words = String::new();
+    for c in reason.chars().filter(|c| !c.is_control()) {
+        if words.len() + c.len_utf8() > bytes_max {
+            break;
+        }
+        words.push(c);
+    }
+    words
+}
+
 /// An update as an input: the weight is its steps times the member's weight in the federation.
 pub(super) fn input_of(post: &Post, place: usize, update: &Update) -> AggregateInput {
-    let member = &post.federation.members()[place];
+    let member = &post.roster.members()[place];
     let weight = update.steps.saturating_mul(u64::from(member.weight));
     AggregateInput { member: member.id(), delta: update.delta, weight }
 }

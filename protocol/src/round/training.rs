@@ -1,5 +1,6 @@
 //! The own part: train once, publish the update, say when there will be none.
 
+use super::collecting::cut;
 use super::{Held, Memory, Round};
 use crate::digest::BlobRef;
 use crate::envelope;
@@ -59,6 +60,9 @@ impl Round {
         if !matches!(self.own, Own::Training(running) if running == job) {
             return;
         }
+        let Some(place) = post.place() else {
+            return;
+        };
         let Result { delta, examples, steps, scores } = result;
         let (round, start) = (self.tip.round, self.tip.adapter.digest);
         let codec = post.federation.document().training.compression;
@@ -71,7 +75,7 @@ impl Round {
         self.remember(post, &Memory::Update(envelope.clone()));
         self.shelf.put(delta);
         self.own = Own::Published;
-        self.updates.insert(post.place(), Held { update, envelope: envelope.clone() });
+        self.updates.insert(place, Held { update, envelope: envelope.clone() });
         post.gossip_sealed(Kind::Update, round, envelope);
     }
 
@@ -80,8 +84,8 @@ impl Round {
         if !matches!(self.own, Own::Training(running) if running == job) {
             return;
         }
-        self.sits_out.insert(post.place());
-        let why = Some(reason.chars().take(REASON_CHARS_MAX).collect());
+        self.sits_out.extend(post.place());
+        let why = Some(cut(reason, SITS_OUT_BYTES_MAX));
         let round = self.tip.round;
         let progress = Progress { round, step: 0, steps: 0, loss: 0.0, sits_out: why };
         let envelope = post.seal(&Message::Progress(progress));
@@ -99,10 +103,10 @@ impl Round {
 
     /// The own update of before a crash: published again, not trained again.
     pub(super) fn recall_update(&mut self, post: &mut Post, envelope: Vec<u8>) {
-        let Ok(opened) = envelope::open(&envelope, &post.federation) else {
+        let Ok(opened) = envelope::open(&envelope, &post.roster) else {
             return;
         };
-        let Message::Update(update) = opened.message else {
+        let (Message::Update(update), Some(place)) = (opened.message, post.place()) else {
             return;
         };
         if opened.signer != post.member() || update.round != self.tip.round {
@@ -110,10 +114,10 @@ impl Round {
         }
         self.own = Own::Published;
         self.shelf.want(update.delta, post.member());
-        self.updates.insert(post.place(), Held { update, envelope: envelope.clone() });
+        self.updates.insert(place, Held { update, envelope: envelope.clone() });
         post.gossip_sealed(Kind::Update, self.tip.round, envelope);
     }
 }
 
-/// Characters of a reason that travel.
-const REASON_CHARS_MAX: usize = 120;
+/// Bytes of a reason that travel: such a heartbeat fits into a record.
+const SITS_OUT_BYTES_MAX: usize = 120;

@@ -33,7 +33,7 @@ impl Round {
         let Motion { view, valid_view, proposal } = &motion.message;
         let elected = self.council.aggregator(*view);
         if motion.member != elected {
-            let name = post.federation.name_of(&elected);
+            let name = post.roster.name_of(&elected);
             return Err(format!("view {view} is led by {name}, not by its signer"));
         }
         let fresh = valid_view.is_none() && proposal.view == *view;
@@ -82,7 +82,7 @@ impl Round {
             return;
         };
         let inputs = self.inputs(post);
-        let enough = self.settled_count(post) >= post.federation.quorum();
+        let enough = self.settled_count(post) >= post.roster.quorum();
         if inputs.is_empty() || !(enough || self.is_late(now, post)) {
             return;
         }
@@ -105,7 +105,7 @@ impl Round {
         aggregate: &Aggregate,
     ) -> Proposal {
         let (mut included, mut absent) = (Vec::new(), Vec::new());
-        for (place, member) in post.federation.members().iter().enumerate() {
+        for (place, member) in post.roster.members().iter().enumerate() {
             let member = member.id();
             let used = inputs.iter().any(|input| input.member == member);
             match self.updates.get(&place).filter(|_| used) {
@@ -116,7 +116,8 @@ impl Round {
                     let refused = self.refused.get(&place).cloned();
                     let why =
                         refused.map_or(Absence::NoUpdate, |because| Absence::Refused { because });
-                    absent.push(Absent { member, why });
+                    let heard = self.heard.get(&place).cloned();
+                    absent.push(Absent { member, why, heard });
                 }
             }
         }
@@ -124,11 +125,13 @@ impl Round {
             round: self.tip.round,
             view,
             aggregator: post.member(),
-            failed_views: self.tip.failed_views(&post.federation, view),
+            failed_views: self.tip.failed_views(view),
             previous: self.tip.head,
             start: self.tip.adapter,
             included,
             absent,
+            evidence: self.agenda.charges(&self.tip),
+            decision: self.agenda.polls.decision(&self.tip).map(Box::new),
             strategy: post.federation.document().training.strategy.to_string(),
             result: aggregate.result,
             naive_error: aggregate.naive_error.clone(),
@@ -174,7 +177,7 @@ impl Round {
             }
             Err(unusable) => {
                 let who = unusable.first().map_or_else(String::new, |(member, reason)| {
-                    format!("{}: {reason}", post.federation.name_of(member))
+                    format!("{}: {reason}", post.roster.name_of(member))
                 });
                 Err(flaw("included", "usable deltas", who))
             }
@@ -190,7 +193,7 @@ impl Round {
     ) -> Option<Result<Case, Flaw>> {
         let proposal = self.council.proposal(&value)?.clone();
         let known = |contribution: &Contribution| {
-            let held = self.updates.get(&post.federation.seat_of(&contribution.member)?)?;
+            let held = self.updates.get(&post.roster.place_of(&contribution.member)?)?;
             (held.envelope == contribution.envelope).then(|| held.update.clone())
         };
         let checked = ledger::check_proposal(&post.federation, &self.tip, &proposal, &known);
@@ -198,8 +201,9 @@ impl Round {
             Ok(updates) => updates,
             Err(flaw) => return Some(Err(flaw)),
         };
-        let (included, quorum) = (updates.len(), post.federation.quorum());
-        let excused = self.sits_out.count() + proposal.refused_count();
+        self.learn_heartbeats(post, &proposal);
+        let (included, quorum) = (updates.len(), post.roster.quorum());
+        let excused = proposal.absent.iter().filter(|absent| self.excuses(post, absent)).count();
         if included + excused < quorum && !self.is_late(now, post) {
             let expected = format!("at least {quorum} updates before the deadline");
             return Some(Err(flaw("included", expected, included)));
@@ -211,9 +215,31 @@ impl Round {
             self.shelf.want(update.delta, contribution.member);
             self.shelf.want(update.delta, proposal.aggregator);
             let envelope = contribution.envelope.clone();
-            self.updates.entry(place).or_insert(Held { update, envelope });
+            if let Some(held) = self.updates.get(&place) {
+                let (member, one) = (contribution.member, held.envelope.clone());
+                self.compare(post, member, one, envelope);
+            } else {
+                self.updates.insert(place, Held { update, envelope });
+            }
         }
         Some(Ok(Case { inputs }))
+    }
+
+    /// Whether a member need not be waited for: its update was unusable, or it sits out.
+    fn excuses(&self, post: &Post, absent: &Absent) -> bool {
+        matches!(absent.why, Absence::Refused { .. })
+            || self.sits_out.contains(self.place_of(post, &absent.member))
+    }
+
+    /// Takes in the heartbeats a checked proposal shows: some say that a member sits out.
+    fn learn_heartbeats(&mut self, post: &Post, proposal: &Proposal) {
+        for absent in &proposal.absent {
+            if let (Some(progress), Some(heard)) =
+                (absent.heartbeat(&post.roster), absent.heard.clone())
+            {
+                self.on_peer_progress(post, &absent.member, &progress, heard);
+            }
+        }
     }
 
     fn object(&self, post: &mut Post, view: View, against: MemberId, value: Digest, flaw: Flaw) {
@@ -223,13 +249,6 @@ impl Round {
         let objection = Objection { round, view, against, value, field, expected, found };
         post.gossip(&Message::Objection(objection));
         post.notice(Notice::Objection { round, against, because });
-    }
-}
-
-impl Proposal {
-    /// How many members it leaves out because their updates were unusable.
-    fn refused_count(&self) -> usize {
-        self.absent.iter().filter(|absent| matches!(absent.why, Absence::Refused { .. })).count()
     }
 }
 

@@ -53,7 +53,7 @@ fn tell(lie: Lie, shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
 
 /// One or more of the members whose updates are here were absent, it says; all else is sound.
 fn leave_out(shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
-    let spare = proposal.included.len().saturating_sub(shop.federation.quorum());
+    let spare = proposal.included.len().saturating_sub(shop.roster.quorum());
     if spare == 0 {
         return false;
     }
@@ -65,9 +65,9 @@ fn leave_out(shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
         } else {
             Absence::Refused { because: "not finite".to_owned() }
         };
-        proposal.absent.push(Absent { member, why });
+        proposal.absent.push(Absent { member, why, heard: None });
     }
-    proposal.absent.sort_by_key(|absent| shop.federation.seat_of(&absent.member));
+    proposal.absent.sort_by_key(|absent| shop.roster.place_of(&absent.member));
     recompute(shop, proposal)
 }
 
@@ -101,7 +101,7 @@ fn wrong_field(shop: &mut Workshop<'_>, proposal: &mut Proposal) {
         0 => proposal.previous = Digest([1; 32]),
         1 => proposal.start = BlobRef::of(b"another adapter"),
         2 => proposal.view.0 += 1,
-        3 => proposal.aggregator = shop.federation.members()[0].id(),
+        3 => proposal.aggregator = shop.roster.members()[0].id(),
         4 => proposal.failed_views.clear(),
         5 => proposal.strategy = "median".to_owned(),
         _ => proposal.round.0 += 1,
@@ -110,7 +110,7 @@ fn wrong_field(shop: &mut Workshop<'_>, proposal: &mut Proposal) {
 
 /// Makes the result that of the inputs again, as far as they can be read.
 fn recompute(shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
-    let result = model::result_of(shop.federation, proposal);
+    let result = model::result_of(shop.roster, proposal);
     if let Some(result) = result {
         proposal.result = result;
         shop.blobs.push(result);

@@ -67,9 +67,9 @@ fn forgery(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
         }
         other => other.clone(),
     };
-    let victim = shop.random.random_range(0..shop.federation.size());
-    let victim = shop.federation.members()[victim].id();
-    let own = envelope::sign(shop.identity, shop.federation.id(), &message);
+    let victim = shop.random.random_range(0..shop.roster.size());
+    let victim = shop.roster.members()[victim].id();
+    let own = envelope::sign(shop.identity, shop.roster.federation(), &message);
     let signature = if shop.random.random_bool(0.5) { own } else { said.signature };
     (victim != said.signer || signature != said.signature)
         .then(|| envelope::reseal(victim, &message, &signature))
@@ -110,19 +110,19 @@ fn forged_record(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
     let value = Some(proposal.digest());
     let (round, view) = (proposal.round, motion.view);
     let vote = Message::Vote(Vote { round, view, step: Step::Precommit, value });
-    let signature = envelope::sign(shop.identity, shop.federation.id(), &vote);
-    let members = shop.federation.members().iter().map(|member| member.id());
+    let signature = envelope::sign(shop.identity, shop.roster.federation(), &vote);
+    let members = shop.roster.members().iter().map(|member| member.id());
     let me = shop.identity.member();
     let all = members.map(|member| CommitSignature { member, signature });
     let signatures = match shop.random.random_range(0..4) {
         0 => all.collect(),
         1 => all.filter(|commit| commit.member == me).collect(),
-        2 => vec![CommitSignature { member: me, signature }; shop.federation.quorum()],
+        2 => vec![CommitSignature { member: me, signature }; shop.roster.quorum()],
         _ => Vec::new(),
     };
     let record = RoundRecord { proposal, certificate: Certificate { view, signatures } };
     let record = codec::encode(&record);
-    Some(shop.seal(&Message::Certified(Certified { round, record })))
+    Some(shop.seal(&Message::Certified(Certified { round, until: round, record })))
 }
 
 const STRAYS: [Lie; 5] =

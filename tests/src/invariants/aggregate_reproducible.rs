@@ -26,7 +26,7 @@ impl Invariant for AggregateReproducible {
         if !self.checked.insert(proposal.digest()) {
             return Ok(());
         }
-        if model::result_of(scene.federation, proposal) != Some(proposal.result) {
+        if model::result_of(scene.roster, proposal) != Some(proposal.result) {
             return Err(format!("round {}: the result is not that of its inputs", proposal.round));
         }
         Ok(())

@@ -18,7 +18,7 @@ impl Invariant for EverythingBounded {
             return Ok(());
         };
         let views = status.view.0.min(VIEWS_BEHIND) + 1 + VIEWS_AHEAD;
-        let max = bounds(scene.federation.size(), views as usize);
+        let max = bounds(scene.roster.size(), views as usize);
         let over = counts(load).into_iter().zip(counts(&max)).find(|(held, max)| held.1 > max.1);
         if let Some(((what, held), (_, max))) = over {
             return Err(format!("{held} {what}, at most {max} expected"));
@@ -35,6 +35,8 @@ fn bounds(members: usize, views: usize) -> Load {
         early: 512,
         updates: members,
         evidence: members,
+        petitions: members,
+        heard: members,
         blobs: 258,
         motions: views,
         votes: 2 * views * members,
@@ -48,11 +50,13 @@ fn bounds(members: usize, views: usize) -> Load {
     }
 }
 
-fn counts(load: &Load) -> [(&'static str, usize); 13] {
+fn counts(load: &Load) -> [(&'static str, usize); 15] {
     [
         ("early messages", load.early),
         ("updates", load.updates),
         ("proofs", load.evidence),
+        ("petitions", load.petitions),
+        ("heartbeats", load.heard),
         ("blobs", load.blobs),
         ("motions", load.motions),
         ("votes", load.votes),

@@ -25,7 +25,7 @@ impl Invariant for InputsWereSigned {
     }
 
     fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
-        let me = scene.federation.members()[scene.node].id();
+        let me = scene.me;
         match sight {
             Sight::Started => {
                 self.honest.insert(me);
@@ -56,13 +56,13 @@ impl InputsWereSigned {
         proposal: &Proposal,
         input: &Contribution,
     ) -> Result<(), String> {
-        let name = scene.federation.name_of(&input.member);
+        let name = scene.roster.name_of(&input.member);
         let wrong = |what: &str| Err(format!("round {}, {name}: {what}", proposal.round));
         let published = self.published.get(&Digest::of(&input.envelope));
         if self.honest.contains(&input.member) && published != Some(&input.member) {
             return wrong("never published this update");
         }
-        let Ok(verified) = envelope::open(&input.envelope, scene.federation) else {
+        let Ok(verified) = envelope::open(&input.envelope, scene.roster) else {
             return wrong("the envelope does not open");
         };
         let Message::Update(update) = verified.message else {

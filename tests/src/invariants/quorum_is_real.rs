@@ -25,7 +25,7 @@ impl Invariant for QuorumIsReal {
     }
 
     fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
-        let me = scene.federation.members()[scene.node].id();
+        let me = scene.me;
         match sight {
             Sight::Started => {
                 self.honest.insert(me);
@@ -56,7 +56,7 @@ impl QuorumIsReal {
         let mut signers = HashSet::new();
         for commit in &certificate.signatures {
             let signed = (commit.member, commit.signature);
-            if scene.federation.member(&commit.member).is_none() {
+            if !scene.roster.contains(&commit.member) {
                 return Err(format!("round {round}: {} is a stranger", commit.member.short()));
             }
             if commit.member == *me {
@@ -69,12 +69,12 @@ impl QuorumIsReal {
                 None => self.is_signed(scene, signed, vote),
             };
             if !real {
-                let name = scene.federation.name_of(&commit.member);
+                let name = scene.roster.name_of(&commit.member);
                 return Err(format!("round {round}: {name} never precommitted this"));
             }
             signers.insert(commit.member);
         }
-        let (votes, size) = (signers.len(), scene.federation.size());
+        let (votes, size) = (signers.len(), scene.roster.size());
         if votes != certificate.signatures.len() || !is_quorum(scene, votes) {
             return Err(format!("round {round}: {votes} votes of {size} members decided it"));
         }
@@ -98,7 +98,7 @@ impl QuorumIsReal {
 /// Counted here again, from the definition.
 fn is_quorum(scene: &Scene<'_>, votes: usize) -> bool {
     use witan_protocol::federation::FaultModel;
-    let size = scene.federation.size();
+    let size = scene.roster.size();
     match scene.federation.document().council.fault_model {
         FaultModel::Byzantine => 3 * votes > 2 * size,
         FaultModel::Crash => 2 * votes > size,

@@ -27,7 +27,7 @@ impl Invariant for RosterAgreed {
                 let mut said: Vec<_> = included.chain(absent).collect();
                 said.sort();
                 let mut roster: Vec<_> =
-                    scene.federation.members().iter().map(|member| member.id()).collect();
+                    scene.roster.members().iter().map(|member| member.id()).collect();
                 roster.sort();
                 if said != roster {
                     return Err(format!("round {}: not the roster", proposal.round));
@@ -55,7 +55,7 @@ impl RosterAgreed {
     ) -> Result<(), String> {
         let known = *self.leads.entry((round, view)).or_insert(leads);
         if known != leads {
-            let name = |member| scene.federation.name_of(member);
+            let name = |member| scene.roster.name_of(member);
             let (first, second) = (name(&known), name(&leads));
             return Err(format!("view {view} of round {round} is led by {first} and by {second}"));
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use witan_protocol::codec;
 use witan_protocol::digest::Digest;
-use witan_protocol::member::{Round, View};
+use witan_protocol::member::{MemberId, Round, View};
 use witan_protocol::message::{Message, Step};
 
 use super::{Invariant, Scene, Sight};
@@ -13,7 +13,7 @@ use super::{Invariant, Scene, Sight};
 /// What each member signed.
 #[derive(Default)]
 pub struct VoteOnce {
-    signed: HashMap<(usize, Once), Digest>,
+    signed: HashMap<(MemberId, Once), Digest>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,7 +32,7 @@ impl Invariant for VoteOnce {
         let Sight::Said(verified, _) = sight else {
             return Ok(());
         };
-        if verified.signer != scene.federation.members()[scene.node].id() {
+        if verified.signer != scene.me {
             return Ok(());
         }
         let (once, what) = match &verified.message {
@@ -42,7 +42,7 @@ impl Invariant for VoteOnce {
             _ => return Ok(()),
         };
         let what = Digest::of(&what);
-        if *self.signed.entry((scene.node, once)).or_insert(what) != what {
+        if *self.signed.entry((scene.me, once)).or_insert(what) != what {
             return Err(format!("signed two different things for {once:?}"));
         }
         Ok(())

@@ -2,11 +2,12 @@
 //! and a member may die between any two of them.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rand::RngExt;
 use witan_protocol::codec;
 use witan_protocol::digest::BlobRef;
-use witan_protocol::envelope::RECORD_BYTES_MAX;
+use witan_protocol::envelope::{RECORD_BYTES_MAX, Refusal};
 use witan_protocol::io::{AggregateInput, Entry, Input, JobId, Kind, Notice, Output, Time};
 use witan_protocol::member::{MemberId, Round};
 use witan_protocol::record::{RoundRecord, Scores};
@@ -92,7 +93,11 @@ impl World {
                 let others: Vec<_> = (0..self.nodes.len()).filter(|n| *n != node).collect();
                 self.say(node, bytes, &others);
             }
-            Output::Send { to, bytes } => self.say(node, bytes, &[self.node_of(&to)]),
+            Output::Send { to, bytes } => {
+                let to = self.find(&to);
+                self.say(node, bytes, to.as_slice());
+            }
+            Output::Roster(roster) => self.follow(node, roster),
             Output::Train { job, round, start } => self.train(node, job, round, start),
             Output::Aggregate { job, start, inputs, .. } => {
                 self.aggregate(node, job, start, &inputs);
@@ -116,12 +121,15 @@ impl World {
 
     /// A member says something; what a liar says instead is its own affair.
     fn say(&mut self, node: usize, bytes: Vec<u8>, to: &[usize]) {
-        let letter = self.letters.letter(bytes, &self.federation);
+        let roster = Arc::clone(&self.nodes[node].roster);
+        let letter = self.letters.letter(bytes, &roster);
         if self.is_verbose {
             self.trace(node).said(&letter, to);
         }
         match letter.verified() {
             Ok(verified) => self.sight(node, &Sight::Said(verified, &letter.bytes)),
+            // Who is a member no more may not know it yet.
+            Err(Refusal::Stranger(signer)) if *signer == self.id(node) => {}
             Err(refusal) => self.watch.blame(node, "says what opens", refusal.to_string()),
         }
         let Some(mut liar) = self.nodes[node].liar.take() else {
@@ -129,7 +137,7 @@ impl World {
             return;
         };
         let mut workshop = Workshop {
-            federation: &self.federation,
+            roster: &roster,
             identity: &self.nodes[node].identity,
             place: node,
             random: &mut self.random,
@@ -141,12 +149,15 @@ impl World {
         self.nodes[node].blobs.extend(blobs);
         self.nodes[node].liar = Some(liar);
         for (to, bytes) in mail {
-            let letter = self.letters.letter(bytes, &self.federation);
+            let letter = self.letters.letter(bytes, &roster);
             self.deliver(node, to, &letter);
         }
     }
 
     fn deliver(&mut self, from: usize, to: usize, letter: &Rc<Letter>) {
+        if !self.know_each_other(from, to) {
+            return;
+        }
         let way = (self.now.0, from, to);
         let arrivals = self.links.arrivals(way, &mut self.random, &mut self.coverage);
         let via = self.id(from);
@@ -161,6 +172,10 @@ impl World {
 
     fn train(&mut self, node: usize, job: JobId, round: Round, start: BlobRef) {
         self.need(node, &start);
+        if let Some(reason) = self.nodes[node].fails {
+            let input = Input::TrainFailed { job, reason: reason.to_owned() };
+            return self.push(node, 100, Event::Input(input));
+        }
         let attempt = self.nodes[node].trained.len() as u64;
         self.nodes[node].trained.push(round);
         let mut delta = model::delta(start, self.id(node), attempt);
@@ -204,7 +219,7 @@ impl World {
         if self.nodes[node].blobs.contains(&blob) {
             return self.push(node, 1, Event::Blob(blob));
         }
-        let holders: Vec<_> = holders.iter().map(|holder| self.node_of(holder)).collect();
+        let holders: Vec<_> = holders.iter().filter_map(|holder| self.find(holder)).collect();
         let serves = holders.into_iter().find(|holder| self.serves(*holder, node, &blob));
         if serves.is_some() {
             self.nodes[node].fetched.push(blob);
@@ -215,9 +230,7 @@ impl World {
 
     fn serves(&mut self, holder: usize, to: usize, blob: &BlobRef) -> bool {
         let here = self.nodes[holder].blobs.contains(blob);
-        let runs = self.nodes[holder].participant.is_some();
-        let reached = self.links.passes(holder, to) && self.links.passes(to, holder);
-        if !(here && runs && reached) {
+        if !(here && self.are_connected(holder, to)) {
             return false;
         }
         // A liar that gives its blobs to one member only is worse than one that gives none.

@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use witan_protocol::Roster;
 use witan_protocol::digest::Digest;
 use witan_protocol::envelope::{Opened, Refusal, Verified};
-use witan_protocol::federation::Federation;
 use witan_protocol::io::Input;
-use witan_protocol::member::MemberId;
+use witan_protocol::member::{MemberId, Round};
 use witan_protocol::message::Message;
 
 /// Bytes a member sent.
@@ -19,10 +19,10 @@ pub struct Letter {
     opened: Result<Box<Opened>, Refusal>,
 }
 
-/// Every message opened so far.
+/// Every message opened so far, by the roster it was opened by: a stranger may become a member.
 #[derive(Default)]
 pub struct Letters {
-    known: HashMap<Digest, Rc<Letter>>,
+    known: HashMap<(Digest, Round), Rc<Letter>>,
 }
 
 impl Letter {
@@ -42,11 +42,11 @@ impl Letter {
 
 impl Letters {
     /// The letter with these bytes.
-    pub fn letter(&mut self, bytes: Vec<u8>, federation: &Federation) -> Rc<Letter> {
+    pub fn letter(&mut self, bytes: Vec<u8>, roster: &Roster) -> Rc<Letter> {
         let open = || {
-            let opened = Opened::new(bytes.clone(), federation).map(Box::new);
+            let opened = Opened::new(bytes.clone(), roster).map(Box::new);
             Rc::new(Letter { bytes: bytes.clone(), opened })
         };
-        self.known.entry(Digest::of(&bytes)).or_insert_with(open).clone()
+        self.known.entry((Digest::of(&bytes), roster.since())).or_insert_with(open).clone()
     }
 }

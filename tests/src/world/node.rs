@@ -1,11 +1,12 @@
 //! One member of the simulated federation: its participant while it runs, and its disk.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use witan_protocol::digest::BlobRef;
 use witan_protocol::io::{Notice, Time};
 use witan_protocol::member::Round;
-use witan_protocol::{Identity, Participant};
+use witan_protocol::{Identity, Participant, Roster};
 
 use crate::byzantine::Liar;
 use crate::faults::Point;
@@ -17,6 +18,8 @@ pub struct Node {
     pub identity: Identity,
     /// While it runs.
     pub participant: Option<Participant>,
+    /// The members it keeps connections with.
+    pub roster: Arc<Roster>,
     /// On its disk: the ledger.
     pub records: Vec<Vec<u8>>,
     /// On its disk: the write-ahead log.
@@ -37,6 +40,8 @@ pub struct Node {
     pub liar: Option<Liar>,
     /// Its training takes so many times as long.
     pub slowness: u64,
+    /// Its training fails, for this reason.
+    pub fails: Option<&'static str>,
     /// Where it is to die, and for how long.
     pub doom: Option<(Point, u64)>,
     /// How often it was stopped: what was under way in one life is lost to the next.
@@ -46,10 +51,11 @@ pub struct Node {
 
 impl Node {
     /// A member that has nothing and does not run.
-    pub fn new(identity: Identity) -> Self {
+    pub fn new(identity: Identity, founders: &Arc<Roster>) -> Self {
         Self {
             identity,
             participant: None,
+            roster: Arc::clone(founders),
             records: Vec::new(),
             wal: Vec::new(),
             blobs: BTreeSet::from([model::start()]),
@@ -60,14 +66,16 @@ impl Node {
             finished: false,
             liar: None,
             slowness: 1,
+            fails: None,
             doom: None,
             life: 0,
             wakes: None,
         }
     }
 
-    /// Runs from now on.
-    pub fn start(&mut self, participant: Participant) {
+    /// Runs from now on; its first output says what roster it found on its disk.
+    pub fn start(&mut self, participant: Participant, founders: &Arc<Roster>) {
+        self.roster = Arc::clone(founders);
         self.finished = false;
         self.wakes = None;
         self.participant = Some(participant);
@@ -83,6 +91,11 @@ impl Node {
     /// The running participant.
     pub fn running(&self) -> &Participant {
         self.participant.as_ref().expect("only asked of members that run")
+    }
+
+    /// Whether it is a member, as it has the roster.
+    pub fn is_member(&self) -> bool {
+        self.roster.contains(&self.identity.member())
     }
 
     /// What it committed itself or caught up with: round, view, updates included.

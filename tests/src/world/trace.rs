@@ -1,6 +1,6 @@
 //! The lines of a replayed run: what each member receives, says and wants, by name.
 
-use witan_protocol::federation::Federation;
+use witan_protocol::Roster;
 use witan_protocol::io::{Entry, Input, Notice, Output, Time};
 use witan_protocol::member::MemberId;
 
@@ -12,8 +12,8 @@ pub struct Trace<'a> {
     pub now: Time,
     /// Who, by its place in the roster.
     pub node: usize,
-    /// Where.
-    pub federation: &'a Federation,
+    /// The members, as it has them.
+    pub roster: &'a Roster,
 }
 
 impl Trace<'_> {
@@ -58,14 +58,14 @@ impl Trace<'_> {
 
     fn line(&self, text: &str) {
         let mut text: String = text.chars().take(LINE_CHARS_MAX).collect();
-        for (place, member) in self.federation.members().iter().enumerate() {
+        for (place, member) in self.roster.members().iter().enumerate() {
             text = text.replace(&member.id().short(), &place.to_string());
         }
         println!("{:>7} {:>2} {text}", self.now.0, self.node);
     }
 
     fn name(&self, member: &MemberId) -> String {
-        self.federation.seat_of(member).map_or_else(|| "?".to_owned(), |place| place.to_string())
+        self.roster.place_of(member).map_or_else(|| "?".to_owned(), |place| place.to_string())
     }
 }
 

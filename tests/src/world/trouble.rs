@@ -47,8 +47,7 @@ impl World {
             return;
         };
         for (a, b) in self.across(&cut) {
-            let both = [a, b].iter().all(|node| self.nodes[*node].participant.is_some());
-            if both && self.links.passes(a, b) && self.links.passes(b, a) {
+            if self.are_connected(a, b) {
                 self.connect(a, b);
             }
         }

@@ -1,0 +1,71 @@
+//! Where a chain of records stands: everything the next round follows from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::codec;
+use crate::council::seats::{self, Standing};
+use crate::digest::{BlobRef, Digest};
+use crate::federation::Federation;
+use crate::member::{MemberId, Round, View};
+use crate::record::{FailedView, Proposal};
+use crate::roster::Roster;
+
+/// A pure function of the federation, the start adapter and the records so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tip {
+    /// The next round to decide.
+    pub round: Round,
+    /// The digest of the newest record, or the genesis digest.
+    pub head: Digest,
+    /// The committed adapter.
+    pub adapter: BlobRef,
+    /// The members of the next round.
+    pub roster: Arc<Roster>,
+    /// Who of them may lead.
+    pub standing: Standing,
+    /// Petitions decided while they were open, so that none is decided twice; with the last round
+    /// they were open in.
+    pub decided: BTreeMap<Digest, Round>,
+}
+
+impl Tip {
+    /// Before the first round.
+    pub fn genesis(federation: &Federation, start: BlobRef) -> Self {
+        let bytes = codec::encode(&(federation.id(), start));
+        let head = Digest::of_kind("witan 1 genesis", &bytes);
+        let (roster, standing) = (Arc::clone(federation.founders()), Standing::default());
+        let decided = BTreeMap::new();
+        Self { round: Round(1), head, adapter: start, roster, standing, decided }
+    }
+
+    /// After `proposal`, which was checked against this tip, was committed.
+    pub fn after(&self, proposal: &Proposal) -> Self {
+        let round = Round(self.round.0 + 1);
+        let mut decided = self.decided.clone();
+        if let Some(decision) = &proposal.decision {
+            decided.insert(decision.petition.id(), decision.petition.expires());
+        }
+        decided.retain(|_, open_until| *open_until >= round);
+        Self {
+            round,
+            head: proposal.digest(),
+            adapter: proposal.result,
+            roster: self.roster.after(proposal),
+            standing: self.standing.after(proposal),
+            decided,
+        }
+    }
+
+    /// The members who lead views 0, 1, 2, … of the next round, over and over.
+    pub fn turns(&self) -> Vec<MemberId> {
+        seats::turns(&self.roster, &self.standing, self.round)
+    }
+
+    /// The views before `view`, with those who led them.
+    pub fn failed_views(&self, view: View) -> Vec<FailedView> {
+        let turns = self.turns();
+        let led = |view: u32| turns[view as usize % turns.len()];
+        (0..view.0).map(|view| FailedView { view: View(view), aggregator: led(view) }).collect()
+    }
+}

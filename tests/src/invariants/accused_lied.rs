@@ -1,0 +1,37 @@
+//! No record accuses an honest member of having signed two things, whatever it went through and
+//! whoever lies about it.
+
+use std::collections::HashSet;
+
+use witan_protocol::member::MemberId;
+
+use super::{Invariant, Scene, Sight};
+
+/// The keys of honest members.
+#[derive(Default)]
+pub struct AccusedLied {
+    honest: HashSet<MemberId>,
+}
+
+impl Invariant for AccusedLied {
+    fn name(&self) -> &'static str {
+        "accused_lied"
+    }
+
+    fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
+        match sight {
+            Sight::Started => {
+                self.honest.insert(scene.me);
+            }
+            Sight::Persisted(record) => {
+                let mut accused = record.proposal.evidence.iter().map(|proof| proof.member);
+                if let Some(member) = accused.find(|member| self.honest.contains(member)) {
+                    let (round, name) = (record.proposal.round, scene.roster.name_of(&member));
+                    return Err(format!("round {round}: {name} is honest and stands accused"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
