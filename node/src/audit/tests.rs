@@ -205,7 +205,11 @@ fn a_forged_record_in_a_sound_frame_is_named() {
         |record: &mut RoundRecord| record.proposal.included[2].envelope[99] ^= 1,
         |record: &mut RoundRecord| record.proposal.previous = Digest([0; 32]),
         |record: &mut RoundRecord| record.proposal.result = BlobRef::of(b"mine"),
-        |record: &mut RoundRecord| record.proposal.aggregator = record.proposal.absent[0].member,
+        |record: &mut RoundRecord| {
+            let elected = record.proposal.aggregator;
+            let other = record.proposal.included.iter().find(|input| input.member != elected);
+            record.proposal.aggregator = other.unwrap().member;
+        },
     ] {
         fs::remove_dir_all(filled.home.journal()).unwrap();
         fs::remove_dir_all(filled.home.db()).unwrap();
