@@ -12,7 +12,7 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 folder=${1:-$here/target/llvm}
 llvm=${LLVM_VERSION:-22}
 
-mkdir -p "$folder/packages" "$folder/root"
+mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 
 # The folder is named after the version of the crate that looks for it.
@@ -26,6 +26,7 @@ if [ ! -e "$bundle/.tracel-llvm-installed" ]; then
         echo "hint: refresh its lists (apt-get update, as root); Debian 12 has it among the security updates" >&2
         exit 1
     fi
+    mkdir -p "$folder/packages" "$folder/root"
     # llvm-config and the static archives; the shared libraries that llvm-config itself needs to
     # start; what the archives call: zlib and zstd.
     (cd "$folder/packages" && apt-get -o APT::Sandbox::User=root download \

@@ -14,7 +14,7 @@ use witan_model::checkpoint::Base;
 use witan_model::config::LoraConfig;
 use witan_model::data::scenes::dataset;
 use witan_model::data::vocabulary::Vocabulary;
-use witan_model::device::Device;
+use witan_model::device::Compute;
 use witan_model::encoded::EncodedShard;
 use witan_model::train::{Schedule, TrainPlan, record, train};
 use witan_model::umm::Umm;
@@ -30,7 +30,7 @@ fn main() {
         schedule: Schedule::constant(1e-2),
         ..TrainPlan::default()
     };
-    let (mut rounds, mut dump) = (3, None::<PathBuf>);
+    let (mut rounds, mut dump, mut compute) = (3, None::<PathBuf>, Compute::Cpu);
     // Cargo adds `--bench`, which says nothing here.
     for argument in std::env::args().skip(1).filter(|argument| argument != "--bench") {
         let (key, value) = argument.split_once('=').expect("arguments are key=value");
@@ -39,12 +39,14 @@ fn main() {
             "rounds" => rounds = number(),
             "steps" => plan.local_steps = number(),
             "threads" => plan.threads = number(),
+            "device" => compute = value.parse().expect("cpu or cuda"),
             "dump" => dump = Some(value.into()),
             _ => panic!("unknown key {key}"),
         }
     }
     let (base, lora) = (Base::embedded(), LoraConfig::default());
-    let mut umm = Umm::new(&base, &lora, &Device::flex()).expect("the base loads");
+    let device = compute.open().expect("the device is there");
+    let mut umm = Umm::new(&base, &lora, &device).expect("the base loads");
     let data = dataset(Vocabulary::Domain, 5, 150);
     let shard = EncodedShard::encode(&umm, &data);
     let start = Adapter::init(&base, &lora, 5);
