@@ -220,6 +220,27 @@ impl Adapter {
         shapes(self) == shapes(other)
     }
 
+    /// Refuses a tensor that `like` lacks, has with other axes, or has alone.
+    pub fn check_like(&self, like: &Adapter) -> Result<(), AdapterError> {
+        for (name, wanted) in &like.tensors {
+            let found = self
+                .tensors
+                .get(name)
+                .ok_or_else(|| AdapterError::Missing { name: name.clone() })?;
+            if found.shape != wanted.shape {
+                return Err(AdapterError::Shape {
+                    name: name.clone(),
+                    expected: wanted.shape.clone(),
+                    found: found.shape.clone(),
+                });
+            }
+        }
+        match self.tensors.keys().find(|name| !like.tensors.contains_key(*name)) {
+            Some(name) => Err(AdapterError::Unknown { name: name.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses a value that is not finite.
     pub fn check_finite(&self) -> Result<(), AdapterError> {
         for (name, tensor) in &self.tensors {

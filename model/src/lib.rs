@@ -15,6 +15,7 @@ pub mod evaluate;
 mod fused;
 pub mod generate;
 pub mod lora;
+pub mod peft;
 pub mod pretrain;
 pub mod strategy;
 pub mod train;

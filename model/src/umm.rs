@@ -108,24 +108,7 @@ impl Umm {
 
     /// Puts an adapter into the network; it must have the names and shapes of this model's adapter.
     pub fn set_adapter(&mut self, adapter: &Adapter) -> Result<(), AdapterError> {
-        for (name, wanted) in self.zero.tensors() {
-            let found = adapter
-                .tensors()
-                .get(name)
-                .ok_or_else(|| AdapterError::Missing { name: name.clone() })?;
-            if found.shape != wanted.shape {
-                return Err(AdapterError::Shape {
-                    name: name.clone(),
-                    expected: wanted.shape.clone(),
-                    found: found.shape.clone(),
-                });
-            }
-        }
-        if let Some(name) =
-            adapter.tensors().keys().find(|name| !self.zero.tensors().contains_key(*name))
-        {
-            return Err(AdapterError::Unknown { name: name.clone() });
-        }
+        adapter.check_like(&self.zero)?;
         adapter.check_finite()?;
         let mut setter = Setter { names: &self.names, weights: adapter.tensors() };
         self.network = self.network.clone().map(&mut setter);

@@ -4,7 +4,7 @@
 //! tensors to modules by name: from a file's weights, or freshly sampled from a seeded generator. Burn's own
 //! generator is global to the process and lazy, hence never used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::nn::Linear;
@@ -286,6 +286,11 @@ impl ModuleVisitor for Collector<'_> {
 
 /// The canonical encoding: safetensors, f32 little-endian, tensors in name order, no metadata.
 pub fn encode(weights: &Weights) -> Vec<u8> {
+    encode_with(weights, None)
+}
+
+/// The same with metadata in the header.
+pub fn encode_with(weights: &Weights, metadata: Option<HashMap<String, String>>) -> Vec<u8> {
     let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = weights
         .iter()
         .map(|(name, tensor)| {
@@ -298,7 +303,7 @@ pub fn encode(weights: &Weights) -> Vec<u8> {
             .expect("a tensor's values fill its shape");
         (name.as_str(), view)
     });
-    serialize(views, None).expect("names are unique")
+    serialize(views, metadata).expect("names are unique")
 }
 
 /// The values of an f32 tensor, row-major.

@@ -1,0 +1,199 @@
+//! The adapter as a folder that Python's PEFT reads and writes: `adapter_config.json` beside
+//! `adapter_model.safetensors`.
+//!
+//! What is written is byte for byte what PEFT would write of the same numbers. What is read must be a plain LoRA
+//! of this base: a setting that would make it compute anything else is refused by name, never ignored.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::adapter::{Adapter, AdapterError};
+use crate::checkpoint::{Base, BaseError, read_weights};
+use crate::config::LoraConfig;
+use crate::umm::weights::encode_with;
+
+/// Why a folder is no adapter for this base, or could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum PeftError {
+    /// A file could not be read or written.
+    #[error("cannot access {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The configuration has the wrong form.
+    #[error("{CONFIG} is not a LoRA configuration: {0}")]
+    Config(#[source] serde_json::Error),
+    /// A setting this program does not compute.
+    #[error("{CONFIG}: {key} = {value} is not supported")]
+    Setting {
+        /// The setting.
+        key: &'static str,
+        /// What it is set to.
+        value: Value,
+    },
+    /// The settings adapt nothing of this base.
+    #[error("{CONFIG}: target_modules name no layer of this base")]
+    NoLayer,
+    /// The tensors cannot be read.
+    #[error("{TENSORS}: {}", because(.0))]
+    Tensors(#[source] BaseError),
+    /// The tensors are not those of the configuration on this base.
+    #[error("{TENSORS}: {0}")]
+    Adapter(#[from] AdapterError),
+}
+
+/// Writes an adapter into a folder, which is made if there is none.
+pub fn export(folder: &Path, adapter: &Adapter, lora: &LoraConfig) -> Result<(), PeftError> {
+    let wrap = |path: &Path| {
+        let path = path.to_owned();
+        move |source| PeftError::File { path, source }
+    };
+    std::fs::create_dir_all(folder).map_err(wrap(folder))?;
+    let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let config = serde_json::to_vec_pretty(&config_of(lora)).map_err(PeftError::Config)?;
+    for (name, bytes) in [(CONFIG, config), (TENSORS, encode_with(adapter.tensors(), Some(format)))]
+    {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).map_err(wrap(&path))?;
+    }
+    Ok(())
+}
+
+/// Reads the adapter of a folder, and how it is applied.
+pub fn import(folder: &Path, base: &Base) -> Result<(Adapter, LoraConfig), PeftError> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read(&path).map_err(|source| PeftError::File { path, source })
+    };
+    let lora = lora_of(&read(CONFIG)?)?;
+    let like = Adapter::init(base, &lora, 0);
+    if like.tensors().is_empty() {
+        return Err(PeftError::NoLayer);
+    }
+    let tensors = read_weights(&read(TENSORS)?).map_err(PeftError::Tensors)?;
+    let adapter = Adapter::from_tensors(tensors);
+    adapter.check_like(&like)?;
+    adapter.check_finite()?;
+    Ok((adapter, lora))
+}
+
+/// The settings that PEFT must have; what is left out it takes for its default.
+fn config_of(lora: &LoraConfig) -> Value {
+    json!({
+        "alpha_pattern": {},
+        "auto_mapping": null,
+        "base_model_name_or_path": null,
+        "bias": "none",
+        "fan_in_fan_out": false,
+        "inference_mode": true,
+        "init_lora_weights": true,
+        "layers_to_transform": null,
+        "lora_alpha": whole(lora.alpha),
+        "lora_dropout": lora.dropout,
+        "modules_to_save": null,
+        "peft_type": "LORA",
+        "r": lora.rank,
+        "rank_pattern": {},
+        "target_modules": lora.targets,
+        "task_type": null,
+        "use_dora": false,
+        "use_rslora": false,
+    })
+}
+
+/// PEFT writes 16, not 16.0.
+fn whole(number: f64) -> Value {
+    match number.fract() == 0.0 && number.abs() < 1e9 {
+        true => json!(number as i64),
+        false => json!(number),
+    }
+}
+
+fn lora_of(bytes: &[u8]) -> Result<LoraConfig, PeftError> {
+    let settings: Map<String, Value> = serde_json::from_slice(bytes).map_err(PeftError::Config)?;
+    let refused = |key| PeftError::Setting { key, value: settings[key].clone() };
+    if settings.get("peft_type").is_some_and(|value| value != "LORA") {
+        return Err(refused("peft_type"));
+    }
+    let changed = |key: &&str| settings.get(*key).is_some_and(|value| !is_nothing(value));
+    if let Some(key) = UNSUPPORTED.into_iter().find(changed) {
+        return Err(refused(key));
+    }
+    if settings.get("target_modules").is_some_and(Value::is_string) {
+        return Err(refused("target_modules"));
+    }
+    let file = serde_json::from_value::<File>(Value::Object(settings.clone()));
+    let File { rank, alpha, dropout, targets } = file.map_err(PeftError::Config)?;
+    if rank == 0 || rank > RANK_MAX {
+        return Err(refused("r"));
+    }
+    Ok(LoraConfig { rank, alpha, dropout, targets })
+}
+
+/// Whether a setting is off.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(on) => !on,
+        Value::String(text) => text == "none",
+        Value::Array(items) => items.is_empty(),
+        Value::Object(entries) => entries.is_empty(),
+        Value::Number(_) => false,
+    }
+}
+
+fn because(error: &BaseError) -> String {
+    match error {
+        BaseError::Malformed { bytes } => format!("cut or malformed ({bytes} bytes)"),
+        other => other.to_string(),
+    }
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(rename = "r")]
+    rank: usize,
+    #[serde(rename = "lora_alpha")]
+    alpha: f64,
+    #[serde(rename = "lora_dropout", default)]
+    dropout: f64,
+    #[serde(rename = "target_modules")]
+    targets: Vec<String>,
+}
+
+const CONFIG: &str = "adapter_config.json";
+const TENSORS: &str = "adapter_model.safetensors";
+/// Settings that must be off, for they change what is computed or which layers are adapted.
+const UNSUPPORTED: [&str; 20] = [
+    "alora_invocation_tokens",
+    "alpha_pattern",
+    "arrow_config",
+    "bias",
+    "exclude_modules",
+    "fan_in_fan_out",
+    "kasa_config",
+    "layer_replication",
+    "layers_to_transform",
+    "lora_bias",
+    "modules_to_save",
+    "monteclora_config",
+    "rank_pattern",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_dora",
+    "use_qalora",
+    "use_rslora",
+    "velora_config",
+];
+/// Far above any rank in use; refused before tensors of that rank are made.
+const RANK_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! PEFT's own folder is read, said with, and written again; what is no adapter of this base is named.
+//!
+//! The pinned folder `tests/peft` was made by PEFT (`scripts/peft_round_trip.py make`).
+
+use burn::tensor::{Device, Tensor, TensorData};
+use tempfile::TempDir;
+
+use super::*;
+use crate::umm::Umm;
+use crate::umm::objective::Rows;
+use crate::umm::weights::{Weights, encode, floats};
+
+#[test]
+fn the_model_says_with_pefts_adapter_what_pytorch_says() {
+    let base = Base::embedded();
+    let (adapter, lora) = import(&pinned(), &base).unwrap();
+    let mut umm = Umm::new(&base, &lora, &Device::flex()).unwrap();
+    umm.set_adapter(&adapter).unwrap();
+    let given = read_weights(&std::fs::read(pinned().join("reference.safetensors")).unwrap());
+    let given = given.unwrap();
+    let (network, config, device) = (umm.frozen(), umm.config(), Device::flex());
+    let tokens =
+        |name: &str| -> Vec<u32> { given[name].values.iter().map(|token| *token as u32).collect() };
+    let question = tokens("question");
+    let rows = Rows::questions(&[&question], config);
+    let logits = network.answer_logits(tensor(&given, "picture"), &rows, config);
+    assert_close(&floats(logits), &given["logits"].values);
+    let caption = tokens("caption");
+    let states = network.query_states(&Rows::captions(&[&caption], config), config, &device);
+    let condition = network.diffusion.condition(states);
+    let levels = &given["level"].values;
+    let drawn = network.diffusion.forward(tensor(&given, "noised"), levels, &condition, config);
+    assert_close(&floats(drawn), &given["drawn"].values);
+}
+
+#[test]
+fn pefts_tensors_are_written_again_byte_for_byte() {
+    let base = Base::embedded();
+    let (adapter, lora) = import(&pinned(), &base).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    export(folder.path(), &adapter, &lora).unwrap();
+    let bytes = |folder: &Path| std::fs::read(folder.join(TENSORS)).unwrap();
+    assert!(bytes(folder.path()) == bytes(&pinned()));
+    assert_eq!(import(folder.path(), &base).unwrap(), (adapter, lora));
+}
+
+#[test]
+fn a_fresh_adapter_of_every_layer_comes_back_as_it_was() {
+    let (base, lora) = (Base::embedded(), LoraConfig { alpha: 2.5, ..LoraConfig::default() });
+    let adapter = Adapter::init(&base, &lora, 3);
+    let folder = tempfile::tempdir().unwrap();
+    export(folder.path(), &adapter, &lora).unwrap();
+    assert_eq!(import(folder.path(), &base).unwrap(), (adapter, lora));
+}
+
+#[test]
+fn a_setting_that_is_not_plain_lora_is_named() {
+    for (key, value) in [
+        ("use_dora", json!(true)),
+        ("use_rslora", json!(true)),
+        ("bias", json!("all")),
+        ("rank_pattern", json!({"q_proj": 4})),
+        ("peft_type", json!("IA3")),
+        ("target_modules", json!("all-linear")),
+        ("r", json!(0)),
+        ("r", json!(1_000_000_000)),
+    ] {
+        let found = refused(|settings| drop(settings.insert(key.into(), value.clone())));
+        assert_eq!(found, format!("adapter_config.json: {key} = {value} is not supported"));
+    }
+    let found = refused(|settings| drop(settings.insert("r".into(), json!("two"))));
+    assert!(found.starts_with("adapter_config.json is not a LoRA configuration"), "{found}");
+    let found = refused(|settings| {
+        drop(settings.insert("target_modules".into(), json!(["attention"])));
+    });
+    assert_eq!(found, "adapter_config.json: target_modules name no layer of this base");
+}
+
+#[test]
+fn tensors_of_another_rank_or_layer_are_named() {
+    let found = refused(|settings| drop(settings.insert("r".into(), json!(4))));
+    assert!(found.contains("has shape [2, 128], expected [4, 128]"), "{found}");
+    let found = refused(|settings| {
+        drop(settings.insert("target_modules".into(), json!(["down_proj", "q_proj"])));
+    });
+    assert!(found.contains("unknown tensor base_model.model.model.dit"), "{found}");
+}
+
+#[test]
+fn cut_bytes_and_values_that_are_not_finite_are_named() {
+    let copied = copy(|_| ());
+    let folder = copied.path();
+    let bytes = std::fs::read(pinned().join(TENSORS)).unwrap();
+    std::fs::write(folder.join(TENSORS), &bytes[..bytes.len() / 2]).unwrap();
+    let found = import(folder, &Base::embedded()).unwrap_err().to_string();
+    assert_eq!(found, "adapter_model.safetensors: cut or malformed (17180 bytes)");
+    let mut tensors = read_weights(&bytes).unwrap();
+    tensors.values_mut().next().unwrap().values[5] = f32::NAN;
+    std::fs::write(folder.join(TENSORS), encode(&tensors)).unwrap();
+    let found = import(folder, &Base::embedded()).unwrap_err().to_string();
+    assert!(found.contains("holds a value that is not finite at index 5"), "{found}");
+    std::fs::remove_file(folder.join(TENSORS)).unwrap();
+    let found = import(folder, &Base::embedded()).unwrap_err().to_string();
+    assert!(found.contains("cannot access") && found.contains(TENSORS), "{found}");
+}
+
+/// What is said of the pinned folder with its settings changed.
+fn refused(change: impl FnOnce(&mut Map<String, Value>)) -> String {
+    import(copy(change).path(), &Base::embedded()).unwrap_err().to_string()
+}
+
+/// The pinned folder, copied, with its settings changed.
+fn copy(change: impl FnOnce(&mut Map<String, Value>)) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = std::fs::read(pinned().join(CONFIG)).unwrap();
+    let mut settings: Map<String, Value> = serde_json::from_slice(&settings).unwrap();
+    change(&mut settings);
+    let settings = serde_json::to_vec(&settings).unwrap();
+    std::fs::write(folder.path().join(CONFIG), settings).unwrap();
+    std::fs::copy(pinned().join(TENSORS), folder.path().join(TENSORS)).unwrap();
+    folder
+}
+
+fn pinned() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peft")
+}
+
+fn tensor(given: &Weights, name: &str) -> Tensor<3> {
+    let host = &given[name];
+    let data = TensorData::new(host.values.clone(), host.shape.clone());
+    Tensor::from_data(data, &Device::flex())
+}
+
+/// Apart by at most 1e-4 of the largest value.
+#[track_caller]
+fn assert_close(found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len());
+    let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() <= 1e-4 * largest, "{found} for {expected}");
+    }
+}

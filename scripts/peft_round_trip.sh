@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Shows that Python's PEFT and Witan read each other's adapters.
+#
+#   scripts/peft_round_trip.sh [make]
+#
+# PEFT's folder (model/tests/peft) goes through `witan export --adapter … --peft …`; what comes out must be the same
+# tensors byte for byte, and PEFT must load it onto the same base with the same logits and drawing. `make` first
+# makes the pinned folder anew. Python's packages go into target/peft-venv.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=${VENV:-target/peft-venv}
+if [ ! -x "$venv/bin/python" ]; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet torch==2.15.0 peft==0.21.2 safetensors==0.8.0 numpy
+fi
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+if [ "${1:-}" = make ]; then
+    "$venv/bin/python" scripts/peft_round_trip.py make
+fi
+cargo run --quiet --release --locked -- export --adapter model/tests/peft --peft "$folder/out"
+cmp "$folder/out/adapter_model.safetensors" model/tests/peft/adapter_model.safetensors
+"$venv/bin/python" scripts/peft_round_trip.py check "$folder/out"
