@@ -3,6 +3,7 @@
 mod ask;
 mod bootstrap;
 mod draw;
+mod export;
 pub mod keys;
 pub mod log;
 mod member;
@@ -11,6 +12,7 @@ mod pretrain;
 pub mod rounds;
 mod run;
 pub mod screen;
+mod source;
 pub mod status;
 mod testnet;
 pub mod verify;
@@ -47,6 +49,7 @@ enum Command {
     Member(member::Args),
     Ask(ask::Args),
     Draw(draw::Args),
+    Export(export::Args),
     Pretrain(pretrain::Args),
 }
 
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Member(args) => member::run(&args),
         Command::Ask(args) => ask::run(&args),
         Command::Draw(args) => draw::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Pretrain(args) => pretrain::run(args),
     };
     match outcome {

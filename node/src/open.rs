@@ -46,19 +46,6 @@ pub struct Node {
     pub socket: ControlSocket,
 }
 
-/// The adapter that the newest record of `home` commits; `None` before round 1.
-///
-/// # Errors
-/// If the ledger cannot be read or does not hold.
-pub fn newest_adapter(
-    home: &Home,
-    federation: &Federation,
-    ground: &Ground,
-) -> Result<Option<BlobRef>, Failure> {
-    let records = committed(home, federation, ground)?;
-    Ok(records.last().map(|audited| audited.record.proposal.result))
-}
-
 /// Every record of `home`, checked against its federation.
 ///
 /// # Errors

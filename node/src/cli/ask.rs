@@ -2,18 +2,20 @@
 
 use std::path::PathBuf;
 
-use super::output;
+use super::{output, source};
 use crate::error::Failure;
-use crate::home::Home;
 use crate::jobs::device::Compute;
 use crate::jobs::speak::{self, Speaker};
 
-/// Ask the newest committed model of a home about a picture.
+/// Ask the newest committed model of a home, or an exported one, about a picture.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A node's home folder, running or not.
-    #[arg(long, value_name = "FOLDER", required_unless_present = "words")]
+    #[arg(long, value_name = "FOLDER", required_unless_present_any = ["words", "adapter"])]
     home: Option<PathBuf>,
+    /// Instead of a home: an adapter that Python's peft or `witan export` wrote.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "home")]
+    adapter: Option<PathBuf>,
     /// A PNG or JPEG file of at most 4096 pixels a side.
     #[arg(required_unless_present = "words")]
     image: Option<PathBuf>,
@@ -30,10 +32,11 @@ pub struct Args {
 
 /// Prints the answer.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let (Some(home), Some(image), Some(question)) = (&args.home, &args.image, &args.question)
-    else {
+    let (Some(image), Some(question)) = (&args.image, &args.question) else {
         return output::print(|out| speak::words().iter().try_for_each(|it| writeln!(out, "{it}")));
     };
-    let answer = Speaker::of_home(&Home::existing(home)?, args.device)?.answer(image, question)?;
+    let (home, adapter) = (args.home.as_deref(), args.adapter.as_deref());
+    let speaker = source::read(home, None, adapter, |it| Speaker::new(it, args.device))?;
+    let answer = speaker.answer(image, question)?;
     output::print(|out| writeln!(out, "{answer}"))
 }

@@ -2,18 +2,20 @@
 
 use std::path::PathBuf;
 
-use super::output;
+use super::{output, source};
 use crate::error::Failure;
-use crate::home::Home;
 use crate::jobs::device::Compute;
 use crate::jobs::speak::Speaker;
 
-/// Have the newest committed model of a home draw a picture.
+/// Have the newest committed model of a home, or an exported one, draw a picture.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A node's home folder, running or not.
-    #[arg(long, value_name = "FOLDER")]
-    home: PathBuf,
+    #[arg(long, value_name = "FOLDER", required_unless_present = "adapter")]
+    home: Option<PathBuf>,
+    /// Instead of a home: an adapter that Python's peft or `witan export` wrote.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "home")]
+    adapter: Option<PathBuf>,
     /// Compute on cpu or cuda.
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: Compute,
@@ -30,7 +32,8 @@ pub struct Args {
 
 /// Writes the drawing.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let speaker = Speaker::of_home(&Home::existing(&args.home)?, args.device)?;
+    let (home, adapter) = (args.home.as_deref(), args.adapter.as_deref());
+    let speaker = source::read(home, None, adapter, |it| Speaker::new(it, args.device))?;
     let png = speaker.draw(&args.caption, args.seed)?;
     std::fs::write(&args.out, png).map_err(|error| {
         Failure::environment(format!("cannot write {}: {error}", args.out.display()))

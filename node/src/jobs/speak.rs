@@ -1,4 +1,4 @@
-//! The newest committed model of a home, for people: answers and drawings.
+//! The model with an adapter, for people: answers and drawings.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -7,12 +7,9 @@ use witan_model::Umm;
 use witan_model::data::Picture;
 use witan_model::data::tokenizer::{Tokenizer, WordError};
 
+use super::chosen::{Chosen, Source};
 use super::device::{self, Compute};
-use super::{Ground, embedded_base};
 use crate::error::Failure;
-use crate::home::Home;
-use crate::open;
-use crate::store::blobs::Blobs;
 
 /// A loaded model.
 pub struct Speaker {
@@ -20,20 +17,15 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// Loads the base with the newest committed adapter of `home`; the base alone before round 1.
+    /// Loads the base with an adapter.
     ///
     /// # Errors
-    /// If there is no such device, or the federation, the ledger or the adapter cannot be read.
-    pub fn of_home(home: &Home, compute: Compute) -> Result<Self, Failure> {
+    /// If there is no such device, or the adapter cannot be read.
+    pub fn new(source: Source<'_>, compute: Compute) -> Result<Self, Failure> {
         let device = device::open(compute)?;
-        let federation = home.read_federation()?;
-        let ground = Ground::new(embedded_base()?, &federation)?;
-        let mut umm = Umm::new(&ground.base, &ground.lora, &device).map_err(Failure::input)?;
-        if let Some(result) = open::newest_adapter(home, &federation, &ground)? {
-            let bytes = Blobs::open(home.blobs())?.read(&result)?;
-            let committed = ground.committed(&bytes).map_err(Failure::input)?;
-            umm.set_committed(&committed).map_err(Failure::input)?;
-        }
+        let Chosen { base, lora, committed } = Chosen::read(source)?;
+        let mut umm = Umm::new(&base, &lora, &device).map_err(Failure::input)?;
+        umm.set_committed(&committed).map_err(Failure::input)?;
         Ok(Self { umm })
     }
 

@@ -1,5 +1,6 @@
 //! The built program itself: real processes, real sockets, real files.
 
+mod adapters;
 mod corruption;
 mod devices;
 mod federation;

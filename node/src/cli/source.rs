@@ -1,0 +1,25 @@
+//! What `--home` and `--adapter` of a command name.
+
+use std::path::Path;
+
+use crate::error::Failure;
+use crate::home::Home;
+use crate::jobs::chosen::Source;
+
+/// Lends what the flags name to `work`: one of the two, which the parser sees to, and of a home the
+/// given round or its newest.
+///
+/// # Errors
+/// If the home is none, or whatever `work` says.
+pub fn read<T>(
+    home: Option<&Path>,
+    round: Option<u64>,
+    adapter: Option<&Path>,
+    work: impl FnOnce(Source<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    match (home, adapter) {
+        (_, Some(folder)) => work(Source::Folder(folder)),
+        (Some(home), None) => work(Source::Home(&Home::existing(home)?, round)),
+        (None, None) => Err(Failure::usage("neither --home nor --adapter is given")),
+    }
+}

@@ -1,0 +1,105 @@
+//! The adapter a person means: what a home committed, or a folder of Python's PEFT.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use witan_model::{Base, Committed, LoraConfig, peft};
+use witan_protocol::digest::BlobRef;
+
+use super::{Ground, embedded_base};
+use crate::error::Failure;
+use crate::home::Home;
+use crate::open;
+use crate::store::blobs::Blobs;
+
+/// Where an adapter lies.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// A home, and which of its rounds; none for the newest.
+    Home(&'a Home, Option<u64>),
+    /// A folder that PEFT or `witan export` wrote.
+    Folder(&'a Path),
+}
+
+/// An adapter with the base it belongs to.
+pub struct Chosen {
+    /// The frozen base.
+    pub base: Arc<Base>,
+    /// How the adapter is applied.
+    pub lora: LoraConfig,
+    /// The adapter, and what its strategy added to the base.
+    pub committed: Committed,
+}
+
+impl Chosen {
+    /// Reads it. A home without rounds has the adapter that all members start from.
+    ///
+    /// # Errors
+    /// If the home, the round, its ledger or its adapter, or the folder, is not what it should be.
+    pub fn read(source: Source<'_>) -> Result<Self, Failure> {
+        match source {
+            Source::Home(home, round) => Self::of_home(home, round),
+            Source::Folder(folder) => Self::of_folder(folder),
+        }
+    }
+
+    /// Writes the adapter for PEFT.
+    ///
+    /// # Errors
+    /// If the base is no longer as it was loaded, so that the adapter alone is not the model, or if
+    /// the folder cannot be written.
+    pub fn export(&self, folder: &Path) -> Result<(), Failure> {
+        if !self.committed.residuals().is_empty() {
+            return Err(Failure::input(
+                "the strategy fedex added to the base: the adapter alone is not the model",
+            )
+            .hint("export the adapter of a federation with another strategy"));
+        }
+        peft::export(folder, &self.committed.adapter, &self.lora).map_err(|error| {
+            Failure::environment(error).hint("name a folder you can write to with --peft")
+        })
+    }
+
+    fn of_home(home: &Home, round: Option<u64>) -> Result<Self, Failure> {
+        let federation = home.read_federation()?;
+        let ground = Ground::new(embedded_base()?, &federation)?;
+        let records = open::committed(home, &federation, &ground)?;
+        let mut proposals = records.iter().map(|audited| &audited.record.proposal);
+        let wanted = match round {
+            None => proposals.next_back().map(|proposal| proposal.result),
+            Some(0) => None,
+            Some(number) => {
+                let found = proposals.find(|proposal| proposal.round.0 == number);
+                Some(found.ok_or_else(|| missing(number, records.len()))?.result)
+            }
+        };
+        let committed = match wanted {
+            None => Committed::plain((*ground.initial).clone()),
+            Some(result) => read_committed(home, &ground, &result)?,
+        };
+        Ok(Self { base: ground.base, lora: ground.lora, committed })
+    }
+
+    fn of_folder(folder: &Path) -> Result<Self, Failure> {
+        let base = embedded_base()?;
+        let (adapter, lora) = peft::import(folder, &base).map_err(|error| {
+            Failure::input(format!("{}: {error}", folder.display())).hint(
+                "give a folder that `witan export --peft` wrote, or a plain LoRA of the same base \
+                 that Python's peft saved",
+            )
+        })?;
+        Ok(Self { base: Arc::new(base), lora, committed: Committed::plain(adapter) })
+    }
+}
+
+fn read_committed(home: &Home, ground: &Ground, result: &BlobRef) -> Result<Committed, Failure> {
+    let bytes = Blobs::open(home.blobs())?.read(result)?;
+    ground.committed(&bytes).map_err(Failure::input)
+}
+
+fn missing(round: u64, known: usize) -> Failure {
+    Failure::input(format!("round {round} is not committed here")).hint(match known {
+        0 => "no round is committed here yet".to_owned(),
+        known => format!("the rounds committed here are 1 to {known}"),
+    })
+}
