@@ -38,6 +38,7 @@ struct Trial {
     alpha: f64,
     prompts: usize,
     questions: usize,
+    seed: u64,
     sheets: Option<PathBuf>,
     strategies: Vec<Strategy>,
     codecs: Vec<Codec>,
@@ -74,6 +75,7 @@ fn main() {
         alpha: 0.5,
         prompts: 240,
         questions: 800,
+        seed: 11,
         sheets: None,
         strategies: vec![Strategy::FedAvg],
         codecs: vec![Codec::Float32],
@@ -102,6 +104,7 @@ impl Trial {
             "alpha" => self.alpha = number(),
             "prompts" => self.prompts = number() as usize,
             "questions" => self.questions = number() as usize,
+            "seed" => self.seed = number() as u64,
             "steps" => self.plan.local_steps = number() as usize,
             "lr" => self.plan.schedule.learning_rate = number(),
             "lr_final" => self.plan.schedule.learning_rate_final = number(),
@@ -120,7 +123,7 @@ impl Trial {
 
     fn run(&self, base: &Base) {
         let mut umm = Umm::new(base, &self.lora, &Device::flex()).expect("the base loads");
-        let split = federation_split(11, 1, self.scenes);
+        let split = federation_split(self.seed, 1, self.scenes);
         let test = EncodedShard::encode(&umm, &split.test);
         self.ceiling(&umm, &split.test);
         let start = Committed::plain(Adapter::init(base, &self.lora, 5));
@@ -128,7 +131,7 @@ impl Trial {
         umm.set_committed(&start).expect("the adapter fits");
         self.report("base", &umm, &split, &test);
         let shards: Vec<EncodedShard> =
-            partition(&split.train, self.members, Partition::Dirichlet(self.alpha), 3)
+            partition(&split.train, self.members, Partition::Dirichlet(self.alpha), self.seed)
                 .expect("there is data for every member")
                 .iter()
                 .map(|part| EncodedShard::encode(&umm, part))

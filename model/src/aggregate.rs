@@ -113,18 +113,8 @@ fn shares(start: &Adapter, inputs: &[(u64, &Adapter)]) -> Result<Vec<f64>, Aggre
     Ok(inputs.iter().map(|(weight, _)| *weight as f64 / total as f64).collect())
 }
 
-/// With shares p that sum to one, mean(BA) − mean(B)·mean(A) = Σ p (B − mean B)(A − mean A): nothing cancels, and
-/// a factor all members share gives exactly zero.
 fn naive_error(start: &Adapter, inputs: &[(u64, &Adapter)], shares: &[f64]) -> Vec<LayerError> {
-    layers(start)
-        .map(|layer| {
-            let changes = Changes::of(start, inputs, &layer);
-            let (left, right) = changes.deviations(shares);
-            let error = left.product_norm(&right) as f32;
-            let (left, right) = changes.factors(shares);
-            LayerError { error, norm: left.product_norm(&right) as f32 }
-        })
-        .collect()
+    layers(start).map(|layer| Changes::of(start, inputs, &layer).naive_error(shares)).collect()
 }
 
 /// No number of an adapter that computes anything is nearly so large; only a liar makes one that reaches it, and then

@@ -14,7 +14,6 @@ mod parts;
 mod product;
 mod sight;
 mod swiglu;
-mod vector;
 
 use std::fmt::Debug;
 

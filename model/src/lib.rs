@@ -20,6 +20,7 @@ pub mod pretrain;
 pub mod strategy;
 pub mod train;
 pub mod umm;
+mod vector;
 
 pub use adapter::{Adapter, AdapterError};
 pub use checkpoint::{Base, BaseError};

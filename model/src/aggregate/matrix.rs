@@ -1,9 +1,10 @@
 //! Small dense matrices in f64, with the few operations aggregation needs, in a fixed order.
 //!
-//! Plain loops: only + − × ÷ and √, which IEEE 754 rounds alike everywhere; no fused operations, no threads, no
-//! library. Sums run in blocks of [`LANES`], so that one order serves every width of register.
+//! Plain loops: only + − × ÷ and √, which IEEE 754 rounds alike everywhere; no fused operations, no threads. Sums
+//! run in blocks of [`LANES`], so that one order serves every width of register.
 
 use crate::umm::weights::HostTensor;
+use crate::vector::vectorised;
 
 /// A matrix, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,21 +71,9 @@ impl Matrix {
     pub fn times(&self, right: &Matrix) -> Matrix {
         let mut out = Matrix::zeros(self.rows, right.columns);
         for row in 0..self.rows {
-            self.row_times(row, right, out.row_mut(row));
+            self.add_row_times(row, right, out.row_mut(row));
         }
         out
-    }
-
-    /// ‖self · right‖, the Frobenius norm of a product that is never held whole.
-    pub fn product_norm(&self, right: &Matrix) -> f64 {
-        let mut product = vec![0.0; right.columns];
-        let mut sum = 0.0;
-        for row in 0..self.rows {
-            product.fill(0.0);
-            self.row_times(row, right, &mut product);
-            sum += dot(&product, &product);
-        }
-        sum.sqrt()
     }
 
     /// self + factor · other.
@@ -108,20 +97,9 @@ impl Matrix {
         Matrix { rows, columns: parts[0].columns, values }
     }
 
-    /// out += row · right, four rows of `right` at a time: three times as fast as one.
-    fn row_times(&self, row: usize, right: &Matrix, out: &mut [f64]) {
-        let factors = self.row(row).chunks_exact(4);
-        let rest = factors.remainder();
-        let mut rows = right.values.chunks_exact(right.columns.max(1));
-        for factor in factors {
-            let [Some(a), Some(b), Some(c), Some(d)] = std::array::from_fn(|_| rows.next()) else {
-                break;
-            };
-            for ((((out, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-                *out += (factor[0] * a + factor[1] * b) + (factor[2] * c + factor[3] * d);
-            }
-        }
-        rest.iter().zip(rows).for_each(|(factor, row)| add(out, *factor, row));
+    /// out += row · right.
+    pub fn add_row_times(&self, row: usize, right: &Matrix, out: &mut [f64]) {
+        add_row_times(self.row(row), right, out);
     }
 
     /// An orthonormal basis of the row space, one vector a row: Gram-Schmidt, each row twice (Giraud et al. 2005:
@@ -225,7 +203,28 @@ pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     sums.iter().fold(0.0, |sum, lane| sum + lane) + rest
 }
 
+vectorised! {
+    /// out += factors · right, four rows of `right` at a time: three times as fast as one.
+    fn add_row_times(factors: &[f64], right: &Matrix, out: &mut [f64]) {
+        let factors = factors.chunks_exact(4);
+        let rest = factors.remainder();
+        let mut rows = right.values.chunks_exact(right.columns.max(1));
+        for factor in factors {
+            let [Some(a), Some(b), Some(c), Some(d)] = std::array::from_fn(|_| rows.next()) else {
+                break;
+            };
+            for ((((out, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                *out += (factor[0] * a + factor[1] * b) + (factor[2] * c + factor[3] * d);
+            }
+        }
+        for (factor, row) in rest.iter().zip(rows) {
+            add(out, *factor, row);
+        }
+    }
+}
+
 /// out += factor · values.
+#[inline(always)]
 fn add(out: &mut [f64], factor: f64, values: &[f64]) {
     for (out, value) in out.iter_mut().zip(values) {
         *out += factor * value;
@@ -312,14 +311,6 @@ mod tests {
         assert!(distance(&gram, &identity(10)) < 1e-13);
         let back = matrix.times(&basis.transposed()).times(&basis);
         assert!(distance(&back, &matrix) < 1e-13);
-    }
-
-    #[test]
-    fn the_norm_of_a_product_is_that_of_the_whole_product() {
-        let (left, right) = (random(7, 3, 9), random(3, 11, 10));
-        let whole = left.times(&right);
-        let norm = dot(&whole.values, &whole.values).sqrt();
-        assert!((left.product_norm(&right) - norm).abs() < 1e-12);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One layer as every member changed it, and the geometry of the products BA.
 
-use super::Matrix;
+use super::matrix::dot;
+use super::{LayerError, Matrix};
 use crate::adapter::Adapter;
 use crate::strategy::{LayerNames, layers};
 
@@ -64,6 +65,26 @@ impl Changes {
         let right: Vec<_> = self.a.iter().map(|a| a.clone().plus(-1.0, &mean_a)).collect();
         (Matrix::beside(&left), Matrix::stacked(&right))
     }
+
+    /// What averaging the factors apart misses, row by row, so that no product is held whole.
+    ///
+    /// With shares p that sum to one, mean(BA) − mean(B)·mean(A) = Σ p (B − mean B)(A − mean A): nothing cancels, and
+    /// a factor all members share gives exactly zero.
+    pub fn naive_error(&self, shares: &[f64]) -> LayerError {
+        let (left, right) = self.deviations(shares);
+        let mean_a = mean(&self.a, shares).plus(1.0, &self.start_a);
+        let mean_b = mean(&self.b, shares).plus(1.0, &self.start_b);
+        let (mut error, mut norm) = (0.0, 0.0);
+        let mut row = vec![0.0; right.columns];
+        for at in 0..left.rows {
+            row.fill(0.0);
+            left.add_row_times(at, &right, &mut row);
+            error += dot(&row, &row);
+            mean_b.add_row_times(at, &mean_a, &mut row);
+            norm += dot(&row, &row);
+        }
+        LayerError { error: error.sqrt() as f32, norm: norm.sqrt() as f32 }
+    }
 }
 
 /// The inner products ⟨P, Q⟩ of all members' changes of the product, P = BA − B₀A₀, over all layers together.
@@ -81,7 +102,7 @@ pub fn gram(start: &Adapter, inputs: &[(u64, &Adapter)]) -> Matrix {
         b.push(changes.start_b.transposed());
         let inner = |i: usize, j: usize| {
             let (left, right) = (b[i].times(&b[j].transposed()), a[i].times(&a[j].transposed()));
-            super::matrix::dot(&left.values, &right.values)
+            dot(&left.values, &right.values)
         };
         let with_start: Vec<f64> = (0..=members).map(|member| inner(member, members)).collect();
         for i in 0..members {

@@ -11,8 +11,8 @@ use rayon::prelude::*;
 use super::outer::add_outer;
 use super::product::{Panels, Rows, product_into};
 use super::sight::{Heads, Sight, Strand};
-use super::vector::{exp, max, sum, vectorised};
 use super::{Operator, axes, tensor, values, values_mut};
+use crate::vector::{exp, max, sum, vectorised};
 
 #[derive(Debug)]
 pub(super) struct Attention {

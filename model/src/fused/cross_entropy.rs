@@ -6,8 +6,8 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 
-use super::vector::{exp, max, sum, vectorised};
 use super::{Operator, axes, tensor, values};
+use crate::vector::{exp, max, sum, vectorised};
 
 /// The right class of every row.
 pub(super) type Targets = Arc<[u32]>;

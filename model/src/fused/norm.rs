@@ -4,8 +4,8 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 
 use super::parts::assembled;
-use super::vector::{sum, vectorised};
 use super::{Operator, axes, tensor, values};
+use crate::vector::{sum, vectorised};
 
 /// See [`super::rms_norm`].
 pub(super) fn plain<const D: usize>(input: Tensor<D>, gain: Tensor<1>) -> Tensor<D> {

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::parts::PARALLEL;
 use super::product::{Rows, panels};
-use super::vector::widest;
+use crate::vector::widest;
 
 /// Adds leftᵀ · right to `out`: the sum over `depth` rows of the outer products.
 ///

@@ -5,7 +5,7 @@
 //! 0.9 of its speed on the shapes of the embedded model, and it needs no second pass to add an adapter's share.
 
 use super::parts::assembled;
-use super::vector::widest;
+use crate::vector::widest;
 
 /// A row-major matrix, or some columns of one.
 #[derive(Clone, Copy)]

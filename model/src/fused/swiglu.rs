@@ -6,8 +6,8 @@ use burn::tensor::activation::silu;
 use rayon::prelude::*;
 
 use super::parts::assembled;
-use super::vector::{sigmoid, vectorised};
 use super::{Operator, axes, tensor, values, values_mut};
+use crate::vector::{sigmoid, vectorised};
 
 /// See [`super::swiglu`].
 pub(super) fn plain<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {

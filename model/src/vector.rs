@@ -18,11 +18,11 @@ macro_rules! vectorised {
                     $body
                 }
             }
-            $crate::fused::vector::widest(Call(($($argument,)*)));
+            $crate::vector::widest(Call(($($argument,)*)));
         }
     };
 }
-pub(super) use vectorised;
+pub(crate) use vectorised;
 
 /// Runs an operation compiled for the widest vectors this processor has.
 pub fn widest<O: pulp::WithSimd>(operation: O) -> O::Output {
