@@ -15,7 +15,7 @@ use witan_protocol::{Federation, Roster, envelope};
 use crate::error::{Failure, FailureKind};
 use crate::home::Home;
 use crate::store::blobs::{BlobError, Blobs};
-use crate::store::{self, Snapshot, StoreError};
+use crate::store::{self, Snapshot, StoreError, StoredRecord};
 
 /// What only the model knows, brought by the caller.
 pub struct Model<'a> {
@@ -51,6 +51,8 @@ pub struct Report {
     pub recomputed: Vec<Round>,
     /// Rounds whose deltas are not all here (this node was away), so that others must do it.
     pub not_held: Vec<Round>,
+    /// Entries of the gossip log, none missing; `None` where a node runs, which has it to itself.
+    pub log_entries: Option<u64>,
     /// Where an entry was being written while this was read; harmless.
     pub unfinished_at: Option<u64>,
     /// The ledger's head.
@@ -124,7 +126,7 @@ pub fn audit(home: &Home, federation: &Federation, model: &Model<'_>) -> Result<
     if let Some(damage) = file.damage {
         return Err(damage.into());
     }
-    check_length(home, &records)?;
+    let log_entries = check_stopped(home, &file.records)?;
     let blobs = Blobs::open(home.blobs())?;
     let intact = blobs.list()?;
     for blob in &intact {
@@ -143,6 +145,7 @@ pub fn audit(home: &Home, federation: &Federation, model: &Model<'_>) -> Result<
         blobs: intact.len() as u64,
         recomputed: Vec::new(),
         not_held: Vec::new(),
+        log_entries,
         unfinished_at: file.torn_at,
         head: ledger::Tip::genesis(federation, model.start).head,
     };
@@ -198,16 +201,21 @@ fn recompute(record: &RoundRecord, check: &AggregateCheck, model: &Model<'_>) ->
     }
 }
 
-/// A ledger cut between two records is a whole ledger; only the index remembers that there was more.
-/// The index of a running node cannot be opened, but that node would tell.
-fn check_length(home: &Home, records: &[Audited]) -> Result<(), Fault> {
-    let Ok(Some(index)) = Snapshot::take(home) else { return Ok(()) };
-    let found = records.last().map_or(Round(0), |last| last.record.proposal.round);
-    match index.newest_round() {
+/// What only a home in which no node runs can be asked: a ledger cut between two records is a whole ledger, and only
+/// the index remembers that there was more; the write-ahead log and the gossip log never rest in a running one.
+fn check_stopped(home: &Home, records: &[StoredRecord]) -> Result<Option<u64>, Fault> {
+    let snapshot = match Snapshot::take(home) {
+        Err(StoreError::Busy { .. }) => return Ok(None),
+        snapshot => snapshot?,
+    };
+    let found = records.last().map_or(Round(0), |last| last.round);
+    store::check_wal(home, found)?;
+    let Some(snapshot) = snapshot else { return Ok(None) };
+    match snapshot.newest_round() {
         Some(expected) if expected > found => {
             Err(Fault::Shortened { path: home.records_log(), expected, found })
         }
-        _ => Ok(()),
+        _ => Ok(Some(snapshot.check(records)?)),
     }
 }
 

@@ -21,7 +21,7 @@ use witan_protocol::member::Round;
 pub use error::{Damage, StoreError};
 pub use gossip_log::{LogEntry, LogFilter};
 pub use index::IndexState;
-pub use journal::{CutTail, RecordsFile, StoredRecord, WalEntry, read_records};
+pub use journal::{CutTail, RecordsFile, StoredRecord, WalEntry, check_wal, read_records};
 pub use snapshot::Snapshot;
 
 use crate::home::{Home, HomeLock};

@@ -8,7 +8,7 @@ use witan_protocol::Identity;
 use witan_protocol::federation::{
     Compression, Council, Document, FaultModel, Lora, Member, Strategy, Training,
 };
-use witan_protocol::io::Entry;
+use witan_protocol::io::{Entry, Notice};
 use witan_protocol::ledger::Tip;
 use witan_protocol::member::View;
 use witan_protocol::message::{Step, Vote};
@@ -184,6 +184,54 @@ fn a_flipped_byte_anywhere_in_the_ledger_is_named() {
     let filled = filled();
     assert!(flip_each_byte(&filled, &filled.home.records_log()) > 200);
     check(&filled).unwrap();
+}
+
+#[test]
+fn a_flipped_byte_anywhere_in_the_write_ahead_log_is_named() {
+    let filled = filled();
+    let (mut store, _) = Store::open(&filled.home).unwrap();
+    store.persist(&Entry::Wal { round: Round(ROUNDS + 1), bytes: vec![7; 100] }).unwrap();
+    drop(store);
+    assert!(flip_each_byte(&filled, &filled.home.wal_log()) > 100);
+    check(&filled).unwrap();
+}
+
+/// Sled takes a damaged end of its log for one that was being written, and builds on what came before.
+#[test]
+fn a_flipped_byte_of_the_database_is_named_or_costs_no_more_than_its_newest_rows() {
+    let filled = filled();
+    for _ in 0..2 {
+        let (mut store, _) = Store::open(&filled.home).unwrap();
+        for round in 1..=ROUNDS {
+            store.append_log(round, &Notice::RoundStarted { round: Round(round) }).unwrap();
+        }
+        store.flush().unwrap();
+    }
+    let path = filled.home.db().join("db");
+    let whole = fs::read(&path).unwrap();
+    let written: Vec<_> = (0..whole.len()).filter(|&at| whole[at] != 0).collect();
+    let mut named = 0;
+    for &at in written.iter().step_by(written.len() / 40 + 1) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        match check(&filled).map_err(Failure::from) {
+            Ok(report) => assert!(report.log_entries < Some(2 * ROUNDS), "byte {at} passed"),
+            Err(failure) => {
+                assert_eq!(failure.kind, FailureKind::Tampered, "{}", failure.message);
+                assert!(failure.message.contains(&filled.home.db().display().to_string()));
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 0);
+}
+
+#[test]
+fn a_running_home_is_checked_but_for_what_only_its_node_can_read() {
+    let filled = filled();
+    let (_running, _) = Store::open(&filled.home).unwrap();
+    assert_eq!(check(&filled).unwrap().log_entries, None);
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER", default_value = "witan-testnet")]
     dir: PathBuf,
     /// Optimiser steps each member takes in a round, at least 1.
-    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    #[arg(long, value_name = "COUNT", default_value_t = 30)]
     local_steps: u32,
     /// Compute on cpu or cuda; docs/GPU.md says what cuda needs.
     #[arg(long, default_value_t)]

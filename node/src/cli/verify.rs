@@ -43,6 +43,10 @@ fn for_people(out: &mut dyn Write, home: &Home, report: &Report) -> io::Result<(
     writeln!(out, "{rounds:>6} records, each linked to the one before it; head {}", head.short())?;
     writeln!(out, "{updates:>6} update signatures and {votes} votes in certificates")?;
     writeln!(out, "{blobs:>6} blobs whose bytes match their digest")?;
+    match report.log_entries {
+        Some(entries) => writeln!(out, "{entries:>6} entries of the gossip log, none missing")?,
+        None => writeln!(out, "       the gossip log is in use and was not looked at")?,
+    }
     writeln!(out, "{:>6} aggregates computed again, bit for bit", report.recomputed.len())?;
     if !report.not_held.is_empty() {
         let rounds: Vec<_> = report.not_held.iter().map(ToString::to_string).collect();

@@ -93,7 +93,23 @@ pub enum StoreError {
         /// What is wrong with it.
         source: FederationError,
     },
-    /// The index failed while the node ran.
+    /// The index says of a round what its record does not.
+    #[error("the index {} has another record of round {round} than the ledger", path.display())]
+    IndexRow {
+        /// The sled folder.
+        path: PathBuf,
+        /// The round.
+        round: Round,
+    },
+    /// The gossip log is not whole.
+    #[error("the gossip log in {} lacks entry {seq}", path.display())]
+    LogGap {
+        /// The sled folder.
+        path: PathBuf,
+        /// The first entry that is not there.
+        seq: u64,
+    },
+    /// The index cannot be opened, or failed while the node ran.
     #[error("the index {} failed: {}", path.display(), without_frame(source))]
     Index {
         /// The sled folder.
@@ -156,8 +172,12 @@ impl StoreError {
             Self::Index { path, source: sled::Error::Io(source) } if full(source) => {
                 io_hint(path, source)
             }
-            Self::Index { path, .. } => Some(format!(
-                "stop the node and remove {}: it is built again from the journal",
+            Self::LogGap { .. } => Some(
+                "it was altered, or its disk was full once; nothing is decided by the gossip log"
+                    .into(),
+            ),
+            Self::Index { path, .. } | Self::IndexRow { path, .. } => Some(format!(
+                "stop the node and remove {}: it is built again from the journal, except the gossip log",
                 path.display()
             )),
             Self::Federation { .. } => {
@@ -170,10 +190,12 @@ impl StoreError {
     /// What a caller can tell it by.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::Io { .. } | Self::Poisoned { .. } | Self::Index { .. } => {
-                FailureKind::Environment
+            Self::Index { source: sled::Error::Io(_), .. } => FailureKind::Environment,
+            Self::Index { .. } => FailureKind::Tampered,
+            Self::Io { .. } | Self::Poisoned { .. } => FailureKind::Environment,
+            Self::Damaged { .. } | Self::IndexRow { .. } | Self::LogGap { .. } => {
+                FailureKind::Tampered
             }
-            Self::Damaged { .. } => FailureKind::Tampered,
             Self::Busy { .. } => FailureKind::Busy,
             Self::NotAHome { .. }
             | Self::KeyMissing { .. }
@@ -232,6 +254,7 @@ pub(crate) fn io_hint(path: &Path, source: &io::Error) -> Option<String> {
 fn without_frame(source: &sled::Error) -> String {
     match source {
         sled::Error::Io(source) => source.kind().to_string(),
+        sled::Error::Corruption { .. } => "its bytes do not match their check".into(),
         other => other.to_string(),
     }
 }

@@ -72,6 +72,16 @@ impl GossipLog {
         Ok(Self { tree, waiting: Vec::with_capacity(BATCH), oldest, next, entries_max })
     }
 
+    /// How many entries there are, or the first that is missing between the others.
+    pub fn entries(&self) -> Result<Result<u64, u64>, sled::Error> {
+        for (expected, row) in (self.oldest..).zip(&self.tree) {
+            if seq_of(&row?.0) != expected {
+                return Ok(Err(expected));
+            }
+        }
+        Ok(Ok(self.next - self.oldest))
+    }
+
     /// Appends an entry; written with the next batch.
     pub fn append(&mut self, at_ms: u64, notice: &Notice) -> Result<LogEntry, sled::Error> {
         let entry = LogEntry { seq: self.next, at_ms, notice: notice.clone() };

@@ -90,15 +90,34 @@ impl Index {
         self.db.flush().map(|_| ()).map_err(|source| failed(&self.path, source))
     }
 
-    /// Opens the database at `path` as it is, and mends nothing.
-    pub fn open_as_is(path: &Path) -> Result<Self, StoreError> {
-        try_open(path).map_err(|source| failed(path, source))
+    /// Opens a copy of the database at `path` as it is, and mends nothing.
+    pub fn open_copy(copy: &Path, path: &Path) -> Result<Self, StoreError> {
+        let opened = try_open(copy).map_err(|source| failed(path, source))?;
+        Ok(Self { path: path.to_owned(), ..opened })
     }
 
     /// The newest round it knows of.
     pub fn newest_round(&self) -> Option<Round> {
         let (key, _) = self.ledger.last().ok()??;
         key.first_chunk().map(|bytes| Round(u64::from_be_bytes(*bytes)))
+    }
+
+    /// Compares every row with the ledger's records and counts the gossip log's entries, none of which may be
+    /// missing. Rows of the newest records may be: a crash leaves them unwritten, and they are built again.
+    pub fn check(&self, records: &[StoredRecord]) -> Result<u64, StoreError> {
+        let failed = |source| failed(&self.path, source);
+        for row in &self.ledger {
+            let (key, value) = row.map_err(failed)?;
+            let record = records.iter().find(|record| record.round.0.to_be_bytes() == *key);
+            if record.is_none_or(|record| *encode(&LedgerRow::of(record)) != *value) {
+                let round = Round(key.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)));
+                return Err(StoreError::IndexRow { path: self.path.clone(), round });
+            }
+        }
+        match self.log.entries().map_err(failed)? {
+            Ok(entries) => Ok(entries),
+            Err(seq) => Err(StoreError::LogGap { path: self.path.clone(), seq }),
+        }
     }
 
     /// Names this database in an error of its gossip log.

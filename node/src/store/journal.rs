@@ -83,6 +83,25 @@ pub fn read_records(home: &Home) -> Result<RecordsFile, StoreError> {
     Ok(RecordsFile { records, torn_at, damage })
 }
 
+/// Whether the write-ahead log is as it was written. Only of use where no node runs: one writes it all the time.
+pub fn check_wal(home: &Home, committed: Round) -> Result<(), StoreError> {
+    read_wal(home, committed).map(|_| ())
+}
+
+/// The vote's steps in the write-ahead log, and where an unfinished one begins.
+fn read_wal(home: &Home, committed: Round) -> Result<(Contents, Vec<WalEntry>), StoreError> {
+    let path = home.wal_log();
+    let (contents, damage) = append_file::read(&path, &WAL_MAGIC)?;
+    let (steps, misfit) = decode_wal(&contents.frames);
+    match misfit.or(damage) {
+        Some(DamageAt { offset, damage }) => {
+            let round = Some(following(Some(committed)));
+            Err(StoreError::Damaged { path, offset, round, damage })
+        }
+        None => Ok((contents, steps)),
+    }
+}
+
 /// What [`read_records`] found.
 #[derive(Debug)]
 pub struct RecordsFile {
@@ -101,25 +120,19 @@ impl Journal {
         if let Some(damage) = found.damage {
             return Err(damage);
         }
-        let wal_path = home.wal_log();
-        let (contents, damage) = append_file::read(&wal_path, &WAL_MAGIC)?;
         let committed = found.records.last().map(|record| record.round).unwrap_or_default();
-        let (steps, misfit) = decode_wal(&contents.frames);
-        if let Some(at) = misfit.or(damage) {
-            let round = Some(following(Some(committed)));
-            let DamageAt { offset, damage } = at;
-            return Err(StoreError::Damaged { path: wal_path, offset, round, damage });
-        }
+        let (contents, steps) = read_wal(home, committed)?;
         let torn = Contents { frames: Vec::new(), torn_at: found.torn_at };
         let mut journal = Self {
             records: AppendFile::open(&home.records_log(), RECORDS_MAGIC, &torn)?,
-            wal: AppendFile::open(&wal_path, WAL_MAGIC, &contents)?,
+            wal: AppendFile::open(&home.wal_log(), WAL_MAGIC, &contents)?,
             next: found.records.last().map(|record| following(Some(record.round))),
             wal_newest: steps.iter().map(|step| step.round).max().unwrap_or_default(),
         };
         let wal: Vec<_> = steps.into_iter().filter(|step| step.round > committed).collect();
         journal.drop_committed(committed)?;
-        let cut_tails = [cut(&home.records_log(), found.torn_at), cut(&wal_path, contents.torn_at)];
+        let cut_tails =
+            [cut(&home.records_log(), found.torn_at), cut(&home.wal_log(), contents.torn_at)];
         let cut_tails = cut_tails.into_iter().flatten().collect();
         Ok((journal, Replay { records: found.records, wal, cut_tails }))
     }

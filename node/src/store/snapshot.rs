@@ -11,6 +11,7 @@ use super::LOG_PAGE;
 use super::error::StoreError;
 use super::gossip_log::{LogEntry, LogFilter};
 use super::index::Index;
+use super::journal::StoredRecord;
 use crate::home::Home;
 
 /// A copy of a database, gone when dropped.
@@ -39,16 +40,18 @@ impl Snapshot {
             StoreError::io("cannot make a folder in", &std::env::temp_dir(), source)
         })?;
         copy(&path, folder.path())?;
-        let index = Index::open_as_is(folder.path()).map_err(|error| match error {
-            StoreError::Index { source, .. } => StoreError::Index { path, source },
-            other => other,
-        })?;
+        let index = Index::open_copy(folder.path(), &path)?;
         Ok(Some(Self { index, _folder: folder }))
     }
 
     /// What [`super::Store::log`] would give.
     pub fn log(&mut self, filter: &LogFilter) -> Result<Vec<LogEntry>, StoreError> {
         self.index.log.read(filter, LOG_PAGE).map_err(|source| self.index.failed(source))
+    }
+
+    /// Whether the index agrees with these records and the gossip log is whole; how many entries it has.
+    pub fn check(&self, records: &[StoredRecord]) -> Result<u64, StoreError> {
+        self.index.check(records)
     }
 
     /// The newest round the index knows of.
@@ -75,10 +78,10 @@ fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use witan_protocol::io::Notice;
+    use witan_protocol::io::{Entry, Notice};
 
     use super::*;
-    use crate::store::Store;
+    use crate::store::{Store, read_records};
 
     #[test]
     fn reading_a_stopped_home_changes_no_byte_of_its_database() {
@@ -93,6 +96,37 @@ mod tests {
         assert_eq!(snapshot.log(&LogFilter::default()).unwrap()[0].notice, Notice::Finished);
         drop(snapshot);
         assert_eq!(contents(&home.db()), before);
+    }
+
+    /// What the check of a home says whose store once held records of two rounds and three entries of the log.
+    fn check_after(alter: impl Fn(&sled::Db)) -> Result<u64, StoreError> {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let (mut store, _) = Store::open(&home).unwrap();
+        for round in [1, 2].map(Round) {
+            store.persist(&Entry::Record { round, bytes: vec![7; 50] }).unwrap();
+        }
+        (0..3).for_each(|at| drop(store.append_log(at, &Notice::Finished).unwrap()));
+        drop(store);
+        let db = sled::open(home.db()).unwrap();
+        alter(&db);
+        drop(db);
+        let records = read_records(&home).unwrap().records;
+        Snapshot::take(&home).unwrap().unwrap().check(&records)
+    }
+
+    #[test]
+    fn a_row_of_another_record_and_a_missing_entry_of_the_log_are_named() {
+        let key = |number: u64| number.to_be_bytes();
+        assert_eq!(check_after(|_| ()).unwrap(), 3);
+        let fault = check_after(|db| {
+            db.open_tree("ledger").unwrap().insert(key(2), b"another").unwrap();
+        });
+        assert!(matches!(fault, Err(StoreError::IndexRow { round: Round(2), .. })), "{fault:?}");
+        let fault = check_after(|db| {
+            db.open_tree("gossip_log").unwrap().remove(key(1)).unwrap();
+        });
+        assert!(matches!(fault, Err(StoreError::LogGap { seq: 1, .. })), "{fault:?}");
     }
 
     fn contents(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
