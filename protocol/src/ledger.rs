@@ -20,6 +20,7 @@ use crate::message::{Message, Polka, Roll, Step, Vote};
 use crate::record::{
     Absence, Certificate, CommitSignature, Contribution, Proposal, RoundRecord, Update,
 };
+use crate::refutation;
 use crate::roster::Roster;
 pub use tip::Tip;
 
@@ -153,6 +154,8 @@ pub fn check_proposal(
         attendance::check(&tip.roster, tip.round, absent)?;
     }
     evidence::check(tip, &proposal.evidence)?;
+    let refuted = proposal.refutation.as_ref();
+    refuted.map_or(Ok(()), |refuted| refutation::check(tip, proposal.view, refuted))?;
     proposal.decision.as_ref().map_or(Ok(()), |decision| decision.check(tip))?;
     let mut updates = Vec::with_capacity(proposal.included.len());
     for (index, contribution) in proposal.included.iter().enumerate() {

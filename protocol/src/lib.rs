@@ -22,6 +22,7 @@ pub mod participant;
 mod peers;
 mod post;
 pub mod record;
+pub mod refutation;
 pub mod roster;
 mod round;
 mod shelf;

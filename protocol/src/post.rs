@@ -77,6 +77,11 @@ impl Post {
         envelope::seal(&self.identity, self.federation.id(), message)
     }
 
+    /// The signature alone.
+    pub fn sign(&self, message: &Message) -> [u8; 64] {
+        envelope::sign(&self.identity, self.federation.id(), message)
+    }
+
     /// Signs a message and gives it to every member.
     pub fn gossip(&mut self, message: &Message) {
         let bytes = self.seal(message);

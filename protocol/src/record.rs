@@ -8,6 +8,7 @@ use crate::digest::{BlobRef, Digest};
 use crate::evidence::Evidence;
 use crate::federation::Compression;
 use crate::member::{MemberId, Round, View};
+use crate::refutation::Refutation;
 
 /// What a member says of its own training; measured by it, signed in its update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -97,6 +98,8 @@ pub struct Proposal {
     pub absent: Vec<Absent>,
     /// Proofs of equivocation: whoever signed twice leads no view of a later round.
     pub evidence: Vec<Evidence>,
+    /// A wrong aggregate that one of the failed views was asked to vote for.
+    pub refutation: Option<Box<Refutation>>,
     /// A change of the roster that the members decided; in force from the next round on.
     pub decision: Option<Box<Decision>>,
     /// The aggregation strategy with its numbers.

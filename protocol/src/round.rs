@@ -24,6 +24,7 @@ use crate::message::{Message, Roll};
 use crate::peers::Peers;
 use crate::post::Post;
 use crate::record::{Certificate, RoundRecord, Update};
+use crate::refutation::Objections;
 use crate::shelf::Shelf;
 use crate::status::PhaseName;
 use aggregates::Aggregates;
@@ -47,6 +48,7 @@ pub struct Round {
     refused: BTreeMap<usize, String>,
     sits_out: Roll,
     heard: BTreeMap<usize, Vec<u8>>,
+    objections: Objections,
     aggregates: Aggregates,
     cases: BTreeMap<Digest, Case>,
     began: Option<Time>,
@@ -108,6 +110,7 @@ impl Round {
             refused: BTreeMap::new(),
             sits_out: Roll(0),
             heard: BTreeMap::new(),
+            objections: Objections::default(),
             aggregates: Aggregates::default(),
             cases: BTreeMap::new(),
             began: None,

@@ -9,11 +9,12 @@ use witan_protocol::evidence::{EVIDENCE_MAX, Evidence};
 use witan_protocol::federation::{Compression, FederationId, Member};
 use witan_protocol::ledger::REASON_BYTES_MAX;
 use witan_protocol::member::{Round, View};
-use witan_protocol::message::{Certified, Message, Motion, Progress};
+use witan_protocol::message::{Certified, Message, Motion, Objection, Progress};
 use witan_protocol::record::{
     Absence, Absent, Certificate, CommitSignature, Contribution, LayerError, Proposal, RoundRecord,
     Scores, Update,
 };
+use witan_protocol::refutation::{AGGREGATE, Refutation};
 
 const ID: FederationId = FederationId(Digest([7; 32]));
 const LATE: Round = Round(4096);
@@ -35,6 +36,21 @@ fn update(n: u8) -> Vec<u8> {
 fn signatures(count: u8) -> Vec<CommitSignature> {
     let signature = |n| CommitSignature { member: identity(n).member(), signature: [0xff; 64] };
     (1..=count).map(signature).collect()
+}
+
+/// What 22 of 64 members sign of a wrong aggregate.
+fn refutation() -> Refutation {
+    let digits = || "f".repeat(64);
+    let objection = Objection {
+        round: LATE,
+        view: View(8),
+        against: identity(1).member(),
+        value: Digest([3; 32]),
+        field: AGGREGATE.to_owned(),
+        expected: digits(),
+        found: digits(),
+    };
+    Refutation { objection, signatures: signatures(22) }
 }
 
 /// What a proposal of 64 members says when `present` contribute and the rest are refused or late.
@@ -69,6 +85,7 @@ fn proposal(present: u8) -> Proposal {
         included: (1..=present).map(contribution).collect(),
         absent: (present + 1..=64).map(absent).collect(),
         evidence: (1..=EVIDENCE_MAX as u8).map(evidence).collect(),
+        refutation: Some(Box::new(refutation())),
         decision: Some(Box::new(Decision { petition, ballots: signatures(64) })),
         strategy: "fedavg".into(),
         result: BlobRef::of(b"result"),

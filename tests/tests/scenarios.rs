@@ -160,6 +160,7 @@ impl Stage {
             included,
             absent,
             evidence: Vec::new(),
+            refutation: None,
             decision: None,
             strategy: "fedavg".into(),
             naive_error: Vec::new(),

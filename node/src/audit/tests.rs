@@ -122,6 +122,7 @@ fn committed(federation: &Federation, tip: &Tip, blobs: &Blobs) -> RoundRecord {
                 heard: None,
             }],
             evidence: Vec::new(),
+            refutation: None,
             decision: None,
             strategy: "fedavg".into(),
             result: tip.adapter,

@@ -13,7 +13,7 @@ use crate::error::Failure;
 use crate::home::Home;
 use crate::jobs::{self, Ground};
 use crate::store;
-use rows::{DecisionRow, EvidenceRow, LayerRow};
+use rows::{DecisionRow, EvidenceRow, FailedRow, LayerRow, RefutedRow};
 pub use rows::{RoundRow, row};
 
 /// Show the ledger: every committed round, who led it, who is in it, and who is not and why.
@@ -28,6 +28,9 @@ pub struct Args {
     /// One JSON object a round.
     #[arg(long)]
     pub json: bool,
+    /// The record of --round as it is stored and signed: canonical CBOR, for other programs.
+    #[arg(long, requires = "round", conflicts_with = "json")]
+    pub raw: bool,
 }
 /// Prints the ledger.
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -51,6 +54,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             known => format!("the rounds committed here are 1 to {known}"),
         };
         return Err(Failure::input(format!("round {round} is not committed here")).hint(hint));
+    }
+    if args.raw {
+        let mut wanted = file.records.iter().filter(|record| Some(record.round.0) == args.round);
+        let record = wanted.next();
+        return output::print(|out| record.map_or(Ok(()), |record| out.write_all(&record.bytes)));
     }
     output::print(|out| match args.json {
         true => rows.iter().try_for_each(|row| output::json_line(out, row)),
@@ -91,12 +99,13 @@ fn for_people(
     let cells = rows.iter().map(cells);
     writeln!(out, "{}", output::trimmed(&output::table(&header, cells)))?;
     for row in rows {
-        for failed in &row.failed_views {
-            writeln!(
-                out,
-                "round {}: view {}, led by {}, closed nothing",
-                row.round, failed.view, failed.aggregator
-            )?;
+        for FailedRow { view, aggregator, refuted } in &row.failed_views {
+            let round = row.round;
+            writeln!(out, "round {round}: view {view}, led by {aggregator}, closed nothing")?;
+            if let Some(RefutedRow { proposed, computed, by }) = refuted {
+                writeln!(out, "  its aggregate was WRONG: it proposed {proposed},")?;
+                writeln!(out, "  and {} computed  {computed}", by.join(", "))?;
+            }
         }
         for absent in &row.absent {
             writeln!(out, "round {}: {} is absent: {}", row.round, absent.member, absent.why)?;

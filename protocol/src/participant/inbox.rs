@@ -113,6 +113,10 @@ impl Participant {
                 self.round.on_peer_progress(&self.post, &member, &progress, bytes.clone());
                 Filed::New
             }
+            Message::Objection(message) => {
+                self.round.on_objection(&self.post, Signed { member, message, signature });
+                Filed::New
+            }
             _ => Filed::New,
         };
         match filed {

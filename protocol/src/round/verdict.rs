@@ -14,7 +14,8 @@ use crate::ledger::{self, Flaw};
 use crate::member::{MemberId, View};
 use crate::message::{Message, Motion, Objection};
 use crate::post::Post;
-use crate::record::{Absence, Absent, Aggregate, Contribution, Proposal};
+use crate::record::{Absence, Absent, Aggregate, CommitSignature, Contribution, Proposal};
+use crate::refutation::AGGREGATE;
 
 /// A proposal under examination.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ impl Round {
                 None => {}
                 Some(Ok(())) => self.council.on_verdict(now, value, true),
                 Some(Err(flaw)) => {
-                    self.object(post, view, against, value, flaw);
+                    self.object(post, (view, against), value, flaw);
                     self.council.on_verdict(now, value, false);
                 }
             }
@@ -131,6 +132,7 @@ impl Round {
             included,
             absent,
             evidence: self.agenda.charges(&self.tip),
+            refutation: self.objections.refutation(&self.tip, view).map(Box::new),
             decision: self.agenda.polls.decision(&self.tip).map(Box::new),
             strategy: post.federation.document().training.strategy.to_string(),
             result: aggregate.result,
@@ -166,7 +168,7 @@ impl Round {
         let proposed = self.council.proposal(&value)?;
         Some(match outcome {
             Ok(computed) if computed.result != proposed.result => {
-                Err(flaw("result", computed.result.digest, proposed.result.digest))
+                Err(flaw(AGGREGATE, computed.result.digest, proposed.result.digest))
             }
             Ok(computed) if computed.naive_error != proposed.naive_error => {
                 Err(flaw("naive_error", "what these updates give", "something else"))
@@ -242,13 +244,29 @@ impl Round {
         }
     }
 
-    fn object(&self, post: &mut Post, view: View, against: MemberId, value: Digest, flaw: Flaw) {
+    fn object(
+        &mut self,
+        post: &mut Post,
+        (view, against): (View, MemberId),
+        value: Digest,
+        flaw: Flaw,
+    ) {
         let round = self.tip.round;
         let because = flaw.to_string();
         let Flaw { field, expected, found } = flaw;
         let objection = Objection { round, view, against, value, field, expected, found };
-        post.gossip(&Message::Objection(objection));
+        let (member, message) = (post.member(), Message::Objection(objection.clone()));
+        let signature = post.sign(&message);
+        self.on_objection(post, Signed { member, message: objection, signature });
+        post.gossip_signed(&Signed { member, message, signature });
         post.notice(Notice::Objection { round, against, because });
+    }
+
+    /// A verified objection of this round.
+    pub fn on_objection(&mut self, post: &Post, objection: Signed<Objection>) {
+        let Signed { member, message, signature } = objection;
+        let signed = CommitSignature { member, signature };
+        self.objections.hear(self.place_of(post, &member), message, signed);
     }
 }
 

@@ -1,5 +1,5 @@
-//! No record accuses an honest member of having signed two things, whatever it went through and
-//! whoever lies about it.
+//! No record accuses an honest member of having signed two things or of a wrong aggregate, whatever
+//! it went through and whoever lies about it.
 
 use std::collections::HashSet;
 
@@ -24,7 +24,9 @@ impl Invariant for AccusedLied {
                 self.honest.insert(scene.me);
             }
             Sight::Persisted(record) => {
-                let mut accused = record.proposal.evidence.iter().map(|proof| proof.member);
+                let refuted = record.proposal.refutation.iter().map(|it| it.objection.against);
+                let proven = record.proposal.evidence.iter().map(|proof| proof.member);
+                let mut accused = proven.chain(refuted);
                 if let Some(member) = accused.find(|member| self.honest.contains(member)) {
                     let (round, name) = (record.proposal.round, scene.roster.name_of(&member));
                     return Err(format!("round {round}: {name} is honest and stands accused"));

@@ -10,6 +10,7 @@ use witan_protocol::evidence::Evidence;
 use witan_protocol::member::{MemberId, Round, View};
 use witan_protocol::message::{Message, Progress};
 use witan_protocol::record::{Absence, Absent, LayerError, RoundRecord, Scores, Update};
+use witan_protocol::refutation::Refutation;
 
 use crate::cli::output;
 use crate::error::{Failure, FailureKind};
@@ -77,6 +78,19 @@ pub struct FailedRow {
     pub view: View,
     /// Who led it.
     pub aggregator: String,
+    /// If its aggregate was wrong: what it was and what it should have been.
+    pub refuted: Option<RefutedRow>,
+}
+
+/// A wrong aggregate, by the signed word of members among whom one is honest.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RefutedRow {
+    /// The digest that was proposed.
+    pub proposed: String,
+    /// The digest that the others computed.
+    pub computed: String,
+    /// Who signed that.
+    pub by: Vec<String>,
 }
 
 /// A member that signed twice.
@@ -149,13 +163,20 @@ pub fn row(home: &Home, roster: &Roster, stored: &StoredRecord) -> Result<RoundR
         })
         .collect();
     let failed = proposal.failed_views.iter();
+    let refuted = proposal.refutation.as_deref();
     let absent = proposal.absent.iter();
     Ok(RoundRow {
         round: proposal.round,
         view: proposal.view,
         aggregator: name(&proposal.aggregator),
         failed_views: failed
-            .map(|failed| FailedRow { view: failed.view, aggregator: name(&failed.aggregator) })
+            .map(|failed| FailedRow {
+                view: failed.view,
+                aggregator: name(&failed.aggregator),
+                refuted: refuted
+                    .filter(|it| it.objection.view == failed.view)
+                    .map(|it| wrong(it, roster)),
+            })
             .collect(),
         mean_scores: mean(included.iter().filter_map(|part| part.update.as_ref())),
         included,
@@ -179,6 +200,15 @@ pub fn row(home: &Home, roster: &Roster, stored: &StoredRecord) -> Result<RoundR
         start_digest: proposal.start.digest,
         result_digest: proposal.result.digest,
     })
+}
+
+fn wrong(refutation: &Refutation, roster: &Roster) -> RefutedRow {
+    let Refutation { objection, signatures } = refutation;
+    RefutedRow {
+        proposed: objection.found.clone(),
+        computed: objection.expected.clone(),
+        by: signatures.iter().map(|signed| roster.name_of(&signed.member)).collect(),
+    }
 }
 
 fn charge(proof: &Evidence, roster: &Roster) -> EvidenceRow {
