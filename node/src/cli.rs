@@ -122,7 +122,8 @@ async fn stop_requested(on_end_of_input: bool) {
 }
 
 const FIRST: &str = "\
-Exit codes: 2 arguments, 3 input, 4 busy, 5 disk or network, 6 altered history, 7 incomplete, 130 interrupted.
+Exit codes: 2 arguments, 3 input, 4 busy, 5 disk or network, 6 altered history, 7 incomplete,
+            8 members lost, 130 interrupted.
 
 First:  witan testnet                                   16 nodes on this machine, about 5 minutes
 Then:   witan rounds --home witan-testnet/nodes/00      what they committed";

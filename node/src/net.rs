@@ -185,6 +185,21 @@ impl NetHandle {
         }
     }
 
+    /// The same network, for a member that lies: each command is rewritten before it is carried out.
+    /// For tests of what the others make of it; no command of `witan` leads here.
+    pub fn rewritten(self, rewrite: impl Fn(Command) -> Command + Send + 'static) -> Self {
+        let (commands, mut asked) = mpsc::channel(limits::COMMANDS_MAX);
+        let onward = self.commands;
+        tokio::spawn(async move {
+            while let Some(command) = asked.recv().await {
+                if onward.send(rewrite(command)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Self { commands, ..self }
+    }
+
     /// What passed over the network so far.
     pub fn traffic(&self) -> Traffic {
         Traffic {

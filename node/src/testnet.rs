@@ -2,6 +2,7 @@
 //! the end, checked and scored. It starts, watches and reports; it takes no part in any round.
 
 mod conclude;
+pub mod losses;
 pub mod past;
 pub mod prepare;
 pub mod report;
@@ -30,6 +31,7 @@ use crate::jobs::judge::{self, Case, Verdict};
 use crate::jobs::turns::Turns;
 use crate::jobs::{self, Ground, device, shard};
 use crate::store::blobs::Blobs;
+use losses::{Losses, Toll};
 use past::Past;
 use prepare::{Folder, Plan};
 use report::TestnetReport;
@@ -46,6 +48,8 @@ pub struct Request {
     pub dir: PathBuf,
     /// Kill the aggregator of this round once the updates are out.
     pub kill_aggregator: Option<u64>,
+    /// Kill members for good.
+    pub kill: Option<Toll>,
     /// Train what the federation is compared with.
     pub compare: bool,
 }
@@ -60,6 +64,7 @@ struct Testnet {
     reports: mpsc::Receiver<Report>,
     sender: mpsc::Sender<Report>,
     strike: Option<Strike>,
+    losses: Option<Losses>,
     judge: judge::Handle,
     verdicts: Vec<Verdict>,
     judged: u64,
@@ -102,6 +107,7 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
     screen.begin(&folder);
     let mut testnet = Testnet {
         watch: Watch::new(folder.members.clone()),
+        losses: request.kill.map(|toll| Losses::new(toll, federation.founders().quorum())),
         federation,
         ground,
         nodes: Vec::new(),
@@ -168,7 +174,8 @@ impl Testnet {
             let is_past = self.watch.newest_round() > strike.round() || self.watch.is_finished();
             strike.is_over() || (is_past && strike.victim().is_none())
         });
-        self.watch.is_finished() && strike_is_done
+        let losses_are_done = self.losses.as_ref().is_none_or(|losses| losses.is_over(&self.watch));
+        self.watch.is_finished() && strike_is_done && losses_are_done
     }
 
     fn on_report(&mut self, report: Report, screen: &mut Screen) -> Result<(), Failure> {
@@ -215,7 +222,10 @@ impl Testnet {
     ) -> Result<(), Failure> {
         self.watch.ended(index);
         self.nodes[index] = None;
-        if self.strike.as_ref().is_some_and(|strike| strike.is_victim(index)) {
+        let nodes = self.nodes.len();
+        if self.strike.as_ref().is_some_and(|strike| strike.is_victim(index))
+            || self.losses.as_ref().is_some_and(|losses| losses.is_victim(index, nodes))
+        {
             return Ok(());
         }
         let how = code.map_or("was killed".to_owned(), |code| format!("ended with code {code}"));
@@ -237,13 +247,12 @@ impl Testnet {
         Ok(())
     }
 
-    /// Does what a planned strike wants done now, if one is planned.
+    /// Does what a planned strike or loss wants done now, if one is planned.
     fn strike(&mut self) -> Result<(), Failure> {
-        let order = match &mut self.strike {
-            Some(strike) => strike.next(&self.watch, unix_ms()),
-            None => None,
-        };
-        match order {
+        let (watch, now_ms) = (&self.watch, unix_ms());
+        let struck = self.strike.as_mut().and_then(|strike| strike.next(watch, now_ms));
+        match struck.or_else(|| self.losses.as_mut().and_then(|losses| losses.next(watch, now_ms)))
+        {
             Some(Order::Pause(index)) => self.pause(index)?,
             Some(Order::Kill(index)) => {
                 if let Some(node) = &mut self.nodes[index] {
@@ -311,6 +320,7 @@ fn prepare(request: &Request, base: Digest, screen: &Screen) -> Result<Folder, F
     let check = |plan: &Plan| -> Result<(), Failure> {
         device::open(plan.device)?;
         request.kill_aggregator.map_or(Ok(()), |round| Strike::check(round, plan))?;
+        request.kill.map_or(Ok(()), |toll| toll.check(plan))?;
         for index in shard::check(&plan.data(0))? {
             screen
                 .say(&format!("node-{index:02} has nothing the model can be taught: it sits out"));

@@ -163,6 +163,7 @@ impl Participant {
         let tally = round.council.tally();
         let stalled = self.sync.stalled();
         let waiting_for = match stalled {
+            _ if post.place().is_none() => Vec::new(),
             [] if !round.is_last() && !round.council.is_open() => {
                 round.waiting_for(self.now, post, &self.peers)
             }

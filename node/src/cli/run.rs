@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use witan_protocol::Roster;
 use witan_protocol::io::Notice;
-use witan_protocol::member::MemberId;
 
 use super::{block_on, output, stop_requested};
 use crate::driver::unix_ms;
@@ -40,10 +41,6 @@ pub struct Args {
 /// Opens the home and runs the node.
 pub fn run(args: Args) -> Result<(), Failure> {
     let home = Home::existing(&args.home)?;
-    let write: fn(&mut dyn Write, &NodeEvent) -> io::Result<()> = match args.json {
-        true => |out, event| output::json_line(out, event),
-        false => for_people,
-    };
     let admission = if args.join { Admission::Joining } else { Admission::Members };
     block_on(async move {
         let (sender, events) = std::sync::mpsc::sync_channel::<NodeEvent>(EVENTS_MAX);
@@ -51,13 +48,21 @@ pub fn run(args: Args) -> Result<(), Failure> {
             let _ = sender.send(event.clone());
         };
         let node = open::node(&home, (admission, args.device), Box::new(queue)).await?;
+        let roster = Arc::clone(node.driver.participant.roster());
         let started = Happening::Started { name: node.name, rounds: node.rounds };
         let started = NodeEvent { at_ms: unix_ms(), what: started };
         let telling = std::thread::spawn(move || {
             let mut out = io::stdout();
             // Whoever read this may go away; the node goes on.
-            let mut events = std::iter::once(started).chain(events);
-            while events.next().is_some_and(|event| write(&mut out, &event).is_ok()) {}
+            for event in std::iter::once(started).chain(events) {
+                let written = match args.json {
+                    true => output::json_line(&mut out, &event),
+                    false => for_people(&mut out, &roster, &event),
+                };
+                if written.is_err() {
+                    return;
+                }
+            }
         });
         let outcome = node.driver.run(node.sources, stop_requested(args.stop_on_eof)).await;
         drop(node.socket);
@@ -82,12 +87,14 @@ pub fn complete(lost: &[String]) -> Result<(), Failure> {
         .hint("start them again: they catch up; --allow-absent accepts a run that lost members"))
 }
 
-fn for_people(out: &mut dyn Write, event: &NodeEvent) -> io::Result<()> {
+/// The roster is that of the start: who came later is named by its key.
+fn for_people(out: &mut dyn Write, roster: &Roster, event: &NodeEvent) -> io::Result<()> {
+    let name = |member| roster.name_of(member);
     match &event.what {
         Happening::Started { name, rounds } => writeln!(out, "{name} is up with {rounds} rounds"),
         Happening::Listening { address } => writeln!(out, "listening on {address}"),
-        Happening::Connected { member } => writeln!(out, "connected to {}", member.short()),
-        Happening::Disconnected { member } => writeln!(out, "lost {}", member.short()),
+        Happening::Connected { member } => writeln!(out, "connected to {}", name(member)),
+        Happening::Disconnected { member } => writeln!(out, "lost {}", name(member)),
         Happening::PeerRefused { peer, reason } => writeln!(out, "turned {peer} away: {reason}"),
         Happening::Training { round, step, steps, loss } => {
             writeln!(out, "round {round}: step {step}/{steps}, loss {loss:.3}")
@@ -95,12 +102,13 @@ fn for_people(out: &mut dyn Write, event: &NodeEvent) -> io::Result<()> {
         Happening::SitsOut { round, reason } => writeln!(out, "round {round}: sits out: {reason}"),
         Happening::Adopted { round, .. } => writeln!(out, "round {round}: adopted"),
         Happening::Stopping => writeln!(out, "stopping"),
-        Happening::Protocol { notice } => notice_for_people(out, notice),
+        Happening::Protocol { notice } => notice_for_people(out, roster, notice),
         Happening::Trained { .. } | Happening::BlobStored { .. } => Ok(()),
     }
 }
 
-fn notice_for_people(out: &mut dyn Write, notice: &Notice) -> io::Result<()> {
+fn notice_for_people(out: &mut dyn Write, roster: &Roster, notice: &Notice) -> io::Result<()> {
+    let name = |member| roster.name_of(member);
     match notice {
         Notice::Committed { round, view, included, votes, record, .. } => writeln!(
             out,
@@ -108,15 +116,18 @@ fn notice_for_people(out: &mut dyn Write, notice: &Notice) -> io::Result<()> {
             record.short()
         ),
         Notice::ViewFailed { round, view, aggregator } => {
-            writeln!(out, "round {round}: view {view} of {} closed nothing", aggregator.short())
+            writeln!(out, "round {round}: view {view} of {} closed nothing", name(aggregator))
         }
         Notice::Stalled { round, missing, votes, needed } => writeln!(
             out,
             "round {round}: stalled with {votes} of {needed} votes; missing: {}",
-            missing.iter().map(MemberId::short).collect::<Vec<_>>().join(", ")
+            output::names(roster, missing, "nobody")
         ),
+        Notice::Objection { round, against, because } => {
+            writeln!(out, "round {round}: objection against {}: {because}", name(against))
+        }
         Notice::Suspended { round, member, because } => {
-            writeln!(out, "round {round}: {} leads no more: it signed {because}", member.short())
+            writeln!(out, "round {round}: {} leads no more: it signed {because}", name(member))
         }
         Notice::RosterChanged { round, what } => {
             writeln!(out, "from round {round} on, as decided: {what}")
@@ -125,7 +136,7 @@ fn notice_for_people(out: &mut dyn Write, notice: &Notice) -> io::Result<()> {
             out,
             "the run LOST {} of its members: {}",
             members.len(),
-            members.iter().map(MemberId::short).collect::<Vec<_>>().join(", ")
+            output::names(roster, members, "nobody")
         ),
         Notice::Finished => {
             writeln!(out, "every round is committed; still here for others, Ctrl-C stops")

@@ -56,6 +56,15 @@ impl Screen {
             Happening::SitsOut { round, reason } => {
                 self.say(&format!("node-{index:02} sits out round {round}: {reason}"));
             }
+            Happening::Protocol { notice: Notice::Stalled { round, missing, votes, needed } }
+                if watch.is_first_stall() =>
+            {
+                let missing: Vec<_> = missing.iter().map(|member| watch.name(member)).collect();
+                let missing = missing.join(", ");
+                self.say(&format!(
+                    "round {round} stalled with {votes} of {needed} votes; missing: {missing}"
+                ));
+            }
             _ if !self.is_plain => {}
             Happening::Protocol { notice: Notice::ViewFailed { round, view, aggregator } } => {
                 let name = watch.name(aggregator);

@@ -10,6 +10,7 @@ use super::{block_on, output};
 use crate::error::{Failure, FailureKind};
 use crate::home::Home;
 use crate::jobs::device::Compute;
+use crate::testnet::losses::Toll;
 use crate::testnet::prepare::Plan;
 use crate::testnet::report::TestnetReport;
 use crate::testnet::{self, Request};
@@ -63,6 +64,10 @@ pub struct Args {
     /// SIGKILL the elected aggregator of this round once the updates are out; start it again after.
     #[arg(long, value_name = "ROUND")]
     kill_aggregator: Option<u64>,
+    /// SIGKILL so many members for good in this round, such as 5@2; if the rest are too few to decide, they
+    /// stall and say so, and as many as they need return.
+    #[arg(long, value_name = "COUNT@ROUND", conflicts_with = "kill_aggregator")]
+    kill: Option<Toll>,
     /// Continue the testnet in --dir, which knows what it was made for.
     #[arg(
         long,
@@ -97,6 +102,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         plan: (!args.resume).then(|| plan(&args)).transpose()?,
         dir: args.dir.clone(),
         kill_aggregator: args.kill_aggregator,
+        kill: args.kill,
         compare: !args.no_compare,
     };
     let report = block_on(testnet::run(request, &mut screen))?;

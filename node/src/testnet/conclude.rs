@@ -41,6 +41,7 @@ impl Testnet {
             watch: &self.watch,
             verdicts: &self.verdicts,
             strike: self.strike.as_ref(),
+            losses: self.losses.as_ref(),
             checked,
             sizes: self.sizes,
             federation_s,

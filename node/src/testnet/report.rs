@@ -8,6 +8,7 @@ use serde::Serialize;
 use witan_protocol::ledger::Audited;
 use witan_protocol::member::MemberId;
 
+use super::losses::{LossReport, Losses};
 use super::prepare::Folder;
 use super::strike::Strike;
 use super::watch::Watch;
@@ -43,6 +44,8 @@ pub struct TestnetReport {
     pub flaws: Vec<String>,
     /// The strike, if one was asked for.
     pub killed: Option<Killed>,
+    /// The members killed for good, if that was asked for.
+    pub losses: Option<LossReport>,
     /// The federation beside what it is compared with.
     pub comparison: ComparisonRows,
     /// Share of the held-out pictures themselves that the detector finds right.
@@ -146,6 +149,8 @@ pub struct Evidence<'a> {
     pub verdicts: &'a [Verdict],
     /// The strike.
     pub strike: Option<&'a Strike>,
+    /// The losses.
+    pub losses: Option<&'a Losses>,
     /// What the homes said.
     pub checked: Checked,
     /// Bytes of one adapter, and of the model.
@@ -157,7 +162,8 @@ pub struct Evidence<'a> {
 impl TestnetReport {
     /// Puts the evidence together.
     pub fn new(evidence: Evidence<'_>) -> Self {
-        let Evidence { folder, watch, verdicts, strike, checked, sizes, federation_s } = evidence;
+        let Evidence { folder, watch, verdicts, strike, losses, checked, sizes, federation_s } =
+            evidence;
         let rounds: Vec<_> =
             checked.records.iter().filter_map(|audited| row(watch, verdicts, audited)).collect();
         let marks = |wanted| marks_of(verdicts, wanted);
@@ -183,6 +189,7 @@ impl TestnetReport {
             strategy: folder.plan.strategy.to_string(),
             compression: folder.plan.compression.to_string(),
             killed: strike.and_then(|strike| killed(watch, strike)),
+            losses: losses.and_then(|losses| losses.report(watch)),
             rounds,
             lost: lost.iter().map(|index| format!("node-{index:02}")).collect(),
             ledger_heads_agree: all_agree,
@@ -279,6 +286,9 @@ impl TestnetReport {
                 "\n{} was killed as aggregator of round {}; view {} closed it {:.1} s later\n",
                 killed.node, killed.round, killed.view, killed.closed_after_s
             );
+        }
+        if let Some(losses) = &self.losses {
+            text += &format!("\n{}", losses.to_text());
         }
         for row in self.rounds.iter().filter(|row| !row.absent.is_empty()) {
             text += &format!("round {} closed without {}\n", row.round, row.absent.join(", "));

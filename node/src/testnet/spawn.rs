@@ -54,11 +54,21 @@ impl NodeProcess {
         home: &Path,
         reports: mpsc::Sender<Report>,
     ) -> Result<Self, Failure> {
-        let program = this_program()?;
-        let mut child = Command::new(program)
-            .arg("run")
-            .args(["--json", "--stop-on-eof", "--home"])
-            .arg(home)
+        let mut command = Command::new(this_program()?);
+        command.args(["run", "--json", "--stop-on-eof", "--home"]).arg(home);
+        Self::of(index, command, reports)
+    }
+
+    /// Starts any command that tells what such a node tells, and stops when such a node stops.
+    ///
+    /// # Errors
+    /// If the process cannot be started.
+    pub fn of(
+        index: usize,
+        mut command: Command,
+        reports: mpsc::Sender<Report>,
+    ) -> Result<Self, Failure> {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -222,6 +222,11 @@ impl Watch {
         self.rounds.get(&round).is_some_and(|round| round.commits == 1)
     }
 
+    /// Whether one node so far has said that it is stalled.
+    pub fn is_first_stall(&self) -> bool {
+        self.nodes.iter().filter(|node| node.stalled.is_some()).count() == 1
+    }
+
     /// The newest round that some node has begun.
     pub fn newest_round(&self) -> u64 {
         self.rounds.last_key_value().map_or(0, |(round, _)| *round)

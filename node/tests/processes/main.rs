@@ -2,8 +2,12 @@
 
 mod adapters;
 mod corruption;
+mod council;
 mod devices;
 mod federation;
+mod liar;
+mod losses;
+mod membership;
 mod pictures;
 mod refused_starts;
 mod strangers;

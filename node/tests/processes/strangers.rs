@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
 
-use crate::support::{Running, edit, finished, path, witan};
+use crate::support::{Running, edit, finished, key_of, path, witan};
 
 /// Tells the home at `home` where member `name` listens.
 fn introduce(home: &Path, name: &str, port: u16) {
@@ -60,11 +60,4 @@ fn garbage_on_the_port_is_told_and_harms_nobody() {
     node.until("turned 127.0.0.1 away");
     let status = witan(&["status", "--home", path(&home)]);
     assert!(status.out.starts_with("doing "), "{status:?}");
-}
-
-/// The public key of a home; made if there is none.
-fn key_of(home: &Path) -> String {
-    let shown = witan(&["keys", "--json", "--home", path(home)]);
-    let value: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
-    value["key"].as_str().unwrap().to_owned()
 }

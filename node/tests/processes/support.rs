@@ -61,8 +61,12 @@ impl Ended {
 impl Running {
     /// Starts `witan`; standard input stays open, standard output and error are listened to.
     pub fn start(args: &[&str]) -> Self {
-        let command = &mut Command::new(env!("CARGO_BIN_EXE_witan"));
-        let mut child = spawn(command.args(args).stdin(Stdio::piped()));
+        Self::of(Command::new(env!("CARGO_BIN_EXE_witan")).args(args))
+    }
+
+    /// Starts another program likewise.
+    pub fn of(command: &mut Command) -> Self {
+        let mut child = spawn(command.stdin(Stdio::piped()));
         let (sender, lines) = mpsc::channel();
         let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         for source in [Box::new(out) as Box<dyn Read + Send>, Box::new(err)] {
@@ -116,6 +120,12 @@ impl Running {
     pub fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    /// Stops it by the end of its standard input.
+    pub fn stopped(mut self) -> (ExitStatus, Vec<String>) {
+        drop(self.child.stdin.take());
+        self.ended()
     }
 
     /// Waits until it has closed its outputs and ended.
@@ -189,6 +199,23 @@ pub fn finished() -> &'static Finished {
         let report = serde_json::from_str(&ended.out).unwrap();
         Finished { _folder: folder, dir, report }
     })
+}
+
+/// Waits, for a bounded time, until it is so.
+#[track_caller]
+pub fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The public key of a home; made if there is none.
+pub fn key_of(home: &Path) -> String {
+    let shown = witan(&["keys", "--json", "--home", path(home)]);
+    let value: Value = serde_json::from_str(&shown.out).unwrap();
+    value["key"].as_str().unwrap().to_owned()
 }
 
 /// A small testnet; rounds and folder are still to be said.

@@ -1,0 +1,82 @@
+//! The homes of a federation that nobody has run yet, each to be started alone as an institution would.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use witan::jobs;
+use witan::testnet::prepare::{Folder, Plan};
+use witan_protocol::federation::{Compression, Strategy};
+
+use crate::support::{Running, finished, path, witan};
+
+/// Four homes, and the bootstrap peer their members find each other through.
+pub struct Council {
+    _folder: TempDir,
+    testnet: Folder,
+    _bootstrap: Running,
+}
+
+impl Council {
+    /// Founds a federation of so many rounds of one step.
+    pub fn of_rounds(rounds: u64) -> Self {
+        // The other testnet first: two at once on two cores let views time out that should not.
+        finished();
+        let folder = tempfile::tempdir().unwrap();
+        let plan = Plan {
+            nodes: 4,
+            rounds,
+            alpha: None,
+            seed: 1,
+            local_steps: 1,
+            strategy: Strategy::default(),
+            compression: Compression::default(),
+            device: Default::default(),
+            vqa: None,
+        };
+        let base = jobs::base_digest(&jobs::embedded_base().unwrap());
+        let testnet = Folder::create(&folder.path().join("council"), plan, base).unwrap();
+        let home = folder.path().join("bootstrap");
+        let listen = ["--stop-on-eof", "--listen", "/ip4/127.0.0.1/tcp/0"];
+        let flags = [&["bootstrap", "--home", path(&home)][..], &listen].concat();
+        let mut bootstrap = Running::start(&flags);
+        testnet.set_bootstrap(&bootstrap.until("/p2p/")).unwrap();
+        Self { _folder: folder, testnet, _bootstrap: bootstrap }
+    }
+
+    /// The home of a member, or of one to come.
+    pub fn home(&self, index: usize) -> PathBuf {
+        self.testnet.home(index)
+    }
+
+    /// A home with everything but a key and a history; the data are those of node 0.
+    pub fn newcomer(&self, index: usize) -> PathBuf {
+        let home = self.home(index);
+        fs::create_dir_all(&home).unwrap();
+        for file in ["federation.toml", "node.toml"] {
+            fs::copy(self.home(0).join(file), home.join(file)).unwrap();
+        }
+        home
+    }
+
+    /// Starts these members.
+    pub fn start(&self, members: impl IntoIterator<Item = usize>) -> Vec<Running> {
+        members.into_iter().map(|index| Running::node(&self.home(index))).collect()
+    }
+
+    /// The rounds in the ledger of a home, as `witan rounds` tells them.
+    pub fn rounds(&self, index: usize) -> Vec<Value> {
+        let ended = witan(&["rounds", "--json", "--home", path(&self.home(index))]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Checks that the whole history of these homes holds.
+    pub fn verify(&self, members: impl IntoIterator<Item = usize>) {
+        for index in members {
+            let ended = witan(&["verify", "--home", path(&self.home(index))]);
+            assert_eq!(ended.code, Some(0), "{ended:?}");
+        }
+    }
+}
