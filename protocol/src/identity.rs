@@ -5,7 +5,7 @@
 use std::fmt;
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes};
+use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey, KeypairBytes};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
 use crate::member::MemberId;
@@ -60,6 +60,12 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Identity({})", self.member().short())
     }
+}
+
+/// A public key as a PEM document (SubjectPublicKeyInfo), as `openssl` writes it; `None` if it is none.
+pub fn public_pem(member: &MemberId) -> Option<String> {
+    let key = VerifyingKey::from_bytes(&member.0).ok()?;
+    key.to_public_key_pem(LineEnding::LF).ok()
 }
 
 /// Whether `signature` over `message` is `member`'s; strict: no malleable form, no weak key.

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 
+use witan_protocol::identity;
+
 use super::output;
 use crate::error::Failure;
 use crate::home::Home;
@@ -17,6 +19,9 @@ pub struct Args {
     /// One JSON object.
     #[arg(long)]
     pub json: bool,
+    /// The public key alone, as a PEM document for `openssl` and others.
+    #[arg(long, conflicts_with = "json")]
+    pub pem: bool,
 }
 
 /// Prints the public key.
@@ -24,7 +29,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let home = Home::at(&args.home);
     let is_new = !home.key_file().exists();
     let member = if is_new { home.create_key(seed()?)? } else { home.read_key()?.member() };
+    let pem = identity::public_pem(&member).filter(|_| args.pem);
     output::print(|out| {
+        if let Some(pem) = pem {
+            return write!(out, "{pem}");
+        }
         if args.json {
             let value = serde_json::json!({ "key": member.to_string(), "created": is_new });
             return output::json_line(out, &value);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use witan_protocol::Roster;
 use witan_protocol::ballot::Change;
+use witan_protocol::digest::Digest;
 use witan_protocol::federation::Member;
 use witan_protocol::member::MemberId;
 
@@ -83,6 +84,7 @@ enum Word {
 /// What `list --json` prints.
 #[derive(Debug, Serialize)]
 struct Listing {
+    federation: Digest,
     in_force_since: u64,
     quorum: usize,
     members: Vec<Member>,
@@ -147,9 +149,12 @@ fn list(args: &Args, home: &Home, roster: &Roster) -> Result<(), Failure> {
     let petitions = Client::connect(home).map(Client::petitions).transpose()?;
     output::print(|out| {
         if args.json {
-            let members = roster.members().to_vec();
+            let (federation, members) = (roster.federation().0, roster.members().to_vec());
             let (in_force_since, quorum) = (roster.since().0, roster.quorum());
-            return output::json_line(out, &Listing { in_force_since, quorum, members, petitions });
+            return output::json_line(
+                out,
+                &Listing { federation, in_force_since, quorum, members, petitions },
+            );
         }
         list_for_people(out, home, roster, petitions.as_deref())
     })
@@ -162,6 +167,7 @@ fn list_for_people(
     petitions: Option<&[PetitionRow]>,
 ) -> io::Result<()> {
     let (size, since, quorum) = (roster.size(), roster.since(), roster.quorum());
+    writeln!(out, "federation {}", roster.federation().0)?;
     writeln!(out, "{size} members since round {since}; {quorum} votes decide\n")?;
     let rows = roster.members().iter().map(|member| {
         let weight = member.weight.to_string();
@@ -204,7 +210,6 @@ fn not_running(home: &Home) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use witan_protocol::digest::Digest;
     use witan_protocol::member::Round;
 
     use super::*;
