@@ -50,7 +50,10 @@ impl Behaviour {
             .with_max_established_per_peer(Some(limits::CONNECTIONS_PER_PEER_MAX))
             .with_max_established(Some(peers.saturating_mul(limits::CONNECTIONS_PER_PEER_MAX)));
         let identity = identify::Config::new(PROTOCOL_VERSION.to_owned(), key.public())
-            .with_agent_version(format!("witan/{}", env!("CARGO_PKG_VERSION")));
+            .with_agent_version(format!("witan/{}", env!("CARGO_PKG_VERSION")))
+            // Who says in the federation file where it is reached is reached there: what it listens
+            // on may lie behind that, out of the others' reach.
+            .with_hide_listen_addrs(!roster.my_addresses.is_empty());
         let pings = ping::Config::new()
             .with_interval(limits::PING_INTERVAL)
             .with_timeout(limits::PING_TIMEOUT);

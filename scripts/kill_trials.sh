@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# How long from the SIGKILL of an elected aggregator to the round closed by the next: N trials, each on
+# a federation of its own. Prints every trial, the median and the worst; fails if a trial did not go
+# as it should, or if any member trained the round a second time.
+# usage: scripts/kill_trials.sh [TRIALS=20] [NODES=4]        WITAN: the program, or a command that runs it
+set -euo pipefail
+cd "$(dirname "$0")/.."
+trials=${1:-20} nodes=${2:-4}
+witan=${WITAN:-${CARGO_TARGET_DIR:-target}/release/witan}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+for seed in $(seq "$trials"); do
+    # Unquoted: WITAN may be several words.
+    $witan testnet --nodes "$nodes" --rounds 1 --local-steps 2 --kill-aggregator 1 --no-compare \
+        --seed "$seed" --json --dir "$work/net" >"$work/$seed.json"
+    timeout_ms=$(sed -n 's/^view_timeout_ms = //p' "$work/net/nodes/00/federation.toml")
+    rm -rf "$work/net"
+    python3 - "$work/$seed.json" "$seed" <<'PYTHON'
+import json, sys
+killed = json.load(open(sys.argv[1]))["killed"]
+print(f"trial {sys.argv[2]:>3}: {killed['node']} killed, view {killed['view']} closed the round "
+      f"{killed['closed_after_s']:.2f} s later; retrained {killed['retrained']}, rejoined {killed['rejoined']}")
+if killed["retrained"] or not killed["rejoined"] or killed["view"] < 1:
+    sys.exit("not as it should be")
+PYTHON
+done
+python3 - "$timeout_ms" "$nodes" "$work"/*.json <<'PYTHON'
+import json, statistics, sys
+reports = [json.load(open(name)) for name in sys.argv[3:]]
+took = [report["killed"]["closed_after_s"] for report in reports]
+retrained = sum(report["killed"]["retrained"] for report in reports)
+print(f"{len(took)} trials with {sys.argv[2]} nodes, view timeout {sys.argv[1]} ms: "
+      f"median {statistics.median(took):.2f} s, worst {max(took):.2f} s, retrained {retrained}")
+PYTHON
