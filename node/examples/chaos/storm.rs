@@ -26,7 +26,7 @@ pub struct Hit {
     pub blow: Blow,
     /// Which node.
     pub node: usize,
-    /// When it came and when it ended, in milliseconds since the Unix epoch.
+    /// When it came, in milliseconds since the Unix epoch.
     pub at_ms: u64,
     lasts_ms: u64,
     /// When it was over.
