@@ -116,6 +116,9 @@ impl Watch {
             }
             Happening::Connected { member } => {
                 node.peers.insert(*member);
+                // A node does not take its word back: it is enough to see that it can decide again.
+                let votes = node.peers.len() as u64 + 1;
+                node.stalled = node.stalled.take().filter(|(needed, _)| votes < *needed);
             }
             Happening::Disconnected { member } => {
                 node.peers.remove(member);
@@ -342,6 +345,23 @@ mod tests {
         let (kind, round, digest) = (Kind::Update, Round(1), Digest([7; 32]));
         let notice = Notice::Sent { kind, round, to, digest, size_bytes: 9 };
         NodeEvent { at_ms, what: Happening::Protocol { notice } }
+    }
+
+    #[test]
+    fn a_node_that_meets_enough_others_is_stalled_no_more() {
+        let members: Vec<_> = (0..4).map(|n| MemberId([n; 32])).collect();
+        let mut watch = Watch::new(members.clone());
+        let mut tell = |what| watch.observe(0, &NodeEvent { at_ms: 1, what });
+        let (round, missing) = (Round(1), members[1..].to_vec());
+        tell(Happening::Protocol {
+            notice: Notice::Stalled { round, missing, votes: 1, needed: 3 },
+        });
+        tell(Happening::Connected { member: members[1] });
+        let mut after = watch.clone();
+        assert!(watch.is_first_stall(), "two of three");
+        after
+            .observe(0, &NodeEvent { at_ms: 2, what: Happening::Connected { member: members[2] } });
+        assert!(!after.is_first_stall());
     }
 
     #[test]
