@@ -7,10 +7,9 @@ use std::path::PathBuf;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::io::AggregateInput;
 use witan_protocol::ledger::{self, Audited, BadRecord};
-use witan_protocol::member::{MemberId, Round};
-use witan_protocol::message::Message;
+use witan_protocol::member::Round;
 use witan_protocol::record::{Aggregate, RoundRecord};
-use witan_protocol::{Federation, Roster, envelope};
+use witan_protocol::{Federation, Roster};
 
 use crate::error::{Failure, FailureKind};
 use crate::home::Home;
@@ -136,7 +135,8 @@ pub fn audit(home: &Home, federation: &Federation, model: &Model<'_>) -> Result<
         rounds: records.len() as u64,
         updates: records
             .iter()
-            .map(|Audited { record, .. }| record.proposal.included.len() as u64)
+            .map(|Audited { record, .. }| &record.proposal)
+            .map(|proposal| (proposal.included.len() + proposal.late().count()) as u64)
             .sum(),
         votes: records
             .iter()
@@ -151,7 +151,7 @@ pub fn audit(home: &Home, federation: &Federation, model: &Model<'_>) -> Result<
     };
     for Audited { record, roster } in &records {
         report.head = record.digest();
-        let check = aggregate_of(record, roster);
+        let check = aggregate_of(federation, record, roster);
         let round = check.round;
         let needed = check.inputs.iter().map(|input| input.delta).chain([check.start]);
         match needed.into_iter().all(|blob| blobs.has(&blob)) {
@@ -166,25 +166,14 @@ pub fn audit(home: &Home, federation: &Federation, model: &Model<'_>) -> Result<
 }
 
 /// The aggregation a record claims to be the result of.
-pub fn aggregate_of(record: &RoundRecord, roster: &Roster) -> AggregateCheck {
+pub fn aggregate_of(
+    federation: &Federation,
+    record: &RoundRecord,
+    roster: &Roster,
+) -> AggregateCheck {
     let proposal = &record.proposal;
-    let inputs = proposal.included.iter().filter_map(|contribution| {
-        match envelope::open(&contribution.envelope, roster).ok()?.message {
-            Message::Update(update) => Some(AggregateInput {
-                member: contribution.member,
-                delta: update.delta,
-                weight: weight(roster, &contribution.member, update.steps),
-            }),
-            _ => None,
-        }
-    });
-    AggregateCheck { round: proposal.round, start: proposal.start, inputs: inputs.collect() }
-}
-
-/// An update counts by its steps, times the weight the federation gives its member.
-fn weight(roster: &Roster, member: &MemberId, steps: u64) -> u64 {
-    let factor = roster.member(member).map_or(0, |member| u64::from(member.weight));
-    steps.saturating_mul(factor)
+    let inputs = ledger::inputs_of(federation, roster, proposal);
+    AggregateCheck { round: proposal.round, start: proposal.start, inputs }
 }
 
 fn recompute(record: &RoundRecord, check: &AggregateCheck, model: &Model<'_>) -> Result<(), Fault> {

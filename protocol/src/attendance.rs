@@ -9,7 +9,7 @@ use crate::envelope::{self, Refusal};
 use crate::ledger::{Flaw, require};
 use crate::member::{MemberId, Round};
 use crate::message::{Message, Progress};
-use crate::record::{Absent, RoundRecord};
+use crate::record::{Absence, Absent, RoundRecord};
 use crate::roster::Roster;
 
 /// Who took which part in a round; each list in roster order.
@@ -54,6 +54,8 @@ pub(crate) fn check(roster: &Roster, round: Round, absent: &Absent) -> Result<()
         return Ok(());
     };
     let field = format!("absent of {}", roster.name_of(&absent.member));
+    let alone = !matches!(absent.why, Absence::Late { .. });
+    require(alone, &field, "a late update or a heartbeat", "both")?;
     let expected = format!("a heartbeat of round {round} that it signed");
     let found = match open(heard, roster, &absent.member) {
         Ok(progress) if progress.round == round => return Ok(()),

@@ -129,6 +129,9 @@ pub struct Council {
     /// How long view 0 waits for its aggregator, in milliseconds; later views wait longer.
     #[serde(default = "view_timeout_ms")]
     pub view_timeout_ms: u64,
+    /// For how many rounds an update that missed its own may still count, for less; left out: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub late_rounds: u64,
 }
 
 /// What the quorum must survive.
@@ -167,6 +170,9 @@ pub enum FederationError {
 /// Members a federation may have. A proposal carries every update envelope (about 370 bytes each)
 /// and must fit one gossip message; a verifying committee is the way past this number.
 pub const MEMBERS_MAX: usize = 64;
+
+/// Rounds an update may be late: what was trained from an older adapter says little of a newer one.
+pub const LATE_ROUNDS_MAX: u64 = 4;
 
 /// Rounds a federation may have: a participant keeps every record at hand.
 pub const ROUNDS_MAX: u64 = 4096;
@@ -256,7 +262,11 @@ fn check(document: &Document) -> Result<(), FederationError> {
     require((1..=604_800).contains(&deadline), "council.round_deadline_s", deadline, expected)?;
     let timeout = council.view_timeout_ms;
     let expected = "50 to 600000 milliseconds";
-    require((50..=600_000).contains(&timeout), "council.view_timeout_ms", timeout, expected)
+    require((50..=600_000).contains(&timeout), "council.view_timeout_ms", timeout, expected)?;
+    let late = council.late_rounds;
+    require(late <= LATE_ROUNDS_MAX, "council.late_rounds", late, "0 to 4")?;
+    let fits = late == 0 || document.training.strategy.takes_late_updates();
+    require(fits, "council.late_rounds", late, "0 with this strategy: see docs/STRATEGIES.md")
 }
 
 /// Whether members make a roster; the places in what is wrong are those in `members`.
@@ -345,6 +355,11 @@ fn byzantine() -> FaultModel {
 
 fn view_timeout_ms() -> u64 {
     2000
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[cfg(test)]

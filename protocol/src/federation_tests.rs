@@ -39,6 +39,7 @@ fn document() -> Document {
             fault_model: FaultModel::Byzantine,
             round_deadline_s: 60,
             view_timeout_ms: 2000,
+            late_rounds: 0,
         },
         members: (1..=16).map(member).collect(),
     }
@@ -96,6 +97,23 @@ fn bad_documents_are_refused_by_field() {
         d.members = (0..65).map(|n| Member { name: n.to_string(), ..template.clone() }).collect();
     });
     assert!(many.contains("members is 65"), "{many}");
+}
+
+#[test]
+fn late_updates_are_off_and_unsaid_unless_asked_for() {
+    let federation = Federation::new(document()).unwrap();
+    assert!(!federation.to_toml().contains("late_rounds"));
+    let mut late = document();
+    late.council.late_rounds = 2;
+    let late = Federation::new(late).unwrap();
+    assert_ne!(late.id(), federation.id());
+    assert_eq!(Federation::from_toml(&late.to_toml()).unwrap(), late);
+    assert!(problem(|d| d.council.late_rounds = 5).contains("council.late_rounds is 5"));
+    let turned = problem(|d| {
+        d.council.late_rounds = 1;
+        d.training.strategy = Strategy::FlexLora;
+    });
+    assert!(turned.contains("0 with this strategy"), "{turned}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! every signature, the seat, the roster, the link and the quorum. What it cannot check is that a
 //! result digest is the aggregate of its inputs: that takes the deltas, and the node does it.
 
+mod lateness;
 mod tip;
 
 use std::sync::Arc;
@@ -17,11 +18,10 @@ use crate::evidence;
 use crate::federation::Federation;
 use crate::member::{MemberId, Round};
 use crate::message::{Message, Polka, Roll, Step, Vote};
-use crate::record::{
-    Absence, Certificate, CommitSignature, Contribution, Proposal, RoundRecord, Update,
-};
+use crate::record::{Absence, Certificate, CommitSignature, Proposal, RoundRecord, Update};
 use crate::refutation;
 use crate::roster::Roster;
+pub use lateness::{Lateness, input_of, inputs_of};
 pub use tip::Tip;
 
 /// The chain as one member has it.
@@ -52,6 +52,13 @@ pub struct BadRecord {
     pub round: Round,
     /// What is wrong.
     pub what: Flaw,
+}
+
+impl Flaw {
+    /// The same, of a part of `field`.
+    fn within(self, field: &str) -> Self {
+        Self { field: format!("{field}.{}", self.field), ..self }
+    }
 }
 
 impl Ledger {
@@ -123,14 +130,23 @@ pub fn audit<'a>(
     Ok(checked)
 }
 
-/// Checks all of a proposal that can be checked without computing; returns the included updates.
+/// The updates a checked proposal counts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counted {
+    /// Those of its round, in the order of [`Proposal::included`].
+    pub included: Vec<Update>,
+    /// Those of earlier rounds, in the order of [`Proposal::late`].
+    pub late: Vec<Update>,
+}
+
+/// Checks all of a proposal that can be checked without computing; returns the updates it counts.
 /// `known` answers for envelopes of a member whose signature was checked before.
 pub fn check_proposal(
     federation: &Federation,
     tip: &Tip,
     proposal: &Proposal,
-    known: &dyn Fn(&Contribution) -> Option<Update>,
-) -> Result<Vec<Update>, Flaw> {
+    known: &dyn Fn(&MemberId, &[u8]) -> Option<Update>,
+) -> Result<Counted, Flaw> {
     same("round", tip.round, proposal.round)?;
     same("previous", tip.head, proposal.previous)?;
     same("start", shown(tip.adapter), shown(proposal.start))?;
@@ -157,26 +173,45 @@ pub fn check_proposal(
     let refuted = proposal.refutation.as_ref();
     refuted.map_or(Ok(()), |refuted| refutation::check(tip, proposal.view, refuted))?;
     proposal.decision.as_ref().map_or(Ok(()), |decision| decision.check(tip))?;
-    let mut updates = Vec::with_capacity(proposal.included.len());
+    let read = |member: &MemberId, envelope: &[u8], field: &str| match known(member, envelope) {
+        Some(update) => Ok(update),
+        None => open_update(&tip.roster, member, envelope, field),
+    };
+    let mut counted = Counted::default();
     for (index, contribution) in proposal.included.iter().enumerate() {
         let field = format!("included[{index}]");
-        let envelope = &contribution.envelope;
-        let update = match known(contribution) {
-            Some(update) => update,
-            None => open_update(&tip.roster, &contribution.member, envelope, &field)?,
-        };
-        check_update(federation, tip, &update)
-            .map_err(|flaw| Flaw { field: format!("{field}.{}", flaw.field), ..flaw })?;
-        updates.push(update);
+        let update = read(&contribution.member, &contribution.envelope, &field)?;
+        check_update(federation, tip, &update).map_err(|flaw| flaw.within(&field))?;
+        counted.included.push(update);
     }
-    require(updates.iter().all(|u| u.delta.size_bytes > 0), "included", "deltas", "empty")?;
-    Ok(updates)
+    for (member, envelope) in proposal.late() {
+        let field = format!("absent of {}", name(member));
+        let update = read(member, envelope, &field)?;
+        check_late(federation, tip, member, &update).map_err(|flaw| flaw.within(&field))?;
+        counted.late.push(update);
+    }
+    Ok(counted)
 }
 
 /// Whether an update belongs to the next round and is plausible.
 pub fn check_update(federation: &Federation, tip: &Tip, update: &Update) -> Result<(), Flaw> {
     same("round", tip.round, update.round)?;
     same("start", tip.adapter.digest, update.start)?;
+    check_claims(federation, update)
+}
+
+/// Whether an update of a closed round may count in the next one and is plausible.
+pub fn check_late(
+    federation: &Federation,
+    tip: &Tip,
+    member: &MemberId,
+    update: &Update,
+) -> Result<(), Flaw> {
+    tip.lateness.check(member, update)?;
+    check_claims(federation, update)
+}
+
+fn check_claims(federation: &Federation, update: &Update) -> Result<(), Flaw> {
     same("codec", federation.document().training.compression, update.codec)?;
     let size = update.delta.size_bytes;
     require((1..=DELTA_BYTES_MAX).contains(&size), "delta.size_bytes", "1 to 1 GiB", size)?;
@@ -191,7 +226,7 @@ pub fn check_update(federation: &Federation, tip: &Tip, update: &Update) -> Resu
 fn check_record(federation: &Federation, tip: &Tip, bytes: &[u8]) -> Result<RoundRecord, Flaw> {
     let record: RoundRecord = codec::decode(bytes, RECORD_BYTES_MAX)
         .map_err(|error| flaw("record", "canonical CBOR", error))?;
-    check_proposal(federation, tip, &record.proposal, &|_| None)?;
+    check_proposal(federation, tip, &record.proposal, &|_, _| None)?;
     check_certificate(&tip.roster, &record.proposal, &record.certificate)?;
     Ok(record)
 }

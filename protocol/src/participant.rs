@@ -281,12 +281,14 @@ impl Participant {
         self.follow(&tip, record);
         let mut agenda = std::mem::take(&mut self.round.agenda);
         agenda.settle(&tip);
-        self.round = Round::new(&self.post, tip, &signers(record), fetch_from);
+        let next = Round::new(&self.post, tip, &signers(record), fetch_from);
+        let before = std::mem::replace(&mut self.round, next);
         self.round.agenda = agenda;
         self.round.remember_ballots(&mut self.post);
         if here {
             self.round.shelf.put(record.proposal.result);
         }
+        self.round.inherit(&mut self.post, before);
         self.replay_early();
         self.replay_ahead();
     }

@@ -5,10 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::ballot::Decision;
 use crate::codec;
 use crate::digest::{BlobRef, Digest};
+use crate::envelope;
 use crate::evidence::Evidence;
 use crate::federation::Compression;
 use crate::member::{MemberId, Round, View};
+use crate::message::Message;
 use crate::refutation::Refutation;
+use crate::roster::Roster;
 
 /// What a member says of its own training; measured by it, signed in its update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,6 +64,12 @@ pub enum Absence {
         /// What was wrong, in a few words.
         because: String,
     },
+    /// No update had arrived; this one, of a round that closed without it, stands in for it.
+    Late {
+        /// The received COSE_Sign1 bytes.
+        #[serde(with = "serde_bytes")]
+        envelope: Vec<u8>,
+    },
 }
 
 /// A member of the roster that is not among the contributors.
@@ -71,7 +80,7 @@ pub struct Absent {
     /// Why.
     pub why: Absence,
     /// A heartbeat it signed in this round, in its envelope, if the aggregator heard one: it was
-    /// there, though its update was not.
+    /// there, though its update was not. Not beside a late update: 64 of both fit no message.
     #[serde(with = "serde_bytes")]
     pub heard: Option<Vec<u8>>,
 }
@@ -181,7 +190,28 @@ pub struct RoundRecord {
     pub certificate: Certificate,
 }
 
+impl Absent {
+    /// The late update that stands in for this member's, if one does and `roster` opens it.
+    pub fn late_update(&self, roster: &Roster) -> Option<Update> {
+        let Absence::Late { envelope } = &self.why else {
+            return None;
+        };
+        match envelope::open(envelope, roster).ok()?.message {
+            Message::Update(update) => Some(update),
+            _ => None,
+        }
+    }
+}
+
 impl Proposal {
+    /// The late updates that count, as they were signed, in roster order.
+    pub fn late(&self) -> impl Iterator<Item = (&MemberId, &[u8])> {
+        self.absent.iter().filter_map(|absent| match &absent.why {
+            Absence::Late { envelope } => Some((&absent.member, envelope.as_slice())),
+            _ => None,
+        })
+    }
+
     /// The digest the votes are about, and by which the next record names this one.
     pub fn digest(&self) -> Digest {
         Digest::of_kind("witan 1 proposal", &codec::encode(self))

@@ -7,6 +7,7 @@
 pub mod aggregates;
 pub mod ballots;
 pub mod collecting;
+pub mod late;
 pub mod training;
 pub mod verdict;
 
@@ -28,6 +29,7 @@ use crate::refutation::Objections;
 use crate::shelf::Shelf;
 use crate::status::PhaseName;
 use aggregates::Aggregates;
+use late::Late;
 use serde::{Deserialize, Serialize};
 use training::Own;
 use verdict::Case;
@@ -43,6 +45,7 @@ pub struct Round {
     pub shelf: Shelf,
     /// Updates held, by place in the roster.
     pub updates: BTreeMap<usize, Held>,
+    late: BTreeMap<usize, Late>,
     own: Own,
     adoption: Adoption,
     refused: BTreeMap<usize, String>,
@@ -105,6 +108,7 @@ impl Round {
             council,
             shelf,
             updates: BTreeMap::new(),
+            late: BTreeMap::new(),
             own: Own::Idle,
             adoption,
             refused: BTreeMap::new(),
@@ -153,6 +157,11 @@ impl Round {
         self.cases.len()
     }
 
+    /// How many updates of earlier rounds are kept.
+    pub fn late_count(&self) -> usize {
+        self.late.len()
+    }
+
     /// How many heartbeats are kept.
     pub fn heard_count(&self) -> usize {
         self.heard.len()
@@ -173,7 +182,7 @@ impl Round {
             PhaseName::Finished
         } else if self.council.is_open() {
             PhaseName::Deciding
-        } else if matches!(self.own, Own::Training(_)) {
+        } else if matches!(self.own, Own::Training(_) | Own::Outlasting(_)) {
             PhaseName::Training
         } else {
             PhaseName::Collecting

@@ -14,6 +14,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::envelope::{self, Verified};
+use witan_protocol::member::{MemberId, Round};
 use witan_protocol::message::{Holdings, Message, Roll, Vote};
 use witan_protocol::{Identity, Roster};
 
@@ -59,6 +60,8 @@ pub enum Lie {
     FalseHoldings,
     /// Says nothing to some of the others.
     Silence,
+    /// Counts an old update of a member, whether it counted before or is too late.
+    CountsAgain,
 }
 
 /// How one member lies, and what it has to lie with.
@@ -72,6 +75,8 @@ pub struct Liar {
 pub struct Workshop<'a> {
     /// The members, as it has them.
     pub roster: &'a Roster,
+    /// For how many rounds a late update may count.
+    pub late_rounds: u64,
     /// The only key it has.
     pub identity: &'a Identity,
     /// Its place in the roster.
@@ -89,7 +94,7 @@ type Mail = Vec<(usize, Vec<u8>)>;
 
 impl Lie {
     /// All of them.
-    pub const ALL: [Lie; 18] = [
+    pub const ALL: [Lie; 19] = [
         Lie::TwoVotes,
         Lie::TwoMotions,
         Lie::TwoUpdates,
@@ -108,6 +113,7 @@ impl Lie {
         Lie::ForgedRecord,
         Lie::FalseHoldings,
         Lie::Silence,
+        Lie::CountsAgain,
     ];
 }
 
@@ -132,6 +138,7 @@ impl fmt::Display for Lie {
             Lie::ForgedRecord => "forged record",
             Lie::FalseHoldings => "false holdings",
             Lie::Silence => "silence",
+            Lie::CountsAgain => "counts an old update",
         })
     }
 }
@@ -211,6 +218,15 @@ impl Liar {
             return Some(Digest([shop.random.random_range(0..=255u32) as u8; 32]));
         }
         others[shop.random.random_range(0..others.len())]
+    }
+
+    /// The updates it heard, of rounds up to `until`, by their authors.
+    fn heard_updates(&self, until: Round) -> impl Iterator<Item = (MemberId, Vec<u8>)> {
+        self.heard.iter().filter_map(move |letter| {
+            let said = letter.verified().ok()?;
+            let is_old = matches!(&said.message, Message::Update(u) if u.round <= until);
+            is_old.then(|| (said.signer, letter.bytes.clone()))
+        })
     }
 
     /// Something it heard.

@@ -23,6 +23,8 @@ pub struct Plan {
     pub faults: Vec<(u64, Fault)>,
     /// When everything but the liars is well again.
     pub heals_ms: u64,
+    /// For how many rounds a late update may count in this federation.
+    pub late_rounds: u64,
 }
 
 /// One thing that goes wrong, or right again.
@@ -95,6 +97,8 @@ pub enum Seen {
     Stalled,
     /// Rounds were left to decide when everything was well again.
     HealedInTime,
+    /// A late update counted.
+    LateUpdate,
     /// A liar did this.
     Lie(Lie),
 }
@@ -141,6 +145,7 @@ impl fmt::Display for Seen {
             Seen::CaughtUp => f.write_str("caught up by record"),
             Seen::Stalled => f.write_str("stalled"),
             Seen::HealedInTime => f.write_str("rounds left at healing"),
+            Seen::LateUpdate => f.write_str("late update counted"),
         }
     }
 }
@@ -161,7 +166,8 @@ impl Plan {
         let mut faults = vec![(heals_ms, Fault::Heal)];
         cuts(&mut random, size, heals_ms, &mut faults);
         crashes(&mut random, size, heals_ms, &mut faults);
-        Self { weather, liars, slow, faults, heals_ms }
+        let late_rounds = one_of(&[0, 0, 1, 3], &mut random);
+        Self { weather, liars, slow, faults, heals_ms, late_rounds }
     }
 }
 

@@ -8,6 +8,7 @@
 mod accused_lied;
 mod adopted_was_certified;
 mod aggregate_reproducible;
+mod counted_once;
 mod everything_bounded;
 mod inputs_were_signed;
 mod ledger_continuous;
@@ -116,6 +117,7 @@ impl Watch {
                 Box::<adopted_was_certified::AdoptedWasCertified>::default(),
                 Box::<inputs_were_signed::InputsWereSigned>::default(),
                 Box::<aggregate_reproducible::AggregateReproducible>::default(),
+                Box::<counted_once::CountedOnce>::default(),
                 Box::<roster_agreed::RosterAgreed>::default(),
                 Box::<round_monotonic::RoundMonotonic>::default(),
                 Box::<accused_lied::AccusedLied>::default(),

@@ -5,9 +5,9 @@ use witan_protocol::Roster;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::envelope;
 use witan_protocol::io::AggregateInput;
-use witan_protocol::member::MemberId;
+use witan_protocol::member::{MemberId, Round};
 use witan_protocol::message::Message;
-use witan_protocol::record::{Contribution, Proposal};
+use witan_protocol::record::Proposal;
 
 /// The adapter every run starts from.
 pub fn start() -> BlobRef {
@@ -51,20 +51,35 @@ pub fn aggregate(
     Ok(BlobRef::of(&bytes))
 }
 
-/// The honest result of a proposal, if its inputs can be read and used.
-pub fn result_of(roster: &Roster, proposal: &Proposal) -> Option<BlobRef> {
-    let inputs: Option<Vec<_>> =
-        proposal.included.iter().map(|input| input_of(roster, input)).collect();
-    aggregate(proposal.start, &inputs?).ok()
+/// The honest result of a proposal, if its inputs can be read and used. Weights are worked out here on
+/// their own; updates may be up to `late_rounds` late.
+pub fn result_of(roster: &Roster, late_rounds: u64, proposal: &Proposal) -> Option<BlobRef> {
+    let included = proposal.included.iter().map(|part| (part.member, part.envelope.as_slice()));
+    let late = proposal.late().map(|(member, envelope)| (*member, envelope));
+    let ages = (late_rounds, proposal.round);
+    let read = |(member, envelope)| input_of(roster, ages, member, envelope);
+    let mut inputs = included.chain(late).map(read).collect::<Option<Vec<_>>>()?;
+    inputs.sort_by_key(|input| roster.place_of(&input.member));
+    aggregate(proposal.start, &inputs).ok()
 }
 
-fn input_of(roster: &Roster, input: &Contribution) -> Option<AggregateInput> {
-    let verified = envelope::open(&input.envelope, roster).ok()?;
+fn input_of(
+    roster: &Roster,
+    (late_rounds, round): (u64, Round),
+    member: MemberId,
+    envelope: &[u8],
+) -> Option<AggregateInput> {
+    let verified = envelope::open(envelope, roster).ok()?;
     let Message::Update(update) = verified.message else {
         return None;
     };
-    let weight = update.steps * u64::from(roster.member(&input.member)?.weight);
-    Some(AggregateInput { member: input.member, delta: update.delta, weight })
+    let late_by = round.0.checked_sub(update.round.0)?;
+    let share = WHOLE_SHARES[late_rounds as usize] / (1 + late_by);
+    let weight = update.steps * u64::from(roster.member(&member)?.weight) * share;
+    Some(AggregateInput { member, delta: update.delta, weight })
 }
+
+/// What a fresh update counts, by how many rounds others may be late.
+const WHOLE_SHARES: [u64; 5] = [1, 2, 6, 12, 60];
 
 const UNUSABLE: &[u8] = b"not finite";

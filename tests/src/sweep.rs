@@ -76,12 +76,13 @@ pub fn run(seed: u64, settings: Settings) -> Outcome {
 
 /// The federation of one run, before anything happened.
 fn world_of(seed: u64, settings: Settings) -> World {
-    let document = document(settings);
+    let mut document = document(settings);
     let lying_max = (settings.members - 1) / 3;
     let plan = Plan::new(seed, settings.members, lying_max);
     if settings.is_verbose {
         println!("{plan:#?}");
     }
+    document.council.late_rounds = plan.late_rounds;
     let mut world = World::planned(document, seed, &plan);
     world.is_verbose = settings.is_verbose;
     world

@@ -314,6 +314,7 @@ pub fn document(size: usize, rounds: u64) -> Document {
             fault_model: FaultModel::Byzantine,
             round_deadline_s: 60,
             view_timeout_ms: 2000,
+            late_rounds: 0,
         },
         members: (0..size).map(member).collect(),
     }

@@ -166,7 +166,7 @@ impl Stage {
             naive_error: Vec::new(),
             result: model::start(),
         };
-        proposal.result = model::result_of(self.federation.founders(), &proposal).unwrap();
+        proposal.result = model::result_of(self.federation.founders(), 0, &proposal).unwrap();
         let value = proposal.digest();
         (Message::Motion(Motion { view: View(0), valid_view: None, proposal }), value)
     }

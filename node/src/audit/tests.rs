@@ -4,18 +4,18 @@ use std::fs;
 use std::path::Path;
 
 use tempfile::TempDir;
-use witan_protocol::Identity;
 use witan_protocol::federation::{
     Compression, Council, Document, FaultModel, Lora, Member, Strategy, Training,
 };
 use witan_protocol::io::{Entry, Notice};
 use witan_protocol::ledger::Tip;
 use witan_protocol::member::View;
-use witan_protocol::message::{Step, Vote};
+use witan_protocol::message::{Message, Step, Vote};
 use witan_protocol::record::{
     Absence, Absent, Certificate, CommitSignature, Contribution, LayerError, Proposal, Scores,
     Update,
 };
+use witan_protocol::{Identity, envelope};
 
 use super::*;
 use crate::store::Store;
@@ -52,8 +52,12 @@ fn federation() -> Federation {
         strategy: Strategy::FedAvg,
         compression: Compression::None,
     };
-    let council =
-        Council { fault_model: FaultModel::Byzantine, round_deadline_s: 60, view_timeout_ms: 2000 };
+    let council = Council {
+        fault_model: FaultModel::Byzantine,
+        round_deadline_s: 60,
+        view_timeout_ms: 2000,
+        late_rounds: 0,
+    };
     Federation::new(Document {
         name: "test".into(),
         seed: 1,
@@ -130,7 +134,7 @@ fn committed(federation: &Federation, tip: &Tip, blobs: &Blobs) -> RoundRecord {
         },
         certificate: Certificate { view: View(0), signatures: Vec::new() },
     };
-    let result = joined(blobs, &aggregate_of(&record, federation.founders()));
+    let result = joined(blobs, &aggregate_of(federation, &record, federation.founders()));
     record.proposal.result = blobs.put(&result).unwrap();
     record.certificate.signatures =
         (1..=3).map(|number| precommit(federation, &record, number)).collect();
@@ -314,7 +318,8 @@ fn rounds_this_member_was_away_for_are_told_and_not_failed() {
     let filled = filled();
     let records = store::read_records(&filled.home).unwrap().records;
     let first = witan_protocol::codec::decode(&records[0].bytes, records[0].bytes.len()).unwrap();
-    let missing = aggregate_of(&first, filled.federation.founders()).inputs[1].delta;
+    let missing =
+        aggregate_of(&filled.federation, &first, filled.federation.founders()).inputs[1].delta;
     fs::remove_file(filled.home.blob(&missing.digest)).unwrap();
     let report = check(&filled).unwrap();
     assert_eq!(report.not_held, [Round(1)]);

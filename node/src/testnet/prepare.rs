@@ -200,6 +200,7 @@ fn federation(plan: &Plan, members: &[MemberId], base: Digest) -> Result<Federat
             fault_model: FaultModel::Byzantine,
             round_deadline_s: ROUND_DEADLINE_S,
             view_timeout_ms: VIEW_TIMEOUT_MS,
+            late_rounds: 0,
         },
         members: members.iter().enumerate().map(member).collect(),
     })

@@ -132,6 +132,7 @@ impl Federation {
         field("council.fault_model", format!("{:?}", council.fault_model).to_lowercase());
         field("council.round_deadline_s", council.round_deadline_s.to_string());
         field("council.view_timeout_ms", council.view_timeout_ms.to_string());
+        field("council.late_rounds", council.late_rounds.to_string());
         let roster: Vec<_> = document.members.iter().map(|m| (&m.name, m.key, m.weight)).collect();
         field("members", summary(roster.len(), &roster));
         fields

@@ -101,6 +101,25 @@ impl Strategy {
     }
 }
 
+impl Strategy {
+    /// Whether a change trained from an older adapter can be added to a newer one, and for less: the
+    /// strategy must ask for weights, and mean the same by a factor in every round.
+    pub fn takes_late_updates(&self) -> bool {
+        match self {
+            Self::FedAvg | Self::FedProx { .. } | Self::FedOpt { .. } | Self::Ffa | Self::FedEx => {
+                true
+            }
+            // Factors alternate, or are turned by each split; the robust rules ask for no weight.
+            Self::RoLora
+            | Self::FlexLora
+            | Self::NormClip { .. }
+            | Self::TrimmedMean { .. }
+            | Self::GeometricMedian
+            | Self::MultiKrum { .. } => false,
+        }
+    }
+}
+
 impl FromStr for Strategy {
     type Err = ChoiceError;
 

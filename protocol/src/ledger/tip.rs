@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::Lateness;
 use crate::codec;
 use crate::council::seats::{self, Standing};
 use crate::digest::{BlobRef, Digest};
@@ -27,6 +28,8 @@ pub struct Tip {
     /// Petitions decided while they were open, so that none is decided twice; with the last round
     /// they were open in.
     pub decided: BTreeMap<Digest, Round>,
+    /// Which updates of closed rounds may still count.
+    pub lateness: Lateness,
 }
 
 impl Tip {
@@ -35,8 +38,8 @@ impl Tip {
         let bytes = codec::encode(&(federation.id(), start));
         let head = Digest::of_kind("witan 1 genesis", &bytes);
         let (roster, standing) = (Arc::clone(federation.founders()), Standing::default());
-        let decided = BTreeMap::new();
-        Self { round: Round(1), head, adapter: start, roster, standing, decided }
+        let (decided, lateness) = (BTreeMap::new(), Lateness::genesis(federation));
+        Self { round: Round(1), head, adapter: start, roster, standing, decided, lateness }
     }
 
     /// After `proposal`, which was checked against this tip, was committed.
@@ -47,11 +50,13 @@ impl Tip {
             decided.insert(decision.petition.id(), decision.petition.expires());
         }
         decided.retain(|_, open_until| *open_until >= round);
+        let roster = self.roster.after(proposal);
         Self {
             round,
             head: proposal.digest(),
             adapter: proposal.result,
-            roster: self.roster.after(proposal),
+            lateness: self.lateness.after(self, proposal, &roster),
+            roster,
             standing: self.standing.after(proposal),
             decided,
         }

@@ -76,9 +76,7 @@ impl Participant {
                 }
                 self.early.push_back(message);
             }
-            Message::Update(_) if at < here => {
-                self.refuse(message.via, &message.bytes, format!("round {at} is closed"));
-            }
+            Message::Update(_) if at < here => self.on_round_message(message),
             _ => {}
         }
     }
@@ -89,6 +87,9 @@ impl Participant {
         let Verified { signer: member, message, signature } = verified;
         let (kind, round, now) = (message.kind(), message.round(), self.now);
         let filed = match message {
+            Message::Update(update) if round < self.round.tip.round => {
+                self.round.on_late_update(&mut self.post, member, update, bytes.clone())
+            }
             Message::Update(update) => {
                 self.round.on_update(&mut self.post, member, update, bytes.clone())
             }

@@ -9,6 +9,8 @@ pub struct Load {
     pub early: usize,
     /// Updates.
     pub updates: usize,
+    /// Updates of earlier rounds.
+    pub late: usize,
     /// Proofs of members who said two things where only one may be said.
     pub evidence: usize,
     /// Petitions under vote.
@@ -44,6 +46,7 @@ impl Participant {
         Load {
             early: self.early.len(),
             updates: self.round.updates.len(),
+            late: self.round.late_count(),
             evidence: self.round.agenda.evidence().count(),
             petitions: self.round.agenda.polls.iter().count(),
             heard: self.round.heard_count(),

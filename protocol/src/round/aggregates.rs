@@ -46,6 +46,12 @@ impl Aggregates {
         Some(now.0.saturating_sub(running.since.0))
     }
 
+    /// The inputs of an aggregation that runs.
+    pub fn inputs(&self, job: JobId) -> Option<&[AggregateInput]> {
+        let running = self.running.iter().find(|running| running.job == job);
+        running.map(|running| running.inputs.as_slice())
+    }
+
     /// How many are running or done.
     pub fn len(&self) -> usize {
         self.running.len() + self.done.len()

@@ -4,13 +4,14 @@
 //! the round's deadline, or when the council is seen voting: an elected aggregator's motion, or the
 //! votes of so many members that one of them is honest. One liar cannot cut it short.
 
+use super::late::Late;
 use super::training::Own;
 use super::{Adoption, Held, Round};
 use crate::attendance::HEARD_BYTES_MAX;
 use crate::evidence::Evidence;
 use crate::io::{AggregateInput, Time};
-use crate::ledger::{self, REASON_BYTES_MAX};
-use crate::member::MemberId;
+use crate::ledger::{self, REASON_BYTES_MAX, input_of};
+use crate::member::{MemberId, Round as RoundNumber};
 use crate::message::Progress;
 use crate::peers::Peers;
 use crate::post::Post;
@@ -45,7 +46,7 @@ impl Round {
                 return Filed::Known;
             }
             let one = held.envelope.clone();
-            self.compare(post, member, one, envelope);
+            self.compare(post, member, update.round, (one, envelope));
             return Filed::Refused("a second, different update for the same round".to_owned());
         }
         self.shelf.want(update.delta, member);
@@ -53,17 +54,17 @@ impl Round {
         Filed::New
     }
 
-    /// Two updates of one member for this round: it is accused unless they are one and the same.
+    /// Two updates of one member for one round: it is accused unless they are one and the same.
     pub(super) fn compare(
         &mut self,
         post: &mut Post,
         member: MemberId,
-        one: Vec<u8>,
-        other: Vec<u8>,
+        round: RoundNumber,
+        (one, other): (Vec<u8>, Vec<u8>),
     ) {
         if one != other {
             let (first, second) = if one < other { (one, other) } else { (other, one) };
-            self.accuse(post, Evidence { member, round: self.tip.round, first, second });
+            self.accuse(post, Evidence { member, round, first, second });
         }
     }
 
@@ -170,24 +171,46 @@ impl Round {
         }
     }
 
-    /// The usable deltas with their weights, in roster order.
+    /// The usable deltas with their weights, in roster order; late ones stand in for members whose
+    /// own of this round is not here. Nothing if there are late ones only.
     pub(super) fn inputs(&self, post: &Post) -> Vec<AggregateInput> {
-        self.updates
-            .iter()
-            .filter(|(place, held)| {
-                !self.refused.contains_key(place) && self.shelf.has(&held.update.delta)
-            })
-            .map(|(place, held)| input_of(post, *place, &held.update))
-            .collect()
+        let places = (0..post.roster.size()).filter(|place| !self.refused.contains_key(place));
+        let (mut inputs, mut fresh) = (Vec::new(), false);
+        for place in places {
+            let held = self.updates.get(&place).filter(|held| self.shelf.has(&held.update.delta));
+            fresh |= held.is_some();
+            let held = held.or_else(|| self.stand_in(place));
+            inputs.extend(held.map(|held| self.input(post, place, &held.update)));
+        }
+        if fresh { inputs } else { Vec::new() }
     }
 
-    /// Leaves out members whose deltas turned out unusable.
-    pub(super) fn refuse(&mut self, post: &Post, unusable: &[(MemberId, String)]) {
+    /// An update of the member at `place` as an input of this round.
+    pub(super) fn input(&self, post: &Post, place: usize, update: &Update) -> AggregateInput {
+        let member = post.roster.members()[place].id();
+        input_of(&post.federation, &post.roster, self.tip.round, member, update)
+    }
+
+    /// Leaves out deltas that turned out unusable: a late one, or else a member's own of this round.
+    pub(super) fn refuse(
+        &mut self,
+        post: &Post,
+        inputs: &[AggregateInput],
+        unusable: &[(MemberId, String)],
+    ) {
         for (member, reason) in unusable {
             let Some(place) = post.roster.place_of(member) else {
                 continue;
             };
-            self.refused.insert(place, cut(reason, REASON_BYTES_MAX));
+            let is_late = |late: &Late| {
+                let input = self.input(post, place, &late.held.update);
+                inputs.contains(&input)
+            };
+            if self.late.get(&place).is_some_and(is_late) {
+                self.late.entry(place).and_modify(|late| late.is_usable = false);
+            } else {
+                self.refused.insert(place, cut(reason, REASON_BYTES_MAX));
+            }
         }
     }
 }
@@ -202,11 +225,4 @@ pub(super) fn cut(reason: &str, bytes_max: usize) -> String {
         words.push(c);
     }
     words
-}
-
-/// An update as an input: the weight is its steps times the member's weight in the federation.
-pub(super) fn input_of(post: &Post, place: usize, update: &Update) -> AggregateInput {
-    let member = &post.roster.members()[place];
-    let weight = update.steps.saturating_mul(u64::from(member.weight));
-    AggregateInput { member: member.id(), delta: update.delta, weight }
 }

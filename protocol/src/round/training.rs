@@ -1,10 +1,13 @@
 //! The own part: train once, publish the update, say when there will be none.
 
-use super::collecting::cut;
+use super::collecting::{Filed, cut};
+use super::late::Outlasting;
 use super::{Held, Memory, Round};
-use crate::digest::BlobRef;
+use crate::digest::{BlobRef, Digest};
 use crate::envelope;
 use crate::io::{JobId, Kind, Output};
+use crate::ledger;
+use crate::member::Round as RoundNumber;
 use crate::message::{Message, Progress};
 use crate::post::Post;
 use crate::record::{Scores, Update};
@@ -16,6 +19,8 @@ pub(super) enum Own {
     Idle,
     /// The job runs.
     Training(JobId),
+    /// A job of a closed round still runs: its update may count late. Then this round's begins.
+    Outlasting(Outlasting),
     /// The update is out.
     Published,
     /// Training failed: the signed word of it, for those who have not heard.
@@ -48,8 +53,8 @@ impl Round {
 
     /// The job is under way: others are told that slow is not dead.
     pub fn on_progress(&mut self, post: &mut Post, job: JobId, done: (u64, u64), loss: f32) {
-        if matches!(self.own, Own::Training(running) if running == job) {
-            let (round, (step, steps)) = (self.tip.round, done);
+        if let Some((round, _)) = self.trains(job) {
+            let (step, steps) = done;
             let progress = Progress { round, step, steps, loss, sits_out: None };
             post.gossip(&Message::Progress(progress));
         }
@@ -57,32 +62,63 @@ impl Round {
 
     /// The job is done: the update is remembered, then published.
     pub fn on_trained(&mut self, post: &mut Post, job: JobId, result: Result) {
-        if !matches!(self.own, Own::Training(running) if running == job) {
-            return;
-        }
-        let Some(place) = post.place() else {
+        let (Some((round, start)), Some(place)) = (self.trains(job), post.place()) else {
             return;
         };
         let Result { delta, examples, steps, scores } = result;
-        let (round, start) = (self.tip.round, self.tip.adapter.digest);
         let codec = post.federation.document().training.compression;
         let update = Update { round, start, delta, codec, examples, steps, scores };
-        if let Err(flaw) = crate::ledger::check_update(&post.federation, &self.tip, &update) {
+        let is_late = round < self.tip.round;
+        let checked = match is_late {
+            true => ledger::check_late(&post.federation, &self.tip, &post.member(), &update),
+            false => ledger::check_update(&post.federation, &self.tip, &update),
+        };
+        if let Err(flaw) = checked {
             self.on_train_failed(post, job, &format!("own update: {flaw}"));
             return;
         }
         let envelope = post.seal(&Message::Update(update.clone()));
         self.remember(post, &Memory::Update(envelope.clone()));
+        let held = Held { update, envelope: envelope.clone() };
+        if is_late {
+            self.keep_late(post, post.member(), held);
+        } else {
+            self.updates.insert(place, held);
+        }
         self.shelf.put(delta);
-        self.own = Own::Published;
-        self.updates.insert(place, Held { update, envelope: envelope.clone() });
         post.gossip_sealed(Kind::Update, round, envelope);
+        self.own = Own::Published;
+        self.train_after(post, is_late);
+    }
+
+    /// After a training that outlasted its round, this round's.
+    fn train_after(&mut self, post: &mut Post, is_late: bool) {
+        if is_late {
+            self.own = Own::Idle;
+            if self.began.is_some() {
+                self.train(post);
+            }
+        }
+    }
+
+    /// The round that a running job trains for, and the adapter it began with.
+    fn trains(&self, job: JobId) -> Option<(RoundNumber, Digest)> {
+        match &self.own {
+            Own::Training(running) if *running == job => {
+                Some((self.tip.round, self.tip.adapter.digest))
+            }
+            Own::Outlasting(late) if late.job == job => Some((late.round, late.start)),
+            _ => None,
+        }
     }
 
     /// The job failed: others are told not to wait.
     pub fn on_train_failed(&mut self, post: &mut Post, job: JobId, reason: &str) {
-        if !matches!(self.own, Own::Training(running) if running == job) {
+        let Some((of, _)) = self.trains(job) else {
             return;
+        };
+        if of < self.tip.round {
+            return self.train_after(post, true);
         }
         self.sits_out.extend(post.place());
         let why = Some(cut(reason, SITS_OUT_BYTES_MAX));
@@ -109,13 +145,21 @@ impl Round {
         let (Message::Update(update), Some(place)) = (opened.message, post.place()) else {
             return;
         };
-        if opened.signer != post.member() || update.round != self.tip.round {
+        let round = update.round;
+        let held = Held { update, envelope: envelope.clone() };
+        if opened.signer != post.member() {
             return;
+        } else if round < self.tip.round {
+            let Held { update, envelope } = held;
+            if self.on_late_update(post, opened.signer, update, envelope) != Filed::New {
+                return;
+            }
+        } else {
+            self.own = Own::Published;
+            self.shelf.want(held.update.delta, opened.signer);
+            self.updates.insert(place, held);
         }
-        self.own = Own::Published;
-        self.shelf.want(update.delta, post.member());
-        self.updates.insert(place, Held { update, envelope: envelope.clone() });
-        post.gossip_sealed(Kind::Update, self.tip.round, envelope);
+        post.gossip_sealed(Kind::Update, round, envelope);
     }
 }
 

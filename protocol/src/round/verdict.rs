@@ -4,13 +4,14 @@
 //! and the aggregate computed *here* from the fetched deltas has the proposed digest. Otherwise the
 //! vote is nil and a signed objection names the field. Who cannot tell yet waits: views time out.
 
+use std::collections::BTreeMap;
+
 use super::aggregates::Outcome;
-use super::collecting::input_of;
 use super::{Held, Round};
 use crate::council::Signed;
 use crate::digest::Digest;
 use crate::io::{AggregateInput, JobId, Notice, Time};
-use crate::ledger::{self, Flaw};
+use crate::ledger::{self, Counted, Flaw};
 use crate::member::{MemberId, View};
 use crate::message::{Message, Motion, Objection};
 use crate::post::Post;
@@ -47,10 +48,11 @@ impl Round {
 
     /// An aggregation is done: its outcome serves proposing and every case with the same inputs.
     pub fn on_aggregated(&mut self, now: Time, post: &Post, job: JobId, outcome: Outcome) {
-        let unusable = outcome.as_ref().err().cloned();
+        let unusable = outcome.as_ref().err().cloned().unwrap_or_default();
+        let inputs = self.aggregates.inputs(job).unwrap_or_default().to_vec();
         if let Some(work_ms) = self.aggregates.on_done(now, job, outcome) {
             self.council.allow_for_work(work_ms);
-            self.refuse(post, &unusable.unwrap_or_default());
+            self.refuse(post, &inputs, &unusable);
         }
     }
 
@@ -108,17 +110,14 @@ impl Round {
         let (mut included, mut absent) = (Vec::new(), Vec::new());
         for (place, member) in post.roster.members().iter().enumerate() {
             let member = member.id();
-            let used = inputs.iter().any(|input| input.member == member);
-            match self.updates.get(&place).filter(|_| used) {
+            let is_used = |held: &&Held| inputs.contains(&self.input(post, place, &held.update));
+            match self.updates.get(&place).filter(is_used) {
                 Some(held) => {
                     included.push(Contribution { member, envelope: held.envelope.clone() });
                 }
                 None => {
-                    let refused = self.refused.get(&place).cloned();
-                    let why =
-                        refused.map_or(Absence::NoUpdate, |because| Absence::Refused { because });
-                    let heard = self.heard.get(&place).cloned();
-                    absent.push(Absent { member, why, heard });
+                    let late = self.stand_in(place).filter(is_used);
+                    absent.push(self.absent(member, place, late));
                 }
             }
         }
@@ -138,6 +137,17 @@ impl Round {
             result: aggregate.result,
             naive_error: aggregate.naive_error.clone(),
         }
+    }
+
+    /// What is said of a member whose own update is not used.
+    fn absent(&self, member: MemberId, place: usize, late: Option<&Held>) -> Absent {
+        if let Some(Held { envelope, .. }) = late {
+            let why = Absence::Late { envelope: envelope.clone() };
+            return Absent { member, why, heard: None };
+        }
+        let refused = self.refused.get(&place).cloned();
+        let why = refused.map_or(Absence::NoUpdate, |because| Absence::Refused { because });
+        Absent { member, why, heard: self.heard.get(&place).cloned() }
     }
 
     /// `None` while it cannot be told yet.
@@ -194,37 +204,56 @@ impl Round {
         value: Digest,
     ) -> Option<Result<Case, Flaw>> {
         let proposal = self.council.proposal(&value)?.clone();
-        let known = |contribution: &Contribution| {
-            let held = self.updates.get(&post.roster.place_of(&contribution.member)?)?;
-            (held.envelope == contribution.envelope).then(|| held.update.clone())
+        let known = |member: &MemberId, envelope: &[u8]| {
+            let place = post.roster.place_of(member)?;
+            let late = self.late.get(&place).map(|late| &late.held);
+            let mut held = self.updates.get(&place).into_iter().chain(late);
+            held.find(|held| held.envelope == envelope).map(|held| held.update.clone())
         };
         let checked = ledger::check_proposal(&post.federation, &self.tip, &proposal, &known);
-        let updates = match checked {
-            Ok(updates) => updates,
+        let counted = match checked {
+            Ok(counted) => counted,
             Err(flaw) => return Some(Err(flaw)),
         };
         self.learn_heartbeats(post, &proposal);
-        let (included, quorum) = (updates.len(), post.roster.quorum());
+        let (included, quorum) = (counted.included.len(), post.roster.quorum());
         let excused = proposal.absent.iter().filter(|absent| self.excuses(post, absent)).count();
         if included + excused < quorum && !self.is_late(now, post) {
             let expected = format!("at least {quorum} updates before the deadline");
             return Some(Err(flaw("included", expected, included)));
         }
-        let mut inputs = Vec::with_capacity(updates.len());
-        for (contribution, update) in proposal.included.iter().zip(updates) {
-            let place = self.place_of(post, &contribution.member);
-            inputs.push(input_of(post, place, &update));
-            self.shelf.want(update.delta, contribution.member);
+        Some(Ok(Case { inputs: self.learn_updates(post, &proposal, counted) }))
+    }
+
+    /// Takes in the updates a checked proposal counts, and wants their deltas; returns them as inputs.
+    fn learn_updates(
+        &mut self,
+        post: &mut Post,
+        proposal: &Proposal,
+        counted: Counted,
+    ) -> Vec<AggregateInput> {
+        let mut inputs = BTreeMap::new();
+        for (contribution, update) in proposal.included.iter().zip(counted.included) {
+            let (member, envelope) = (contribution.member, contribution.envelope.clone());
+            let place = self.place_of(post, &member);
+            inputs.insert(place, self.input(post, place, &update));
+            self.shelf.want(update.delta, member);
             self.shelf.want(update.delta, proposal.aggregator);
-            let envelope = contribution.envelope.clone();
             if let Some(held) = self.updates.get(&place) {
-                let (member, one) = (contribution.member, held.envelope.clone());
-                self.compare(post, member, one, envelope);
+                let one = held.envelope.clone();
+                self.compare(post, member, update.round, (one, envelope));
             } else {
                 self.updates.insert(place, Held { update, envelope });
             }
         }
-        Some(Ok(Case { inputs }))
+        for ((member, envelope), update) in proposal.late().zip(counted.late) {
+            let place = self.place_of(post, member);
+            inputs.insert(place, self.input(post, place, &update));
+            self.shelf.want(update.delta, *member);
+            self.shelf.want(update.delta, proposal.aggregator);
+            self.keep_late(post, *member, Held { update, envelope: envelope.to_vec() });
+        }
+        inputs.into_values().collect()
     }
 
     /// Whether a member need not be waited for: its update was unusable, or it sits out.

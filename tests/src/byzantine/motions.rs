@@ -23,7 +23,7 @@ pub fn rewrite(
     }
     let lie = lies[shop.random.random_range(0..lies.len())];
     let mut proposal = motion.proposal.clone();
-    if !tell(lie, shop, &mut proposal) {
+    if !tell(lie, liar, shop, &mut proposal) {
         return copies(&letter.bytes, to);
     }
     shop.saw(lie);
@@ -34,7 +34,7 @@ pub fn rewrite(
     copies(&shop.seal(&message), to)
 }
 
-fn tell(lie: Lie, shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
+fn tell(lie: Lie, liar: &Liar, shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
     match lie {
         Lie::WrongAggregate => proposal.result = BlobRef::of(&proposal.result.digest.0),
         Lie::WrongField => wrong_field(shop, proposal),
@@ -46,6 +46,7 @@ fn tell(lie: Lie, shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
             return recompute(shop, proposal);
         }
         Lie::StolenName => return steal_name(shop, proposal),
+        Lie::CountsAgain => return count_again(liar, shop, proposal),
         _ => return leave_out(shop, proposal),
     }
     true
@@ -67,6 +68,26 @@ fn leave_out(shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
         };
         proposal.absent.push(Absent { member, why, heard: None });
     }
+    proposal.absent.sort_by_key(|absent| shop.roster.place_of(&absent.member));
+    recompute(shop, proposal)
+}
+
+/// A member's update of an earlier round, or this round's under another name for it, stands in for
+/// the one it has: as if that had not arrived.
+fn count_again(liar: &Liar, shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
+    let spare = proposal.included.len() > shop.roster.quorum();
+    let mut old: Vec<_> = liar.heard_updates(proposal.round).collect();
+    old.retain(|(member, _)| {
+        let is_included = proposal.included.iter().any(|part| part.member == *member);
+        if is_included { spare } else { proposal.absent.iter().any(|a| a.member == *member) }
+    });
+    if old.is_empty() {
+        return false;
+    }
+    let (member, envelope) = old.swap_remove(shop.random.random_range(0..old.len()));
+    proposal.included.retain(|part| part.member != member);
+    proposal.absent.retain(|absent| absent.member != member);
+    proposal.absent.push(Absent { member, why: Absence::Late { envelope }, heard: None });
     proposal.absent.sort_by_key(|absent| shop.roster.place_of(&absent.member));
     recompute(shop, proposal)
 }
@@ -110,7 +131,7 @@ fn wrong_field(shop: &mut Workshop<'_>, proposal: &mut Proposal) {
 
 /// Makes the result that of the inputs again, as far as they can be read.
 fn recompute(shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
-    let result = model::result_of(shop.roster, proposal);
+    let result = model::result_of(shop.roster, shop.late_rounds, proposal);
     if let Some(result) = result {
         proposal.result = result;
         shop.blobs.push(result);
@@ -118,11 +139,12 @@ fn recompute(shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
     result.is_some()
 }
 
-const MOTION_LIES: [Lie; 6] = [
+const MOTION_LIES: [Lie; 7] = [
     Lie::TwoMotions,
     Lie::WrongAggregate,
     Lie::WrongField,
     Lie::ForgetsMembers,
     Lie::LeavesOut,
+    Lie::CountsAgain,
     Lie::StolenName,
 ];

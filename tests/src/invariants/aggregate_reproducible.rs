@@ -26,7 +26,8 @@ impl Invariant for AggregateReproducible {
         if !self.checked.insert(proposal.digest()) {
             return Ok(());
         }
-        if model::result_of(scene.roster, proposal) != Some(proposal.result) {
+        let late_rounds = scene.federation.document().council.late_rounds;
+        if model::result_of(scene.roster, late_rounds, proposal) != Some(proposal.result) {
             return Err(format!("round {}: the result is not that of its inputs", proposal.round));
         }
         Ok(())

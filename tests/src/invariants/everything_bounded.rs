@@ -34,6 +34,7 @@ fn bounds(members: usize, views: usize) -> Load {
     Load {
         early: 512,
         updates: members,
+        late: members,
         evidence: members,
         petitions: members,
         heard: members,
@@ -50,10 +51,11 @@ fn bounds(members: usize, views: usize) -> Load {
     }
 }
 
-fn counts(load: &Load) -> [(&'static str, usize); 15] {
+fn counts(load: &Load) -> [(&'static str, usize); 16] {
     [
         ("early messages", load.early),
         ("updates", load.updates),
+        ("late updates", load.late),
         ("proofs", load.evidence),
         ("petitions", load.petitions),
         ("heartbeats", load.heard),

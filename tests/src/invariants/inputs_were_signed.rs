@@ -1,11 +1,13 @@
 //! Every update in a record was signed by the member it is said to be of, for that round, from that
-//! adapter. An honest member's update counts only if that member really published it.
+//! adapter; a late one for an earlier round, no longer ago than agreed, from that round's adapter. An
+//! honest member's update counts only if that member really published it.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 
 use witan_protocol::digest::Digest;
 use witan_protocol::envelope;
-use witan_protocol::member::MemberId;
+use witan_protocol::member::{MemberId, Round};
 use witan_protocol::message::Message;
 use witan_protocol::record::{Contribution, Proposal};
 
@@ -17,6 +19,7 @@ pub struct InputsWereSigned {
     published: HashMap<Digest, MemberId>,
     honest: HashSet<MemberId>,
     checked: HashSet<Digest>,
+    starts: HashMap<Round, Digest>,
 }
 
 impl Invariant for InputsWereSigned {
@@ -42,7 +45,15 @@ impl Invariant for InputsWereSigned {
                 if !self.checked.insert(proposal.digest()) {
                     return Ok(());
                 }
-                proposal.included.iter().try_for_each(|input| self.check(scene, proposal, input))
+                self.starts.insert(proposal.round, proposal.start.digest);
+                for Contribution { member, envelope } in &proposal.included {
+                    self.check(scene, proposal, (member, envelope), 0..=0)?;
+                }
+                let late_rounds = scene.federation.document().council.late_rounds;
+                for late in proposal.late() {
+                    self.check(scene, proposal, late, 1..=late_rounds)?;
+                }
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -54,24 +65,27 @@ impl InputsWereSigned {
         &self,
         scene: &Scene<'_>,
         proposal: &Proposal,
-        input: &Contribution,
+        (member, envelope): (&MemberId, &[u8]),
+        late_by: RangeInclusive<u64>,
     ) -> Result<(), String> {
-        let name = scene.roster.name_of(&input.member);
+        let name = scene.roster.name_of(member);
         let wrong = |what: &str| Err(format!("round {}, {name}: {what}", proposal.round));
-        let published = self.published.get(&Digest::of(&input.envelope));
-        if self.honest.contains(&input.member) && published != Some(&input.member) {
+        let published = self.published.get(&Digest::of(envelope));
+        if self.honest.contains(member) && published != Some(member) {
             return wrong("never published this update");
         }
-        let Ok(verified) = envelope::open(&input.envelope, scene.roster) else {
+        let Ok(verified) = envelope::open(envelope, scene.roster) else {
             return wrong("the envelope does not open");
         };
         let Message::Update(update) = verified.message else {
             return wrong("the envelope is not an update");
         };
-        if verified.signer != input.member {
+        if verified.signer != *member {
             return wrong("signed by somebody else");
         }
-        if update.round != proposal.round || update.start != proposal.start.digest {
+        let late = proposal.round.0.checked_sub(update.round.0);
+        let start = self.starts.get(&update.round);
+        if !late.is_some_and(|late| late_by.contains(&late)) || start != Some(&update.start) {
             return wrong("for another round or from another adapter");
         }
         Ok(())

@@ -113,7 +113,12 @@ impl World {
 
     fn persist_record(&mut self, node: usize, bytes: Vec<u8>) {
         match codec::decode::<RoundRecord>(&bytes, RECORD_BYTES_MAX) {
-            Ok(record) => self.sight(node, &Sight::Persisted(&record)),
+            Ok(record) => {
+                if record.proposal.late().next().is_some() {
+                    self.coverage.saw(Seen::LateUpdate);
+                }
+                self.sight(node, &Sight::Persisted(&record));
+            }
             Err(error) => self.watch.blame(node, "persists records", error.to_string()),
         }
         self.nodes[node].records.push(bytes);
@@ -138,6 +143,7 @@ impl World {
         };
         let mut workshop = Workshop {
             roster: &roster,
+            late_rounds: self.federation.document().council.late_rounds,
             identity: &self.nodes[node].identity,
             place: node,
             random: &mut self.random,

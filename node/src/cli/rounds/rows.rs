@@ -243,6 +243,12 @@ fn reason(absent: &Absent, roster: &Roster) -> String {
             format!("no update had arrived; it was heard at step {step} of {steps}")
         }
         (Absence::NoUpdate, None) => "no update had arrived".into(),
+        (Absence::Late { .. }, _) => match absent.late_update(roster) {
+            Some(Update { round, .. }) => {
+                format!("no update had arrived; its late one of round {round} counts for less")
+            }
+            None => "no update had arrived; its late one cannot be read".into(),
+        },
     }
 }
 
