@@ -2,6 +2,7 @@
 //! rewritten on the way out, and signed again with the liar's own key. It has no other key, and no
 //! more votes than one.
 
+mod accusations;
 mod motions;
 mod strays;
 mod updates;
@@ -62,6 +63,8 @@ pub enum Lie {
     Silence,
     /// Counts an old update of a member, whether it counted before or is too late.
     CountsAgain,
+    /// Accuses others of having signed two things, with proofs that prove nothing.
+    FalseEvidence,
 }
 
 /// How one member lies, and what it has to lie with.
@@ -94,7 +97,7 @@ type Mail = Vec<(usize, Vec<u8>)>;
 
 impl Lie {
     /// All of them.
-    pub const ALL: [Lie; 19] = [
+    pub const ALL: [Lie; 20] = [
         Lie::TwoVotes,
         Lie::TwoMotions,
         Lie::TwoUpdates,
@@ -114,6 +117,7 @@ impl Lie {
         Lie::FalseHoldings,
         Lie::Silence,
         Lie::CountsAgain,
+        Lie::FalseEvidence,
     ];
 }
 
@@ -139,6 +143,7 @@ impl fmt::Display for Lie {
             Lie::FalseHoldings => "false holdings",
             Lie::Silence => "silence",
             Lie::CountsAgain => "counts an old update",
+            Lie::FalseEvidence => "false evidence",
         })
     }
 }

@@ -5,6 +5,7 @@ use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::message::{Message, Motion};
 use witan_protocol::record::{Absence, Absent, Proposal};
 
+use super::accusations::accusation;
 use super::{Liar, Lie, Mail, Workshop, copies};
 use crate::model;
 use crate::world::Letter;
@@ -47,6 +48,10 @@ fn tell(lie: Lie, liar: &Liar, shop: &mut Workshop<'_>, proposal: &mut Proposal)
         }
         Lie::StolenName => return steal_name(shop, proposal),
         Lie::CountsAgain => return count_again(liar, shop, proposal),
+        Lie::FalseEvidence => match accusation(liar, shop) {
+            Some(evidence) => proposal.evidence = vec![evidence],
+            None => return false,
+        },
         _ => return leave_out(shop, proposal),
     }
     true
@@ -139,7 +144,7 @@ fn recompute(shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
     result.is_some()
 }
 
-const MOTION_LIES: [Lie; 7] = [
+const MOTION_LIES: [Lie; 8] = [
     Lie::TwoMotions,
     Lie::WrongAggregate,
     Lie::WrongField,
@@ -147,4 +152,5 @@ const MOTION_LIES: [Lie; 7] = [
     Lie::LeavesOut,
     Lie::CountsAgain,
     Lie::StolenName,
+    Lie::FalseEvidence,
 ];

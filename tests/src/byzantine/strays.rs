@@ -8,6 +8,7 @@ use witan_protocol::member::{Round, View};
 use witan_protocol::message::{Certified, Message, Motion, Step, Vote};
 use witan_protocol::record::{Certificate, CommitSignature, RoundRecord};
 
+use super::accusations::accusation;
 use super::{Liar, Lie, Mail, Workshop};
 
 /// What a liar sends besides, each time its participant says something to these members.
@@ -22,6 +23,9 @@ pub fn strays(liar: &Liar, shop: &mut Workshop<'_>, to: &[usize]) -> Mail {
             Lie::Replay => liar.any(shop).map(|letter| letter.bytes.clone()),
             Lie::Forgery => forgery(liar, shop),
             Lie::OutOfTurn => out_of_turn(liar, shop),
+            Lie::FalseEvidence => {
+                accusation(liar, shop).map(|evidence| shop.seal(&Message::Evidence(evidence)))
+            }
             _ => forged_record(liar, shop),
         };
         let Some(bytes) = bytes else {
@@ -125,5 +129,11 @@ fn forged_record(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
     Some(shop.seal(&Message::Certified(Certified { round, until: round, record })))
 }
 
-const STRAYS: [Lie; 5] =
-    [Lie::Garbage, Lie::Replay, Lie::Forgery, Lie::OutOfTurn, Lie::ForgedRecord];
+const STRAYS: [Lie; 6] = [
+    Lie::Garbage,
+    Lie::Replay,
+    Lie::Forgery,
+    Lie::OutOfTurn,
+    Lie::ForgedRecord,
+    Lie::FalseEvidence,
+];

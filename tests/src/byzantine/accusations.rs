@@ -1,0 +1,67 @@
+//! Proofs against others that prove nothing: of what they really said, or made up in their name.
+
+use rand::RngExt;
+use witan_protocol::digest::Digest;
+use witan_protocol::envelope::{self, Verified};
+use witan_protocol::evidence::Evidence;
+use witan_protocol::message::{Message, Vote};
+
+use super::{Liar, Workshop};
+
+/// A proof that another member signed twice, made of what this liar heard of it; false unless that
+/// member lies as well.
+pub fn accusation(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Evidence> {
+    let me = shop.identity.member();
+    let claims: Vec<_> = liar
+        .heard
+        .iter()
+        .filter_map(|letter| letter.verified().ok())
+        .filter(|said| said.signer != me && is_signed_once(&said.message))
+        .collect();
+    if claims.is_empty() {
+        return None;
+    }
+    let said = claims[shop.random.random_range(0..claims.len())];
+    let member = said.signer;
+    let one = claim(said);
+    let other = match shop.random.random_range(0..4) {
+        // Two things it really said, which go together.
+        0 | 1 => {
+            let others = claims.iter().filter(|c| c.signer == member && c.message != said.message);
+            let others: Vec<_> = others.collect();
+            (!others.is_empty())
+                .then(|| claim(others[shop.random.random_range(0..others.len())]))?
+        }
+        // Something it never said, under this liar's signature: in the other's name or its own.
+        2 => {
+            let message = altered(&said.message);
+            let signature = envelope::sign(shop.identity, shop.roster.federation(), &message);
+            let name = if shop.random.random_bool(0.5) { member } else { me };
+            envelope::reseal_claim(name, &message, &signature)
+        }
+        // One thing, twice.
+        _ => one.clone(),
+    };
+    let round = said.message.round();
+    let (first, second) = if one < other { (one, other) } else { (other, one) };
+    Some(Evidence { member, round, first, second })
+}
+
+fn is_signed_once(message: &Message) -> bool {
+    matches!(message, Message::Vote(_) | Message::Update(_) | Message::Motion(_))
+}
+
+fn claim(said: &Verified<Message>) -> Vec<u8> {
+    envelope::reseal_claim(said.signer, &said.message, &said.signature)
+}
+
+fn altered(message: &Message) -> Message {
+    let mut message = message.clone();
+    match &mut message {
+        Message::Vote(Vote { value, .. }) => *value = Some(Digest([5; 32])),
+        Message::Update(update) => update.steps = 1,
+        Message::Motion(motion) => motion.proposal.strategy.clear(),
+        _ => {}
+    }
+    message
+}
