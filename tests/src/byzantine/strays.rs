@@ -18,24 +18,30 @@ pub fn strays(liar: &Liar, shop: &mut Workshop<'_>, to: &[usize]) -> Mail {
         if !liar.tells(lie) || !shop.random.random_bool(0.3) {
             continue;
         }
-        let bytes = match lie {
-            Lie::Garbage => Some(garbage(liar, shop)),
-            Lie::Replay => liar.any(shop).map(|letter| letter.bytes.clone()),
-            Lie::Forgery => forgery(liar, shop),
-            Lie::OutOfTurn => out_of_turn(liar, shop),
-            Lie::FalseEvidence => {
-                accusation(liar, shop).map(|evidence| shop.seal(&Message::Evidence(evidence)))
-            }
-            _ => forged_record(liar, shop),
-        };
-        let Some(bytes) = bytes else {
+        let row = if lie == Lie::OutOfTurn && shop.random.random_bool(0.2) { ROW } else { 1 };
+        let said: Vec<_> = (0..row).filter_map(|_| stray(lie, liar, shop)).collect();
+        if said.is_empty() {
             continue;
-        };
+        }
         shop.saw(lie);
-        let some = to.iter().filter(|_| shop.random.random_bool(0.5));
-        mail.extend(some.map(|to| (*to, bytes.clone())));
+        for to in to.iter().filter(|_| shop.random.random_bool(0.5)) {
+            mail.extend(said.iter().map(|bytes| (*to, bytes.clone())));
+        }
     }
     mail
+}
+
+fn stray(lie: Lie, liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
+    match lie {
+        Lie::Garbage => Some(garbage(liar, shop)),
+        Lie::Replay => liar.any(shop).map(|letter| letter.bytes.clone()),
+        Lie::Forgery => forgery(liar, shop),
+        Lie::OutOfTurn => out_of_turn(liar, shop),
+        Lie::FalseEvidence => {
+            accusation(liar, shop).map(|evidence| shop.seal(&Message::Evidence(evidence)))
+        }
+        _ => forged_record(liar, shop),
+    }
 }
 
 fn garbage(liar: &Liar, shop: &mut Workshop<'_>) -> Vec<u8> {
@@ -84,7 +90,7 @@ fn out_of_turn(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
     let message = match &heard.verified().ok()?.message {
         Message::Vote(vote) => {
             let far = shop.random.random_range(11..1_000_000);
-            let ahead = [0, 1, 5, 9, far, u32::MAX][shop.random.random_range(0..6)];
+            let ahead = [0, 1, 5, 9, far, far, far, u32::MAX][shop.random.random_range(0..8)];
             let view = View(vote.view.0.saturating_add(ahead));
             let round = Round(vote.round.0 + shop.random.random_range(0..2));
             let step = if vote.step == Step::Prevote { Step::Precommit } else { Step::Prevote };
@@ -128,6 +134,9 @@ fn forged_record(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
     let record = codec::encode(&record);
     Some(shop.seal(&Message::Certified(Certified { round, until: round, record })))
 }
+
+/// Messages out of turn in a row, now and then: as many as would fill what is not bounded.
+const ROW: usize = 32;
 
 const STRAYS: [Lie; 6] = [
     Lie::Garbage,
