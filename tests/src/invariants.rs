@@ -128,6 +128,16 @@ impl Watch {
         }
     }
 
+    /// What holds of one member even where most of the others lie.
+    pub fn of_one(federation: &Federation) -> Self {
+        let invariants: Vec<Box<dyn Invariant>> = vec![
+            Box::<vote_once::VoteOnce>::default(),
+            Box::<round_monotonic::RoundMonotonic>::default(),
+            Box::<everything_bounded::EverythingBounded>::default(),
+        ];
+        Self { invariants, ..Self::new(federation) }
+    }
+
     /// An honest member did something.
     pub fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) {
         for invariant in &mut self.invariants {

@@ -4,6 +4,7 @@
 
 pub mod byzantine;
 pub mod faults;
+pub mod fuzz;
 pub mod invariants;
 pub mod link;
 pub mod model;
