@@ -37,6 +37,7 @@ for patch in tests/mutants/*.patch; do
     else
         missed=$((missed + 1))
         printf '%-24s MISSED by %s (status %d)\n' "$name" "$expected" "$status"
+        grep -o -E '^seed [0-9]+ FAILED at [0-9]+ ms: \w+' sweep.log | sed 's/.* //' | sort | uniq -c || true
         tail -n 5 sweep.err sweep.log
     fi
 done
