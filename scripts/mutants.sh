@@ -2,7 +2,8 @@
 # Breaks one rule of the protocol at a time and shows that the simulator notices: every patch of
 # tests/mutants is applied to a worktree of its own, which a short sweep must find at fault. Prints
 # which invariant was broken, in how many runs, and first with which seed. Takes the names of patches
-# as arguments, or does all; WITAN_SEEDS sets how many seeds each is given. Needs committed sources.
+# as arguments, or does all; WITAN_SEEDS sets how many seeds each is given. A patch may ask for a sweep
+# of its own (`sweep: --members 16`). Needs committed sources.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 repository=$PWD
@@ -15,7 +16,7 @@ cd "$worktree"
 
 sweep() {
     cargo build --quiet --release --locked --package witan-tests --bin sweep || return 2
-    "$CARGO_TARGET_DIR/release/sweep" --members 7 --rounds 3 --seeds "$seeds"
+    "$CARGO_TARGET_DIR/release/sweep" --members 7 --rounds 3 --seeds "$seeds" "$@"
 }
 
 if ! sweep > sweep.log; then
@@ -26,14 +27,16 @@ for patch in tests/mutants/*.patch; do
     name=$(basename "$patch" .patch)
     [[ $# -eq 0 || " $* " == *" $name "* ]] || continue
     expected=$(sed -n 's/^expect: //p' "$patch")
+    read -r -a flags <<< "$(sed -n 's/^sweep: //p' "$patch")"
     git apply "$patch"
-    if sweep > sweep.log 2> sweep.err; then status=0; else status=$?; fi
+    if sweep "${flags[@]}" > sweep.log 2> sweep.err; then status=0; else status=$?; fi
     git checkout --quiet .
     first=$(grep -m 1 -E "^seed [0-9]+ FAILED.*$expected" sweep.log | grep -o -E '^seed [0-9]+' || true)
     if [[ $status -eq 1 && -n $first ]]; then
+        asked=$(grep -o -E '[0-9]+ seeds' sweep.log | tail -n 1)
         runs=$(grep -c -E "^seed [0-9]+ FAILED.*$expected" sweep.log)
-        printf '%-24s caught by %-24s in %3d of %d runs, first %s\n' \
-            "$name" "$expected" "$runs" "$seeds" "$first"
+        printf '%-24s caught by %-24s in %3d of %s, first %s\n' \
+            "$name" "$expected" "$runs" "$asked" "$first"
     else
         missed=$((missed + 1))
         printf '%-24s MISSED by %s (status %d)\n' "$name" "$expected" "$status"
