@@ -153,6 +153,7 @@ impl Words {
             included,
             absent,
             evidence: Vec::new(),
+            refutation: None,
             decision: None,
             strategy: "fedavg".into(),
             result: BlobRef::of(b"none"),
