@@ -66,9 +66,11 @@ impl Screen {
                 ));
             }
             _ if !self.is_plain => {}
-            Happening::Protocol { notice: Notice::ViewFailed { round, view, aggregator } } => {
+            Happening::Protocol { notice: Notice::ViewFailed { round, view, aggregator } }
+                if watch.is_first_failure(round.0, *view) =>
+            {
                 let name = watch.name(aggregator);
-                line(&format!("node-{index:02} round {round} view {view} failed ({name})"));
+                line(&format!("round {round}: view {view} of {name} failed"));
             }
             Happening::Protocol {
                 notice: Notice::Committed { round, view, aggregator, included, .. },

@@ -324,7 +324,7 @@ fn row(watch: &Watch, verdicts: &[Verdict], audited: &Audited) -> Option<RoundRo
         round: number,
         view: view.0,
         aggregator: watch.name(&aggregator),
-        failed_views: round.failed.values().map(|member| watch.name(member)).collect(),
+        failed_views: round.failed.values().map(|(member, _)| watch.name(member)).collect(),
         included: outcome.included,
         expected: names(&attendance.expected),
         present: names(&attendance.present),

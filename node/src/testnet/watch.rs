@@ -56,8 +56,8 @@ pub struct RoundView {
     pub votes: BTreeSet<MemberId>,
     /// The view under way or the one that closed it, and its aggregator.
     pub view: Option<(View, MemberId)>,
-    /// Views that closed nothing.
-    pub failed: BTreeMap<View, MemberId>,
+    /// Views that closed nothing: whose they were, and how many nodes have said so.
+    pub failed: BTreeMap<View, (MemberId, usize)>,
     /// The deltas the members published.
     pub deltas: BTreeMap<MemberId, Digest>,
     /// Nodes that have fetched each blob.
@@ -175,7 +175,7 @@ impl Watch {
     /// A round that an earlier run committed. When, and what went before, nobody saw this time.
     pub fn recall(&mut self, record: &RoundRecord) {
         let proposal = &record.proposal;
-        let failed = proposal.failed_views.iter().map(|failed| (failed.view, failed.aggregator));
+        let failed = proposal.failed_views.iter().map(|failed| (failed.view, (failed.aggregator, 0)));
         let round = RoundView {
             is_recalled: true,
             updates: proposal.included.iter().map(|part| part.member).collect(),
@@ -230,6 +230,12 @@ impl Watch {
         self.nodes.iter().filter(|node| node.stalled.is_some()).count() == 1
     }
 
+    /// Whether one node so far has said that a view failed.
+    pub fn is_first_failure(&self, round: u64, view: View) -> bool {
+        let failed = self.rounds.get(&round).and_then(|round| round.failed.get(&view));
+        failed.is_some_and(|(_, said)| *said == 1)
+    }
+
     /// The newest round that some node has begun.
     pub fn newest_round(&self) -> u64 {
         self.rounds.last_key_value().map_or(0, |(round, _)| *round)
@@ -264,7 +270,8 @@ impl Watch {
                 }
             }
             Notice::ViewFailed { round, view, aggregator } => {
-                self.round(*round).failed.insert(*view, *aggregator);
+                let failed = &mut self.round(*round).failed;
+                failed.entry(*view).or_insert((*aggregator, 0)).1 += 1;
             }
             Notice::Committed { round, view, aggregator, included, votes, record, result } => {
                 let seen = self.round(*round);
@@ -362,6 +369,20 @@ mod tests {
         after
             .observe(0, &NodeEvent { at_ms: 2, what: Happening::Connected { member: members[2] } });
         assert!(!after.is_first_stall());
+    }
+
+    #[test]
+    fn a_failed_view_is_news_once() {
+        let members: Vec<_> = (0..3).map(|n| MemberId([n; 32])).collect();
+        let mut watch = Watch::new(members.clone());
+        let (round, view, aggregator) = (Round(1), View(0), members[2]);
+        let notice = Notice::ViewFailed { round, view, aggregator };
+        let failed = NodeEvent { at_ms: 1, what: Happening::Protocol { notice } };
+        watch.observe(0, &failed);
+        assert!(watch.is_first_failure(1, View(0)));
+        watch.observe(1, &failed);
+        assert!(!watch.is_first_failure(1, View(0)));
+        assert!(!watch.is_first_failure(1, View(1)));
     }
 
     #[test]
