@@ -74,11 +74,21 @@ impl Adapter {
     ///
     /// The same base, configuration and seed give the same bytes everywhere.
     pub fn init(base: &Base, lora: &LoraConfig, seed: u64) -> Adapter {
+        let shapes = base.weights().iter().map(|(name, weight)| (&name[..], &weight.shape[..]));
+        Adapter::of_shapes(shapes, lora, seed)
+    }
+
+    /// The same for weights of these names and shapes; their order decides what each is given.
+    pub fn of_shapes<'a>(
+        weights: impl Iterator<Item = (&'a str, &'a [usize])>,
+        lora: &LoraConfig,
+        seed: u64,
+    ) -> Adapter {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut tensors = Weights::new();
-        for (name, weight) in base.weights() {
+        for (name, shape) in weights {
             let Some(path) = name.strip_suffix(".weight") else { continue };
-            let [outputs, inputs] = weight.shape[..] else { continue };
+            let [outputs, inputs] = *shape else { continue };
             if !lora.adapts(path) {
                 continue;
             }

@@ -164,21 +164,28 @@ pub fn read_weights(bytes: &[u8]) -> Result<Weights, BaseError> {
     let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
     let mut weights = Weights::new();
     for (name, view) in file.iter() {
-        let data = view.data();
-        let halves = || data.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
-        let values: Vec<f32> = match view.dtype() {
-            Dtype::F32 => {
-                data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-            }
-            Dtype::F16 => halves().map(|pair| f16::from_le_bytes(pair).to_f32()).collect(),
-            Dtype::BF16 => halves()
-                .map(|pair| f32::from_bits(u32::from(u16::from_le_bytes(pair)) << 16))
-                .collect(),
-            _ => return Err(BaseError::Format { name: name.to_string() }),
-        };
+        let values = numbers(view.dtype(), view.data());
+        let values = values.ok_or_else(|| BaseError::Format { name: name.to_string() })?;
         weights.insert(name.to_string(), HostTensor { shape: view.shape().to_vec(), values });
     }
     Ok(weights)
+}
+
+/// Little-endian numbers as f32; none if the format is neither f32, f16 nor bf16.
+pub(crate) fn numbers(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    let halves = || bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
+    match dtype {
+        Dtype::F32 => {
+            let quads = bytes.chunks_exact(4);
+            Some(quads.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+        }
+        Dtype::F16 => Some(halves().map(|pair| f16::from_le_bytes(pair).to_f32()).collect()),
+        Dtype::BF16 => {
+            let upper = |pair| f32::from_bits(u32::from(u16::from_le_bytes(pair)) << 16);
+            Some(halves().map(upper).collect())
+        }
+        _ => None,
+    }
 }
 
 const CONFIG: &str = "config.json";

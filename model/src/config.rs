@@ -3,7 +3,11 @@
 //! Decides no behaviour beyond sizes; holds no tensor. Keys follow BLIP3o's configuration where it has one
 //! (`n_query`, `dit_*`), so that a reader of that model finds his way.
 
+pub mod language;
+
 use serde::{Deserialize, Serialize};
+
+use language::{Family, LanguageConfig};
 
 /// Sizes of a unified multimodal model: vision encoder, language model, diffusion transformer, painter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +76,25 @@ impl ModelConfig {
             dit_intermediate_size: 352,
             gen_channels: crate::umm::cells::CHANNELS,
             painter_hidden_size: 48,
+        }
+    }
+}
+
+impl ModelConfig {
+    /// The sizes of the language model alone.
+    pub fn language(&self) -> LanguageConfig {
+        LanguageConfig {
+            family: Family::Llama,
+            vocab_size: self.vocab_size,
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_hidden_layers: self.num_hidden_layers,
+            num_attention_heads: self.num_attention_heads,
+            num_key_value_heads: self.num_key_value_heads,
+            head_dim: self.hidden_size / self.num_attention_heads,
+            rope_theta: self.rope_theta,
+            rms_norm_eps: 1e-6,
+            tie_word_embeddings: true,
         }
     }
 }

@@ -35,7 +35,11 @@ use swiglu::SwiGlu;
 /// The operators as Burn dispatches them; each is described at the function of its name.
 #[backend_extension(Flex, Autodiff)]
 trait Fused: Backend {
-    fn fused_norm(input: FloatTensor<Self>, gain: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_norm(
+        input: FloatTensor<Self>,
+        gain: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> FloatTensor<Self>;
 
     fn fused_swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
 
@@ -58,17 +62,19 @@ trait Fused: Backend {
     fn fused_cross_entropy(logits: FloatTensor<Self>, targets: Targets) -> FloatTensor<Self>;
 }
 
-/// Divides by the root of the mean square over the last axis and multiplies by a gain.
+/// Divides by the root of the mean square over the last axis, to which `epsilon` is added, and multiplies by a gain.
 ///
 /// # Shapes
 /// - input and output: `[..., width]`
 /// - gain: `[width]`
-pub fn rms_norm<const D: usize>(input: Tensor<D>, gain: Tensor<1>) -> Tensor<D> {
+pub fn rms_norm<const D: usize>(input: Tensor<D>, gain: Tensor<1>, epsilon: f32) -> Tensor<D> {
     match runs_on_flex(&input) {
-        true => {
-            Tensor::from_dispatch(Dispatch::fused_norm(input.into_dispatch(), gain.into_dispatch()))
-        }
-        false => norm::plain(input, gain),
+        true => Tensor::from_dispatch(Dispatch::fused_norm(
+            input.into_dispatch(),
+            gain.into_dispatch(),
+            epsilon,
+        )),
+        false => norm::plain(input, gain, epsilon),
     }
 }
 
@@ -153,8 +159,8 @@ fn runs_on_flex<const D: usize>(tensor: &Tensor<D>) -> bool {
 }
 
 impl Fused for Flex {
-    fn fused_norm(input: FlexTensor, gain: FlexTensor) -> FlexTensor {
-        output_of(Norm, [input, gain])
+    fn fused_norm(input: FlexTensor, gain: FlexTensor, epsilon: f32) -> FlexTensor {
+        output_of(Norm { epsilon }, [input, gain])
     }
 
     fn fused_swiglu(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
@@ -187,8 +193,8 @@ impl Fused for Flex {
 }
 
 impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
-    fn fused_norm(input: Tracked, gain: Tracked) -> Tracked {
-        recorded::<C, _, _>(Norm, [input, gain])
+    fn fused_norm(input: Tracked, gain: Tracked, epsilon: f32) -> Tracked {
+        recorded::<C, _, _>(Norm { epsilon }, [input, gain])
     }
 
     fn fused_swiglu(gate: Tracked, up: Tracked) -> Tracked {

@@ -4,6 +4,9 @@
 
 pub mod adapter;
 pub mod aggregate;
+pub mod anatomy;
+pub mod blip3o;
+pub mod causal;
 pub mod checkpoint;
 pub mod committed;
 pub mod config;
@@ -18,11 +21,15 @@ pub mod lora;
 pub mod peft;
 pub mod pretrain;
 pub mod strategy;
+pub mod survey;
+pub mod tensor_files;
+pub mod text;
 pub mod train;
 pub mod umm;
 mod vector;
 
 pub use adapter::{Adapter, AdapterError};
+pub use causal::Causal;
 pub use checkpoint::{Base, BaseError};
 pub use committed::Committed;
 pub use config::LoraConfig;

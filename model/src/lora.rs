@@ -4,14 +4,15 @@
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
-use burn::tensor::Tensor;
+use burn::tensor::module::linear;
+use burn::tensor::{DType, Tensor};
 
 use crate::fused::lora_linear;
 
-/// A linear layer without bias that may carry an adapter.
+/// A linear layer that may carry an adapter.
 #[derive(Module, Debug)]
 pub struct LoraLinear {
-    /// The frozen map W.
+    /// The frozen map W, kept in f32 or bf16, and its bias.
     pub base: Linear,
     /// The map A to `rank` values.
     pub lora_a: Option<Linear>,
@@ -28,10 +29,16 @@ impl LoraLinear {
     /// - input: `[..., inputs]`
     /// - output: `[..., outputs]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        let weight = computed(self.base.weight.val());
+        let bias = self.base.bias.as_ref().map(Param::val);
         let (Some(a), Some(b)) = (&self.lora_a, &self.lora_b) else {
-            return self.base.forward(input);
+            return linear(input, weight, bias);
         };
-        lora_linear(input, self.base.weight.val(), [a.weight.val(), b.weight.val()], self.scale)
+        let output = lora_linear(input, weight, [a.weight.val(), b.weight.val()], self.scale);
+        match bias {
+            Some(bias) => output.add(bias.unsqueeze()),
+            None => output,
+        }
     }
 }
 
@@ -57,14 +64,22 @@ impl LoraEmbedding {
     /// The rows that tokens are read as: `[tokens, width]`.
     pub fn table(&self) -> Tensor<2> {
         let rows = match &self.shift {
-            None => self.base.val(),
-            Some(shift) => self.base.val().add(shift.val()),
+            None => computed(self.base.val()),
+            Some(shift) => computed(self.base.val()).add(shift.val()),
         };
         let (Some(a), Some(b)) = (&self.lora_a, &self.lora_b) else {
             return rows;
         };
         let update = a.val().transpose().matmul(b.val().transpose()).mul_scalar(self.scale);
         rows.add(update)
+    }
+}
+
+/// The matrix as it is computed with: f32, whatever it is kept in.
+pub(crate) fn computed(matrix: Tensor<2>) -> Tensor<2> {
+    match matrix.dtype() {
+        DType::BF16 => matrix.cast(DType::F32),
+        _ => matrix,
     }
 }
 

@@ -67,12 +67,20 @@ pub fn export(folder: &Path, adapter: &Adapter, lora: &LoraConfig) -> Result<(),
 
 /// Reads the adapter of a folder, and how it is applied.
 pub fn import(folder: &Path, base: &Base) -> Result<(Adapter, LoraConfig), PeftError> {
+    import_like(folder, |lora| Adapter::init(base, lora, 0))
+}
+
+/// The same for any model: `like` makes an adapter of its names and shapes.
+pub fn import_like(
+    folder: &Path,
+    like: impl FnOnce(&LoraConfig) -> Adapter,
+) -> Result<(Adapter, LoraConfig), PeftError> {
     let read = |name: &str| {
         let path = folder.join(name);
         std::fs::read(&path).map_err(|source| PeftError::File { path, source })
     };
     let lora = lora_of(&read(CONFIG)?)?;
-    let like = Adapter::init(base, &lora, 0);
+    let like = like(&lora);
     if like.tensors().is_empty() {
         return Err(PeftError::NoLayer);
     }

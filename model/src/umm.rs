@@ -6,10 +6,13 @@
 
 pub mod cells;
 pub mod diffusion;
+pub mod eva;
 pub mod language;
 pub mod layers;
+pub mod lumina;
 pub mod objective;
 pub mod painter;
+pub mod qwen_vision;
 mod residual;
 pub mod vision;
 pub mod weights;
@@ -51,7 +54,7 @@ impl Network {
             vision: vision::Vision::load(loader, config)?,
             projector_inner: loader.linear("model.mm_projector.0", [merged, width], true)?,
             projector: loader.linear("model.mm_projector.2", [width, width], true)?,
-            language: language::Language::load(loader, config)?,
+            language: language::Language::load(loader, &config.language())?,
             latent_queries: loader.tensor(
                 "model.latent_queries",
                 [config.n_query, width],
@@ -136,9 +139,10 @@ impl Umm {
     }
 }
 
-struct Setter<'a> {
-    names: &'a Names,
-    weights: &'a Weights,
+/// Puts named tensors into a module; whoever is not named stays.
+pub(crate) struct Setter<'a> {
+    pub(crate) names: &'a Names,
+    pub(crate) weights: &'a Weights,
 }
 
 impl ModuleMapper for Setter<'_> {
@@ -150,9 +154,9 @@ impl ModuleMapper for Setter<'_> {
     }
 }
 
-fn is_adapter(name: &str) -> bool {
+pub(crate) fn is_adapter(name: &str) -> bool {
     name.starts_with(ADAPTER)
 }
 
 /// First part of every adapter tensor's name.
-const ADAPTER: &str = "base_model.";
+pub(crate) const ADAPTER: &str = "base_model.";

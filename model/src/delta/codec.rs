@@ -31,6 +31,16 @@ impl Codec {
         matches!(self, Codec::Int8 | Codec::TopK { .. })
     }
 
+    /// How many bytes `count` numbers are.
+    pub fn bytes(&self, count: usize) -> usize {
+        match self {
+            Codec::Float32 => count * 4,
+            Codec::Bf16 => count * 2,
+            Codec::Int8 => count + count.div_ceil(BLOCK) * 4,
+            Codec::TopK { keep } => kept(count, *keep) * 8,
+        }
+    }
+
     /// The bytes of these numbers.
     pub(super) fn encode(&self, values: &[f32]) -> Vec<u8> {
         match self {
@@ -45,12 +55,7 @@ impl Codec {
 
     /// `count` numbers; the length is compared before anything is allocated.
     pub(super) fn decode(&self, bytes: &[u8], count: usize) -> Result<Vec<f32>, DeltaError> {
-        let expected = match self {
-            Codec::Float32 => count * 4,
-            Codec::Bf16 => count * 2,
-            Codec::Int8 => count + count.div_ceil(BLOCK) * 4,
-            Codec::TopK { keep } => kept(count, *keep) * 8,
-        };
+        let expected = self.bytes(count);
         if bytes.len() != expected {
             return Err(DeltaError::Length { expected, found: bytes.len() });
         }

@@ -106,9 +106,10 @@ impl Network {
     ) -> Tensor<3> {
         let [batch, tokens, width] = pictures.dims();
         let device = pictures.device();
+        let text = config.language();
         let embedded = rows.embed(self, pictures.reshape([batch * tokens, width]), &device);
-        let reading = Reading::new(&rows.padding, rows.length, last, config);
-        let hidden = self.language.forward(embedded, &reading, config);
+        let reading = Reading::new(&rows.padding, rows.length, last, &text);
+        let hidden = self.language.forward(embedded, &reading, &text);
         let logits = self.language.logits(hidden.reshape([batch * last, width]));
         logits.reshape([batch, last, config.vocab_size])
     }
@@ -118,9 +119,10 @@ impl Network {
     /// # Shapes
     /// - output: `[batch, queries, hidden]`
     pub fn query_states(&self, rows: &Rows, config: &ModelConfig, device: &Device) -> Tensor<3> {
+        let text = config.language();
         let embedded = rows.embed(self, self.latent_queries.val(), device);
-        let reading = Reading::new(&rows.padding, rows.length, config.n_query, config);
-        self.language.forward(embedded, &reading, config)
+        let reading = Reading::new(&rows.padding, rows.length, config.n_query, &text);
+        self.language.forward(embedded, &reading, &text)
     }
 }
 

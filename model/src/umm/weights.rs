@@ -4,11 +4,14 @@
 //! tensors to modules by name: from a file's weights, or freshly sampled from a seeded generator. Burn's own
 //! generator is global to the process and lazy, hence never used.
 
-use std::collections::{BTreeMap, HashMap};
+mod names;
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use std::collections::{BTreeMap, HashMap};
+use std::io::ErrorKind;
+
+use burn::module::{Param, ParamId};
 use burn::nn::Linear;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -17,6 +20,8 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use crate::config::LoraConfig;
 use crate::lora::{LoraEmbedding, LoraLinear};
+use crate::tensor_files::TensorFiles;
+pub use names::Names;
 
 /// A tensor in memory, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +41,20 @@ pub enum WeightError {
     /// The weights hold no tensor of that name.
     #[error("tensor {name} is missing")]
     Missing {
+        /// The tensor asked for.
+        name: String,
+    },
+    /// The file that holds it could not be read there.
+    #[error("tensor {name} cannot be read: {reason}")]
+    Unreadable {
+        /// The tensor asked for.
+        name: String,
+        /// What the system said.
+        reason: ErrorKind,
+    },
+    /// The tensor holds a value that is not finite.
+    #[error("tensor {name} holds a value that is not finite")]
+    NotFinite {
         /// The tensor asked for.
         name: String,
     },
@@ -67,21 +86,13 @@ pub enum Init {
 /// Hands named tensors to modules while they are built, and remembers which parameter got which name.
 pub struct Loader {
     weights: Weights,
+    files: Option<TensorFiles>,
+    keeps_bf16: bool,
     fresh: Option<ChaCha8Rng>,
     lora: Option<LoraConfig>,
     device: Device,
     trainable: Vec<String>,
-    names: BTreeMap<ParamId, Slot>,
-}
-
-/// The parameter-to-name table a [`Loader`] leaves behind.
-#[derive(Clone, Debug, Default)]
-pub struct Names(BTreeMap<ParamId, Slot>);
-
-#[derive(Clone, Debug)]
-struct Slot {
-    name: String,
-    transposed: bool,
+    names: Names,
 }
 
 impl Loader {
@@ -89,12 +100,25 @@ impl Loader {
     pub fn from_weights(weights: Weights, device: &Device) -> Loader {
         Loader {
             weights,
+            files: None,
+            keeps_bf16: false,
             fresh: None,
             lora: None,
             device: device.clone(),
             trainable: Vec::new(),
-            names: BTreeMap::new(),
+            names: Names::default(),
         }
+    }
+
+    /// Loads tensors from a checkpoint's files, one at a time.
+    pub fn from_files(files: TensorFiles, device: &Device) -> Loader {
+        Loader { files: Some(files), ..Loader::from_weights(Weights::new(), device) }
+    }
+
+    /// Keeps matrices that the files have in bf16 as they are: half the memory, and a cast at every use.
+    pub fn keeping_bf16(mut self) -> Loader {
+        self.keeps_bf16 = true;
+        self
     }
 
     /// Samples every tensor that `weights` lacks from `seed`.
@@ -156,7 +180,17 @@ impl Loader {
         path: &str,
         sizes: [usize; 2],
     ) -> Result<LoraLinear, WeightError> {
-        let base = self.linear(path, sizes, false)?;
+        self.biased_lora_linear(path, sizes, false)
+    }
+
+    /// The same, with a frozen bias if asked.
+    pub fn biased_lora_linear(
+        &mut self,
+        path: &str,
+        sizes: [usize; 2],
+        bias: bool,
+    ) -> Result<LoraLinear, WeightError> {
+        let base = self.linear(path, sizes, bias)?;
         let Some(lora) = self.lora.clone().filter(|lora| lora.adapts(path)) else {
             return Ok(LoraLinear { base, lora_a: None, lora_b: None, scale: 0.0 });
         };
@@ -178,7 +212,7 @@ impl Loader {
         [tokens, width]: [usize; 2],
         init: Init,
     ) -> Result<LoraEmbedding, WeightError> {
-        let base = self.tensor(&format!("{path}.weight"), [tokens, width], init)?;
+        let base = self.rows(path, [tokens, width], init)?;
         let Some(lora) = self.lora.clone().filter(|lora| lora.adapts(path)) else {
             return Ok(LoraEmbedding { base, shift: None, lora_a: None, lora_b: None, scale: 0.0 });
         };
@@ -191,6 +225,20 @@ impl Loader {
         Ok(LoraEmbedding { base, shift: None, lora_a, lora_b, scale: lora.scale() })
     }
 
+    /// The matrix at `path` as it is: `[rows, width]`.
+    fn rows(
+        &mut self,
+        path: &str,
+        sizes: [usize; 2],
+        init: Init,
+    ) -> Result<Param<Tensor<2>>, WeightError> {
+        let name = format!("{path}.weight");
+        let host = self.host(&name, &sizes, init)?;
+        let tensor = Tensor::from_data(TensorData::new(host.values, sizes), &self.device);
+        let tensor = self.kept(&name, tensor);
+        Ok(self.parameter(&name, tensor, false))
+    }
+
     /// The weights, with those that were sampled.
     pub fn into_weights(self) -> Weights {
         self.weights
@@ -198,7 +246,7 @@ impl Loader {
 
     /// The names of everything loaded.
     pub fn into_names(self) -> Names {
-        Names(self.names)
+        self.names
     }
 
     fn matrix(
@@ -210,7 +258,17 @@ impl Loader {
         let host = self.host(name, &[outputs, inputs], init)?;
         let values = transpose(&host.values, outputs, inputs);
         let tensor = Tensor::from_data(TensorData::new(values, [inputs, outputs]), &self.device);
+        let tensor = self.kept(name, tensor);
         Ok(self.parameter(name, tensor, true))
+    }
+
+    /// The matrix in the number format it is kept in.
+    fn kept(&self, name: &str, matrix: Tensor<2>) -> Tensor<2> {
+        let place = self.files.as_ref().and_then(|files| files.tensors().get(name));
+        match self.keeps_bf16 && place.is_some_and(|place| place.dtype == Dtype::BF16) {
+            true => matrix.cast(DType::BF16),
+            false => matrix,
+        }
     }
 
     fn parameter<const D: usize>(
@@ -221,17 +279,21 @@ impl Loader {
     ) -> Param<Tensor<D>> {
         let id = ParamId::new();
         let trained = self.trainable.iter().any(|prefix| name.starts_with(prefix));
-        self.names.insert(id, Slot { name: name.to_string(), transposed });
+        self.names.insert(id, name, transposed);
         Param::initialized(id, tensor).set_require_grad(trained)
     }
 
     fn host(&mut self, name: &str, shape: &[usize], init: Init) -> Result<HostTensor, WeightError> {
-        match (self.weights.get(name), &mut self.fresh) {
-            (Some(host), _) if host.shape == shape => Ok(host.clone()),
+        let found = match &self.files {
+            Some(files) => files.read(name)?,
+            None => self.weights.get(name).cloned(),
+        };
+        match (found, &mut self.fresh) {
+            (Some(host), _) if host.shape == shape => Ok(host),
             (Some(host), _) => Err(WeightError::Shape {
                 name: name.to_string(),
                 expected: shape.to_vec(),
-                found: host.shape.clone(),
+                found: host.shape,
             }),
             (None, Some(rng)) => {
                 let host = sample(shape, init, rng);
@@ -240,47 +302,6 @@ impl Loader {
             }
             (None, None) => Err(WeightError::Missing { name: name.to_string() }),
         }
-    }
-}
-
-impl Names {
-    /// The values of the module's parameters whose name `wanted` accepts.
-    pub fn collect(&self, module: &impl Module, wanted: fn(&str) -> bool) -> Weights {
-        let mut collector = Collector { names: self, wanted, weights: Weights::new() };
-        module.visit(&mut collector);
-        collector.weights
-    }
-
-    /// The name of a parameter and whether it is kept transposed, if this table knows it.
-    pub fn of(&self, id: ParamId) -> Option<(&str, bool)> {
-        self.0.get(&id).map(|slot| (slot.name.as_str(), slot.transposed))
-    }
-
-    /// All names.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.values().map(|slot| slot.name.as_str())
-    }
-}
-
-struct Collector<'a> {
-    names: &'a Names,
-    wanted: fn(&str) -> bool,
-    weights: Weights,
-}
-
-impl ModuleVisitor for Collector<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some((name, transposed)) = self.names.of(param.id) else { return };
-        if !(self.wanted)(name) {
-            return;
-        }
-        let mut shape: Vec<usize> = param.val().dims().to_vec();
-        let mut values = floats(param.val());
-        if transposed {
-            values = transpose(&values, shape[0], shape[1]);
-            shape.reverse();
-        }
-        self.weights.insert(name.to_string(), HostTensor { shape, values });
     }
 }
 

@@ -1,0 +1,169 @@
+//! What lies in a checkpoint's folder, without loading it: what is there, what is missing, and what training would need.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::anatomy::adapter_numbers;
+use crate::blip3o;
+use crate::config::LoraConfig;
+use crate::config::language::{LanguageConfig, LanguageConfigError};
+use crate::tensor_files::{FilesError, TensorFiles};
+use crate::umm::weights::WeightError;
+
+/// A checkpoint looked over.
+#[derive(Debug)]
+pub struct Survey {
+    /// What the configuration calls it: `llama`, `blip3o_qwen`, …
+    pub kind: String,
+    /// The language model's sizes.
+    pub language: LanguageConfig,
+    /// Its files.
+    pub files: TensorFiles,
+    /// What must be there: name and shape.
+    expected: Vec<(String, Vec<usize>)>,
+}
+
+/// A tensor of another shape than the configuration's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misshapen {
+    /// Its name.
+    pub name: String,
+    /// The configuration's axes.
+    pub expected: Vec<usize>,
+    /// The file's.
+    pub found: Vec<usize>,
+}
+
+/// What a LoRA training step holds in memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// The frozen weights, in f32.
+    pub weights: u64,
+    /// Adapter, gradients and both moments of AdamW.
+    pub adapter: u64,
+    /// What forward keeps for backward.
+    pub activations: u64,
+}
+
+/// Why a folder cannot be looked over.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// The configuration could not be read.
+    #[error("cannot access {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The configuration is of no model of the family.
+    #[error(transparent)]
+    Config(#[from] LanguageConfigError),
+    /// The weights' files are damaged.
+    #[error(transparent)]
+    TensorFiles(#[from] FilesError),
+}
+
+impl Survey {
+    /// Reads the configuration and the files' headers.
+    pub fn of(folder: &Path) -> Result<Survey, SurveyError> {
+        let path = folder.join("config.json");
+        let bytes = std::fs::read(&path).map_err(|source| SurveyError::File { path, source })?;
+        let language = LanguageConfig::from_hugging_face(&bytes)?;
+        let kind = serde_json::from_slice::<Value>(&bytes).map_err(LanguageConfigError::Json)?;
+        let kind = kind["model_type"].as_str().unwrap_or_default().to_owned();
+        let expected = match kind.as_str() {
+            "blip3o_qwen" => blip3o::tensors(&language),
+            _ => language.tensors(),
+        };
+        Ok(Survey { kind, language, files: TensorFiles::open(folder)?, expected })
+    }
+
+    /// Numbers in the files.
+    pub fn parameter_count(&self) -> u64 {
+        let tensors = self.files.tensors().values();
+        tensors.map(|place| place.shape.iter().product::<usize>() as u64).sum()
+    }
+
+    /// Bytes of tensors by number format.
+    pub fn bytes(&self) -> BTreeMap<String, u64> {
+        let mut bytes = BTreeMap::new();
+        for place in self.files.tensors().values() {
+            *bytes.entry(format!("{:?}", place.dtype).to_lowercase()).or_default() +=
+                place.bytes as u64;
+        }
+        bytes
+    }
+
+    /// The tensors that must be there and are not.
+    pub fn missing(&self) -> Vec<&str> {
+        let tensors = self.files.tensors();
+        let missing = self.expected.iter().filter(|(name, _)| !tensors.contains_key(name));
+        missing.map(|(name, _)| &name[..]).collect()
+    }
+
+    /// The tensors that nobody asks for.
+    pub fn extra(&self) -> Vec<&str> {
+        let known = |name: &&String| self.expected.iter().any(|it| it.0 == **name);
+        let tied = |name: &&String| self.language.tie_word_embeddings && *name == "lm_head.weight";
+        let names = self.files.tensors().keys();
+        names.filter(|name| !known(name) && !tied(name)).map(|name| &name[..]).collect()
+    }
+
+    /// The tensors whose shapes are not the configuration's.
+    pub fn misshapen(&self) -> Vec<Misshapen> {
+        let found = self.expected.iter().filter_map(|(name, expected)| {
+            let found = &self.files.tensors().get(name)?.shape;
+            (found != expected).then(|| Misshapen {
+                name: name.clone(),
+                expected: expected.clone(),
+                found: found.clone(),
+            })
+        });
+        found.collect()
+    }
+
+    /// Reads every number of every tensor that must be there, and names the first one that is not finite.
+    pub fn read_all(&self) -> Result<(), WeightError> {
+        for (name, _) in &self.expected {
+            self.files.read(name)?;
+        }
+        Ok(())
+    }
+
+    /// What one step of LoRA on `tokens` tokens needs, counted from the sizes.
+    ///
+    /// Activations are what our operators keep of a layer: its input and its norm's, queries, keys, values and what
+    /// attention made of them, the probabilities, and of the SwiGLU both inner vectors and their product; and of the
+    /// output head the logits, their exponentials and their gradient.
+    pub fn training(&self, lora: &LoraConfig, tokens: usize) -> Memory {
+        let numbers = |(name, shape): &(String, Vec<usize>)| adapter_numbers(name, shape, lora);
+        let adapter: usize = self.expected.iter().map(numbers).sum();
+        let weights: usize =
+            self.expected.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+        let language = &self.language;
+        let head = language.head_dim;
+        let (queries, keys) =
+            (language.num_attention_heads * head, language.num_key_value_heads * head);
+        let layer = 6 * language.hidden_size
+            + 2 * queries
+            + 2 * keys
+            + language.num_attention_heads * tokens
+            + 3 * language.intermediate_size;
+        let token = language.num_hidden_layers * layer + 3 * language.vocab_size;
+        Memory {
+            weights: weights as u64 * 4,
+            adapter: adapter as u64 * 16,
+            activations: (token * tokens) as u64 * 4,
+        }
+    }
+}
+
+impl Memory {
+    /// All of it.
+    pub fn total(self) -> u64 {
+        self.weights + self.adapter + self.activations
+    }
+}

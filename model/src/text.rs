@@ -1,0 +1,52 @@
+//! A checkpoint's own tokenizer, as its `tokenizer.json` describes it.
+
+use std::path::{Path, PathBuf};
+
+/// Text to tokens and back.
+#[derive(Clone, Debug)]
+pub struct TextTokenizer(tokenizers::Tokenizer);
+
+/// What a tokenizer cannot do.
+#[derive(Debug, thiserror::Error)]
+pub enum TextError {
+    /// The file is missing or describes none.
+    #[error("{} is no tokenizer: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: tokenizers::Error,
+    },
+    /// A text that it has no tokens for.
+    #[error("the text {text:?} has no tokens")]
+    Empty {
+        /// The text.
+        text: String,
+    },
+    /// The tokenizer itself failed.
+    #[error("the tokenizer failed: {0}")]
+    Tokenizer(#[source] tokenizers::Error),
+}
+
+impl TextTokenizer {
+    /// Reads `tokenizer.json` of a folder.
+    pub fn open(folder: &Path) -> Result<TextTokenizer, TextError> {
+        let path = folder.join("tokenizer.json");
+        let read = tokenizers::Tokenizer::from_file(&path);
+        read.map(TextTokenizer).map_err(|source| TextError::File { path, source })
+    }
+
+    /// The tokens of a text, at least one, with whatever the tokenizer puts around it.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        let encoding = self.0.encode(text, true).map_err(TextError::Tokenizer)?;
+        match encoding.get_ids() {
+            [] => Err(TextError::Empty { text: text.to_owned() }),
+            tokens => Ok(tokens.to_vec()),
+        }
+    }
+
+    /// The text of tokens, without special ones.
+    pub fn decode(&self, tokens: &[u32]) -> Result<String, TextError> {
+        self.0.decode(tokens, true).map_err(TextError::Tokenizer)
+    }
+}

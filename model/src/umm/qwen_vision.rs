@@ -1,0 +1,229 @@
+//! The vision encoder of Qwen2.5-VL, which BLIP3o reads pictures with.
+//!
+//! Follows Qwen2.5-VL (arXiv 2502.13923): most blocks look at windows of the picture only, a few at all of it; four
+//! neighbouring patches become one token of the language model. Patches come in the order of its image processor,
+//! those of one token side by side.
+
+use burn::module::{Module, Param};
+use burn::nn::Linear;
+use burn::tensor::activation::gelu;
+use burn::tensor::module::linear;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use serde::Deserialize;
+
+use super::layers::{FeedForward, Heads, Norm, Sight};
+use super::weights::{Init, Loader, WeightError};
+use crate::fused::attention;
+
+/// Sizes of the encoder: `vision_config` of a Qwen2.5-VL model.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct QwenVisionConfig {
+    /// Blocks.
+    pub depth: usize,
+    /// Width.
+    pub hidden_size: usize,
+    /// Inner width of the SwiGLU.
+    pub intermediate_size: usize,
+    /// Attention heads.
+    pub num_heads: usize,
+    /// Width of the language model.
+    pub out_hidden_size: usize,
+    /// Pixels along one side of a patch.
+    pub patch_size: usize,
+    /// Frames of one patch; a picture is doubled.
+    pub temporal_patch_size: usize,
+    /// Colours.
+    #[serde(alias = "in_chans")]
+    pub in_channels: usize,
+    /// Patches along one side of a token.
+    pub spatial_merge_size: usize,
+    /// Pixels along one side of a window.
+    pub window_size: usize,
+    /// The blocks that look at the whole picture.
+    pub fullatt_block_indexes: Vec<usize>,
+}
+
+/// Patches to tokens.
+#[derive(Module, Debug)]
+pub struct QwenVision {
+    patch: Param<Tensor<5>>,
+    blocks: Vec<Block>,
+    merged_norm: Norm,
+    merger_inner: Linear,
+    merger: Linear,
+}
+
+#[derive(Module, Debug)]
+struct Block {
+    attention_norm: Norm,
+    projections: Linear,
+    out: Linear,
+    feed_norm: Norm,
+    feed_forward: FeedForward,
+}
+
+/// A picture's places: in which order its tokens are, window by window, and how its patches are turned.
+struct Places {
+    /// The tokens' own numbers, in window order.
+    order: Vec<usize>,
+    /// Patches of each window.
+    windows: Vec<usize>,
+    /// `[1, patches, 1, head width / 2]`, in window order.
+    angles: [Tensor<4>; 2],
+}
+
+impl QwenVision {
+    /// Loads the tensors below `visual.`.
+    pub fn load(loader: &mut Loader, config: &QwenVisionConfig) -> Result<QwenVision, WeightError> {
+        let width = config.hidden_size;
+        let side = config.patch_size;
+        let patch = [width, config.in_channels, config.temporal_patch_size, side, side];
+        let merged = width * config.spatial_merge_size.pow(2);
+        let blocks = (0..config.depth).map(|at| Block::load(loader, at, config));
+        Ok(QwenVision {
+            blocks: blocks.collect::<Result<_, _>>()?,
+            patch: loader.tensor("visual.patch_embed.proj.weight", patch, Init::Normal(0.02))?,
+            merged_norm: Norm::load(loader, "visual.merger.ln_q", width)?,
+            merger_inner: loader.linear("visual.merger.mlp.0", [merged, merged], true)?,
+            merger: loader.linear("visual.merger.mlp.2", [merged, config.out_hidden_size], true)?,
+        })
+    }
+
+    /// Reads one picture.
+    ///
+    /// # Shapes
+    /// - patches: `[rows * columns, channels * frames * patch * patch]`, those of one token side by side
+    /// - output: `[tokens, language width]`, row-major
+    pub fn forward(
+        &self,
+        patches: Tensor<2>,
+        [rows, columns]: [usize; 2],
+        config: &QwenVisionConfig,
+    ) -> Tensor<2> {
+        let device = patches.device();
+        let width = config.hidden_size;
+        let unit = config.spatial_merge_size.pow(2);
+        let tokens = rows * columns / unit;
+        let places = Places::new([rows, columns], config, &device);
+        let [_, inputs] = patches.dims();
+        let patch = self.patch.val().reshape([width, inputs]).transpose();
+        let x = linear(patches, patch, None).reshape([tokens, unit * width]);
+        let x = x.select(0, indices(&places.order, &device));
+        let mut x = x.reshape([1, tokens * unit, width]);
+        for (at, block) in self.blocks.iter().enumerate() {
+            let whole = [rows * columns];
+            let windows: &[usize] = match config.fullatt_block_indexes.contains(&at) {
+                true => &whole,
+                false => &places.windows,
+            };
+            x = block.forward(x, windows, &places.angles, config);
+        }
+        let merged = self.merged_norm.forward(x).reshape([tokens, unit * width]);
+        let said = self.merger.forward(gelu(self.merger_inner.forward(merged)));
+        let mut back = vec![0; tokens];
+        places.order.iter().enumerate().for_each(|(at, token)| back[*token] = at);
+        said.select(0, indices(&back, &device))
+    }
+}
+
+impl Block {
+    fn load(
+        loader: &mut Loader,
+        at: usize,
+        config: &QwenVisionConfig,
+    ) -> Result<Block, WeightError> {
+        let (path, width) = (format!("visual.blocks.{at}"), config.hidden_size);
+        let feed = ["gate_proj", "up_proj", "down_proj"].map(|name| format!("{path}.mlp.{name}"));
+        let sizes = [width, config.intermediate_size];
+        Ok(Block {
+            attention_norm: Norm::load(loader, &format!("{path}.norm1"), width)?,
+            projections: loader.linear(&format!("{path}.attn.qkv"), [width, 3 * width], true)?,
+            out: loader.linear(&format!("{path}.attn.proj"), [width, width], true)?,
+            feed_norm: Norm::load(loader, &format!("{path}.norm2"), width)?,
+            feed_forward: FeedForward::biased(loader, feed, sizes, true)?,
+        })
+    }
+
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        windows: &[usize],
+        angles: &[Tensor<4>; 2],
+        config: &QwenVisionConfig,
+    ) -> Tensor<3> {
+        let (count, all) = (config.num_heads, config.hidden_size);
+        let heads = Heads { count, shared: count, width: all / count };
+        let projected = self.projections.forward(self.attention_norm.forward(x.clone()));
+        let part = |index: usize| projected.clone().narrow(2, index * all, all);
+        let vectors = [turned(part(0), angles, heads), turned(part(1), angles, heads), part(2)];
+        let mut start = 0;
+        let attended = windows.iter().map(|patches| {
+            let window = vectors.each_ref().map(|all| all.clone().narrow(1, start, *patches));
+            start += patches;
+            attention(window, heads, &Sight::everywhere())
+        });
+        let x = x.add(self.out.forward(Tensor::cat(attended.collect(), 1)));
+        let h = self.feed_norm.forward(x.clone());
+        x.add(self.feed_forward.forward(h))
+    }
+}
+
+impl Places {
+    fn new([rows, columns]: [usize; 2], config: &QwenVisionConfig, device: &Device) -> Places {
+        let merge = config.spatial_merge_size;
+        let side = config.window_size / merge / config.patch_size;
+        let (rows, columns) = (rows / merge, columns / merge);
+        let (mut order, mut windows) = (Vec::new(), Vec::new());
+        for top in (0..rows).step_by(side) {
+            for left in (0..columns).step_by(side) {
+                let (bottom, right) = ((top + side).min(rows), (left + side).min(columns));
+                windows.push((bottom - top) * (right - left) * merge * merge);
+                order.extend(
+                    (top..bottom)
+                        .flat_map(|row| (left..right).map(move |column| row * columns + column)),
+                );
+            }
+        }
+        let half = config.hidden_size / config.num_heads / 2;
+        let mut angles = Vec::with_capacity(order.len() * merge * merge * half);
+        for token in &order {
+            for patch in 0..merge * merge {
+                let row = token / columns * merge + patch / merge;
+                let column = token % columns * merge + patch % merge;
+                let angle = |position: usize, at: usize| {
+                    position as f64 * THETA.powf(-((2 * at) as f64) / half as f64)
+                };
+                angles.extend((0..half / 2).map(|at| angle(row, at)));
+                angles.extend((0..half / 2).map(|at| angle(column, at)));
+            }
+        }
+        let table = |turn: fn(f64) -> f64| {
+            let values: Vec<f32> = angles.iter().map(|angle| turn(*angle) as f32).collect();
+            let shape = [1, order.len() * merge * merge, 1, half];
+            Tensor::from_data(TensorData::new(values, shape), device)
+        };
+        Places { angles: [table(f64::cos), table(f64::sin)], order, windows }
+    }
+}
+
+/// Turns each head by its place: the first half of its channels with the second.
+fn turned(vectors: Tensor<3>, [cosine, sine]: &[Tensor<4>; 2], heads: Heads) -> Tensor<3> {
+    let [batch, places, all] = vectors.dims();
+    let half = heads.width / 2;
+    let vectors = vectors.reshape([batch, places, heads.count, heads.width]);
+    let (first, second) = (vectors.clone().narrow(3, 0, half), vectors.narrow(3, half, half));
+    let turned = vec![
+        first.clone().mul(cosine.clone()).sub(second.clone().mul(sine.clone())),
+        second.mul(cosine.clone()).add(first.mul(sine.clone())),
+    ];
+    Tensor::cat(turned, 3).reshape([batch, places, all])
+}
+
+fn indices(values: &[usize], device: &Device) -> Tensor<1, Int> {
+    let count = values.len();
+    let values: Vec<i32> = values.iter().map(|value| *value as i32).collect();
+    Tensor::from_data(TensorData::new(values, [count]), device)
+}
+
+/// Base of the angles.
+const THETA: f64 = 10_000.0;

@@ -1,0 +1,124 @@
+//! A checkpoint's folder is looked over without loading it, and what is wrong with it is named.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use witan_model::causal::Kept;
+use witan_model::survey::Survey;
+use witan_model::tensor_files::TensorFiles;
+use witan_model::{Causal, Device, LoraConfig};
+
+#[test]
+fn a_whole_checkpoint_is_counted_and_lacks_nothing() {
+    let survey = Survey::of(&pinned("qwen3")).unwrap();
+    assert_eq!((survey.kind.as_str(), survey.files.file_count()), ("qwen3", 3));
+    assert_eq!(survey.parameter_count() * 2, survey.bytes()["bf16"]);
+    assert!(survey.missing().is_empty() && survey.misshapen().is_empty());
+    assert!(survey.extra().is_empty());
+    survey.read_all().unwrap();
+    let memory = survey.training(&LoraConfig::default(), 8);
+    assert_eq!(memory.weights, survey.parameter_count() * 4);
+    assert!(memory.total() > memory.weights + memory.adapter);
+}
+
+#[test]
+fn what_a_larger_model_has_besides_its_language_model_is_tolerated() {
+    let survey = Survey::of(&pinned("qwen2_5_vl")).unwrap();
+    assert!(survey.missing().is_empty());
+    assert!(survey.extra().iter().all(|name| name.starts_with("visual.")));
+    assert!(!survey.extra().is_empty());
+}
+
+#[test]
+fn a_missing_file_and_missing_tensors_are_named() {
+    let folder = copy("qwen3");
+    std::fs::remove_file(folder.path().join("model-00002-of-00003.safetensors")).unwrap();
+    let error = Survey::of(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("model-00002-of-00003.safetensors"), "{error}");
+    let index = folder.path().join("model.safetensors.index.json");
+    let text = std::fs::read_to_string(&index).unwrap();
+    std::fs::write(&index, text.replace("model-00002", "model-00001")).unwrap();
+    let survey = Survey::of(folder.path()).unwrap();
+    let missing = survey.missing();
+    assert!(missing.contains(&"model.layers.0.mlp.down_proj.weight"), "{missing:?}");
+    let files = TensorFiles::open(folder.path()).unwrap();
+    let error = Causal::load(&files, &survey.language, None, Kept::AsStored, &Device::flex());
+    assert!(error.unwrap_err().to_string().contains("is missing"));
+}
+
+#[test]
+fn of_blip3o_its_encoder_queries_and_diffusion_transformer_are_asked_for_too() {
+    let folder = copy("qwen2");
+    let config = folder.path().join("config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("\"qwen2\"", "\"blip3o_qwen\"")).unwrap();
+    let survey = Survey::of(folder.path()).unwrap();
+    let missing = survey.missing();
+    for name in
+        ["model.latent_queries", "visual.blocks.31.attn.qkv.bias", "model.dit.model.layers.23.gate"]
+    {
+        assert!(missing.contains(&name), "{name}");
+    }
+    assert!(!missing.iter().any(|name| name.starts_with("model.layers.")));
+}
+
+#[test]
+fn a_cut_file_a_lying_header_and_a_file_elsewhere_are_named() {
+    let folder = copy("llama");
+    let file = folder.path().join("model.safetensors");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() - 1]).unwrap();
+    let cut = format!("model.safetensors is cut or malformed ({} bytes)", whole.len() - 1);
+    assert_eq!(Survey::of(folder.path()).unwrap_err().to_string(), cut);
+    let mut lying = whole.clone();
+    lying[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    std::fs::write(&file, lying).unwrap();
+    assert!(Survey::of(folder.path()).unwrap_err().to_string().contains("malformed"));
+    let index = folder.path().join("model.safetensors.index.json");
+    std::fs::write(&index, r#"{"weight_map": {"x": "../model.safetensors"}}"#).unwrap();
+    let error = Survey::of(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("\"../model.safetensors\", which is no file beside it"), "{error}");
+    std::fs::write(&index, "[1").unwrap();
+    assert!(Survey::of(folder.path()).unwrap_err().to_string().contains("index.json is malformed"));
+}
+
+#[test]
+fn a_value_that_is_not_finite_is_named_by_its_tensor() {
+    let folder = copy("llama");
+    let file = folder.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let end = bytes.len();
+    bytes[end - 2..].copy_from_slice(&0x7fc0_u16.to_le_bytes());
+    std::fs::write(&file, bytes).unwrap();
+    let error = Survey::of(folder.path()).unwrap().read_all().unwrap_err().to_string();
+    assert_eq!(error, "tensor model.norm.weight holds a value that is not finite");
+}
+
+#[test]
+fn a_tensor_of_another_shape_is_named_with_both() {
+    let folder = copy("llama");
+    let config = folder.path().join("config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("\"vocab_size\": 64", "\"vocab_size\": 65")).unwrap();
+    let misshapen = Survey::of(folder.path()).unwrap().misshapen();
+    assert_eq!(misshapen[0].name, "model.embed_tokens.weight");
+    assert_eq!(
+        (&misshapen[0].expected[..], &misshapen[0].found[..]),
+        (&[65, 32][..], &[64, 32][..])
+    );
+}
+
+fn pinned(family: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity").join(family)
+}
+
+/// A folder to harm.
+fn copy(family: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(pinned(family)).unwrap().flatten() {
+        if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+    }
+    folder
+}
