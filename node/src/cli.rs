@@ -7,6 +7,7 @@ mod export;
 pub mod keys;
 pub mod log;
 mod member;
+mod model;
 pub mod output;
 mod pretrain;
 pub mod rounds;
@@ -50,6 +51,7 @@ enum Command {
     Ask(ask::Args),
     Draw(draw::Args),
     Export(export::Args),
+    Model(model::Args),
     Pretrain(pretrain::Args),
 }
 
@@ -78,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Ask(args) => ask::run(&args),
         Command::Draw(args) => draw::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Model(args) => model::run(args),
         Command::Pretrain(args) => pretrain::run(args),
     };
     match outcome {

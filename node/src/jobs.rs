@@ -6,6 +6,7 @@
 
 pub mod aggregate;
 pub mod check;
+pub mod checkpoint;
 pub mod chosen;
 pub mod compare;
 pub mod device;

@@ -1,0 +1,42 @@
+//! `witan model say`.
+
+use std::path::PathBuf;
+
+use crate::cli::output;
+use crate::error::Failure;
+use crate::jobs::checkpoint;
+use crate::jobs::device::Compute;
+
+/// Go on with texts as a checkpoint's language model finds likeliest.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The checkpoint's folder, with its tokenizer.json.
+    folder: PathBuf,
+    /// The beginnings of the texts.
+    #[arg(required = true)]
+    prompts: Vec<String>,
+    /// An adapter that Python's peft saved.
+    #[arg(long, value_name = "FOLDER")]
+    adapter: Option<PathBuf>,
+    /// Tokens of each text.
+    #[arg(long, value_name = "COUNT", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    tokens: u16,
+    /// Compute on cpu or cuda.
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: Compute,
+    /// One JSON string a text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints what follows each prompt.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let Args { folder, prompts, adapter, tokens, device, json } = args;
+    let said = checkpoint::say(folder, adapter.as_deref(), prompts, (*tokens).into(), *device)?;
+    output::print(|out| {
+        said.iter().zip(prompts).try_for_each(|(text, prompt)| match json {
+            true => output::json_line(out, text),
+            false => writeln!(out, "{prompt}{text}"),
+        })
+    })
+}

@@ -1,0 +1,142 @@
+//! Real checkpoints: looked over, tried with a step of training, asked for text.
+
+use std::fmt::Display;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+pub use witan_model::anatomy::{Part, Preset, Traffic, parts, traffic};
+use witan_model::causal::{Kept, Tuning};
+pub use witan_model::survey::{Memory, Survey};
+use witan_model::text::{TextError, TextTokenizer};
+use witan_model::{Causal, LoraConfig, peft};
+
+use super::device::{self, Compute};
+use crate::error::Failure;
+
+/// What one step of training took.
+#[derive(Clone, Copy, Debug)]
+pub struct Tried {
+    /// Mean cross-entropy before the step.
+    pub loss: f32,
+    /// The second step; the first also warms caches up.
+    pub step: Duration,
+    /// The most memory this process has held.
+    pub peak_bytes: Option<u64>,
+}
+
+/// Looks a folder over.
+///
+/// # Errors
+/// If it is no checkpoint of the family.
+pub fn survey(folder: &Path) -> Result<Survey, Failure> {
+    Survey::of(folder).map_err(|error| {
+        bad(folder, &error).hint(
+            "give a folder with config.json and model.safetensors, or files with their index, of \
+             a Llama, Qwen2, Qwen2.5, Qwen3 or BLIP3o model",
+        )
+    })
+}
+
+/// The LoRA of this rank on every linear layer of a language model.
+pub fn lora(rank: usize) -> LoraConfig {
+    let targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+    let targets = targets.map(str::to_owned).to_vec();
+    LoraConfig { rank, alpha: 2.0 * rank as f64, dropout: 0.0, targets }
+}
+
+/// Reads every number of the checkpoint.
+///
+/// # Errors
+/// If one is not finite, or a file cannot be read.
+pub fn read_all(folder: &Path, survey: &Survey) -> Result<(), Failure> {
+    survey
+        .read_all()
+        .map_err(|error| bad(folder, &error).hint("copy the files again from where they came from"))
+}
+
+/// Trains a fresh adapter for two steps on made-up rows, one row of `tokens` tokens a step.
+///
+/// # Errors
+/// If there is no such device, or the checkpoint cannot be loaded.
+pub fn try_step(
+    folder: &Path,
+    survey: &Survey,
+    (lora, tokens): (&LoraConfig, usize),
+    compute: Compute,
+) -> Result<Tried, Failure> {
+    let device = device::open(compute)?;
+    let config = &survey.language;
+    let mut causal = Causal::load(&survey.files, config, Some(lora), Kept::Float32, &device)
+        .map_err(|error| bad(folder, &error))?;
+    let fresh = Causal::fresh_adapter(config, lora, 0);
+    causal.set_adapter(&fresh).map_err(|error| bad(folder, &error))?;
+    let mut tuning = Tuning::new(causal);
+    // Any tokens will do: every step costs the same.
+    let row: Vec<u32> = (0..=tokens).map(|at| (at * 7919 % config.vocab_size) as u32).collect();
+    let loss = tuning.step(std::slice::from_ref(&row), RATE);
+    let started = Instant::now();
+    tuning.step(&[row], RATE);
+    Ok(Tried { loss, step: started.elapsed(), peak_bytes: status_bytes("VmHWM:") })
+}
+
+/// Each prompt's likeliest text of `count` tokens, with a PEFT adapter if one is given.
+///
+/// # Errors
+/// If there is no such device, or the checkpoint, its tokenizer or the adapter cannot be read.
+pub fn say(
+    folder: &Path,
+    adapter: Option<&Path>,
+    prompts: &[String],
+    count: usize,
+    compute: Compute,
+) -> Result<Vec<String>, Failure> {
+    let device = device::open(compute)?;
+    let survey = survey(folder)?;
+    let unspoken = |error: TextError| {
+        bad(folder, &error).hint("the folder needs the tokenizer.json that belongs to the weights")
+    };
+    let tokenizer = TextTokenizer::open(folder).map_err(unspoken)?;
+    let tokens = prompts.iter().map(|prompt| tokenizer.encode(prompt)).collect::<Result<_, _>>();
+    let tokens: Vec<Vec<u32>> = tokens.map_err(unspoken)?;
+    let config = &survey.language;
+    if tokens.iter().flatten().any(|token| *token as usize >= config.vocab_size) {
+        let rows = config.vocab_size;
+        return Err(bad(folder, &format!("tokenizer.json has more tokens than {rows}")));
+    }
+    let adapter = adapter.map(|adapter| {
+        peft::import_like(adapter, |lora| Causal::fresh_adapter(config, lora, 0))
+            .map_err(|error| bad(adapter, &error))
+    });
+    let adapter = adapter.transpose()?;
+    let lora = adapter.as_ref().map(|(_, lora)| lora);
+    let mut causal = Causal::load(&survey.files, config, lora, Kept::AsStored, &device)
+        .map_err(|error| bad(folder, &error))?;
+    if let Some((adapter, _)) = &adapter {
+        causal.set_adapter(adapter).map_err(|error| bad(folder, &error))?;
+    }
+    let said = causal.greedy(&tokens, count);
+    said.iter().map(|tokens| tokenizer.decode(tokens).map_err(unspoken)).collect()
+}
+
+/// The memory that this machine could give now.
+pub fn available_bytes() -> Option<u64> {
+    kibibytes("/proc/meminfo", "MemAvailable:")
+}
+
+fn status_bytes(key: &str) -> Option<u64> {
+    kibibytes("/proc/self/status", key)
+}
+
+/// The value of a line such as `MemAvailable:  123 kB`, in bytes.
+fn kibibytes(file: &str, key: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+fn bad(path: &Path, error: &dyn Display) -> Failure {
+    Failure::input(format!("{}: {error}", path.display()))
+}
+
+/// The step size of a step nobody keeps.
+const RATE: f64 = 1e-4;
