@@ -175,7 +175,8 @@ impl Watch {
     /// A round that an earlier run committed. When, and what went before, nobody saw this time.
     pub fn recall(&mut self, record: &RoundRecord) {
         let proposal = &record.proposal;
-        let failed = proposal.failed_views.iter().map(|failed| (failed.view, (failed.aggregator, 0)));
+        let failed =
+            proposal.failed_views.iter().map(|failed| (failed.view, (failed.aggregator, 0)));
         let round = RoundView {
             is_recalled: true,
             updates: proposal.included.iter().map(|part| part.member).collect(),
