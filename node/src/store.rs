@@ -65,7 +65,9 @@ impl Recovered {
             let held = self.records.len();
             format!("the ledger once had {round} rounds and has {held}: the others have the rest")
         });
-        cut.chain(moved).chain(lost).collect()
+        let log_lost = (self.index.log_lost > 0)
+            .then(|| format!("the gossip log lost its newest {} entries", self.index.log_lost));
+        cut.chain(moved).chain(lost).chain(log_lost).collect()
     }
 }
 

@@ -109,6 +109,16 @@ pub enum StoreError {
         /// The first entry that is not there.
         seq: u64,
     },
+    /// The gossip log ends too early.
+    #[error("the gossip log in {} had {expected} entries and has {found}", path.display())]
+    LogCut {
+        /// The sled folder.
+        path: PathBuf,
+        /// Entries there were when it was last made durable.
+        expected: u64,
+        /// Entries there are.
+        found: u64,
+    },
     /// The index cannot be opened, or failed while the node ran.
     #[error("the index {} failed: {}", path.display(), without_frame(source))]
     Index {
@@ -172,7 +182,7 @@ impl StoreError {
             Self::Index { path, source: sled::Error::Io(source) } if full(source) => {
                 io_hint(path, source)
             }
-            Self::LogGap { .. } => Some(
+            Self::LogGap { .. } | Self::LogCut { .. } => Some(
                 "it was altered, or its disk was full once; nothing is decided by the gossip log"
                     .into(),
             ),
@@ -193,9 +203,10 @@ impl StoreError {
             Self::Index { source: sled::Error::Io(_), .. } => FailureKind::Environment,
             Self::Index { .. } => FailureKind::Tampered,
             Self::Io { .. } | Self::Poisoned { .. } => FailureKind::Environment,
-            Self::Damaged { .. } | Self::IndexRow { .. } | Self::LogGap { .. } => {
-                FailureKind::Tampered
-            }
+            Self::Damaged { .. }
+            | Self::IndexRow { .. }
+            | Self::LogGap { .. }
+            | Self::LogCut { .. } => FailureKind::Tampered,
             Self::Busy { .. } => FailureKind::Busy,
             Self::NotAHome { .. }
             | Self::KeyMissing { .. }

@@ -72,6 +72,11 @@ impl GossipLog {
         Ok(Self { tree, waiting: Vec::with_capacity(BATCH), oldest, next, entries_max })
     }
 
+    /// The number the next entry will have: how many there ever were.
+    pub fn end(&self) -> u64 {
+        self.next
+    }
+
     /// How many entries there are, or the first that is missing between the others.
     pub fn entries(&self) -> Result<Result<u64, u64>, sled::Error> {
         for (expected, row) in (self.oldest..).zip(&self.tree) {

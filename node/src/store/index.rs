@@ -9,6 +9,7 @@ use witan_protocol::digest::Digest;
 use witan_protocol::member::Round;
 
 use super::error::StoreError;
+use super::frame::{self, Step};
 use super::gossip_log::GossipLog;
 use super::journal::StoredRecord;
 
@@ -46,6 +47,8 @@ pub struct IndexState {
     pub rows_mended: u64,
     /// The newest round the index knew that `records.log` does not hold: the ledger was cut.
     pub lost_up_to: Option<Round>,
+    /// Entries at the end of the gossip log that were durable once and are gone.
+    pub log_lost: u64,
 }
 
 impl Index {
@@ -61,6 +64,8 @@ impl Index {
             Err(source) => return Err(failed(path, source)),
         };
         index.mend(records, &mut state).map_err(|source| failed(path, source))?;
+        state.log_lost = read_mark(path).unwrap_or(0).saturating_sub(index.log.end());
+        index.write_mark()?;
         Ok((index, state))
     }
 
@@ -87,7 +92,15 @@ impl Index {
     /// Writes what waits in the gossip log and makes everything durable.
     pub fn flush(&mut self) -> Result<(), StoreError> {
         self.write_log()?;
-        self.db.flush().map(|_| ()).map_err(|source| failed(&self.path, source))
+        self.db.flush().map_err(|source| failed(&self.path, source))?;
+        self.write_mark()
+    }
+
+    /// Notes beside the database how long the gossip log is, for sled takes damage for the end of its log.
+    fn write_mark(&self) -> Result<(), StoreError> {
+        let path = mark_path(&self.path);
+        std::fs::write(&path, frame::seal(0, &self.log.end().to_be_bytes()))
+            .map_err(|source| StoreError::io("cannot write", &path, source))
     }
 
     /// Opens a copy of the database at `path` as it is, and mends nothing.
@@ -114,9 +127,12 @@ impl Index {
                 return Err(StoreError::IndexRow { path: self.path.clone(), round });
             }
         }
-        match self.log.entries().map_err(failed)? {
-            Ok(entries) => Ok(entries),
-            Err(seq) => Err(StoreError::LogGap { path: self.path.clone(), seq }),
+        let entries = self.log.entries().map_err(failed)?;
+        let entries = entries.map_err(|seq| StoreError::LogGap { path: self.path.clone(), seq })?;
+        let (expected, found) = (read_mark(&self.path)?, self.log.end());
+        match expected > found {
+            true => Err(StoreError::LogCut { path: self.path.clone(), expected, found }),
+            false => Ok(entries),
         }
     }
 
@@ -165,6 +181,24 @@ fn try_open(path: &Path) -> sled::Result<Index> {
         Ok(Index { path: path.to_owned(), db, ledger, log })
     }));
     opened.unwrap_or_else(|_| Err(sled::Error::ReportableBug("panicked".into())))
+}
+
+fn mark_path(path: &Path) -> PathBuf {
+    path.with_extension("mark")
+}
+
+/// How many entries the gossip log had when it was last made durable; 0 if nobody noted it.
+fn read_mark(path: &Path) -> Result<u64, StoreError> {
+    let path = mark_path(path);
+    let bytes = match std::fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        read => read.map_err(|source| StoreError::io("cannot read", &path, source))?,
+    };
+    match frame::step(&bytes, 0) {
+        Step::Frame(body) => Ok(body.first_chunk().map_or(0, |end| u64::from_be_bytes(*end))),
+        Step::End | Step::Torn => Ok(0),
+        Step::Damaged(damage) => Err(StoreError::Damaged { path, offset: 0, round: None, damage }),
+    }
 }
 
 fn move_aside(path: &Path) -> Result<PathBuf, StoreError> {
