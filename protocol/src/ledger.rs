@@ -258,21 +258,30 @@ fn check_quorum(
     vote: Vote,
     signatures: &[CommitSignature],
 ) -> Result<(), Flaw> {
-    let vote = Message::Vote(vote);
-    let mut last = None;
-    for (index, commit) in signatures.iter().enumerate() {
-        let field = format!("{name}.signatures[{index}]");
-        let place = roster.place_of(&commit.member);
-        let ordered = place.is_some() && place > last;
-        require(ordered, &field, "members in roster order", commit.member.short())?;
-        last = place;
-        let domain = roster.federation();
-        let valid = envelope::is_signed(&commit.member, domain, &vote, &commit.signature);
-        let expected = format!("a signature of {}", roster.name_of(&commit.member));
-        require(valid, &field, expected, "not")?;
-    }
+    check_signatures(roster, name, &Message::Vote(vote), signatures)?;
     let (votes, quorum) = (signatures.len(), roster.quorum());
     require(votes >= quorum, name, format!("{quorum} votes"), format!("{votes} votes"))
+}
+
+/// Whether distinct members, in roster order, signed `message`.
+pub(crate) fn check_signatures(
+    roster: &Roster,
+    name: &str,
+    message: &Message,
+    signatures: &[CommitSignature],
+) -> Result<(), Flaw> {
+    let mut last = None;
+    for (index, CommitSignature { member, signature }) in signatures.iter().enumerate() {
+        let field = format!("{name}.signatures[{index}]");
+        let place = roster.place_of(member);
+        let ordered = place.is_some() && place > last;
+        require(ordered, &field, "members in roster order", member.short())?;
+        last = place;
+        let valid = envelope::is_signed(member, roster.federation(), message, signature);
+        let expected = format!("a signature of {}", roster.name_of(member));
+        require(valid, &field, expected, "not")?;
+    }
+    Ok(())
 }
 
 /// Included and absent together are the roster: everybody once, each list in roster order.

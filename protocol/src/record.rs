@@ -196,6 +196,13 @@ impl Absent {
         let Absence::Late { envelope } = &self.why else {
             return None;
         };
+        Update::in_envelope(envelope, roster)
+    }
+}
+
+impl Update {
+    /// The update in an envelope, if `roster` opens it and it holds one.
+    pub fn in_envelope(envelope: &[u8], roster: &Roster) -> Option<Self> {
         match envelope::open(envelope, roster).ok()?.message {
             Message::Update(update) => Some(update),
             _ => None,
@@ -204,6 +211,12 @@ impl Absent {
 }
 
 impl Proposal {
+    /// All updates that count, as they were signed: those of its round, then the late ones.
+    pub fn counted(&self) -> impl Iterator<Item = (&MemberId, &[u8])> {
+        let included = self.included.iter().map(|part| (&part.member, part.envelope.as_slice()));
+        included.chain(self.late())
+    }
+
     /// The late updates that count, as they were signed, in roster order.
     pub fn late(&self) -> impl Iterator<Item = (&MemberId, &[u8])> {
         self.absent.iter().filter_map(|absent| match &absent.why {

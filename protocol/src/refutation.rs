@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::envelope;
-use crate::ledger::{Flaw, Tip, require, same};
+use crate::ledger::{Flaw, Tip, check_signatures, require, same};
 use crate::member::View;
 use crate::message::{Message, Objection};
 use crate::record::CommitSignature;
@@ -66,18 +65,7 @@ pub(crate) fn check(tip: &Tip, view: View, refutation: &Refutation) -> Result<()
     let longest = objection.expected.len().max(objection.found.len());
     require(longest <= DIGEST_DIGITS, "refutation", "two digests", "longer words")?;
     let message = Message::Objection(objection.clone());
-    let mut last = None;
-    for (index, signed) in signatures.iter().enumerate() {
-        let field = format!("refutation.signatures[{index}]");
-        let place = roster.place_of(&signed.member);
-        let ordered = place.is_some() && place > last;
-        require(ordered, &field, "members in roster order", signed.member.short())?;
-        last = place;
-        let valid =
-            envelope::is_signed(&signed.member, roster.federation(), &message, &signed.signature);
-        let expected = format!("a signature of {}", roster.name_of(&signed.member));
-        require(valid, &field, expected, "not")?;
-    }
+    check_signatures(roster, "refutation", &message, signatures)?;
     same("refutation.signatures", roster.honest(), signatures.len())
 }
 

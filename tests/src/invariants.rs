@@ -19,9 +19,11 @@ mod roster_agreed;
 mod round_monotonic;
 mod vote_once;
 
+use std::collections::HashSet;
 use std::fmt;
 
 use witan_protocol::Roster;
+use witan_protocol::digest::Digest;
 use witan_protocol::envelope::Verified;
 use witan_protocol::federation::Federation;
 use witan_protocol::io::{Output, Time};
@@ -78,6 +80,17 @@ pub enum Sight<'a> {
         /// How many outputs the last input led to.
         outputs: usize,
     },
+}
+
+impl Sight<'_> {
+    /// A record made durable that is not yet among `seen`. All persist the same records in the same
+    /// order: whoever is first stands for all.
+    fn new_record(&self, seen: &mut HashSet<Digest>) -> Option<&RoundRecord> {
+        match self {
+            Sight::Persisted(record) => seen.insert(record.proposal.digest()).then_some(*record),
+            _ => None,
+        }
+    }
 }
 
 /// Everything that did not hold after one event.

@@ -13,13 +13,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Flaw, Tip, require, same};
+use super::{Flaw, Tip, flaw, require, same};
 use crate::digest::Digest;
-use crate::envelope;
 use crate::federation::Federation;
 use crate::io::AggregateInput;
 use crate::member::{MemberId, Round};
-use crate::message::Message;
 use crate::record::{Proposal, Update};
 use crate::roster::Roster;
 
@@ -63,11 +61,13 @@ impl Lateness {
 
     /// Whether an update of `member`, else plausible, may count in the next round.
     pub(super) fn check(&self, member: &MemberId, update: &Update) -> Result<(), Flaw> {
-        let start = self.starts.get(&update.round);
-        let oldest = self.starts.keys().next().map_or_else(|| "none".to_owned(), Round::to_string);
-        let expected = format!("one that closed lately, the oldest is {oldest}");
-        require(start.is_some(), "late.round", expected, update.round)?;
-        same("late.start", *start.expect("checked on the line above"), update.start)?;
+        let Some(start) = self.starts.get(&update.round) else {
+            let oldest = self.starts.keys().next();
+            let oldest = oldest.map_or_else(|| "none".to_owned(), Round::to_string);
+            let expected = format!("one that closed lately, the oldest is {oldest}");
+            return Err(flaw("late.round", expected, update.round));
+        };
+        same("late.start", *start, update.start)?;
         let counted = self.counted.get(member).filter(|counted| **counted >= update.round);
         let found = counted.map_or_else(String::new, |round| format!("not newer than {round}"));
         require(counted.is_none(), "late.round", "newer than what counted of it", found)
@@ -80,14 +80,11 @@ pub fn inputs_of(
     roster: &Roster,
     proposal: &Proposal,
 ) -> Vec<AggregateInput> {
-    let included = proposal.included.iter().map(|part| (&part.member, part.envelope.as_slice()));
     let read = |(member, envelope): (&MemberId, &[u8])| {
-        let Message::Update(update) = envelope::open(envelope, roster).ok()?.message else {
-            return None;
-        };
+        let update = Update::in_envelope(envelope, roster)?;
         Some(input_of(federation, roster, proposal.round, *member, &update))
     };
-    let mut inputs: Vec<_> = included.chain(proposal.late()).filter_map(read).collect();
+    let mut inputs: Vec<_> = proposal.counted().filter_map(read).collect();
     inputs.sort_by_key(|input| roster.place_of(&input.member));
     inputs
 }

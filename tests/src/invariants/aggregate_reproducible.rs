@@ -19,13 +19,10 @@ impl Invariant for AggregateReproducible {
     }
 
     fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
-        let Sight::Persisted(record) = sight else {
+        let Some(record) = sight.new_record(&mut self.checked) else {
             return Ok(());
         };
         let proposal = &record.proposal;
-        if !self.checked.insert(proposal.digest()) {
-            return Ok(());
-        }
         let late_rounds = scene.federation.document().council.late_rounds;
         if model::result_of(scene.roster, late_rounds, proposal) != Some(proposal.result) {
             return Err(format!("round {}: the result is not that of its inputs", proposal.round));

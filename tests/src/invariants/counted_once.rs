@@ -3,9 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use witan_protocol::digest::Digest;
-use witan_protocol::envelope;
 use witan_protocol::member::{MemberId, Round};
-use witan_protocol::message::Message;
+use witan_protocol::record::Update;
 
 use super::{Invariant, Scene, Sight};
 
@@ -22,18 +21,12 @@ impl Invariant for CountedOnce {
     }
 
     fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
-        let Sight::Persisted(record) = sight else {
+        let Some(record) = sight.new_record(&mut self.checked) else {
             return Ok(());
         };
         let proposal = &record.proposal;
-        // All persist the same records in the same order: whoever is first stands for all.
-        if !self.checked.insert(proposal.digest()) {
-            return Ok(());
-        }
-        let fresh = proposal.included.iter().map(|part| (&part.member, part.envelope.as_slice()));
-        for (member, envelope) in fresh.chain(proposal.late()) {
-            let opened = envelope::open(envelope, scene.roster).map(|verified| verified.message);
-            let Ok(Message::Update(update)) = opened else {
+        for (member, envelope) in proposal.counted() {
+            let Some(update) = Update::in_envelope(envelope, scene.roster) else {
                 continue;
             };
             let before = self.newest.insert(*member, update.round);

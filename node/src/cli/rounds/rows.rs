@@ -5,10 +5,10 @@ use witan_protocol::Roster;
 use witan_protocol::ballot::Decision;
 use witan_protocol::codec;
 use witan_protocol::digest::Digest;
-use witan_protocol::envelope::{self, RECORD_BYTES_MAX};
+use witan_protocol::envelope::RECORD_BYTES_MAX;
 use witan_protocol::evidence::Evidence;
 use witan_protocol::member::{MemberId, Round, View};
-use witan_protocol::message::{Message, Progress};
+use witan_protocol::message::Progress;
 use witan_protocol::record::{Absence, Absent, LayerError, RoundRecord, Scores, Update};
 use witan_protocol::refutation::Refutation;
 
@@ -159,7 +159,7 @@ pub fn row(home: &Home, roster: &Roster, stored: &StoredRecord) -> Result<RoundR
         .iter()
         .map(|part| UpdateRow {
             member: name(&part.member),
-            update: update_in(&part.envelope, roster),
+            update: Update::in_envelope(&part.envelope, roster),
         })
         .collect();
     let failed = proposal.failed_views.iter();
@@ -223,13 +223,6 @@ fn decided(decision: &Decision, roster: &Roster) -> DecisionRow {
         change: output::change(roster, &decision.petition.change),
         by: roster.name_of(&decision.petition.by),
         yes: decision.ballots.iter().map(|ballot| roster.name_of(&ballot.member)).collect(),
-    }
-}
-
-fn update_in(envelope: &[u8], roster: &Roster) -> Option<Update> {
-    match envelope::open(envelope, roster).ok()?.message {
-        Message::Update(update) => Some(update),
-        _ => None,
     }
 }
 
