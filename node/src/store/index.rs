@@ -121,9 +121,9 @@ impl Index {
         let failed = |source| failed(&self.path, source);
         for row in &self.ledger {
             let (key, value) = row.map_err(failed)?;
-            let record = records.iter().find(|record| record.round.0.to_be_bytes() == *key);
-            if record.is_none_or(|record| *encode(&LedgerRow::of(record)) != *value) {
-                let round = Round(key.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)));
+            let round = Round(<[u8; 8]>::try_from(&*key).map_or(0, u64::from_be_bytes));
+            let at = records.binary_search_by_key(&round, |record| record.round).ok();
+            if at.is_none_or(|at| *encode(&LedgerRow::of(&records[at])) != *value) {
                 return Err(StoreError::IndexRow { path: self.path.clone(), round });
             }
         }
