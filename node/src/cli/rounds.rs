@@ -12,7 +12,7 @@ use super::output;
 use crate::error::Failure;
 use crate::home::Home;
 use crate::jobs::{self, Ground};
-use crate::store;
+use crate::store::{self, StoredRecord};
 use rows::{DecisionRow, EvidenceRow, FailedRow, LayerRow, RefutedRow};
 pub use rows::{RoundRow, row};
 
@@ -55,12 +55,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         };
         return Err(Failure::input(format!("round {round} is not committed here")).hint(hint));
     }
-    if args.raw {
-        let mut wanted = file.records.iter().filter(|record| Some(record.round.0) == args.round);
-        let record = wanted.next();
-        return output::print(|out| record.map_or(Ok(()), |record| out.write_all(&record.bytes)));
-    }
+    let wanted = |record: &&StoredRecord| Some(record.round.0) == args.round;
     output::print(|out| match args.json {
+        _ if args.raw => {
+            file.records.iter().filter(wanted).try_for_each(|record| out.write_all(&record.bytes))
+        }
         true => rows.iter().try_for_each(|row| output::json_line(out, row)),
         false => {
             let alone = rows.iter().filter(|_| args.round.is_some());
