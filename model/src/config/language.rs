@@ -90,7 +90,7 @@ impl LanguageConfig {
             vocab_size: keys.positive("vocab_size")?,
             hidden_size,
             intermediate_size: keys.positive("intermediate_size")?,
-            num_hidden_layers: keys.positive("num_hidden_layers")?,
+            num_hidden_layers: keys.layers()?,
             num_attention_heads: heads,
             num_key_value_heads: shared,
             head_dim: keys.positive_or("head_dim", hidden_size / heads)?,
@@ -170,6 +170,13 @@ impl Keys<'_> {
         }
     }
 
+    fn layers(&self) -> Result<usize, LanguageConfigError> {
+        match self.positive("num_hidden_layers")? {
+            count if count <= LAYERS_MAX => Ok(count),
+            _ => Err(self.unlike("num_hidden_layers", "a number from 1 to 1024")),
+        }
+    }
+
     fn positive_or(&self, key: &'static str, usual: usize) -> Result<usize, LanguageConfigError> {
         if self.get(key).is_null() { Ok(usual) } else { self.positive(key) }
     }
@@ -232,6 +239,8 @@ impl Keys<'_> {
 
 /// Above any width or vocabulary in use; the product of two is far below overflow.
 const SIZE_MAX: u64 = 1 << 24;
+/// Above any depth in use: the tensors of every layer are listed before a file is opened.
+const LAYERS_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -281,6 +290,7 @@ mod tests {
             ("model_type", json!("gpt2"), "model_type is \"gpt2\", expected llama, qwen2"),
             ("hidden_size", json!("576"), "hidden_size is \"576\", expected a number"),
             ("vocab_size", json!(0), "vocab_size is 0, expected a number"),
+            ("num_hidden_layers", json!(1025), "num_hidden_layers is 1025, expected a number"),
             ("hidden_act", json!("gelu"), "hidden_act is \"gelu\", expected silu"),
             ("attention_bias", json!(true), "attention_bias is true, expected false"),
             ("rope_scaling", json!({"rope_type": "llama3"}), "expected unscaled positions"),
