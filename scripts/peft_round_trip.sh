@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 venv=${VENV:-target/peft-venv}
 if [ ! -x "$venv/bin/python" ]; then
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet torch==2.15.0 peft==0.21.2 safetensors==0.8.0 numpy
+    "$venv/bin/pip" install --quiet torch==2.15.0 peft==0.21.2 safetensors==0.8.0 numpy==2.4.6
 fi
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

