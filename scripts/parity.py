@@ -7,6 +7,7 @@ One folder a family: config.json and weights in bf16 as `save_pretrained` leaves
 and reference.safetensors with what was said in f32: hidden states and logits of two rows of tokens, the same with the
 adapter, and the loss before and after one step of AdamW on it. `lumina` is BLIP3o's diffusion transformer, with the
 velocities it predicts; `eva` an EVA-CLIP tower with its features. The Rust test `parity` holds our modules to them.
+`blip3o` is the whole of BLIP3o in the layout of its released files (scripts/parity_blip3o.py).
 scripts/parity.sh makes a venv with pinned versions first.
 """
 
@@ -135,12 +136,12 @@ def adapted(model, rows, folder):
 class Blip3oDiffusion(torch.nn.Module):
     """Lumina-Next as BLIP3o has it: diffusers' own, behind a projection of the condition."""
 
-    def __init__(self):
+    def __init__(self, condition=24):
         super().__init__()
         sizes = {"hidden_size": 32, "num_layers": 2, "num_attention_heads": 4, "num_kv_heads": 2, "multiple_of": 8}
         features = {"sample_size": 4, "patch_size": 1, "in_channels": 12, "cross_attention_dim": 32}
         self.model = LuminaNextDiT2DModel(**sizes, **features, learn_sigma=False)
-        self.model.caption_projection = PixArtAlphaTextProjection(in_features=24, hidden_size=32)
+        self.model.caption_projection = PixArtAlphaTextProjection(in_features=condition, hidden_size=32)
 
     def forward(self, noised, times, condition):
         condition = self.model.caption_projection(condition)

@@ -7,4 +7,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/parity_venv.sh
-PYTHONHASHSEED=0 "$venv/bin/python" scripts/parity.py
+export PYTHONHASHSEED=0
+"$venv/bin/python" scripts/parity.py
+"$venv/bin/python" scripts/parity_blip3o.py

@@ -1,6 +1,6 @@
 //! What a model and an adapter of it weigh, part by part, from names and shapes alone.
 
-use crate::blip3o;
+use crate::blip3o::{Blip3oConfig, Network};
 use crate::checkpoint::Base;
 use crate::config::LoraConfig;
 use crate::delta::Codec;
@@ -61,8 +61,8 @@ impl Preset {
                 let tensors = base.weights().iter();
                 tensors.map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect()
             }
-            Preset::Blip3o4b => blip3o::tensors(&blip3o::language_4b()),
-            Preset::Blip3o8b => blip3o::tensors(&blip3o::language_8b()),
+            Preset::Blip3o4b => Network::tensors(&Blip3oConfig::released_4b()),
+            Preset::Blip3o8b => Network::tensors(&Blip3oConfig::released_8b()),
         }
     }
 
@@ -141,7 +141,8 @@ fn part_of(name: &str) -> (String, String) {
     }
 }
 
-const ATTENTION: [&str; 8] =
+/// Every linear layer of the attention of BLIP3o's language model and diffusion transformer.
+pub const ATTENTION: [&str; 8] =
     ["q_proj", "k_proj", "v_proj", "o_proj", "to_q", "to_k", "to_v", "to_out.0"];
 const FEED: [&str; 3] = ["gate_proj", "up_proj", "down_proj"];
 

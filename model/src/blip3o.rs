@@ -1,144 +1,137 @@
-//! BLIP3o's two released models as sizes and names: what their files hold, and what an adapter of them weighs.
+//! BLIP3o as it is released: Qwen2.5-VL, which reads, image queries, and Lumina-Next, which draws features of EVA-CLIP.
 //!
-//! From configuration alone; nothing here is computed with. Sizes and names follow the released configuration files
-//! and the checkpoint layout of BLIP3o-Model-4B and -8B.
+//! Follows BLIP3o (arXiv 2505.09568) and the layout of BLIP3o-Model-4B and -8B. What paints pixels from the features is
+//! an SDXL in files of its own, and no part of this program.
 
-use crate::config::language::{Family, LanguageConfig};
+pub mod pixels;
+pub mod prompt;
+pub mod tuning;
+mod unified;
 
-/// The language model of BLIP3o-Model-4B: Qwen2.5-VL-3B's with three added tokens.
-pub fn language_4b() -> LanguageConfig {
-    LanguageConfig {
-        family: Family::Qwen2,
-        vocab_size: VOCABULARY,
-        hidden_size: 2048,
-        intermediate_size: 11008,
-        num_hidden_layers: 36,
-        num_attention_heads: 16,
-        num_key_value_heads: 2,
-        head_dim: 128,
-        rope_theta: 1_000_000,
-        rms_norm_eps: 1e-6,
-        tie_word_embeddings: true,
+use burn::module::Module;
+use serde::Deserialize;
+
+use crate::config::language::{Family, LanguageConfig, LanguageConfigError};
+use crate::tensor_files::TensorFiles;
+use crate::umm::diffusion::DiffusionConfig;
+use crate::umm::qwen_vision::{QwenVision, QwenVisionConfig};
+use crate::umm::trunk::{Trunk, TrunkConfig};
+use crate::umm::weights::{Loader, WeightError};
+pub use unified::{Blip3o, Seen};
+
+/// Sizes of a BLIP3o model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Blip3oConfig {
+    /// What reads pictures.
+    pub vision: QwenVisionConfig,
+    /// What answers and draws.
+    pub trunk: TrunkConfig,
+    /// The token that stands for each token of a picture.
+    pub image_token: u32,
+}
+
+/// The weights of a BLIP3o model as Burn modules.
+#[derive(Module, Debug)]
+pub struct Network {
+    /// Patches of pictures to tokens.
+    pub vision: QwenVision,
+    /// What answers and draws.
+    pub trunk: Trunk,
+}
+
+impl Blip3oConfig {
+    /// BLIP3o-Model-4B: Qwen2.5-VL-3B with three added tokens.
+    pub fn released_4b() -> Blip3oConfig {
+        let language = LanguageConfig {
+            family: Family::Qwen2,
+            vocab_size: 151_668,
+            hidden_size: 2048,
+            intermediate_size: 11008,
+            num_hidden_layers: 36,
+            num_attention_heads: 16,
+            num_key_value_heads: 2,
+            head_dim: 128,
+            rope_theta: 1_000_000,
+            mrope_section: Some([16, 24, 24]),
+            rms_norm_eps: 1e-6,
+            tie_word_embeddings: true,
+        };
+        Blip3oConfig::of(language)
     }
-}
 
-/// The language model of BLIP3o-Model-8B: Qwen2.5-VL-7B's with three added tokens.
-pub fn language_8b() -> LanguageConfig {
-    LanguageConfig {
-        hidden_size: 3584,
-        intermediate_size: 18944,
-        num_hidden_layers: 28,
-        num_attention_heads: 28,
-        num_key_value_heads: 4,
-        tie_word_embeddings: false,
-        ..language_4b()
+    /// BLIP3o-Model-8B: Qwen2.5-VL-7B with three added tokens.
+    pub fn released_8b() -> Blip3oConfig {
+        Blip3oConfig::of(LanguageConfig {
+            hidden_size: 3584,
+            intermediate_size: 18944,
+            num_hidden_layers: 28,
+            num_attention_heads: 28,
+            num_key_value_heads: 4,
+            tie_word_embeddings: false,
+            ..Blip3oConfig::released_4b().trunk.language
+        })
     }
-}
 
-/// The name and shape of every tensor of a BLIP3o model with this language model. The tower that makes training
-/// targets and the pixel decoder have files of their own.
-pub fn tensors(language: &LanguageConfig) -> Vec<(String, Vec<usize>)> {
-    let width = language.hidden_size;
-    let mut tensors = language.tensors();
-    tensors.push(("model.latent_queries".to_owned(), vec![1, QUERIES, width]));
-    tensors.extend(vision(width));
-    tensors.extend(diffusion(width));
-    tensors
-}
-
-/// The vision encoder of Qwen2.5-VL and its merger into a language model of `width`.
-fn vision(width: usize) -> Vec<(String, Vec<usize>)> {
-    const WIDTH: usize = 1280;
-    const INNER: usize = 3420;
-    let mut list = Names::below("visual");
-    list.add("patch_embed.proj.weight", &[WIDTH, 3, 2, 14, 14]);
-    for layer in 0..32 {
-        let mut block = Names::below(&format!("visual.blocks.{layer}"));
-        block.add("norm1.weight", &[WIDTH]);
-        block.add("norm2.weight", &[WIDTH]);
-        block.linear("attn.qkv", [WIDTH, 3 * WIDTH]);
-        block.linear("attn.proj", [WIDTH, WIDTH]);
-        block.linear("mlp.gate_proj", [WIDTH, INNER]);
-        block.linear("mlp.up_proj", [WIDTH, INNER]);
-        block.linear("mlp.down_proj", [INNER, WIDTH]);
-        list.tensors.extend(block.tensors);
-    }
-    list.add("merger.ln_q.weight", &[WIDTH]);
-    list.linear("merger.mlp.0", [4 * WIDTH, 4 * WIDTH]);
-    list.linear("merger.mlp.2", [4 * WIDTH, width]);
-    list.tensors
-}
-
-/// The diffusion transformer (Lumina-Next), conditioned on a language model of `width`.
-fn diffusion(width: usize) -> Vec<(String, Vec<usize>)> {
-    let mut list = Names::below("model.dit.model");
-    list.linear("patch_embedder.proj", [DIT, DIT]);
-    list.linear("caption_projection.linear_1", [width, DIT]);
-    list.linear("caption_projection.linear_2", [DIT, DIT]);
-    list.linear("time_caption_embed.timestep_embedder.linear_1", [256, TIME]);
-    list.linear("time_caption_embed.timestep_embedder.linear_2", [TIME, TIME]);
-    list.add("time_caption_embed.caption_embedder.0.weight", &[DIT]);
-    list.add("time_caption_embed.caption_embedder.0.bias", &[DIT]);
-    list.linear("time_caption_embed.caption_embedder.1", [DIT, TIME]);
-    for layer in 0..24 {
-        list.tensors.extend(block(layer));
-    }
-    list.linear("norm_out.linear_1", [TIME, DIT]);
-    list.linear("norm_out.linear_2", [DIT, DIT]);
-    list.tensors
-}
-
-fn block(layer: usize) -> Vec<(String, Vec<usize>)> {
-    const INNER: usize = 4864;
-    let mut list = Names::below(&format!("model.dit.model.layers.{layer}"));
-    list.add("gate", &[28]);
-    for attention in ["attn1", "attn2"] {
-        for map in ["to_q", "to_k", "to_v"] {
-            list.add(&format!("{attention}.{map}.weight"), &[DIT, DIT]);
+    /// Reads `config.json`, and from the files' headers the sizes that it leaves out.
+    pub fn read(config: &[u8], files: &TensorFiles) -> Result<Blip3oConfig, LanguageConfigError> {
+        let own: OwnKeys = serde_json::from_slice(config).map_err(LanguageConfigError::Json)?;
+        let mut whole = Blip3oConfig::of(LanguageConfig::from_hugging_face(config)?);
+        let width = whole.trunk.language.hidden_size;
+        let queries = own.n_query.unwrap_or(whole.trunk.queries);
+        if queries == 0 || queries > QUERIES_MAX || queries.isqrt().pow(2) != queries {
+            return Err(LanguageConfigError::Key {
+                key: "n_query",
+                found: queries.into(),
+                expected: "a square number from 1 to 4096",
+            });
         }
-        for norm in ["norm_q", "norm_k"] {
-            list.add(&format!("{attention}.{norm}.weight"), &[DIT]);
-            list.add(&format!("{attention}.{norm}.bias"), &[DIT]);
+        whole.trunk.queries = queries;
+        // A drawing has as many places as queries.
+        if let Some(sizes) = DiffusionConfig::of(files) {
+            whole.trunk.diffusion = DiffusionConfig { places: queries, condition: width, ..sizes };
+        }
+        if let Some(vision) = own.vision_config {
+            whole.vision = QwenVisionConfig { out_hidden_size: width, ..vision.checked()? };
+        }
+        whole.image_token = own.image_token_id.unwrap_or(whole.image_token);
+        Ok(whole)
+    }
+
+    fn of(language: LanguageConfig) -> Blip3oConfig {
+        let width = language.hidden_size;
+        let diffusion = DiffusionConfig::released(width);
+        Blip3oConfig {
+            vision: QwenVisionConfig::released(width),
+            trunk: TrunkConfig { language, queries: 64, diffusion },
+            image_token: 151_655,
         }
     }
-    list.add("attn2.to_out.0.weight", &[DIT, DIT]);
-    list.add("feed_forward.linear_1.weight", &[INNER, DIT]);
-    list.add("feed_forward.linear_2.weight", &[DIT, INNER]);
-    list.add("feed_forward.linear_3.weight", &[INNER, DIT]);
-    list.linear("norm1.linear", [TIME, 4 * DIT]);
-    for norm in ["norm1.norm", "norm1_context", "norm2", "ffn_norm1", "ffn_norm2"] {
-        list.add(&format!("{norm}.weight"), &[DIT]);
-    }
-    list.tensors
 }
 
-/// Tensors below one path.
-struct Names {
-    path: String,
-    tensors: Vec<(String, Vec<usize>)>,
-}
-
-impl Names {
-    fn below(path: &str) -> Names {
-        Names { path: path.to_owned(), tensors: Vec::new() }
+impl Network {
+    /// Builds the network out of a loader's tensors.
+    pub fn load(loader: &mut Loader, config: &Blip3oConfig) -> Result<Network, WeightError> {
+        let vision = QwenVision::load(loader, &config.vision)?;
+        Ok(Network { vision, trunk: Trunk::load(loader, &config.trunk)? })
     }
 
-    fn add(&mut self, name: &str, shape: &[usize]) {
-        self.tensors.push((format!("{}.{name}", self.path), shape.to_vec()));
-    }
-
-    fn linear(&mut self, name: &str, [inputs, outputs]: [usize; 2]) {
-        self.add(&format!("{name}.weight"), &[outputs, inputs]);
-        self.add(&format!("{name}.bias"), &[outputs]);
+    /// The name and shape of every tensor. The tower that makes training targets and the pixel decoder have files of
+    /// their own.
+    pub fn tensors(config: &Blip3oConfig) -> Vec<(String, Vec<usize>)> {
+        Loader::list(|loader| Network::load(loader, config).map(drop))
     }
 }
 
-const VOCABULARY: usize = 151_668;
-const QUERIES: usize = 64;
-/// Width of the diffusion transformer, and of the features it makes.
-const DIT: usize = 1792;
-/// Width of the time embedding.
-const TIME: usize = 1024;
+/// The keys of `config.json` that a language model's has not.
+#[derive(Deserialize)]
+struct OwnKeys {
+    n_query: Option<usize>,
+    image_token_id: Option<u32>,
+    vision_config: Option<QwenVisionConfig>,
+}
+
+/// Above any in use.
+const QUERIES_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -146,13 +139,14 @@ mod tests {
 
     #[test]
     fn both_models_have_the_size_they_are_named_for() {
-        let millions = |tensors: Vec<(String, Vec<usize>)>| {
-            let count: usize = tensors.iter().map(|it| it.1.iter().product::<usize>()).sum();
-            count / 1_000_000
+        let millions = |tensors: Vec<(String, Vec<usize>)>, path: &str| {
+            let below = tensors.iter().filter(|(name, _)| name.starts_with(path));
+            below.map(|(_, shape)| shape.iter().product::<usize>()).sum::<usize>() / 1_000_000
         };
+        let [small, large] = [Blip3oConfig::released_4b(), Blip3oConfig::released_8b()];
         // The paper trains 1.4 billion numbers of the 8B model: its diffusion transformer and queries.
-        assert_eq!(millions(diffusion(3584)), 1_365);
-        assert_eq!(millions(tensors(&language_4b())), 5_116);
-        assert_eq!(millions(tensors(&language_8b())), 9_654);
+        assert_eq!(millions(Network::tensors(&large), "model.dit."), 1_365);
+        assert_eq!(millions(Network::tensors(&small), ""), 5_116);
+        assert_eq!(millions(Network::tensors(&large), ""), 9_654);
     }
 }

@@ -7,6 +7,8 @@ pub mod language;
 
 use serde::{Deserialize, Serialize};
 
+use crate::umm::diffusion::{DiffusionConfig, Form};
+use crate::umm::trunk::TrunkConfig;
 use language::{Family, LanguageConfig};
 
 /// Sizes of a unified multimodal model: vision encoder, language model, diffusion transformer, painter.
@@ -81,8 +83,25 @@ impl ModelConfig {
 }
 
 impl ModelConfig {
-    /// The sizes of the language model alone.
-    pub fn language(&self) -> LanguageConfig {
+    /// The sizes of what it has in common with BLIP3o.
+    pub fn trunk(&self) -> TrunkConfig {
+        let diffusion = DiffusionConfig {
+            path: "model.dit",
+            form: Form::Plain,
+            places: PICTURE_TOKENS,
+            channels: self.gen_channels * MERGE * MERGE,
+            condition: self.hidden_size,
+            hidden_size: self.dit_hidden_size,
+            time: self.dit_hidden_size,
+            layers: self.dit_layers,
+            heads: self.dit_heads,
+            keys: self.dit_hidden_size,
+            intermediate_size: self.dit_intermediate_size,
+        };
+        TrunkConfig { language: self.language(), queries: self.n_query, diffusion }
+    }
+
+    fn language(&self) -> LanguageConfig {
         LanguageConfig {
             family: Family::Llama,
             vocab_size: self.vocab_size,
@@ -93,6 +112,7 @@ impl ModelConfig {
             num_key_value_heads: self.num_key_value_heads,
             head_dim: self.hidden_size / self.num_attention_heads,
             rope_theta: self.rope_theta,
+            mrope_section: None,
             rms_norm_eps: 1e-6,
             tie_word_embeddings: true,
         }

@@ -7,6 +7,7 @@
 
 mod attention;
 mod cross_entropy;
+mod head;
 mod linear;
 mod norm;
 mod outer;
@@ -14,6 +15,8 @@ mod parts;
 mod product;
 mod sight;
 mod swiglu;
+#[cfg(test)]
+mod twins;
 
 use std::fmt::Debug;
 
@@ -27,9 +30,11 @@ use burn::tensor::{DType, Tensor, TensorData};
 
 use attention::Attention;
 use cross_entropy::{CrossEntropy, Targets};
+pub use head::HeadLayout;
+use head::HeadLoss;
 use linear::LowRank;
 use norm::Norm;
-pub use sight::{Heads, Sight};
+pub use sight::{Heads, Sight, frequency, turn};
 use swiglu::SwiGlu;
 
 /// The operators as Burn dispatches them; each is described at the function of its name.
@@ -60,6 +65,13 @@ trait Fused: Backend {
     ) -> FloatTensor<Self>;
 
     fn fused_cross_entropy(logits: FloatTensor<Self>, targets: Targets) -> FloatTensor<Self>;
+
+    fn fused_head_loss(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        layout: HeadLayout,
+        targets: Targets,
+    ) -> FloatTensor<Self>;
 }
 
 /// Divides by the root of the mean square over the last axis, to which `epsilon` is added, and multiplies by a gain.
@@ -149,6 +161,29 @@ pub fn cross_entropy(logits: Tensor<2>, targets: &[u32]) -> Tensor<1> {
     }
 }
 
+/// The [`cross_entropy`] of what an output head says; a head that is trained itself takes the way of plain operators.
+///
+/// # Shapes
+/// - hidden: `[rows, width]`
+/// - head: `[classes, width]` or `[width, classes]`, as its layout says
+/// - targets: one class a row
+pub fn head_loss(
+    hidden: Tensor<2>,
+    head: Tensor<2>,
+    layout: HeadLayout,
+    targets: &[u32],
+) -> Tensor<1> {
+    match runs_on_flex(&hidden) && head.dtype() == DType::F32 && !head.is_tracked() {
+        true => Tensor::from_dispatch(Dispatch::fused_head_loss(
+            hidden.into_dispatch(),
+            head.into_dispatch(),
+            layout,
+            targets.into(),
+        )),
+        false => head::plain(hidden, head, layout, targets),
+    }
+}
+
 fn runs_on_flex<const D: usize>(tensor: &Tensor<D>) -> bool {
     let device = tensor.device();
     let inner = match device.as_dispatch() {
@@ -190,6 +225,15 @@ impl Fused for Flex {
     fn fused_cross_entropy(logits: FlexTensor, targets: Targets) -> FlexTensor {
         output_of(CrossEntropy { targets }, [logits])
     }
+
+    fn fused_head_loss(
+        hidden: FlexTensor,
+        head: FlexTensor,
+        layout: HeadLayout,
+        targets: Targets,
+    ) -> FlexTensor {
+        output_of(HeadLoss { layout, targets }, [hidden, head])
+    }
 }
 
 impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
@@ -223,6 +267,15 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
 
     fn fused_cross_entropy(logits: Tracked, targets: Targets) -> Tracked {
         recorded::<C, _, _>(CrossEntropy { targets }, [logits])
+    }
+
+    fn fused_head_loss(
+        hidden: Tracked,
+        head: Tracked,
+        layout: HeadLayout,
+        targets: Targets,
+    ) -> Tracked {
+        recorded::<C, _, _>(HeadLoss { layout, targets }, [hidden, head])
     }
 }
 
@@ -310,45 +363,4 @@ fn tensor(values: Vec<f32>, axes: &[usize]) -> FlexTensor {
 /// The lengths of a tensor's axes, outermost first.
 fn axes(tensor: &FlexTensor) -> &[usize] {
     tensor.layout().shape()
-}
-
-#[cfg(test)]
-mod twins {
-    //! What holds an operator and its twin to each other, forward and in every gradient.
-
-    use burn::tensor::{Gradients, Tensor, TensorData};
-    use rand::{RngExt, SeedableRng};
-    use rand_chacha::ChaCha8Rng;
-
-    use crate::umm::weights::floats;
-    use burn::tensor::Device;
-
-    /// A tensor of numbers in -1..1 that wants its gradient.
-    pub fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let count: usize = shape.iter().product();
-        let values: Vec<f32> = (0..count).map(|_| rng.random::<f32>() * 2.0 - 1.0).collect();
-        Tensor::from_data(TensorData::new(values, shape), &Device::flex().autodiff()).require_grad()
-    }
-
-    /// The output's values, and the gradients of its sum weighted unevenly.
-    pub fn run<const D: usize>(output: Tensor<D>) -> (Vec<f32>, Gradients) {
-        let values = floats(output.clone());
-        let weights = random(output.dims(), 99).detach();
-        (values, output.mul(weights).sum().backward())
-    }
-
-    pub fn gradient<const D: usize>(input: &Tensor<D>, gradients: &Gradients) -> Vec<f32> {
-        floats(input.grad(gradients).expect("the input wants its gradient"))
-    }
-
-    pub fn assert_equal<const N: usize>(fused: [Vec<f32>; N], plain: [Vec<f32>; N]) {
-        for (part, (fused, plain)) in fused.iter().zip(&plain).enumerate() {
-            assert_eq!(fused.len(), plain.len());
-            for (fused, plain) in fused.iter().zip(plain) {
-                let error = (fused - plain).abs();
-                assert!(error <= 1e-5 * plain.abs().max(1.0), "part {part}: {fused} for {plain}");
-            }
-        }
-    }
 }

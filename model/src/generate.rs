@@ -3,17 +3,16 @@
 use std::ops::Range;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use rand_distr::StandardNormal;
 
+use crate::causal::likeliest;
 use crate::config::{CELL_PIXELS, GRID_CELLS, ModelConfig, PICTURE_TOKENS};
 use crate::data::Picture;
 use crate::data::tokenizer::WordError;
 use crate::encoded::{EncodedShard, caption_tokens, chunks, picture_features, question_tokens};
 use crate::umm::diffusion::to_cells;
-use crate::umm::objective::Rows;
+use crate::umm::flow::start_noise;
 use crate::umm::painter::{Sketch, pixel_index, sketch};
+use crate::umm::rows::Rows;
 use crate::umm::weights::floats;
 use crate::umm::{Network, Umm};
 
@@ -57,9 +56,12 @@ impl Umm {
                 tokens.push(caption_tokens(&self.tokenizer, caption)?);
             }
             let streams = first..first + tokens.len();
-            let noise = start_noise(seed, streams, &self.config, &network.device());
-            let features = denoise(&network, &self.config, &tokens, noise);
-            pictures.extend(paint(&network, features));
+            let noise = noises(seed, streams, &self.config, &network.device());
+            let texts: Vec<&[u32]> = tokens.iter().map(|tokens| &tokens[..]).collect();
+            let (trunk, config) = (&network.trunk, self.config.trunk());
+            let states = trunk.query_states(&Rows::captions(&texts, &config), &config);
+            let drawn = trunk.denoise(states, noise, &config);
+            pictures.extend(paint(&network, to_cells(drawn)));
         }
         Ok(pictures)
     }
@@ -74,48 +76,12 @@ impl Umm {
 
     fn words(&self, network: &Network, pictures: Tensor<3>, questions: &[&[u32]]) -> Vec<String> {
         let rows = Rows::questions(questions, &self.config);
-        let logits = network.answer_logits(pictures, &rows, &self.config);
+        let config = self.config.trunk();
+        let logits = network.trunk.answer_logits(pictures.flatten(0, 1), &rows, &config);
         let [_, vocabulary] = logits.dims();
-        let word = |row: &[f32]| {
-            let best =
-                (0..vocabulary as u32).max_by(|a, b| row[*a as usize].total_cmp(&row[*b as usize]));
-            best.map(|token| self.tokenizer.decode(&[token])).unwrap_or_default()
-        };
+        let word = |row: &[f32]| self.tokenizer.decode(&[likeliest(row)]);
         floats(logits).chunks(vocabulary).map(word).collect()
     }
-}
-
-/// Sixteen Euler steps from noise to features, guided away from the drawing without a condition.
-///
-/// # Shapes
-/// - noise: `[batch, 16, patch]`
-/// - output: `[batch, 64, channels]`
-fn denoise(
-    network: &Network,
-    config: &ModelConfig,
-    captions: &[Vec<u32>],
-    noise: Tensor<3>,
-) -> Tensor<3> {
-    let device = network.device();
-    let batch = captions.len();
-    let texts: Vec<&[u32]> = captions.iter().map(|tokens| &tokens[..]).collect();
-    let states = network.query_states(&Rows::captions(&texts, config), config, &device);
-    let both = Tensor::cat(vec![states.zeros_like(), states], 0);
-    let condition = network.diffusion.condition(both);
-    let mut x = noise;
-    for step in 0..EULER_STEPS {
-        let level = 1.0 - step as f32 / EULER_STEPS as f32;
-        let next = 1.0 - (step + 1) as f32 / EULER_STEPS as f32;
-        let twice = Tensor::cat(vec![x.clone(), x.clone()], 0);
-        let clean = network.diffusion.forward(twice, &vec![level; 2 * batch], &condition, config);
-        let without = clean.clone().narrow(0, 0, batch);
-        let with = clean.narrow(0, batch, batch);
-        let clean = without.clone().add(with.sub(without).mul_scalar(GUIDANCE));
-        // Along the straight path x = (1 - level) clean + level noise.
-        let kept = next / level;
-        x = x.mul_scalar(kept).add(clean.mul_scalar(1.0 - kept));
-    }
-    to_cells(x)
 }
 
 /// Paints features into pictures.
@@ -151,27 +117,16 @@ fn paint_one(network: &Network, plain: &[f32]) -> Picture {
     picture
 }
 
-fn start_noise(
-    seed: u64,
-    streams: Range<usize>,
-    config: &ModelConfig,
-    device: &Device,
-) -> Tensor<3> {
+/// # Shapes
+/// - output: `[streams, 16, patch]`
+fn noises(seed: u64, streams: Range<usize>, config: &ModelConfig, device: &Device) -> Tensor<3> {
     let patch = config.gen_channels * GRID_CELLS / PICTURE_TOKENS;
-    let batch = streams.len();
-    let mut values: Vec<f32> = Vec::with_capacity(batch * PICTURE_TOKENS * patch);
-    for stream in streams {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(stream as u64);
-        values.extend((0..PICTURE_TOKENS * patch).map(|_| rng.sample::<f32, _>(StandardNormal)));
-    }
-    Tensor::from_data(TensorData::new(values, [batch, PICTURE_TOKENS, patch]), device)
+    let shape = [streams.len(), PICTURE_TOKENS, patch];
+    let values =
+        streams.flat_map(|stream| start_noise(seed, stream as u64, PICTURE_TOKENS * patch));
+    Tensor::from_data(TensorData::new(values.collect::<Vec<f32>>(), shape), device)
 }
 
 /// Cells that show less than this of an object stay background.
 const PRESENCE_MIN: f32 = 0.5;
 const CELL_AREA: usize = CELL_PIXELS * CELL_PIXELS;
-/// Steps from noise to drawing; more than sixteen change little on a grid of 64 cells.
-const EULER_STEPS: usize = 16;
-/// How far a drawing is pushed towards its caption; BLIP3o draws with 3 too.
-const GUIDANCE: f32 = 3.0;

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::anatomy::adapter_numbers;
-use crate::blip3o;
+use crate::blip3o::{Blip3oConfig, Network};
 use crate::config::LoraConfig;
 use crate::config::language::{LanguageConfig, LanguageConfigError};
 use crate::tensor_files::{FilesError, TensorFiles};
+use crate::umm::diffusion::DiffusionConfig;
+use crate::umm::language::{Activations, Language};
+use crate::umm::trunk::TrunkConfig;
 use crate::umm::weights::WeightError;
 
 /// A checkpoint looked over.
@@ -19,6 +22,8 @@ pub struct Survey {
     pub kind: String,
     /// The language model's sizes.
     pub language: LanguageConfig,
+    /// The sizes of all of it, if it is a BLIP3o.
+    pub blip3o: Option<Blip3oConfig>,
     /// Its files.
     pub files: TensorFiles,
     /// What must be there: name and shape.
@@ -39,7 +44,7 @@ pub struct Misshapen {
 /// What a LoRA training step holds in memory, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// The frozen weights, in f32.
+    /// The frozen weights.
     pub weights: u64,
     /// Adapter, gradients and both moments of AdamW.
     pub adapter: u64,
@@ -74,11 +79,16 @@ impl Survey {
         let language = LanguageConfig::from_hugging_face(&bytes)?;
         let kind = serde_json::from_slice::<Value>(&bytes).map_err(LanguageConfigError::Json)?;
         let kind = kind["model_type"].as_str().unwrap_or_default().to_owned();
-        let expected = match kind.as_str() {
-            "blip3o_qwen" => blip3o::tensors(&language),
-            _ => language.tensors(),
+        let files = TensorFiles::open(folder)?;
+        let blip3o = match kind.as_str() {
+            "blip3o_qwen" => Some(Blip3oConfig::read(&bytes, &files)?),
+            _ => None,
         };
-        Ok(Survey { kind, language, files: TensorFiles::open(folder)?, expected })
+        let expected = match &blip3o {
+            Some(config) => Network::tensors(config),
+            None => Language::tensors(&language),
+        };
+        Ok(Survey { kind, language, blip3o, files, expected })
     }
 
     /// Numbers in the files.
@@ -135,30 +145,59 @@ impl Survey {
 
     /// What one step of LoRA on `tokens` tokens needs, counted from the sizes.
     ///
-    /// Activations are what our operators keep of a layer: its input and its norm's, queries, keys, values and what
-    /// attention made of them, the probabilities, and of the SwiGLU both inner vectors and their product; and of the
-    /// output head the logits, their exponentials and their gradient.
-    pub fn training(&self, lora: &LoraConfig, tokens: usize) -> Memory {
+    /// With layers computed again, matrices stay as they are stored, and what is cast, or made inside, is that of one
+    /// layer at a time.
+    pub fn training(&self, lora: &LoraConfig, tokens: usize, activations: Activations) -> Memory {
         let numbers = |(name, shape): &(String, Vec<usize>)| adapter_numbers(name, shape, lora);
         let adapter: usize = self.expected.iter().map(numbers).sum();
-        let weights: usize =
-            self.expected.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
         let language = &self.language;
-        let head = language.head_dim;
-        let (queries, keys) =
-            (language.num_attention_heads * head, language.num_key_value_heads * head);
-        let layer = 6 * language.hidden_size
-            + 2 * queries
-            + 2 * keys
-            + language.num_attention_heads * tokens
-            + 3 * language.intermediate_size;
-        let token = language.num_hidden_layers * layer + 3 * language.vocab_size;
+        let (layers, width) = (language.num_hidden_layers, language.hidden_size);
+        let inside = inside_layer(language, tokens) * tokens;
+        let head = 3 * language.vocab_size * tokens;
+        let drawn = self.blip3o.as_ref().map_or(0, |blip3o| inside_diffusion(&blip3o.trunk));
+        let (weights, made) = match activations {
+            Activations::Kept => (4 * self.numbers(|_| true), layers * inside + head + drawn),
+            Activations::Recomputed => {
+                let cast = self.numbers(|name| name.starts_with("model.layers.0."))
+                    + language.vocab_size * width;
+                (self.stored(), layers * width * tokens + inside + cast + head + drawn)
+            }
+        };
         Memory {
-            weights: weights as u64 * 4,
+            weights: weights as u64,
             adapter: adapter as u64 * 16,
-            activations: (token * tokens) as u64 * 4,
+            activations: made as u64 * 4,
         }
     }
+
+    fn numbers(&self, wanted: impl Fn(&str) -> bool) -> usize {
+        let wanted = self.expected.iter().filter(|(name, _)| wanted(name));
+        wanted.map(|(_, shape)| shape.iter().product::<usize>()).sum()
+    }
+
+    /// Bytes of what must be there, as the files have it.
+    fn stored(&self) -> usize {
+        let places = self.expected.iter().filter_map(|(name, _)| self.files.tensors().get(name));
+        places.map(|place| place.bytes).sum()
+    }
+}
+
+/// Numbers that our operators keep of one token in one layer: its input and its norm's, queries, keys, values and what
+/// attention made of them, the probabilities, and of the SwiGLU both inner vectors and their product. The output head
+/// adds the logits, their exponentials and their gradient.
+fn inside_layer(language: &LanguageConfig, tokens: usize) -> usize {
+    let (heads, head) = (language.num_attention_heads, language.head_dim);
+    let (queries, keys) = (heads * head, language.num_key_value_heads * head);
+    let feed = 3 * language.intermediate_size;
+    6 * language.hidden_size + 2 * queries + 2 * keys + heads * tokens + feed
+}
+
+/// The same of the diffusion transformer, for one drawing: two attentions a block, norms before and after.
+fn inside_diffusion(trunk: &TrunkConfig) -> usize {
+    let DiffusionConfig { places, hidden_size, layers, heads, intermediate_size, .. } =
+        trunk.diffusion;
+    let place = 24 * hidden_size + heads * (places + trunk.queries) + 3 * intermediate_size;
+    layers * places * place
 }
 
 impl Memory {

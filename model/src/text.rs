@@ -45,6 +45,11 @@ impl TextTokenizer {
         }
     }
 
+    /// The token of this very text, such as `<|im_end|>`, if there is one.
+    pub fn token(&self, text: &str) -> Option<u32> {
+        self.0.token_to_id(text)
+    }
+
     /// The text of tokens, without special ones.
     pub fn decode(&self, tokens: &[u32]) -> Result<String, TextError> {
         self.0.decode(tokens, true).map_err(TextError::Tokenizer)

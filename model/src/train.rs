@@ -4,12 +4,13 @@
 //! with the number of examples it saw. The same start, shard, plan and thread count give the same bytes.
 
 mod batch;
+pub mod descent;
 mod hold;
 pub mod schedule;
 
 use std::ops::ControlFlow;
 
-use burn::optim::{AdamWConfig, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,7 @@ use crate::umm::weights::floats;
 use batch::Batches;
 pub(crate) use batch::Deck;
 pub use batch::record;
+use descent::Descent;
 use hold::held;
 pub use schedule::Schedule;
 
@@ -140,11 +142,11 @@ fn train_here(
 ) -> Result<Option<Trained>, TrainError> {
     umm.set_adapter(start)?;
     let mut batches = Batches::new(shard, plan)?;
-    let mut optimizer =
-        AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(plan.weight_decay as f32).init();
-    let device = umm.network.device();
+    let mut descent = Descent::new(plan.weight_decay);
+    let device = umm.adapted.network.device();
     let mut total = 0.0;
     for step in 1..=plan.local_steps {
+        umm.adapted.dropout.decide(plan.seed ^ ((step as u64) << 32));
         let (asked, captioned) = batches.next(umm, shard);
         let answers = asked.map(|asked| asked.loss(umm, shard, &device));
         let drawings = captioned.map(|captioned| captioned.loss(umm, shard, &device));
@@ -161,9 +163,11 @@ fn train_here(
         if !sum.is_finite() {
             return Err(TrainError::Diverged { step });
         }
-        let gradients = GradientsParams::from_grads(loss.backward(), &umm.network);
+        let gradients = GradientsParams::from_grads(loss.backward(), &umm.adapted.network);
         let gradients = held(gradients, umm, start, plan);
-        umm.network = optimizer.step(plan.schedule.at(step), umm.network.clone(), gradients);
+        descent.gather(&umm.adapted.network, gradients);
+        let network = umm.adapted.network.clone();
+        umm.adapted.network = descent.step(network, plan.schedule.at(step));
         total += sum;
         if progress(report).is_break() {
             return Ok(None);

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use witan_model::causal::Kept;
 use witan_model::survey::Survey;
 use witan_model::tensor_files::TensorFiles;
+use witan_model::umm::language::Activations;
 use witan_model::{Causal, Device, LoraConfig};
 
 #[test]
@@ -16,9 +17,13 @@ fn a_whole_checkpoint_is_counted_and_lacks_nothing() {
     assert!(survey.missing().is_empty() && survey.misshapen().is_empty());
     assert!(survey.extra().is_empty());
     survey.read_all().unwrap();
-    let memory = survey.training(&LoraConfig::default(), 8);
-    assert_eq!(memory.weights, survey.parameter_count() * 4);
-    assert!(memory.total() > memory.weights + memory.adapter);
+    let lora = LoraConfig::default();
+    let [kept, recomputed] = [Activations::Kept, Activations::Recomputed]
+        .map(|activations| survey.training(&lora, 64, activations));
+    assert_eq!(kept.weights, survey.parameter_count() * 4);
+    assert_eq!(recomputed.weights, survey.parameter_count() * 2);
+    assert!(kept.total() > kept.weights + kept.adapter);
+    assert!(recomputed.activations < kept.activations);
 }
 
 #[test]
@@ -60,6 +65,39 @@ fn of_blip3o_its_encoder_queries_and_diffusion_transformer_are_asked_for_too() {
         assert!(missing.contains(&name), "{name}");
     }
     assert!(!missing.iter().any(|name| name.starts_with("model.layers.")));
+}
+
+#[test]
+fn a_whole_blip3o_lacks_nothing_and_a_part_of_it_is_missed_by_name() {
+    let survey = Survey::of(&pinned("blip3o")).unwrap();
+    assert_eq!((survey.kind.as_str(), survey.files.file_count()), ("blip3o_qwen", 2));
+    assert!(survey.missing().is_empty() && survey.misshapen().is_empty());
+    assert_eq!(
+        survey.extra(),
+        ["model.dit.model.pad_token"],
+        "diffusers makes it and never reads it"
+    );
+    survey.read_all().unwrap();
+    let folder = copy("blip3o");
+    let index = folder.path().join("model.safetensors.index.json");
+    let text = std::fs::read_to_string(&index).unwrap();
+    std::fs::write(&index, text.replace("model-00002", "model-00001")).unwrap();
+    let survey = Survey::of(folder.path()).unwrap();
+    assert!(survey.missing().iter().all(|name| name.starts_with("model.dit.model.")));
+    assert!(survey.missing().contains(&"model.dit.model.layers.23.gate"), "as released");
+}
+
+#[test]
+fn a_size_of_the_vision_encoder_that_nothing_can_be_computed_with_is_named() {
+    let folder = copy("blip3o");
+    let config = folder.path().join("config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("\"num_heads\": 2", "\"num_heads\": 0")).unwrap();
+    let error = Survey::of(folder.path()).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "config.json: vision_config.num_heads is 0, which is no size of a vision encoder"
+    );
 }
 
 #[test]

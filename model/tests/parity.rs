@@ -5,18 +5,24 @@
 
 use std::path::{Path, PathBuf};
 
+use witan_model::blip3o::pixels::{Patches, PixelBounds};
+use witan_model::blip3o::tuning::{Captions, Question};
+use witan_model::blip3o::{self, Blip3o, Blip3oConfig, prompt};
 use witan_model::causal::{Kept, Tuning};
 use witan_model::checkpoint::read_weights;
 use witan_model::config::language::LanguageConfig;
+use witan_model::data::picture::decode;
 use witan_model::peft::import_like;
 use witan_model::tensor_files::TensorFiles;
+use witan_model::text::TextTokenizer;
+use witan_model::umm::diffusion::{Diffusion, DiffusionConfig};
 use witan_model::umm::eva::{Eva, EvaConfig, pooled};
-use witan_model::umm::lumina::{Lumina, LuminaConfig};
+use witan_model::umm::flow::Noise;
+use witan_model::umm::language::{Activations, Language};
 use witan_model::umm::qwen_vision::{QwenVision, QwenVisionConfig};
-use witan_model::umm::weights::{Loader, Weights, floats, tensor_of};
-use witan_model::{Adapter, Causal, Device, LoraConfig};
+use witan_model::umm::weights::{HostTensor, Loader, Weights, floats, tensor_of};
+use witan_model::{Causal, Device, LoraConfig};
 
-const DIFFUSION: &str = "model.dit.model";
 const FAMILIES: [&str; 4] = ["llama", "qwen2", "qwen3", "qwen2_5_vl"];
 
 #[test]
@@ -74,11 +80,19 @@ fn a_peft_adapter_says_and_learns_what_it_does_in_peft() {
         causal.set_adapter(&adapter).unwrap();
         let rows = rows(&pinned);
         assert_close(family, &causal.logits(&rows, rows[0].len()), &pinned["adapted"].values);
-        let mut tuning = Tuning::new(causal);
-        let losses: Vec<f32> = (0..2).map(|_| tuning.step(&rows, 1e-2)).collect();
-        assert_close(family, &losses, &pinned["losses"].values);
-        let learnt: Adapter = tuning.into_causal().adapter();
-        assert!(learnt.is_like(&adapter) && learnt != adapter);
+        let learnt = [Activations::Kept, Activations::Recomputed].map(|activations| {
+            let mut causal = load(family, Some(&lora), Kept::Float32);
+            causal.set_adapter(&adapter).unwrap();
+            let mut tuning = Tuning::new(causal, activations);
+            let losses: Vec<f32> = (0..2).map(|_| tuning.step(&rows, 1e-2)).collect();
+            assert_close(family, &losses, &pinned["losses"].values);
+            tuning.into_causal().adapter()
+        });
+        assert!(
+            learnt[0] == learnt[1],
+            "{family}: recomputed layers learn the same to the last bit"
+        );
+        assert!(learnt[0].is_like(&adapter) && learnt[0] != adapter);
     }
 }
 
@@ -86,7 +100,7 @@ fn a_peft_adapter_says_and_learns_what_it_does_in_peft() {
 fn the_list_of_tensors_is_what_transformers_wrote() {
     for family in FAMILIES {
         let (files, expected) =
-            (TensorFiles::open(&folder(family)).unwrap(), config(family).tensors());
+            (TensorFiles::open(&folder(family)).unwrap(), Language::tensors(&config(family)));
         for (name, shape) in &expected {
             assert_eq!(files.tensors().get(name).map(|place| &place.shape), Some(shape), "{name}");
         }
@@ -100,12 +114,12 @@ fn the_list_of_tensors_is_what_transformers_wrote() {
 #[test]
 fn the_diffusion_transformer_predicts_what_diffusers_does() {
     let (files, pinned) = (TensorFiles::open(&folder("lumina")).unwrap(), reference("lumina"));
-    let config = LuminaConfig::of(&files, DIFFUSION).unwrap();
+    let config = DiffusionConfig::of(&files).unwrap();
     let device = Device::flex();
-    let lumina = Lumina::load(&mut Loader::from_files(files, &device), DIFFUSION, config).unwrap();
+    let diffusion = Diffusion::load(&mut Loader::from_files(files, &device), &config).unwrap();
     let tensor = |name: &str| tensor_of::<3>(&pinned[name], false, &device);
-    let times = &pinned["times"].values;
-    let velocity = lumina.forward(tensor("noised"), times, tensor("condition"), config);
+    let (times, condition) = (&pinned["times"].values, diffusion.condition(tensor("condition")));
+    let velocity = diffusion.forward(tensor("noised"), times, &condition, &config);
     assert_close("lumina", &floats(velocity), &pinned["velocity"].values);
 }
 
@@ -132,6 +146,99 @@ fn the_tower_that_makes_targets_makes_what_timms_does() {
     let features = eva.forward(tensor_of(&pinned["pixels"], false, &device), config);
     assert_close("eva", &floats(features.clone()), &pinned["features"].values);
     assert_close("eva", &floats(pooled(features, 2)), &pinned["pooled"].values);
+}
+
+#[test]
+fn the_whole_of_blip3o_reads_a_picture_and_answers_as_transformers_does() {
+    let (whole, pinned) = (blip3o(None, Kept::Float32), reference("blip3o"));
+    let picture = std::fs::read(folder("blip3o").join("picture.png")).unwrap();
+    let picture = decode(&picture).unwrap();
+    let bounds = PixelBounds::of(&folder("blip3o")).unwrap();
+    let patches = Patches::of(&picture, bounds, &whole.config().vision).unwrap();
+    assert_close("patches", &patches.values, &pinned["patches"].values);
+    let text = words().encode(&prompt::question("what colour is it?", 24)).unwrap();
+    assert_eq!(text, tokens(&pinned["question"]));
+    let seen = whole.look(&patches);
+    assert_close("logits", &whole.logits(&seen, &text, 4), &pinned["logits"].values);
+    assert_eq!(whole.answer(&seen, &text, None, 6), tokens(&pinned["answer"]));
+}
+
+#[test]
+fn the_whole_of_blip3o_draws_the_features_that_diffusers_does() {
+    let (whole, pinned) = (blip3o(None, Kept::Float32), reference("blip3o"));
+    let text = words().encode(&prompt::caption("a red star")).unwrap();
+    assert_eq!(text, tokens(&pinned["caption"]));
+    assert_close("states", &whole.states(&text), &pinned["states"].values);
+    let drawn = whole.draw(&text, pinned["noise"].values.clone());
+    assert_close("drawn", &drawn, &pinned["drawn"].values);
+}
+
+#[test]
+fn the_whole_of_blip3o_learns_both_tasks_as_peft_does() {
+    let pinned = reference("blip3o");
+    let config = blip3o_config();
+    let (adapter, lora) = import_like(&folder("blip3o").join("adapter"), |lora| {
+        Blip3o::fresh_adapter(&config, lora, 0)
+    })
+    .unwrap();
+    let patches = Patches { values: pinned["patches"].values.clone(), grid: [8, 12] };
+    let seen = blip3o(None, Kept::Float32).look(&patches);
+    let words = words();
+    let encode = |text: &str| words.encode(text).unwrap();
+    let question = |(asked, answer): (&str, &str)| Question {
+        seen: &seen,
+        text: encode(&prompt::question(asked, 24)),
+        answer: encode(&format!("{answer}{}", prompt::END)),
+    };
+    let questions = [("what colour is it?", "red"), ("is there a tree?", "no")].map(question);
+    let values = |name: &str| pinned[name].values.clone();
+    let captions = || Captions {
+        texts: ["a red star", "two blue circles"].map(|it| encode(&prompt::caption(it))).to_vec(),
+        targets: values("targets"),
+        noise: Noise { levels: values("levels"), values: values("hidden"), kept: values("kept") },
+    };
+    for activations in [Activations::Kept, Activations::Recomputed] {
+        let mut whole = blip3o(Some(&lora), activations.kept());
+        whole.set_adapter(&adapter).unwrap();
+        let mut tuning = blip3o::tuning::Tuning::new(whole, activations);
+        let losses = [(); 2].map(|()| tuning.step(&questions, captions(), 1e-2));
+        let losses = losses.map(|losses| [losses.answer, losses.flow]).concat();
+        assert_close("losses", &losses, &pinned["losses"].values);
+        let learnt = tuning.into_blip3o().adapter();
+        assert!(learnt.is_like(&adapter) && learnt != adapter);
+    }
+}
+
+#[test]
+fn the_whole_of_blip3o_kept_in_bf16_says_and_draws_the_same_bit_for_bit() {
+    let pinned = reference("blip3o");
+    let patches = Patches { values: pinned["patches"].values.clone(), grid: [8, 12] };
+    let said = [Kept::AsStored, Kept::Float32].map(|kept| {
+        let whole = blip3o(None, kept);
+        let logits = whole.logits(&whole.look(&patches), &tokens(&pinned["question"]), 4);
+        let drawn = whole.draw(&tokens(&pinned["caption"]), pinned["noise"].values.clone());
+        [logits, drawn]
+    });
+    assert!(said[0] == said[1]);
+}
+
+fn blip3o_config() -> Blip3oConfig {
+    let config = std::fs::read(folder("blip3o").join("config.json")).unwrap();
+    Blip3oConfig::read(&config, &TensorFiles::open(&folder("blip3o")).unwrap()).unwrap()
+}
+
+fn blip3o(lora: Option<&LoraConfig>, kept: Kept) -> Blip3o {
+    let files = TensorFiles::open(&folder("blip3o")).unwrap();
+    let device = Device::flex();
+    Blip3o::load(&files, &blip3o_config(), lora, kept, &device).unwrap()
+}
+
+fn words() -> TextTokenizer {
+    TextTokenizer::open(&folder("blip3o")).unwrap()
+}
+
+fn tokens(pinned: &HostTensor) -> Vec<u32> {
+    pinned.values.iter().map(|token| *token as u32).collect()
 }
 
 fn folder(family: &str) -> PathBuf {

@@ -19,6 +19,7 @@ pub mod shard;
 pub mod speak;
 pub mod train;
 pub mod turns;
+pub mod unified;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

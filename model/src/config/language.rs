@@ -26,6 +26,8 @@ pub struct LanguageConfig {
     pub head_dim: usize,
     /// Base of the rotary position angles.
     pub rope_theta: u32,
+    /// How many pairs of channels are turned by time, by row and by column, where positions have all three.
+    pub mrope_section: Option<[usize; 3]>,
     /// Keeps the norms' division away from zero.
     pub rms_norm_eps: f64,
     /// Whether the output head is the token embedding.
@@ -46,8 +48,8 @@ pub enum Family {
 /// Why a `config.json` describes no language model that this program computes.
 #[derive(Debug, thiserror::Error)]
 pub enum LanguageConfigError {
-    /// It is no JSON object.
-    #[error("config.json is not a JSON object: {0}")]
+    /// It is no JSON object, or one of its values has another form.
+    #[error("config.json is malformed: {0}")]
     Json(#[source] serde_json::Error),
     /// A key is absent or of the wrong kind.
     #[error("config.json: {key} is {found}, expected {expected}")]
@@ -58,6 +60,14 @@ pub enum LanguageConfigError {
         found: Value,
         /// What it should be.
         expected: &'static str,
+    },
+    /// A size of the vision encoder that nothing can be computed with.
+    #[error("config.json: vision_config.{key} is {found}, which is no size of a vision encoder")]
+    Vision {
+        /// The key.
+        key: &'static str,
+        /// What it is.
+        found: usize,
     },
     /// Heads do not share out evenly.
     #[error("config.json: {queries} query heads cannot share {keys} key heads")]
@@ -85,6 +95,7 @@ impl LanguageConfig {
             return Err(LanguageConfigError::Heads { queries: heads, keys: shared });
         }
         let hidden_size = keys.positive("hidden_size")?;
+        let head_dim = keys.positive_or("head_dim", hidden_size / heads)?;
         Ok(LanguageConfig {
             family,
             vocab_size: keys.positive("vocab_size")?,
@@ -93,57 +104,12 @@ impl LanguageConfig {
             num_hidden_layers: keys.layers()?,
             num_attention_heads: heads,
             num_key_value_heads: shared,
-            head_dim: keys.positive_or("head_dim", hidden_size / heads)?,
+            head_dim,
             rope_theta: keys.rope_theta()?,
+            mrope_section: keys.mrope_section(head_dim)?,
             rms_norm_eps: keys.get("rms_norm_eps").as_f64().unwrap_or(1e-6),
             tie_word_embeddings: keys.is_on("tie_word_embeddings"),
         })
-    }
-
-    /// The name and shape of every tensor, as Hugging Face has them.
-    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
-        let width = self.hidden_size;
-        let mut tensors =
-            vec![("model.embed_tokens.weight".to_owned(), vec![self.vocab_size, width])];
-        for layer in 0..self.num_hidden_layers {
-            let named = |(name, shape)| (format!("model.layers.{layer}.{name}"), shape);
-            tensors.extend(self.layer_tensors().into_iter().map(named));
-        }
-        tensors.push(("model.norm.weight".to_owned(), vec![width]));
-        if !self.tie_word_embeddings {
-            tensors.push(("lm_head.weight".to_owned(), vec![self.vocab_size, width]));
-        }
-        tensors
-    }
-
-    fn layer_tensors(&self) -> Vec<(&'static str, Vec<usize>)> {
-        let (width, inner) = (self.hidden_size, self.intermediate_size);
-        let queries = self.num_attention_heads * self.head_dim;
-        let keys = self.num_key_value_heads * self.head_dim;
-        let mut tensors = vec![
-            ("input_layernorm.weight", vec![width]),
-            ("self_attn.q_proj.weight", vec![queries, width]),
-            ("self_attn.k_proj.weight", vec![keys, width]),
-            ("self_attn.v_proj.weight", vec![keys, width]),
-            ("self_attn.o_proj.weight", vec![width, queries]),
-            ("post_attention_layernorm.weight", vec![width]),
-            ("mlp.gate_proj.weight", vec![inner, width]),
-            ("mlp.up_proj.weight", vec![inner, width]),
-            ("mlp.down_proj.weight", vec![width, inner]),
-        ];
-        match self.family {
-            Family::Llama => {}
-            Family::Qwen2 => tensors.extend([
-                ("self_attn.q_proj.bias", vec![queries]),
-                ("self_attn.k_proj.bias", vec![keys]),
-                ("self_attn.v_proj.bias", vec![keys]),
-            ]),
-            Family::Qwen3 => tensors.extend([
-                ("self_attn.q_norm.weight", vec![self.head_dim]),
-                ("self_attn.k_norm.weight", vec![self.head_dim]),
-            ]),
-        }
-        tensors
     }
 }
 
@@ -205,6 +171,18 @@ impl Keys<'_> {
         }
     }
 
+    fn mrope_section(&self, head_dim: usize) -> Result<Option<[usize; 3]>, LanguageConfigError> {
+        let given = ["rope_scaling", "rope_parameters"].map(|key| (key, self.get(key)));
+        let given = given.map(|(key, value)| (key, &value["mrope_section"]));
+        let Some((key, section)) = given.into_iter().find(|(_, section)| !section.is_null()) else {
+            return Ok(None);
+        };
+        match serde_json::from_value::<[usize; 3]>(section.clone()) {
+            Ok(section) if section.iter().sum::<usize>() == head_dim / 2 => Ok(Some(section)),
+            _ => Err(self.unlike(key, "an mrope_section of three numbers, half a head in all")),
+        }
+    }
+
     fn refuse_what_is_not_computed(&self, family: Family) -> Result<(), LanguageConfigError> {
         let act = self.get("hidden_act");
         if !act.is_null() && act != "silu" {
@@ -245,6 +223,7 @@ const LAYERS_MAX: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::umm::language::Language;
     use serde_json::json;
 
     fn read(config: Value) -> Result<LanguageConfig, String> {
@@ -266,16 +245,17 @@ mod tests {
         let config = read(llama()).unwrap();
         assert_eq!((config.head_dim, config.rope_theta), (64, 100_000));
         let count = |(_, shape): &(String, Vec<usize>)| shape.iter().product::<usize>();
-        assert_eq!(config.tensors().iter().map(count).sum::<usize>(), 134_515_008);
+        let tensors = Language::tensors(&config);
+        assert_eq!(tensors.iter().map(count).sum::<usize>(), 134_515_008);
     }
 
     #[test]
     fn the_language_model_of_a_larger_one_is_read_wherever_its_keys_lie() {
         let mut flat = llama();
         flat["model_type"] = json!("qwen2_5_vl");
-        flat["rope_scaling"] = json!({"type": "mrope", "mrope_section": [16, 24, 24]});
+        flat["rope_scaling"] = json!({"type": "mrope", "mrope_section": [8, 12, 12]});
         let expected = read(flat.clone()).unwrap();
-        assert_eq!(expected.family, Family::Qwen2);
+        assert_eq!((expected.family, expected.mrope_section), (Family::Qwen2, Some([8, 12, 12])));
         let nested = json!({"model_type": "qwen2_5_vl", "text_config": flat});
         assert_eq!(read(nested).unwrap(), expected);
         let mut newest = llama();
@@ -295,12 +275,13 @@ mod tests {
             ("attention_bias", json!(true), "attention_bias is true, expected false"),
             ("rope_scaling", json!({"rope_type": "llama3"}), "expected unscaled positions"),
             ("num_key_value_heads", json!(4), "9 query heads cannot share 4 key heads"),
+            ("rope_scaling", json!({"mrope_section": [16, 24, 24]}), "half a head in all"),
         ] {
             let mut config = llama();
             config[key] = value;
             let found = read(config).unwrap_err();
             assert!(found.contains(said), "{said:?} in {found}");
         }
-        assert!(read(json!([1])).unwrap_err().contains("not a JSON object"));
+        assert!(read(json!([1])).unwrap_err().contains("malformed"));
     }
 }

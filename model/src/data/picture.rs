@@ -5,7 +5,7 @@
 
 use image::codecs::png::PngEncoder;
 use image::imageops::{self, FilterType};
-use image::{ColorType, ImageEncoder, ImageFormat, ImageReader, Limits};
+use image::{ColorType, ImageEncoder, ImageFormat, ImageReader, Limits, RgbImage};
 use std::io::{BufRead, Cursor, Seek};
 use thiserror::Error;
 
@@ -62,16 +62,13 @@ impl Picture {
     /// Decodes a PNG. At most 4096 pixels a side and 64 MiB of memory; other sizes are resized to
     /// 64×64.
     pub fn from_png(bytes: &[u8]) -> Result<Self, PictureError> {
-        decode(bytes, ImageFormat::Png)
+        Ok(shrunk(decode_as(bytes, ImageFormat::Png)?))
     }
 
     /// Decodes a PNG or JPEG, told apart by their first bytes, under the limits of
     /// [`Self::from_png`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PictureError> {
-        match image::guess_format(bytes) {
-            Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => decode(bytes, format),
-            _ => Err(PictureError::UnknownFormat),
-        }
+        Ok(shrunk(decode(bytes)?))
     }
 
     /// Checks that a file begins as a PNG or JPEG under the limits of [`Self::from_png`] does. Reads
@@ -135,21 +132,32 @@ pub fn contact_sheet(
     encode(&sheet, width, height)
 }
 
-fn decode(bytes: &[u8], format: ImageFormat) -> Result<Picture, PictureError> {
+/// A PNG or JPEG of any size, under the limits of [`Picture::from_png`].
+pub fn decode(bytes: &[u8]) -> Result<RgbImage, PictureError> {
+    match image::guess_format(bytes) {
+        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => decode_as(bytes, format),
+        _ => Err(PictureError::UnknownFormat),
+    }
+}
+
+fn decode_as(bytes: &[u8], format: ImageFormat) -> Result<RgbImage, PictureError> {
     let mut limits = Limits::default();
     limits.max_image_width = Some(SOURCE_SIDE_MAX);
     limits.max_image_height = Some(SOURCE_SIDE_MAX);
     limits.max_alloc = Some(SOURCE_BYTES_MAX);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);
-    let image = reader.decode()?.into_rgb8();
+    Ok(reader.decode()?.into_rgb8())
+}
+
+fn shrunk(image: RgbImage) -> Picture {
     let side = SIDE as u32;
     let image = if image.dimensions() == (side, side) {
         image
     } else {
         imageops::resize(&image, side, side, FilterType::Triangle)
     };
-    Ok(Picture { pixels: image.into_raw() })
+    Picture { pixels: image.into_raw() }
 }
 
 fn encode(pixels: &[u8], width: usize, height: usize) -> Result<Vec<u8>, PictureError> {

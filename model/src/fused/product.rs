@@ -4,7 +4,9 @@
 //! processor and the number of threads, so that results repeat bit for bit. Measured against the `gemm` crate:
 //! 0.9 of its speed on the shapes of the embedded model, and it needs no second pass to add an adapter's share.
 
-use super::parts::assembled;
+use rayon::prelude::*;
+
+use super::parts::{PARALLEL, assembled};
 use crate::vector::widest;
 
 /// A row-major matrix, or some columns of one.
@@ -21,7 +23,8 @@ impl<'a> Rows<'a> {
     }
 
     /// The rows from `start` on.
-    fn from(self, start: usize) -> Rows<'a> {
+    #[inline(always)]
+    pub fn from(self, start: usize) -> Rows<'a> {
         Rows { values: &self.values[start * self.stride..], ..self }
     }
 
@@ -47,6 +50,14 @@ pub struct Panels {
 impl Panels {
     /// Packs `[depth, columns]`, given row by row.
     pub fn of(matrix: Rows, [depth, columns]: [usize; 2]) -> Panels {
+        if packs_in_parallel(depth * columns) {
+            return Panels::packed([depth, columns], |panel, [start, end], width| {
+                for (index, place) in panel.chunks_exact_mut(width).enumerate() {
+                    place[..end - start].copy_from_slice(&matrix.row(index)[start..end]);
+                }
+            });
+        }
+        // On one thread nothing has to be zero first.
         let lanes = widest(Lanes);
         let mut values = Vec::with_capacity(depth * columns.next_multiple_of(lanes));
         for (start, width) in panels(columns, lanes) {
@@ -61,21 +72,41 @@ impl Panels {
 
     /// Packs the transpose of `[columns, depth]`, given row by row.
     pub fn of_transposed(matrix: Rows, [columns, depth]: [usize; 2]) -> Panels {
+        Panels::packed([depth, columns], |panel, [start, end], width| {
+            // Few places at a time, so that all columns find them in the nearest cache.
+            for (block, panel) in panel.chunks_mut(PACKED_DEPTH * width).enumerate() {
+                for column in start..end {
+                    let row = &matrix.row(column)[block * PACKED_DEPTH..depth];
+                    let places = panel[column - start..].iter_mut().step_by(width);
+                    places.zip(row).for_each(|(place, value)| *place = *value);
+                }
+            }
+        })
+    }
+
+    /// `pack` fills a panel of some width, which is zero, with the columns of a range.
+    fn packed(
+        [depth, columns]: [usize; 2],
+        pack: impl Fn(&mut [f32], [usize; 2], usize) + Sync,
+    ) -> Panels {
         let lanes = widest(Lanes);
+        let wide = 2 * lanes;
         let length = panels(columns, lanes).map(|(_, width)| width * depth).sum();
         let mut values = vec![0.0; length];
-        let mut rest = &mut values[..];
-        for (start, width) in panels(columns, lanes) {
-            let (panel, after) = rest.split_at_mut(width * depth);
-            for column in start..columns.min(start + width) {
-                let row = &matrix.row(column)[..depth];
-                let places = panel[column - start..].iter_mut().step_by(width);
-                places.zip(row).for_each(|(place, value)| *place = *value);
-            }
-            rest = after;
+        let fill = |(index, panel): (usize, &mut [f32])| {
+            let start = index * wide;
+            pack(panel, [start, columns.min(start + wide)], panel.len() / depth);
+        };
+        match packs_in_parallel(length) {
+            true => values.par_chunks_mut(wide * depth).enumerate().for_each(fill),
+            false => values.chunks_mut(wide * depth).enumerate().for_each(fill),
         }
         Panels { depth, columns, values }
     }
+}
+
+fn packs_in_parallel(length: usize) -> bool {
+    length >= PARALLEL && rayon::current_num_threads() > 1
 }
 
 /// How many values one vector of this processor holds.
@@ -110,7 +141,8 @@ pub fn product(first: (Rows, &Panels), second: Option<(Rows, &Panels)>, rows: us
         let start = part * PART_ROWS;
         let first = (first.0.from(start), first.1);
         let second = second.map(|(left, right)| (left.from(start), right));
-        widest(Product { first, second, rows: out.len() / columns, out, stride: columns });
+        let (limits, rows) = ([first.1.depth, columns], out.len() / columns);
+        widest(Product { first, second, limits, rows, out, stride: columns });
     })
 }
 
@@ -120,12 +152,26 @@ pub fn product(first: (Rows, &Panels), second: Option<(Rows, &Panels)>, rows: us
 /// - left: `[rows, depth]`, right: `[depth, columns]`
 /// - out: `[rows, columns]`
 pub fn product_into(pair: (Rows, &Panels), rows: usize, out: &mut [f32], stride: usize) {
-    widest(Product { first: pair, second: None, rows, out, stride });
+    let (depth, columns) = (pair.1.depth, pair.1.columns);
+    product_within(pair, [rows, depth, columns], out, stride);
+}
+
+/// The same of the first `depth` and `columns` of the right-hand matrix alone; columns that share a panel with them
+/// are written too.
+pub fn product_within(
+    pair: (Rows, &Panels),
+    [rows, depth, columns]: [usize; 3],
+    out: &mut [f32],
+    stride: usize,
+) {
+    widest(Product { first: pair, second: None, limits: [depth, columns], rows, out, stride });
 }
 
 struct Product<'a> {
     first: (Rows<'a>, &'a Panels),
     second: Option<(Rows<'a>, &'a Panels)>,
+    /// How much of the first pair's depth and columns counts.
+    limits: [usize; 2],
     rows: usize,
     out: &'a mut [f32],
     stride: usize,
@@ -136,7 +182,9 @@ impl pulp::WithSimd for Product<'_> {
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(mut self, simd: S) {
-        for (start, width) in panels(self.first.1.columns, S::F32_LANES) {
+        let [_, columns] = self.limits;
+        let wanted = panels(self.first.1.columns, S::F32_LANES);
+        for (start, width) in wanted.take_while(|(start, _)| *start < columns) {
             // A wide tile fills half the registers, whose number tells how many rows it has.
             match (width > S::F32_LANES, S::REGISTER_COUNT > 16) {
                 (true, true) => self.sweep::<S, 8, 2>(simd, start),
@@ -168,9 +216,10 @@ impl Product<'_> {
         start: usize,
     ) {
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
-        add_tile(simd, self.first, row, start, &mut sums);
-        if let Some(second) = self.second {
-            add_tile(simd, second, row, start, &mut sums);
+        let (left, right) = self.first;
+        add_tile(simd, (left.from(row), right), self.limits[0], start, &mut sums);
+        if let Some((left, right)) = self.second {
+            add_tile(simd, (left.from(row), right), right.depth, start, &mut sums);
         }
         let end = start + V * S::F32_LANES;
         let is_whole = end <= self.first.1.columns;
@@ -193,14 +242,13 @@ impl Product<'_> {
 fn add_tile<S: pulp::Simd, const R: usize, const V: usize>(
     simd: S,
     (left, right): (Rows, &Panels),
-    row: usize,
+    depth: usize,
     start: usize,
     sums: &mut [[S::f32s; V]; R],
 ) {
-    let depth = right.depth;
-    let panel = &right.values[start * depth..][..V * S::F32_LANES * depth];
+    let panel = &right.values[start * right.depth..][..V * S::F32_LANES * depth];
     let (vectors, _) = S::as_simd_f32s(panel);
-    let left: [&[f32]; R] = std::array::from_fn(|r| &left.row(row + r)[..depth]);
+    let left: [&[f32]; R] = std::array::from_fn(|r| &left.row(r)[..depth]);
     // Four steps at a time: the compiler checks an index once for all four.
     let fours = left.map(|row| row.as_chunks::<4>().0);
     let mut held = *sums;
@@ -232,6 +280,8 @@ pub fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     crate::umm::weights::transpose(values, rows, columns)
 }
 
+/// Places of a panel filled together from all its columns.
+const PACKED_DEPTH: usize = 64;
 /// Rows of a product that are computed together: few enough that they stay in the nearest cache.
 const PART_ROWS: usize = 32;
 

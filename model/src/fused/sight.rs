@@ -32,18 +32,19 @@ pub(super) struct Order {
     twin: OnceLock<Twin>,
 }
 
-/// The cosines and sines of rotary positions: `[positions, width / 2]` each.
+/// The cosines and sines of rotary positions: `[rows, positions, width / 2]` each, where one row may serve all.
 #[derive(Debug)]
 pub(super) struct Angles {
     cosine: Vec<f32>,
     sine: Vec<f32>,
+    length: usize,
     half: usize,
 }
 
 /// What the twin of plain operators needs of an order, on its device.
 #[derive(Debug)]
 struct Twin {
-    /// `[1, positions, 1, width / 2]` each.
+    /// `[batch or 1, positions, 1, width / 2]` each.
     angles: [Tensor<4>; 2],
     /// Added to the scores: `[batch, 1, positions, positions]`.
     mask: Tensor<4>,
@@ -58,9 +59,31 @@ impl Sight {
     /// Rows of `length` positions, row `i` beginning with `padding[i]` that nobody may read; the others are
     /// read by themselves and by those after them. Queries and keys of `width` are turned by their position.
     pub fn backward(padding: &[usize], length: usize, width: usize, theta: u32) -> Sight {
-        let angles = Angles::new(length, width, theta);
+        let half = width / 2;
+        let angle = |[_, position, pair]: [usize; 3]| {
+            position as f64 * frequency(f64::from(theta), pair, half)
+        };
+        Sight::turned(padding, Angles::new([1, length, half], angle))
+    }
+
+    /// The same where `angle([row, position, pair])` tells how far each pair of channels is turned.
+    pub fn backward_by(
+        padding: &[usize],
+        length: usize,
+        width: usize,
+        angle: impl Fn([usize; 3]) -> f64,
+    ) -> Sight {
+        Sight::turned(padding, Angles::new([padding.len(), length, width / 2], angle))
+    }
+
+    fn turned(padding: &[usize], angles: Angles) -> Sight {
         Sight(Some(Arc::new(Order { padding: padding.to_vec(), angles, twin: OnceLock::new() })))
     }
+}
+
+/// How far one position turns pair `pair` of `half` pairs.
+pub fn frequency(theta: f64, pair: usize, half: usize) -> f64 {
+    theta.powf(-(pair as f64) / half as f64)
 }
 
 impl Order {
@@ -71,14 +94,14 @@ impl Order {
 
     fn twin(&self, device: &Device) -> &Twin {
         self.twin.get_or_init(|| {
-            let half = self.angles.half;
-            let length = self.angles.cosine.len() / half;
+            let Angles { length, half, .. } = self.angles;
+            let rows = self.angles.cosine.len() / (length * half);
             let mut mask = vec![HIDDEN; self.padding.len() * length * length];
             for (at, columns) in mask.chunks_exact_mut(length).enumerate() {
                 columns[self.seen(at / length, at % length)].fill(0.0);
             }
             let table = |values: &Vec<f32>| {
-                Tensor::from_data(TensorData::new(values.clone(), [1, length, 1, half]), device)
+                Tensor::from_data(TensorData::new(values.clone(), [rows, length, 1, half]), device)
             };
             let mask = TensorData::new(mask, [self.padding.len(), 1, length, length]);
             Twin {
@@ -90,16 +113,17 @@ impl Order {
 }
 
 impl Angles {
-    fn new(length: usize, width: usize, theta: u32) -> Angles {
-        let half = width / 2;
-        let angle = |index: usize| {
-            let frequency = f64::from(theta).powf(-((index % half) as f64) / half as f64);
-            (index / half) as f64 * frequency
-        };
+    fn new([rows, length, half]: [usize; 3], angle: impl Fn([usize; 3]) -> f64) -> Angles {
         let table = |turn: fn(f64) -> f64| -> Vec<f32> {
-            (0..length * half).map(|index| turn(angle(index)) as f32).collect()
+            let place = |at: usize| [at / half / length, at / half % length, at % half];
+            (0..rows * length * half).map(|at| turn(angle(place(at))) as f32).collect()
         };
-        Angles { cosine: table(f64::cos), sine: table(f64::sin), half }
+        Angles { cosine: table(f64::cos), sine: table(f64::sin), length, half }
+    }
+
+    /// Where the positions of a row of the batch begin.
+    pub(super) fn start(&self, row: usize) -> usize {
+        if self.cosine.len() > self.length * self.half { row * self.length } else { 0 }
     }
 }
 
@@ -140,11 +164,12 @@ pub(super) fn plain(
         .reshape([batch, rows, count * width])
 }
 
-/// Turns the vectors of the last positions.
+/// Turns the vectors of the last positions: the first half of each head's channels with the second.
 ///
 /// # Shapes
 /// - vectors and output: `[batch, rows, heads, width]`
-fn turn(vectors: Tensor<4>, angles: &[Tensor<4>; 2]) -> Tensor<4> {
+/// - angles: cosines and sines, `[batch or 1, positions, 1, width / 2]`
+pub fn turn(vectors: Tensor<4>, angles: &[Tensor<4>; 2]) -> Tensor<4> {
     let [_, rows, _, width] = vectors.dims();
     let [_, length, _, half] = angles[0].dims();
     let [cosine, sine] =

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::umm::Umm;
-use crate::umm::objective::Rows;
+use crate::umm::rows::Rows;
 use crate::umm::weights::{Weights, encode, floats};
 
 #[test]
@@ -18,18 +18,20 @@ fn the_model_says_with_pefts_adapter_what_pytorch_says() {
     umm.set_adapter(&adapter).unwrap();
     let given = read_weights(&std::fs::read(pinned().join("reference.safetensors")).unwrap());
     let given = given.unwrap();
-    let (network, config, device) = (umm.frozen(), umm.config(), Device::flex());
+    let (trunk, config) = (umm.frozen().trunk, umm.config().trunk());
     let tokens =
         |name: &str| -> Vec<u32> { given[name].values.iter().map(|token| *token as u32).collect() };
     let question = tokens("question");
-    let rows = Rows::questions(&[&question], config);
-    let logits = network.answer_logits(tensor(&given, "picture"), &rows, config);
+    let rows = Rows::questions(&[&question], umm.config());
+    let picture = tensor(&given, "picture").flatten(0, 1);
+    let logits = trunk.answer_logits(picture, &rows, &config);
     assert_close(&floats(logits), &given["logits"].values);
     let caption = tokens("caption");
-    let states = network.query_states(&Rows::captions(&[&caption], config), config, &device);
-    let condition = network.diffusion.condition(states);
-    let levels = &given["level"].values;
-    let drawn = network.diffusion.forward(tensor(&given, "noised"), levels, &condition, config);
+    let states = trunk.query_states(&Rows::captions(&[&caption], &config), &config);
+    let condition = trunk.diffusion.condition(states);
+    let times: Vec<f32> = given["level"].values.iter().map(|level| level * 1000.0).collect();
+    let noised = tensor(&given, "noised");
+    let drawn = trunk.diffusion.forward(noised, &times, &condition, &config.diffusion);
     assert_close(&floats(drawn), &given["drawn"].values);
 }
 

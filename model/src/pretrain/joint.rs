@@ -18,7 +18,10 @@ use crate::data::tokenizer::Tokenizer;
 use crate::data::vocabulary::Vocabulary;
 use crate::encoded::{EncodedShard, picture_features};
 use crate::train::Deck;
-use crate::umm::objective::{Noise, Rows, flow_loss, text_losses};
+use crate::umm::diffusion::Form;
+use crate::umm::flow::Noise;
+use crate::umm::objective::text_losses;
+use crate::umm::rows::Rows;
 use crate::umm::weights::Weights;
 
 /// Trains everything but the encoder and the painter.
@@ -73,7 +76,8 @@ impl Lesson<'_> {
         let rows = Rows::questions(&tokens, self.config);
         let pictures = stage.network.project(self.corpus.tokens.rows(&pictures, &self.device));
         let longest = tokens.iter().map(|text| text.len()).max().unwrap_or(1);
-        let logits = stage.network.text_logits(pictures, &rows, longest, self.config);
+        let (trunk, config) = (&stage.network.trunk, self.config.trunk());
+        let logits = trunk.text_logits(pictures.flatten(0, 1), &rows, longest, &config);
         text_losses(logits.add(held_out.unsqueeze()), &tokens, &answers)
     }
 
@@ -83,10 +87,11 @@ impl Lesson<'_> {
         let tokens: Vec<&[u32]> = examples.iter().map(|example| &example.tokens[..]).collect();
         let targets = self.corpus.targets.rows(&pictures, &self.device);
         let [_, patches, patch] = targets.dims();
-        let noise = Noise::draw(rng, drawn.len(), self.noises, patches * patch);
-        let rows = Rows::captions(&tokens, self.config);
-        let states = stage.network.query_states(&rows, self.config, &self.device);
-        flow_loss(&stage.network, states, targets, noise, self.config)
+        let sizes = [drawn.len(), self.noises, patches * patch];
+        let noise = Noise::draw(rng, Form::Plain, sizes);
+        let (trunk, config) = (&stage.network.trunk, self.config.trunk());
+        let states = trunk.query_states(&Rows::captions(&tokens, &config), &config);
+        trunk.flow_loss(states, targets, noise, &config)
     }
 
     /// Added to the logits: minus infinity, nearly, for words the base must not learn.

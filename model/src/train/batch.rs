@@ -11,7 +11,10 @@ use burn::tensor::{Device, Tensor};
 use super::{TrainError, TrainPlan};
 use crate::encoded::EncodedShard;
 use crate::umm::Umm;
-use crate::umm::objective::{Noise, Rows, answer_loss, flow_loss};
+use crate::umm::diffusion::Form;
+use crate::umm::flow::Noise;
+use crate::umm::objective::answer_loss;
+use crate::umm::rows::Rows;
 use crate::umm::weights::{HostTensor, Weights, encode, floats};
 
 /// Deals a shard's examples out in random order, beginning anew when all were dealt.
@@ -86,8 +89,9 @@ impl Asked {
 
     /// The mean cross-entropy of the answers.
     pub(super) fn loss(&self, umm: &Umm, shard: &EncodedShard, device: &Device) -> Tensor<1> {
-        let pictures = shard.tokens.rows(&self.pictures, device);
-        let logits = umm.network.answer_logits(pictures, &self.rows, &umm.config);
+        let pictures = shard.tokens.rows(&self.pictures, device).flatten(0, 1);
+        let logits =
+            umm.adapted.network.trunk.answer_logits(pictures, &self.rows, &umm.config.trunk());
         answer_loss(logits, &self.answers)
     }
 }
@@ -98,16 +102,17 @@ impl Captioned {
         let tokens: Vec<&[u32]> = examples.iter().map(|example| &example.tokens[..]).collect();
         Captioned {
             pictures: examples.iter().map(|example| example.picture).collect(),
-            rows: Rows::captions(&tokens, &umm.config),
-            noise: Noise::draw(rng, captions.len(), NOISES, shard.targets.row_len()),
+            rows: Rows::captions(&tokens, &umm.config.trunk()),
+            noise: Noise::draw(rng, Form::Plain, [captions.len(), NOISES, shard.targets.row_len()]),
         }
     }
 
     /// The flow-matching loss of the drawings.
     pub(super) fn loss(self, umm: &Umm, shard: &EncodedShard, device: &Device) -> Tensor<1> {
         let targets = shard.targets.rows(&self.pictures, device);
-        let states = umm.network.query_states(&self.rows, &umm.config, device);
-        flow_loss(&umm.network, states, targets, self.noise, &umm.config)
+        let (trunk, config) = (&umm.adapted.network.trunk, umm.config.trunk());
+        let states = trunk.query_states(&self.rows, &config);
+        trunk.flow_loss(states, targets, self.noise, &config)
     }
 }
 

@@ -19,8 +19,8 @@ pub fn held(
     start: &Adapter,
     plan: &TrainPlan,
 ) -> GradientsParams {
-    let mut hold = Hold { gradients, names: &umm.names, start, plan };
-    umm.network.visit(&mut hold);
+    let mut hold = Hold { gradients, names: &umm.adapted.names, start, plan };
+    umm.adapted.network.visit(&mut hold);
     hold.gradients
 }
 

@@ -1,46 +1,77 @@
-//! The flow-matching diffusion transformer over semantic cells.
+//! The flow-matching diffusion transformer, over semantic cells or over image features.
 //!
-//! Follows Lumina-Next as BLIP3o uses it: self- and cross-attention side by side, modulation of scale and gate
-//! by time and the pooled condition. Deviations, argued by the size: learned positions in place of 2-D rotary
-//! ones, no norm of queries and keys, no norm after a sub-layer, and the clean grid is predicted (x0) instead of
-//! the velocity, from which the velocity follows.
+//! Follows Lumina-Next (Zhuo et al., arXiv 2406.18583) as diffusers has it, with BLIP3o's projection of the condition in
+//! front: self- and cross-attention side by side, scale and gate of every sub-layer modulated by time and the pooled
+//! condition. [`Form`] tells what the embedded model leaves out, argued by its size.
+
+mod block;
+mod turns;
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
-use burn::tensor::activation::{gelu, silu};
+use burn::tensor::activation::{gelu, gelu_approximate, silu};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::layers::{FeedForward, Heads, Norm, Projections, Sight, normalised};
+use super::layers::{EPSILON, Heads, LayerNorm, centred, normalised};
 use super::weights::{Init, Loader, WeightError};
-use crate::config::{GRID_SIDE, MERGE, ModelConfig, PICTURE_TOKENS};
-use crate::lora::LoraLinear;
+use crate::config::{GRID_SIDE, MERGE};
+use crate::lora::applied;
+use crate::tensor_files::TensorFiles;
+use block::Block;
+use turns::Turns;
 
-/// Denoises a grid of cells under a condition read from the language model.
+/// Sizes of a [`Diffusion`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiffusionConfig {
+    /// The path of its tensors.
+    pub path: &'static str,
+    /// Which of the two forms.
+    pub form: Form,
+    /// Places of the grid.
+    pub places: usize,
+    /// Channels of one place, read and predicted.
+    pub channels: usize,
+    /// Width of the condition's tokens.
+    pub condition: usize,
+    /// Width of the transformer.
+    pub hidden_size: usize,
+    /// Width of the time embedding.
+    pub time: usize,
+    /// Blocks.
+    pub layers: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Width of keys and values.
+    pub keys: usize,
+    /// Inner width of the SwiGLU.
+    pub intermediate_size: usize,
+}
+
+/// The two forms of the transformer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The embedded model's: learned positions, no norm of queries and keys or after a sub-layer, and the clean grid
+    /// is predicted, from which the velocity follows.
+    Plain,
+    /// As released: 2-D rotary positions, norms of queries and keys and after each sub-layer; the velocity is
+    /// predicted.
+    Lumina,
+}
+
+/// Denoises a grid under a condition read from the language model.
 #[derive(Module, Debug)]
 pub struct Diffusion {
     patch: Linear,
-    position: Param<Tensor<2>>,
+    position: Option<Param<Tensor<2>>>,
     caption_inner: Linear,
     caption: Linear,
     time_inner: Linear,
     time: Linear,
+    pooled_norm: Option<LayerNorm>,
     pooled: Linear,
     blocks: Vec<Block>,
     final_scale: Linear,
     head: Linear,
-}
-
-#[derive(Module, Debug)]
-struct Block {
-    modulation: Linear,
-    norm: Norm,
-    self_attention: Projections,
-    context_norm: Norm,
-    cross_attention: Projections,
-    gate: Param<Tensor<1>>,
-    out: LoraLinear,
-    feed_norm: Norm,
-    feed_forward: FeedForward,
 }
 
 /// A condition made ready: the projected tokens and their pooled vector.
@@ -55,133 +86,166 @@ impl Condition {
     pub fn repeat(&self, times: usize) -> Condition {
         let [batch, tokens, width] = self.tokens.dims();
         let spread = self.tokens.clone().unsqueeze_dim::<4>(1).repeat_dim(1, times);
+        let [_, time] = self.pooled.dims();
         let pooled = self.pooled.clone().unsqueeze_dim::<3>(1).repeat_dim(1, times);
         Condition {
             tokens: spread.reshape([batch * times, tokens, width]),
-            pooled: pooled.reshape([batch * times, width]),
+            pooled: pooled.reshape([batch * times, time]),
+        }
+    }
+}
+
+impl DiffusionConfig {
+    /// BLIP3o's, as released with the 4B and the 8B model, conditioned on a language model of width `condition`.
+    pub fn released(condition: usize) -> DiffusionConfig {
+        DiffusionConfig {
+            path: "model.dit.model",
+            form: Form::Lumina,
+            places: 64,
+            channels: 1792,
+            condition,
+            hidden_size: 1792,
+            time: 1024,
+            layers: 24,
+            heads: 28,
+            keys: 1792,
+            intermediate_size: 4864,
+        }
+    }
+
+    /// BLIP3o's with the sizes of a checkpoint's tensors, because files disagree with the formulas for them; none if
+    /// a tensor that tells is missing.
+    pub fn of(files: &TensorFiles) -> Option<DiffusionConfig> {
+        let released = DiffusionConfig::released(0);
+        let axis = |name: &str, axis: usize| {
+            let place = files.tensors().get(&format!("{}.{name}", released.path))?;
+            place.shape.get(axis).copied()
+        };
+        let layer = |at: usize| axis(&format!("layers.{at}.gate"), 0);
+        Some(DiffusionConfig {
+            channels: axis("norm_out.linear_2.weight", 0)?,
+            condition: axis("caption_projection.linear_1.weight", 1)?,
+            hidden_size: axis("patch_embedder.proj.weight", 0)?,
+            time: axis("norm_out.linear_1.weight", 1)?,
+            layers: (0..).take_while(|at| layer(*at).is_some()).count(),
+            heads: layer(0).filter(|heads| *heads > 0)?,
+            keys: axis("layers.0.attn1.to_k.weight", 0)?,
+            intermediate_size: axis("layers.0.feed_forward.linear_1.weight", 0)?,
+            ..released
+        })
+    }
+
+    fn attention(&self) -> Heads {
+        let width = (self.hidden_size / self.heads).max(1);
+        Heads { count: self.heads, shared: self.keys / width, width }
+    }
+}
+
+impl Form {
+    /// Cosines and sines that describe the time.
+    fn time_channels(self) -> usize {
+        match self {
+            Form::Plain => 64,
+            Form::Lumina => 256,
         }
     }
 }
 
 impl Diffusion {
-    /// Loads the tensors below `model.dit.`.
-    pub fn load(loader: &mut Loader, config: &ModelConfig) -> Result<Diffusion, WeightError> {
-        let width = config.dit_hidden_size;
-        let patch = config.gen_channels * MERGE * MERGE;
-        let mut blocks = Vec::new();
-        for index in 0..config.dit_layers {
-            blocks.push(Block::load(loader, &format!("model.dit.layers.{index}"), config)?);
-        }
-        let position = "model.dit.position.weight";
-        let caption = "model.dit.caption_projection";
-        let embed = "model.dit.time_caption_embed";
+    /// Loads the tensors below the configuration's path.
+    pub fn load(loader: &mut Loader, config: &DiffusionConfig) -> Result<Diffusion, WeightError> {
+        let &DiffusionConfig { form, places, channels, condition, hidden_size: width, .. } = config;
+        let time = config.time;
+        let at = |name: &str| format!("{}.{name}", config.path);
+        let is_plain = form == Form::Plain;
+        let blocks = (0..config.layers)
+            .map(|index| Block::load(loader, &at(&format!("layers.{index}")), config));
+        let blocks = blocks.collect::<Result<_, _>>()?;
+        let mut linear = |name: &str, sizes| loader.linear(&at(name), sizes, true);
+        let patch = linear("patch_embedder.proj", [channels, width])?;
+        let position = is_plain
+            .then(|| loader.tensor(&at("position.weight"), [places, width], Init::Normal(0.02)));
+        let mut linear = |name: &str, sizes| loader.linear(&at(name), sizes, true);
+        let embed = "time_caption_embed";
         Ok(Diffusion {
-            patch: loader.linear("model.dit.patch_embedder.proj", [patch, width], true)?,
-            position: loader.tensor(position, [PICTURE_TOKENS, width], Init::Normal(0.02))?,
-            caption_inner: loader.linear(
-                &format!("{caption}.linear_1"),
-                [config.hidden_size, width],
-                true,
-            )?,
-            caption: loader.linear(&format!("{caption}.linear_2"), [width, width], true)?,
-            time_inner: loader.linear(
-                &format!("{embed}.timestep_embedder.linear_1"),
-                [TIME_CHANNELS, width],
-                true,
-            )?,
-            time: loader.linear(
-                &format!("{embed}.timestep_embedder.linear_2"),
-                [width, width],
-                true,
-            )?,
-            pooled: loader.linear(&format!("{embed}.caption_embedder.1"), [width, width], true)?,
             blocks,
-            final_scale: loader.zero_linear("model.dit.norm_out.linear_1", [width, width])?,
-            head: loader.zero_linear("model.dit.norm_out.linear_2", [width, patch])?,
+            patch,
+            position: position.transpose()?,
+            caption_inner: linear("caption_projection.linear_1", [condition, width])?,
+            caption: linear("caption_projection.linear_2", [width, width])?,
+            time_inner: linear(
+                &format!("{embed}.timestep_embedder.linear_1"),
+                [form.time_channels(), time],
+            )?,
+            time: linear(&format!("{embed}.timestep_embedder.linear_2"), [time, time])?,
+            pooled: linear(&format!("{embed}.caption_embedder.1"), [width, time])?,
+            pooled_norm: (!is_plain)
+                .then(|| {
+                    let path = at(&format!("{embed}.caption_embedder.0"));
+                    LayerNorm::load(loader, &path, width, block::EPSILON)
+                })
+                .transpose()?,
+            final_scale: loader.zero_linear(&at("norm_out.linear_1"), [time, width])?,
+            head: loader.zero_linear(&at("norm_out.linear_2"), [width, channels])?,
         })
     }
 
     /// Makes a condition of the language model's hidden states at the image queries.
     ///
     /// # Shapes
-    /// - hidden: `[batch, queries, hidden]`; zero for a row without condition
+    /// - hidden: `[batch, queries, condition]`; zero for a row without condition
     pub fn condition(&self, hidden: Tensor<3>) -> Condition {
-        let [batch, _, _] = hidden.dims();
-        let tokens = self.caption.forward(gelu(self.caption_inner.forward(hidden)));
-        let [_, _, width] = tokens.dims();
-        let mean = normalised(tokens.clone().mean_dim(1)).reshape([batch, width]);
-        Condition { pooled: self.pooled.forward(mean), tokens }
+        let inner = applied(&self.caption_inner, hidden);
+        let inner = match &self.pooled_norm {
+            None => gelu(inner),
+            Some(_) => gelu_approximate(inner),
+        };
+        let tokens = applied(&self.caption, inner);
+        let [batch, _, width] = tokens.dims();
+        let mean = tokens.clone().mean_dim(1);
+        let mean = match &self.pooled_norm {
+            None => normalised(mean),
+            Some(norm) => norm.forward(mean),
+        };
+        Condition { pooled: applied(&self.pooled, mean.reshape([batch, width])), tokens }
     }
 
-    /// Predicts the clean grid.
+    /// Predicts the clean grid or the velocity, as the form does.
     ///
     /// # Shapes
-    /// - noised: `[batch, patches, patch]`, at noise level `levels[i]` in row i (0 clean, 1 pure noise)
-    /// - output: `[batch, patches, patch]`
+    /// - noised and output: `[batch, places, channels]`, row-major places of a square grid
+    /// - times: one a row, 0 clean to 1000 pure noise
     pub fn forward(
         &self,
         noised: Tensor<3>,
-        levels: &[f32],
+        times: &[f32],
         condition: &Condition,
-        config: &ModelConfig,
+        config: &DiffusionConfig,
     ) -> Tensor<3> {
-        let heads = dit_heads(config);
-        let [batch, _, _] = noised.dims();
-        let width = config.dit_hidden_size;
-        let time = time_features(levels, &noised.device());
-        let time = self.time.forward(silu(self.time_inner.forward(time)));
+        let [batch, places, _] = noised.dims();
+        let device = noised.device();
+        let time = time_features(times, config.form.time_channels(), &device);
+        let time = applied(&self.time, silu(applied(&self.time_inner, time)));
         let signal = silu(time.add(condition.pooled.clone()));
-        let mut x = self.patch.forward(noised).add(self.position.val().unsqueeze());
+        let mut x = applied(&self.patch, noised);
+        let turns = match &self.position {
+            Some(position) => {
+                x = x.add(position.val().unsqueeze());
+                None
+            }
+            None => Some(Turns::new(places.isqrt(), config.attention().width, &device)),
+        };
         for block in &self.blocks {
-            x = block.forward(x, &condition.tokens, signal.clone(), heads);
+            let heads = config.attention();
+            x = block.forward(x, &condition.tokens, signal.clone(), (turns.as_ref(), heads));
         }
-        let scale = self.final_scale.forward(signal).add_scalar(1.0).reshape([batch, 1, width]);
-        self.head.forward(normalised(x).mul(scale))
-    }
-}
-
-impl Block {
-    fn load(loader: &mut Loader, path: &str, config: &ModelConfig) -> Result<Block, WeightError> {
-        let width = config.dit_hidden_size;
-        let heads = dit_heads(config);
-        let own = ["to_q", "to_k", "to_v"].map(|name| format!("{path}.attn1.{name}"));
-        let cross = ["to_q", "to_k", "to_v"].map(|name| format!("{path}.attn2.{name}"));
-        let feed =
-            ["linear_1", "linear_3", "linear_2"].map(|name| format!("{path}.feed_forward.{name}"));
-        Ok(Block {
-            modulation: loader.zero_linear(&format!("{path}.norm1.linear"), [width, 4 * width])?,
-            norm: Norm::load(loader, &format!("{path}.norm1.norm"), width)?,
-            self_attention: Projections::load(loader, own, width, heads)?,
-            context_norm: Norm::load(loader, &format!("{path}.norm1_context"), width)?,
-            cross_attention: Projections::load(loader, cross, width, heads)?,
-            gate: loader.tensor(&format!("{path}.gate"), [config.dit_heads], Init::Ones)?,
-            out: loader.lora_linear(&format!("{path}.attn2.to_out"), [width, width])?,
-            feed_norm: Norm::load(loader, &format!("{path}.ffn_norm1"), width)?,
-            feed_forward: FeedForward::load(loader, feed, [width, config.dit_intermediate_size])?,
-        })
-    }
-
-    fn forward(
-        &self,
-        x: Tensor<3>,
-        context: &Tensor<3>,
-        signal: Tensor<2>,
-        heads: Heads,
-    ) -> Tensor<3> {
-        let [batch, patches, width] = x.dims();
-        let modulation = self.modulation.forward(signal).reshape([batch, 4, width]);
-        let part = |index: usize| modulation.clone().narrow(1, index, 1);
-        let h = self.norm.forward(x.clone()).mul(part(0).add_scalar(1.0));
-        let context = self.context_norm.forward(context.clone());
-        let sight = Sight::everywhere();
-        let own = self.self_attention.attend(h.clone(), h.clone(), heads, &sight);
-        let cross = self.cross_attention.attend(h, context, heads, &sight);
-        let gate = self.gate.val().tanh().reshape([1, 1, heads.count, 1]);
-        let cross = cross.reshape([batch, patches, heads.count, heads.width]).mul(gate);
-        let mixed = self.out.forward(own.add(cross.reshape([batch, patches, width])));
-        let x = x.add(mixed.mul(part(1).tanh()));
-        let h = self.feed_norm.forward(x.clone()).mul(part(2).add_scalar(1.0));
-        x.add(self.feed_forward.forward(h).mul(part(3).tanh()))
+        let scale = applied(&self.final_scale, signal).add_scalar(1.0);
+        let scale = scale.reshape([batch, 1, config.hidden_size]);
+        let x = match config.form {
+            Form::Plain => normalised(x),
+            Form::Lumina => centred(x, EPSILON),
+        };
+        applied(&self.head, x.mul(scale))
     }
 }
 
@@ -211,22 +275,14 @@ pub fn to_cells(patches: Tensor<3>) -> Tensor<3> {
         .reshape([batch, GRID_SIDE * GRID_SIDE, channels])
 }
 
-/// Sines and cosines of the noise level, which counts as 0..1000.
-fn time_features(levels: &[f32], device: &Device) -> Tensor<2> {
-    let half = TIME_CHANNELS / 2;
-    let mut values = Vec::with_capacity(levels.len() * TIME_CHANNELS);
-    for &level in levels {
-        let angle = |i: usize| level * 1000.0 * 10_000_f32.powf(-(i as f32) / half as f32);
+/// Cosines, then sines, of the time.
+fn time_features(times: &[f32], channels: usize, device: &Device) -> Tensor<2> {
+    let half = channels / 2;
+    let mut values = Vec::with_capacity(times.len() * channels);
+    for &time in times {
+        let angle = |i: usize| time * 10_000_f32.powf(-(i as f32) / half as f32);
         values.extend((0..half).map(|i| angle(i).cos()));
         values.extend((0..half).map(|i| angle(i).sin()));
     }
-    Tensor::from_data(TensorData::new(values, [levels.len(), TIME_CHANNELS]), device)
+    Tensor::from_data(TensorData::new(values, [times.len(), channels]), device)
 }
-
-fn dit_heads(config: &ModelConfig) -> Heads {
-    let count = config.dit_heads;
-    Heads { count, shared: count, width: config.dit_hidden_size / count }
-}
-
-/// Sines and cosines that describe the noise level.
-const TIME_CHANNELS: usize = 64;

@@ -14,6 +14,7 @@ use burn::tensor::ops::ConvOptions;
 use super::layers::{Heads, LayerNorm, Sight};
 use super::weights::{Init, Loader, WeightError};
 use crate::fused::attention;
+use crate::lora::applied;
 use crate::tensor_files::TensorFiles;
 
 /// Pictures to features.
@@ -135,11 +136,11 @@ impl Block {
 
     fn forward(&self, x: Tensor<3>, heads: Heads) -> Tensor<3> {
         let all = heads.count * heads.width;
-        let projected = self.projections.forward(x.clone());
+        let projected = applied(&self.projections, x.clone());
         let vectors = [0, 1, 2].map(|index| projected.clone().narrow(2, index * all, all));
-        let attended = self.out.forward(attention(vectors, heads, &Sight::everywhere()));
+        let attended = applied(&self.out, attention(vectors, heads, &Sight::everywhere()));
         let x = x.add(self.after_attention.forward(attended));
-        let fed = self.feed.forward(gelu(self.feed_inner.forward(x.clone())));
+        let fed = applied(&self.feed, gelu(applied(&self.feed_inner, x.clone())));
         x.add(self.after_feed.forward(fed))
     }
 }

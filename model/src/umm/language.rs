@@ -4,15 +4,20 @@
 //! asked of a sequence (the answer, the image queries) is always its last positions; the last layer computes
 //! only those.
 
+mod recompute;
+
 use burn::module::{Module, Param, ParamId};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::module::linear;
 
-use super::layers::{Beside, FeedForward, Heads, Norm, Projections, Sight};
+use super::layers::{Beside, Heads, Layer, LayerNames, LayerSizes, Norm, Sight};
+use super::rows::Rows;
 use super::weights::{Init, Loader, WeightError};
 use crate::config::language::{Family, LanguageConfig};
-use crate::lora::{LoraEmbedding, LoraLinear, computed};
+use crate::fused::{HeadLayout, frequency, head_loss};
+use crate::lora::{LoraEmbedding, computed};
+pub use recompute::{Activations, Task};
 
 /// Token embeddings, decoder layers, final norm, output head.
 #[derive(Module, Debug)]
@@ -24,32 +29,39 @@ pub struct Language {
     head: Option<Linear>,
 }
 
-#[derive(Module, Debug)]
-struct Layer {
-    input_norm: Norm,
-    projections: Projections,
-    out: LoraLinear,
-    feed_norm: Norm,
-    feed_forward: FeedForward,
-}
-
 /// Who may look at whom in a left-padded batch, and which last positions are wanted.
-pub struct Reading {
+struct Reading {
     sight: Sight,
     last: usize,
 }
 
 impl Reading {
-    /// A batch of rows of `length` positions, row `i` starting with `padding[i]` positions nobody may read.
-    ///
-    /// `last` positions of each row are wanted from the last layer.
-    pub fn new(padding: &[usize], length: usize, last: usize, config: &LanguageConfig) -> Reading {
-        let sight = Sight::backward(padding, length, config.head_dim, config.rope_theta);
+    /// Positions stand one after the other, unless the rows tell their places.
+    fn new(rows: &Rows, last: usize, config: &LanguageConfig) -> Reading {
+        let Rows { padding, length, places, .. } = rows;
+        let Some(places) = places else {
+            let sight = Sight::backward(padding, *length, config.head_dim, config.rope_theta);
+            return Reading { sight, last };
+        };
+        let (theta, half) = (f64::from(config.rope_theta), config.head_dim / 2);
+        // Qwen2.5-VL's: the first pairs of channels turn by time, the next by row, the last by column.
+        let [time, down, _] = config.mrope_section.unwrap_or([half, 0, 0]);
+        let axis = |pair: usize| usize::from(pair >= time) + usize::from(pair >= time + down);
+        let angle = |[row, position, pair]: [usize; 3]| match position.checked_sub(padding[row]) {
+            Some(at) => f64::from(places[row][at][axis(pair)]) * frequency(theta, pair, half),
+            None => 0.0,
+        };
+        let sight = Sight::backward_by(padding, *length, config.head_dim, angle);
         Reading { sight, last }
     }
 }
 
 impl Language {
+    /// The name and shape of every tensor, as Hugging Face has them.
+    pub fn tensors(config: &LanguageConfig) -> Vec<(String, Vec<usize>)> {
+        Loader::list(|loader| Language::load(loader, config).map(drop))
+    }
+
     /// Loads the tensors below `model.`, and `lm_head`.
     pub fn load(loader: &mut Loader, config: &LanguageConfig) -> Result<Language, WeightError> {
         let width = config.hidden_size;
@@ -59,19 +71,15 @@ impl Language {
             loader.lora_embedding("model.embed_tokens", [config.vocab_size, width], rows)?;
         let mut layers = Vec::new();
         for index in 0..config.num_hidden_layers {
-            layers.push(Layer::load(loader, &format!("model.layers.{index}"), config)?);
+            let path = format!("model.layers.{index}");
+            layers.push(Layer::load(loader, &path, &NAMES, config.layer(&path))?);
         }
-        let norm = Norm::with_epsilon(loader, "model.norm", width, config.rms_norm_eps)?;
+        let norm = Norm::load(loader, "model.norm", width, config.rms_norm_eps)?;
         let head = match config.tie_word_embeddings {
             true => None,
             false => Some(loader.linear("lm_head", [width, config.vocab_size], false)?),
         };
         Ok(Language { embed_tokens, layers, norm, head })
-    }
-
-    /// The rows that tokens are read as: `[vocabulary, width]`.
-    pub fn table(&self) -> Tensor<2> {
-        self.embed_tokens.table()
     }
 
     /// Sets what a strategy added to those rows; the output head stays.
@@ -81,24 +89,53 @@ impl Language {
         self.embed_tokens.shift = rows.map(shift);
     }
 
-    /// The hidden states of the wanted last positions, after the final norm.
+    /// The rows that tokens are read as: `[vocabulary, width]`.
+    #[cfg(test)]
+    pub(super) fn table(&self) -> Tensor<2> {
+        self.embed_tokens.table()
+    }
+
+    /// The hidden states of the last `last` positions of every row, after the final norm.
     ///
     /// # Shapes
-    /// - embeddings: `[batch, length, width]`
+    /// - extra: `[slots above the vocabulary, width]`
     /// - output: `[batch, last, width]`
-    pub fn forward(
+    pub fn read(
         &self,
-        embeddings: Tensor<3>,
+        extra: Option<Tensor<2>>,
+        rows: &Rows,
+        last: usize,
+        config: &LanguageConfig,
+    ) -> Tensor<3> {
+        let reading = Reading::new(rows, last, config);
+        let mut x = self.embedded(extra, rows, config);
+        for index in 0..self.layers.len() {
+            x = self.layer(index, x, &reading, config);
+        }
+        self.norm.forward(x)
+    }
+
+    fn embedded(
+        &self,
+        extra: Option<Tensor<2>>,
+        rows: &Rows,
+        config: &LanguageConfig,
+    ) -> Tensor<3> {
+        let [batch, length] = rows.shape();
+        let embedded = self.embed_tokens.look_up(&rows.slots, extra);
+        embedded.reshape([batch, length, config.hidden_size])
+    }
+
+    fn layer(
+        &self,
+        index: usize,
+        x: Tensor<3>,
         reading: &Reading,
         config: &LanguageConfig,
     ) -> Tensor<3> {
-        let heads = language_heads(config);
-        let mut x = embeddings;
-        for (index, layer) in self.layers.iter().enumerate() {
-            let is_last = index + 1 == self.layers.len();
-            x = layer.forward(x, reading, heads, is_last);
-        }
-        self.norm.forward(x)
+        let is_last = index + 1 == self.layers.len();
+        let rows = if is_last { reading.last } else { x.dims()[1] };
+        self.layers[index].forward(x, rows, config.heads(), &reading.sight)
     }
 
     /// The logits over the vocabulary.
@@ -107,66 +144,62 @@ impl Language {
     /// - hidden: `[batch, width]`
     /// - output: `[batch, vocabulary]`
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        let weight = match &self.head {
-            Some(head) => computed(head.weight.val()),
-            None => computed(self.embed_tokens.base.val()).transpose(),
-        };
-        linear(hidden, weight, None)
+        match self.head() {
+            (head, HeadLayout::Rows) => linear(hidden, head.transpose(), None),
+            (head, HeadLayout::Columns) => linear(hidden, head, None),
+        }
+    }
+
+    /// The mean cross-entropy of the token that follows each state.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, width]`
+    /// - tokens: `batch` token ids
+    pub fn loss(&self, hidden: Tensor<2>, tokens: &[u32]) -> Tensor<1> {
+        let (head, layout) = self.head();
+        head_loss(hidden, head, layout, tokens)
+    }
+
+    fn head(&self) -> (Tensor<2>, HeadLayout) {
+        match &self.head {
+            Some(head) => (computed(head.weight.val()), HeadLayout::Columns),
+            None => (computed(self.embed_tokens.base.val()), HeadLayout::Rows),
+        }
     }
 }
 
-impl Layer {
-    fn load(
-        loader: &mut Loader,
-        path: &str,
-        config: &LanguageConfig,
-    ) -> Result<Layer, WeightError> {
-        let (width, epsilon) = (config.hidden_size, config.rms_norm_eps);
-        let heads = language_heads(config);
-        let beside = match config.family {
+impl LanguageConfig {
+    fn layer(&self, path: &str) -> LayerSizes {
+        let beside = match self.family {
             Family::Llama => Beside::Nothing,
             Family::Qwen2 => Beside::Bias,
             Family::Qwen3 => {
                 let paths = ["q_norm", "k_norm"].map(|name| format!("{path}.self_attn.{name}"));
-                Beside::HeadNorms(paths, epsilon)
+                Beside::HeadNorms(paths, self.rms_norm_eps)
             }
         };
-        let mut norm =
-            |name: &str| Norm::with_epsilon(loader, &format!("{path}.{name}"), width, epsilon);
-        let input_norm = norm("input_layernorm")?;
-        let feed_norm = norm("post_attention_layernorm")?;
-        let attention =
-            ["q_proj", "k_proj", "v_proj"].map(|name| format!("{path}.self_attn.{name}"));
-        let feed = ["gate_proj", "up_proj", "down_proj"].map(|name| format!("{path}.mlp.{name}"));
-        Ok(Layer {
-            input_norm,
-            projections: Projections::beside(loader, attention, width, (heads, beside))?,
-            out: loader.lora_linear(
-                &format!("{path}.self_attn.o_proj"),
-                [heads.count * heads.width, width],
-            )?,
-            feed_norm,
-            feed_forward: FeedForward::load(loader, feed, [width, config.intermediate_size])?,
-        })
+        LayerSizes {
+            width: self.hidden_size,
+            inner: self.intermediate_size,
+            heads: self.heads(),
+            beside,
+            epsilon: self.rms_norm_eps,
+        }
     }
 
-    fn forward(&self, x: Tensor<3>, reading: &Reading, heads: Heads, is_last: bool) -> Tensor<3> {
-        let length = x.dims()[1];
-        let rows = if is_last { reading.last } else { length };
-        let h = self.input_norm.forward(x.clone());
-        let queried = h.clone().narrow(1, length - rows, rows);
-        let attended = self.projections.attend(queried, h, heads, &reading.sight);
-        let attended = self.out.forward(attended);
-        let x = x.narrow(1, length - rows, rows).add(attended);
-        let h = self.feed_norm.forward(x.clone());
-        x.add(self.feed_forward.forward(h))
+    fn heads(&self) -> Heads {
+        Heads {
+            count: self.num_attention_heads,
+            shared: self.num_key_value_heads,
+            width: self.head_dim,
+        }
     }
 }
 
-fn language_heads(config: &LanguageConfig) -> Heads {
-    Heads {
-        count: config.num_attention_heads,
-        shared: config.num_key_value_heads,
-        width: config.head_dim,
-    }
-}
+const NAMES: LayerNames = LayerNames {
+    attention_norm: "input_layernorm",
+    attention: ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+    out: "self_attn.o_proj",
+    feed_norm: "post_attention_layernorm",
+    feed: ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"],
+};

@@ -16,13 +16,8 @@ pub struct Norm {
 }
 
 impl Norm {
-    /// Loads `{path}.weight` of `[width]`.
-    pub fn load(loader: &mut Loader, path: &str, width: usize) -> Result<Norm, WeightError> {
-        Norm::with_epsilon(loader, path, width, EPSILON)
-    }
-
-    /// The same with what keeps the division away from zero.
-    pub fn with_epsilon(
+    /// Loads `{path}.weight` of `[width]`; `epsilon` keeps the division away from zero.
+    pub fn load(
         loader: &mut Loader,
         path: &str,
         width: usize,
@@ -104,17 +99,8 @@ pub struct FeedForward {
 }
 
 impl FeedForward {
-    /// Loads the three maps at the three `paths`: gate, up, down.
+    /// Loads the three maps at the three `paths`, gate, up and down, with a bias each if asked.
     pub fn load(
-        loader: &mut Loader,
-        paths: [String; 3],
-        [width, inner]: [usize; 2],
-    ) -> Result<FeedForward, WeightError> {
-        FeedForward::biased(loader, paths, [width, inner], false)
-    }
-
-    /// The same, with a bias each if asked.
-    pub fn biased(
         loader: &mut Loader,
         [gate, up, down]: [String; 3],
         [width, inner]: [usize; 2],
@@ -143,8 +129,16 @@ pub struct Projections {
     query: LoraLinear,
     key: LoraLinear,
     value: LoraLinear,
-    /// Norms of one head's query and key.
-    head_norms: Option<[Norm; 2]>,
+    norms: Option<VectorNorms>,
+}
+
+/// Norms of queries and keys.
+#[derive(Module, Debug)]
+enum VectorNorms {
+    /// Of one head.
+    Head([Norm; 2]),
+    /// Of all heads at once.
+    All([LayerNorm; 2]),
 }
 
 /// What an attention layer's projections have beside their matrices.
@@ -156,21 +150,13 @@ pub enum Beside {
     Bias,
     /// Norms of every query and every key head, at these two paths.
     HeadNorms([String; 2], f64),
+    /// Norms of the queries and of the keys of all heads at once, at these two paths.
+    Norms([String; 2], f64),
 }
 
 impl Projections {
-    /// Loads the three maps at the three `paths`: query, key, value.
+    /// Loads the three maps at the three `paths`, query, key and value, with what lies beside them.
     pub fn load(
-        loader: &mut Loader,
-        paths: [String; 3],
-        width: usize,
-        heads: Heads,
-    ) -> Result<Projections, WeightError> {
-        Projections::beside(loader, paths, width, (heads, Beside::Nothing))
-    }
-
-    /// The same with what lies beside the maps.
-    pub fn beside(
         loader: &mut Loader,
         paths: [String; 3],
         width: usize,
@@ -182,14 +168,38 @@ impl Projections {
         let mut map =
             |path: &str, heads: usize| loader.biased_lora_linear(path, [width, heads * head], bias);
         let (query, key, value) = (map(&query, count)?, map(&key, shared)?, map(&value, shared)?);
-        let head_norms = match beside {
-            Beside::HeadNorms([query, key], epsilon) => Some([
-                Norm::with_epsilon(loader, &query, head, epsilon)?,
-                Norm::with_epsilon(loader, &key, head, epsilon)?,
-            ]),
+        let norms = match beside {
             Beside::Nothing | Beside::Bias => None,
+            Beside::HeadNorms([query, key], epsilon) => Some(VectorNorms::Head([
+                Norm::load(loader, &query, head, epsilon)?,
+                Norm::load(loader, &key, head, epsilon)?,
+            ])),
+            Beside::Norms([query, key], epsilon) => Some(VectorNorms::All([
+                LayerNorm::load(loader, &query, count * head, epsilon)?,
+                LayerNorm::load(loader, &key, shared * head, epsilon)?,
+            ])),
         };
-        Ok(Projections { query, key, value, head_norms })
+        Ok(Projections { query, key, value, norms })
+    }
+
+    /// The queries, keys and values.
+    ///
+    /// # Shapes
+    /// - queried: `[batch, rows, width]`, attended: `[batch, columns, width]`
+    /// - output: `[batch, rows or columns, heads * head width]`
+    pub fn project(&self, queried: Tensor<3>, attended: Tensor<3>, heads: Heads) -> [Tensor<3>; 3] {
+        let query = self.query.forward(queried);
+        let key = self.key.forward(attended.clone());
+        let value = self.value.forward(attended);
+        match &self.norms {
+            None => [query, key, value],
+            Some(VectorNorms::Head([queries, keys])) => {
+                [by_head(queries, query, heads.width), by_head(keys, key, heads.width), value]
+            }
+            Some(VectorNorms::All([queries, keys])) => {
+                [queries.forward(query), keys.forward(key), value]
+            }
+        }
     }
 
     /// Projects, and lets every query look at what it sees.
@@ -205,16 +215,7 @@ impl Projections {
         heads: Heads,
         sight: &Sight,
     ) -> Tensor<3> {
-        let query = self.query.forward(queried);
-        let key = self.key.forward(attended.clone());
-        let value = self.value.forward(attended);
-        let [query, key] = match &self.head_norms {
-            Some([queries, keys]) => {
-                [by_head(queries, query, heads.width), by_head(keys, key, heads.width)]
-            }
-            None => [query, key],
-        };
-        fused::attention([query, key, value], heads, sight)
+        fused::attention(self.project(queried, attended, heads), heads, sight)
     }
 }
 
@@ -224,5 +225,86 @@ fn by_head(norm: &Norm, vectors: Tensor<3>, width: usize) -> Tensor<3> {
     norm.forward(vectors.reshape([batch, rows * all / width, width])).reshape([batch, rows, all])
 }
 
+/// One layer of a transformer: attention, then SwiGLU, each of the normalised input and added to it.
+#[derive(Module, Debug)]
+pub struct Layer {
+    attention_norm: Norm,
+    projections: Projections,
+    out: LoraLinear,
+    feed_norm: Norm,
+    feed_forward: FeedForward,
+}
+
+/// What the parts of a [`Layer`] are called, below its path.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerNames {
+    /// The norm before attention.
+    pub attention_norm: &'static str,
+    /// Query, key, value.
+    pub attention: [&'static str; 3],
+    /// The map after attention.
+    pub out: &'static str,
+    /// The norm before the SwiGLU.
+    pub feed_norm: &'static str,
+    /// Gate, up, down.
+    pub feed: [&'static str; 3],
+}
+
+/// Sizes of a [`Layer`].
+#[derive(Clone, Debug)]
+pub struct LayerSizes {
+    /// Width.
+    pub width: usize,
+    /// Inner width of the SwiGLU.
+    pub inner: usize,
+    /// How attention cuts its width.
+    pub heads: Heads,
+    /// What lies beside its projections.
+    pub beside: Beside,
+    /// Keeps the norms' division away from zero.
+    pub epsilon: f64,
+}
+
+impl Layer {
+    /// Loads the tensors below `path`.
+    pub fn load(
+        loader: &mut Loader,
+        path: &str,
+        names: &LayerNames,
+        sizes: LayerSizes,
+    ) -> Result<Layer, WeightError> {
+        let LayerSizes { width, inner, heads, beside, epsilon } = sizes;
+        let at = |name: &str| format!("{path}.{name}");
+        let attended = heads.count * heads.width;
+        Ok(Layer {
+            attention_norm: Norm::load(loader, &at(names.attention_norm), width, epsilon)?,
+            projections: Projections::load(
+                loader,
+                names.attention.map(at),
+                width,
+                (heads, beside),
+            )?,
+            out: loader.lora_linear(&at(names.out), [attended, width])?,
+            feed_norm: Norm::load(loader, &at(names.feed_norm), width, epsilon)?,
+            feed_forward: FeedForward::load(loader, names.feed.map(at), [width, inner], false)?,
+        })
+    }
+
+    /// The last `rows` positions after the layer.
+    ///
+    /// # Shapes
+    /// - x: `[batch, positions, width]`
+    /// - output: `[batch, rows, width]`
+    pub fn forward(&self, x: Tensor<3>, rows: usize, heads: Heads, sight: &Sight) -> Tensor<3> {
+        let length = x.dims()[1];
+        let h = self.attention_norm.forward(x.clone());
+        let queried = h.clone().narrow(1, length - rows, rows);
+        let attended = self.out.forward(self.projections.attend(queried, h, heads, sight));
+        let x = x.narrow(1, length - rows, rows).add(attended);
+        let h = self.feed_norm.forward(x.clone());
+        x.add(self.feed_forward.forward(h))
+    }
+}
+
 /// Keeps the division of a norm away from zero where no configuration says how.
-const EPSILON: f64 = 1e-6;
+pub const EPSILON: f64 = 1e-6;

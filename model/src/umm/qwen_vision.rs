@@ -11,12 +11,15 @@ use burn::tensor::module::linear;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::Deserialize;
 
-use super::layers::{FeedForward, Heads, Norm, Sight};
+use super::layers::{EPSILON, FeedForward, Heads, Norm, Sight};
 use super::weights::{Init, Loader, WeightError};
-use crate::fused::attention;
+use crate::config::language::LanguageConfigError;
+use crate::fused::{attention, frequency, turn};
+use crate::lora::applied;
 
-/// Sizes of the encoder: `vision_config` of a Qwen2.5-VL model.
+/// Sizes of the encoder: `vision_config` of a Qwen2.5-VL model; a key that is left out is as transformers has it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct QwenVisionConfig {
     /// Blocks.
     pub depth: usize,
@@ -33,7 +36,6 @@ pub struct QwenVisionConfig {
     /// Frames of one patch; a picture is doubled.
     pub temporal_patch_size: usize,
     /// Colours.
-    #[serde(alias = "in_chans")]
     pub in_channels: usize,
     /// Patches along one side of a token.
     pub spatial_merge_size: usize,
@@ -41,6 +43,56 @@ pub struct QwenVisionConfig {
     pub window_size: usize,
     /// The blocks that look at the whole picture.
     pub fullatt_block_indexes: Vec<usize>,
+}
+
+impl Default for QwenVisionConfig {
+    fn default() -> QwenVisionConfig {
+        QwenVisionConfig { hidden_size: 3584, ..QwenVisionConfig::released(3584) }
+    }
+}
+
+impl QwenVisionConfig {
+    /// Of the released models, in front of a language model of `width`.
+    pub fn released(width: usize) -> QwenVisionConfig {
+        QwenVisionConfig {
+            depth: 32,
+            hidden_size: 1280,
+            intermediate_size: 3420,
+            num_heads: 16,
+            out_hidden_size: width,
+            patch_size: 14,
+            temporal_patch_size: 2,
+            in_channels: 3,
+            spatial_merge_size: 2,
+            window_size: 112,
+            fullatt_block_indexes: vec![7, 15, 23, 31],
+        }
+    }
+
+    /// The same, if something can be computed with it.
+    pub fn checked(self) -> Result<QwenVisionConfig, LanguageConfigError> {
+        let sizes = [
+            ("depth", self.depth, 1..=1024),
+            ("hidden_size", self.hidden_size, 1..=1 << 16),
+            ("intermediate_size", self.intermediate_size, 1..=1 << 20),
+            ("num_heads", self.num_heads, 1..=self.hidden_size / 4),
+            ("out_hidden_size", self.out_hidden_size, 1..=1 << 16),
+            ("patch_size", self.patch_size, 1..=256),
+            ("temporal_patch_size", self.temporal_patch_size, 1..=16),
+            ("in_channels", self.in_channels, 3..=3),
+            ("spatial_merge_size", self.spatial_merge_size, 1..=16),
+            ("window_size", self.window_size, self.patch_size * self.spatial_merge_size..=1 << 16),
+        ];
+        let wrong = sizes.into_iter().find(|(_, found, possible)| !possible.contains(found));
+        match wrong.map(|(key, found, _)| (key, found)) {
+            Some((key, found)) => Err(LanguageConfigError::Vision { key, found }),
+            // Pairs of channels are turned by row and by column.
+            None if !self.hidden_size.is_multiple_of(4 * self.num_heads) => {
+                Err(LanguageConfigError::Vision { key: "num_heads", found: self.num_heads })
+            }
+            None => Ok(self),
+        }
+    }
 }
 
 /// Patches to tokens.
@@ -83,7 +135,7 @@ impl QwenVision {
         Ok(QwenVision {
             blocks: blocks.collect::<Result<_, _>>()?,
             patch: loader.tensor("visual.patch_embed.proj.weight", patch, Init::Normal(0.02))?,
-            merged_norm: Norm::load(loader, "visual.merger.ln_q", width)?,
+            merged_norm: Norm::load(loader, "visual.merger.ln_q", width, EPSILON)?,
             merger_inner: loader.linear("visual.merger.mlp.0", [merged, merged], true)?,
             merger: loader.linear("visual.merger.mlp.2", [merged, config.out_hidden_size], true)?,
         })
@@ -119,7 +171,7 @@ impl QwenVision {
             x = block.forward(x, windows, &places.angles, config);
         }
         let merged = self.merged_norm.forward(x).reshape([tokens, unit * width]);
-        let said = self.merger.forward(gelu(self.merger_inner.forward(merged)));
+        let said = applied(&self.merger, gelu(applied(&self.merger_inner, merged)));
         let mut back = vec![0; tokens];
         places.order.iter().enumerate().for_each(|(at, token)| back[*token] = at);
         said.select(0, indices(&back, &device))
@@ -136,11 +188,11 @@ impl Block {
         let feed = ["gate_proj", "up_proj", "down_proj"].map(|name| format!("{path}.mlp.{name}"));
         let sizes = [width, config.intermediate_size];
         Ok(Block {
-            attention_norm: Norm::load(loader, &format!("{path}.norm1"), width)?,
+            attention_norm: Norm::load(loader, &format!("{path}.norm1"), width, EPSILON)?,
             projections: loader.linear(&format!("{path}.attn.qkv"), [width, 3 * width], true)?,
             out: loader.linear(&format!("{path}.attn.proj"), [width, width], true)?,
-            feed_norm: Norm::load(loader, &format!("{path}.norm2"), width)?,
-            feed_forward: FeedForward::biased(loader, feed, sizes, true)?,
+            feed_norm: Norm::load(loader, &format!("{path}.norm2"), width, EPSILON)?,
+            feed_forward: FeedForward::load(loader, feed, sizes, true)?,
         })
     }
 
@@ -153,7 +205,7 @@ impl Block {
     ) -> Tensor<3> {
         let (count, all) = (config.num_heads, config.hidden_size);
         let heads = Heads { count, shared: count, width: all / count };
-        let projected = self.projections.forward(self.attention_norm.forward(x.clone()));
+        let projected = applied(&self.projections, self.attention_norm.forward(x.clone()));
         let part = |index: usize| projected.clone().narrow(2, index * all, all);
         let vectors = [turned(part(0), angles, heads), turned(part(1), angles, heads), part(2)];
         let mut start = 0;
@@ -162,7 +214,7 @@ impl Block {
             start += patches;
             attention(window, heads, &Sight::everywhere())
         });
-        let x = x.add(self.out.forward(Tensor::cat(attended.collect(), 1)));
+        let x = x.add(applied(&self.out, Tensor::cat(attended.collect(), 1)));
         let h = self.feed_norm.forward(x.clone());
         x.add(self.feed_forward.forward(h))
     }
@@ -190,9 +242,8 @@ impl Places {
             for patch in 0..merge * merge {
                 let row = token / columns * merge + patch / merge;
                 let column = token % columns * merge + patch % merge;
-                let angle = |position: usize, at: usize| {
-                    position as f64 * THETA.powf(-((2 * at) as f64) / half as f64)
-                };
+                let angle =
+                    |position: usize, at: usize| position as f64 * frequency(THETA, 2 * at, half);
                 angles.extend((0..half / 2).map(|at| angle(row, at)));
                 angles.extend((0..half / 2).map(|at| angle(column, at)));
             }
@@ -206,17 +257,11 @@ impl Places {
     }
 }
 
-/// Turns each head by its place: the first half of its channels with the second.
-fn turned(vectors: Tensor<3>, [cosine, sine]: &[Tensor<4>; 2], heads: Heads) -> Tensor<3> {
+/// Turns each head by its place.
+fn turned(vectors: Tensor<3>, angles: &[Tensor<4>; 2], heads: Heads) -> Tensor<3> {
     let [batch, places, all] = vectors.dims();
-    let half = heads.width / 2;
     let vectors = vectors.reshape([batch, places, heads.count, heads.width]);
-    let (first, second) = (vectors.clone().narrow(3, 0, half), vectors.narrow(3, half, half));
-    let turned = vec![
-        first.clone().mul(cosine.clone()).sub(second.clone().mul(sine.clone())),
-        second.mul(cosine.clone()).add(first.mul(sine.clone())),
-    ];
-    Tensor::cat(turned, 3).reshape([batch, places, all])
+    turn(vectors, angles).reshape([batch, places, all])
 }
 
 fn indices(values: &[usize], device: &Device) -> Tensor<1, Int> {

@@ -3,10 +3,8 @@
 //! The base as it was loaded is kept beside the network once something is added, so that the weights after any round
 //! are the base plus that round's sum, whatever was loaded before. A network nothing was added to pays nothing.
 
-use burn::module::Module;
-
+use super::Umm;
 use super::weights::{HostTensor, Weights, tensor_of};
-use super::{Setter, Umm};
 use crate::adapter::AdapterError;
 use crate::committed::Committed;
 
@@ -19,7 +17,7 @@ impl Umm {
             return Ok(());
         }
         if self.untouched.is_empty() {
-            let base = self.names.collect(&self.network, |name| name.ends_with(".weight"));
+            let base = self.adapted.collect(|name| name.ends_with(".weight"));
             let path = |name: &String| name.strip_suffix(".weight").map(str::to_string);
             let touched = base
                 .into_iter()
@@ -34,13 +32,13 @@ impl Umm {
     /// read, not the tied output head, as their adapter does.
     fn set_base(&mut self, residuals: &Weights) {
         let mut weights = Weights::new();
-        let device = self.network.device();
+        let device = self.adapted.network.device();
         for (name, base) in &self.untouched {
             let path = name.strip_suffix(".weight").expect("only weights are touched");
             let residual = residuals.get(path).map(|residual| scaled(residual, self.scale));
             if path.ends_with("embed_tokens") {
                 let rows = residual.map(|residual| tensor_of(&residual, true, &device));
-                self.network.language.shift_tokens(rows);
+                self.adapted.network.trunk.language.shift_tokens(rows);
                 continue;
             }
             let mut tensor = base.clone();
@@ -51,8 +49,7 @@ impl Umm {
             }
             weights.insert(name.clone(), tensor);
         }
-        let mut setter = Setter { names: &self.names, weights: &weights };
-        self.network = self.network.clone().map(&mut setter);
+        self.adapted.put(&weights);
     }
 }
 
@@ -76,8 +73,8 @@ mod tests {
         let (base, lora) = (Base::embedded(), LoraConfig::default());
         let mut umm = Umm::new(&base, &lora, &Device::flex()).unwrap();
         let weight = "model.layers.0.self_attn.q_proj.weight";
-        let rows = |umm: &Umm| floats(umm.network.language.table());
-        let whole = |umm: &Umm| umm.names.collect(&umm.network, |name| name.ends_with(".weight"));
+        let rows = |umm: &Umm| floats(umm.adapted.network.trunk.language.table());
+        let whole = |umm: &Umm| umm.adapted.collect(|name| name.ends_with(".weight"));
         let adapter = Adapter::init(&base, &lora, 1);
         let plain = Committed::plain(adapter.clone());
         umm.set_committed(&plain).unwrap();

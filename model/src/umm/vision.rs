@@ -10,10 +10,9 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::cells;
-use super::layers::{FeedForward, Heads, Norm, Projections, Sight};
+use super::layers::{Beside, EPSILON, Heads, Layer, LayerNames, LayerSizes, Norm, Sight};
 use super::weights::{Init, Loader, WeightError};
 use crate::config::{GRID_CELLS, ModelConfig, PICTURE_SIDE};
-use crate::lora::LoraLinear;
 
 /// Two convolutions, some transformer blocks, one head that reads cells.
 #[derive(Module, Debug)]
@@ -23,7 +22,7 @@ pub struct Vision {
     merge: Param<Tensor<4>>,
     merge_bias: Param<Tensor<1>>,
     position: Param<Tensor<2>>,
-    blocks: Vec<Block>,
+    blocks: Vec<Layer>,
     norm: Norm,
     head_inner: Linear,
     head: Linear,
@@ -37,24 +36,22 @@ pub struct CellReading {
     pub raw: Tensor<3>,
 }
 
-#[derive(Module, Debug)]
-struct Block {
-    attention_norm: Norm,
-    projections: Projections,
-    out: LoraLinear,
-    feed_norm: Norm,
-    feed_forward: FeedForward,
-}
-
 impl Vision {
     /// Loads the tensors below `visual.`.
     pub fn load(loader: &mut Loader, config: &ModelConfig) -> Result<Vision, WeightError> {
         let width = config.vision_hidden_size;
         let stem_width = width / 2;
-        let heads = vision_heads(config);
+        let sizes = LayerSizes {
+            width,
+            inner: config.vision_intermediate_size,
+            heads: vision_heads(config),
+            beside: Beside::Nothing,
+            epsilon: EPSILON,
+        };
         let mut blocks = Vec::new();
         for index in 0..config.vision_layers {
-            blocks.push(Block::load(loader, &format!("visual.blocks.{index}"), config, heads)?);
+            let path = format!("visual.blocks.{index}");
+            blocks.push(Layer::load(loader, &path, &NAMES, sizes.clone())?);
         }
         let stem_bound = Init::Uniform((1.0 / 48.0_f32).sqrt());
         let merge_bound = Init::Uniform((1.0 / (stem_width * 9) as f32).sqrt());
@@ -69,7 +66,7 @@ impl Vision {
                 Init::Normal(0.02),
             )?,
             blocks,
-            norm: Norm::load(loader, "visual.norm", width)?,
+            norm: Norm::load(loader, "visual.norm", width, EPSILON)?,
             head_inner: loader.linear("visual.cells.0", [width, width], true)?,
             head: loader.linear("visual.cells.1", [width, config.gen_channels], true)?,
             mean: loader.tensor("visual.cells.mean", [config.gen_channels], Init::Zeros)?,
@@ -95,7 +92,7 @@ impl Vision {
         let x = x.reshape([batch, config.vision_hidden_size, GRID_CELLS]).swap_dims(1, 2);
         let mut x = x.add(self.position.val().unsqueeze());
         for block in &self.blocks {
-            x = block.forward(x, vision_heads(config));
+            x = block.forward(x, GRID_CELLS, vision_heads(config), &Sight::everywhere());
         }
         self.norm.forward(x)
     }
@@ -144,38 +141,6 @@ impl CellReading {
     }
 }
 
-impl Block {
-    fn load(
-        loader: &mut Loader,
-        path: &str,
-        config: &ModelConfig,
-        heads: Heads,
-    ) -> Result<Block, WeightError> {
-        let width = config.vision_hidden_size;
-        let attention = ["query", "key", "value"].map(|name| format!("{path}.attn.{name}"));
-        let feed = ["gate", "up", "down"].map(|name| format!("{path}.mlp.{name}"));
-        Ok(Block {
-            attention_norm: Norm::load(loader, &format!("{path}.norm1"), width)?,
-            projections: Projections::load(loader, attention, width, heads)?,
-            out: loader.lora_linear(&format!("{path}.attn.proj"), [width, width])?,
-            feed_norm: Norm::load(loader, &format!("{path}.norm2"), width)?,
-            feed_forward: FeedForward::load(
-                loader,
-                feed,
-                [width, config.vision_intermediate_size],
-            )?,
-        })
-    }
-
-    fn forward(&self, x: Tensor<3>, heads: Heads) -> Tensor<3> {
-        let h = self.attention_norm.forward(x.clone());
-        let attended = self.projections.attend(h.clone(), h, heads, &Sight::everywhere());
-        let x = x.add(self.out.forward(attended));
-        let h = self.feed_norm.forward(x.clone());
-        x.add(self.feed_forward.forward(h))
-    }
-}
-
 /// Pictures as the encoder reads them: channels first, values in -1..1.
 ///
 /// # Shapes
@@ -197,3 +162,11 @@ fn vision_heads(config: &ModelConfig) -> Heads {
     let count = config.vision_heads;
     Heads { count, shared: count, width: config.vision_hidden_size / count }
 }
+
+const NAMES: LayerNames = LayerNames {
+    attention_norm: "norm1",
+    attention: ["attn.query", "attn.key", "attn.value"],
+    out: "attn.proj",
+    feed_norm: "norm2",
+    feed: ["mlp.gate", "mlp.up", "mlp.down"],
+};

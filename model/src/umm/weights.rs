@@ -4,6 +4,7 @@
 //! tensors to modules by name: from a file's weights, or freshly sampled from a seeded generator. Burn's own
 //! generator is global to the process and lazy, hence never used.
 
+mod fresh;
 mod names;
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,15 +13,14 @@ use std::io::ErrorKind;
 use burn::module::{Param, ParamId};
 use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use rand_distr::StandardNormal;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use crate::config::LoraConfig;
-use crate::lora::{LoraEmbedding, LoraLinear};
+use crate::lora::{Dropout, LoraEmbedding, LoraLinear};
 use crate::tensor_files::TensorFiles;
+pub use fresh::{Init, sample};
 pub use names::Names;
 
 /// A tensor in memory, row-major.
@@ -70,26 +70,28 @@ pub enum WeightError {
     },
 }
 
-/// How a fresh tensor is sampled.
-#[derive(Clone, Copy, Debug)]
-pub enum Init {
-    /// All zero.
-    Zeros,
-    /// All one.
-    Ones,
-    /// Normal with this standard deviation.
-    Normal(f32),
-    /// Uniform in ± this bound.
-    Uniform(f32),
+/// How the matrices of a checkpoint are kept in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// As the files have them: bf16 stays bf16, and is cast at every use.
+    AsStored,
+    /// In f32, for training: what backward needs of a cast would be kept anyway.
+    Float32,
 }
 
 /// Hands named tensors to modules while they are built, and remembers which parameter got which name.
 pub struct Loader {
     weights: Weights,
     files: Option<TensorFiles>,
+    /// Matrices that the files have in bf16 stay as they are: half the memory, and a cast at every use.
     keeps_bf16: bool,
     fresh: Option<ChaCha8Rng>,
+    /// What was asked for, if nothing is to be loaded.
+    listed: Option<Vec<(String, Vec<usize>)>>,
     lora: Option<LoraConfig>,
+    dropout: Dropout,
+    /// Linear layers with an adapter so far.
+    adapted: u64,
     device: Device,
     trainable: Vec<String>,
     names: Names,
@@ -103,22 +105,36 @@ impl Loader {
             files: None,
             keeps_bf16: false,
             fresh: None,
+            listed: None,
             lora: None,
+            dropout: Dropout::default(),
+            adapted: 0,
             device: device.clone(),
             trainable: Vec::new(),
             names: Names::default(),
         }
     }
 
+    /// The name and shape of every tensor that `load` asks for; nothing of their size is made.
+    pub fn list(
+        load: impl FnOnce(&mut Loader) -> Result<(), WeightError>,
+    ) -> Vec<(String, Vec<usize>)> {
+        let mut loader = Loader::from_weights(Weights::new(), &Device::flex());
+        loader.listed = Some(Vec::new());
+        load(&mut loader).expect("a listed tensor is never missing");
+        loader.listed.unwrap_or_default()
+    }
+
+    /// Loads a checkpoint's tensors onto a device where gradients are recorded.
+    pub fn from_checkpoint(files: &TensorFiles, kept: Kept, device: &Device) -> Loader {
+        let keeps_bf16 = kept == Kept::AsStored;
+        let loader = Loader::from_files(files.clone(), &device.clone().autodiff());
+        Loader { keeps_bf16, ..loader }
+    }
+
     /// Loads tensors from a checkpoint's files, one at a time.
     pub fn from_files(files: TensorFiles, device: &Device) -> Loader {
         Loader { files: Some(files), ..Loader::from_weights(Weights::new(), device) }
-    }
-
-    /// Keeps matrices that the files have in bf16 as they are: half the memory, and a cast at every use.
-    pub fn keeping_bf16(mut self) -> Loader {
-        self.keeps_bf16 = true;
-        self
     }
 
     /// Samples every tensor that `weights` lacks from `seed`.
@@ -192,7 +208,7 @@ impl Loader {
     ) -> Result<LoraLinear, WeightError> {
         let base = self.linear(path, sizes, bias)?;
         let Some(lora) = self.lora.clone().filter(|lora| lora.adapts(path)) else {
-            return Ok(LoraLinear { base, lora_a: None, lora_b: None, scale: 0.0 });
+            return Ok(LoraLinear { base, lora_a: None, lora_b: None, scale: 0.0, drops: None });
         };
         let [inputs, outputs] = sizes;
         let mut half = |name: &str, sizes: [usize; 2]| {
@@ -202,7 +218,9 @@ impl Loader {
         };
         let lora_a = Some(half("lora_A", [inputs, lora.rank]));
         let lora_b = Some(half("lora_B", [lora.rank, outputs]));
-        Ok(LoraLinear { base, lora_a, lora_b, scale: lora.scale() })
+        self.adapted += 1;
+        let drops = self.dropout.of(lora.dropout, self.adapted);
+        Ok(LoraLinear { base, lora_a, lora_b, scale: lora.scale(), drops })
     }
 
     /// The token embeddings at `path`, with an adapter beside them if the configuration names them.
@@ -234,7 +252,7 @@ impl Loader {
     ) -> Result<Param<Tensor<2>>, WeightError> {
         let name = format!("{path}.weight");
         let host = self.host(&name, &sizes, init)?;
-        let tensor = Tensor::from_data(TensorData::new(host.values, sizes), &self.device);
+        let tensor = tensor_of(&host, false, &self.device);
         let tensor = self.kept(&name, tensor);
         Ok(self.parameter(&name, tensor, false))
     }
@@ -242,6 +260,11 @@ impl Loader {
     /// The weights, with those that were sampled.
     pub fn into_weights(self) -> Weights {
         self.weights
+    }
+
+    /// What decides which inputs of the adapters are dropped.
+    pub fn dropout(&self) -> Dropout {
+        self.dropout.clone()
     }
 
     /// The names of everything loaded.
@@ -256,9 +279,7 @@ impl Loader {
         init: Init,
     ) -> Result<Param<Tensor<2>>, WeightError> {
         let host = self.host(name, &[outputs, inputs], init)?;
-        let values = transpose(&host.values, outputs, inputs);
-        let tensor = Tensor::from_data(TensorData::new(values, [inputs, outputs]), &self.device);
-        let tensor = self.kept(name, tensor);
+        let tensor = self.kept(name, tensor_of(&host, true, &self.device));
         Ok(self.parameter(name, tensor, true))
     }
 
@@ -284,6 +305,10 @@ impl Loader {
     }
 
     fn host(&mut self, name: &str, shape: &[usize], init: Init) -> Result<HostTensor, WeightError> {
+        if let Some(listed) = &mut self.listed {
+            listed.push((name.to_string(), shape.to_vec()));
+            return Ok(HostTensor { shape: vec![1; shape.len()], values: vec![0.0] });
+        }
         let found = match &self.files {
             Some(files) => files.read(name)?,
             None => self.weights.get(name).cloned(),
@@ -354,20 +379,4 @@ pub fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
         out.extend((0..rows).map(|row| values[row * columns + column]));
     }
     out
-}
-
-/// A fresh tensor.
-pub fn sample(shape: &[usize], init: Init, rng: &mut ChaCha8Rng) -> HostTensor {
-    let count = shape.iter().product();
-    let values = match init {
-        Init::Zeros => vec![0.0; count],
-        Init::Ones => vec![1.0; count],
-        Init::Normal(deviation) => {
-            (0..count).map(|_| rng.sample::<f32, _>(StandardNormal) * deviation).collect()
-        }
-        Init::Uniform(bound) => {
-            (0..count).map(|_| (rng.random::<f32>() * 2.0 - 1.0) * bound).collect()
-        }
-    };
-    HostTensor { shape: shape.to_vec(), values }
 }

@@ -1,12 +1,14 @@
 //! `witan model`: real checkpoints, and what their adapters weigh.
 
+mod ask;
 mod check;
+mod draw;
 mod say;
 mod table;
 
 use crate::error::Failure;
 
-/// Look a checkpoint over, ask it for text, or compare what adapters weigh.
+/// Look a checkpoint over, ask it for text, answers or drawings, or compare what adapters weigh.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -15,7 +17,9 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    Ask(ask::Args),
     Check(check::Args),
+    Draw(draw::Args),
     Say(say::Args),
     Table(table::Args),
 }
@@ -23,7 +27,9 @@ enum What {
 /// Does what was asked.
 pub fn run(args: Args) -> Result<(), Failure> {
     match args.what {
+        What::Ask(args) => ask::run(&args),
         What::Check(args) => check::run(&args),
+        What::Draw(args) => draw::run(&args),
         What::Say(args) => say::run(&args),
         What::Table(args) => table::run(&args),
     }

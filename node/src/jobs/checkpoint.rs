@@ -4,13 +4,17 @@ use std::fmt::Display;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use witan_model::anatomy::ATTENTION;
 pub use witan_model::anatomy::{Part, Preset, Traffic, parts, traffic};
+pub use witan_model::blip3o::Blip3oConfig;
 use witan_model::causal::{Kept, Tuning};
 pub use witan_model::survey::{Memory, Survey};
 use witan_model::text::{TextError, TextTokenizer};
+pub use witan_model::umm::language::Activations;
 use witan_model::{Causal, LoraConfig, peft};
 
 use super::device::{self, Compute};
+use super::unified;
 use crate::error::Failure;
 
 /// What one step of training took.
@@ -37,10 +41,13 @@ pub fn survey(folder: &Path) -> Result<Survey, Failure> {
     })
 }
 
-/// The LoRA of this rank on every linear layer of a language model.
-pub fn lora(rank: usize) -> LoraConfig {
-    let targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
-    let targets = targets.map(str::to_owned).to_vec();
+/// The LoRA of this rank on every linear layer of a language model; of a BLIP3o, on its attention and diffusion's.
+pub fn lora(survey: &Survey, rank: usize) -> LoraConfig {
+    let targets: &[&str] = match survey.blip3o {
+        None => &["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+        Some(_) => &ATTENTION,
+    };
+    let targets = targets.iter().map(|target| target.to_string()).collect();
     LoraConfig { rank, alpha: 2.0 * rank as f64, dropout: 0.0, targets }
 }
 
@@ -54,29 +61,48 @@ pub fn read_all(folder: &Path, survey: &Survey) -> Result<(), Failure> {
         .map_err(|error| bad(folder, &error).hint("copy the files again from where they came from"))
 }
 
-/// Trains a fresh adapter for two steps on made-up rows, one row of `tokens` tokens a step.
+/// A step of training to try.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// What is trained.
+    pub lora: LoraConfig,
+    /// Tokens of a step.
+    pub tokens: usize,
+    /// Where.
+    pub compute: Compute,
+    /// What backward finds.
+    pub activations: Activations,
+}
+
+/// Trains a fresh adapter for two steps on made-up rows; of a BLIP3o, on both tasks.
 ///
 /// # Errors
 /// If there is no such device, or the checkpoint cannot be loaded.
-pub fn try_step(
-    folder: &Path,
-    survey: &Survey,
-    (lora, tokens): (&LoraConfig, usize),
-    compute: Compute,
-) -> Result<Tried, Failure> {
-    let device = device::open(compute)?;
+pub fn try_step(folder: &Path, survey: &Survey, trial: &Trial) -> Result<Tried, Failure> {
+    if let Some(config) = &survey.blip3o {
+        return unified::try_step(folder, survey, config, trial);
+    }
+    let Trial { lora, tokens, compute, activations } = trial;
+    let device = device::open(*compute)?;
     let config = &survey.language;
-    let mut causal = Causal::load(&survey.files, config, Some(lora), Kept::Float32, &device)
+    let mut causal = Causal::load(&survey.files, config, Some(lora), activations.kept(), &device)
         .map_err(|error| bad(folder, &error))?;
     let fresh = Causal::fresh_adapter(config, lora, 0);
     causal.set_adapter(&fresh).map_err(|error| bad(folder, &error))?;
-    let mut tuning = Tuning::new(causal);
+    let mut tuning = Tuning::new(causal, *activations);
     // Any tokens will do: every step costs the same.
-    let row: Vec<u32> = (0..=tokens).map(|at| (at * 7919 % config.vocab_size) as u32).collect();
+    let row: Vec<u32> = (0..=*tokens).map(|at| (at * 7919 % config.vocab_size) as u32).collect();
     let loss = tuning.step(std::slice::from_ref(&row), RATE);
     let started = Instant::now();
     tuning.step(&[row], RATE);
-    Ok(Tried { loss, step: started.elapsed(), peak_bytes: status_bytes("VmHWM:") })
+    Ok(Tried::now(loss, started.elapsed()))
+}
+
+impl Tried {
+    /// With the memory that this process has held until now.
+    pub(super) fn now(loss: f32, step: Duration) -> Self {
+        Self { loss, step, peak_bytes: status_bytes("VmHWM:") }
+    }
 }
 
 /// Each prompt's likeliest text of `count` tokens, with a PEFT adapter if one is given.
@@ -92,17 +118,12 @@ pub fn say(
 ) -> Result<Vec<String>, Failure> {
     let device = device::open(compute)?;
     let survey = survey(folder)?;
-    let unspoken = |error: TextError| {
-        bad(folder, &error).hint("the folder needs the tokenizer.json that belongs to the weights")
-    };
+    let unspoken = |error: TextError| unspoken(folder, &error);
     let tokenizer = TextTokenizer::open(folder).map_err(unspoken)?;
     let tokens = prompts.iter().map(|prompt| tokenizer.encode(prompt)).collect::<Result<_, _>>();
     let tokens: Vec<Vec<u32>> = tokens.map_err(unspoken)?;
     let config = &survey.language;
-    if tokens.iter().flatten().any(|token| *token as usize >= config.vocab_size) {
-        let rows = config.vocab_size;
-        return Err(bad(folder, &format!("tokenizer.json has more tokens than {rows}")));
-    }
+    known(&tokens.concat(), config.vocab_size)?;
     let adapter = adapter.map(|adapter| {
         peft::import_like(adapter, |lora| Causal::fresh_adapter(config, lora, 0))
             .map_err(|error| bad(adapter, &error))
@@ -116,6 +137,20 @@ pub fn say(
     }
     let said = causal.greedy(&tokens, count);
     said.iter().map(|tokens| tokenizer.decode(tokens).map_err(unspoken)).collect()
+}
+
+/// Refuses tokens that a model of `rows` token embeddings does not know.
+pub(super) fn known(tokens: &[u32], rows: usize) -> Result<(), Failure> {
+    match tokens.iter().all(|token| (*token as usize) < rows) {
+        true => Ok(()),
+        false => Err(Failure::input(format!("tokenizer.json has more tokens than {rows}"))
+            .hint("the folder needs the tokenizer.json that belongs to the weights")),
+    }
+}
+
+/// What to do about a tokenizer that fails.
+pub(super) fn unspoken(folder: &Path, error: &TextError) -> Failure {
+    bad(folder, error).hint("the folder needs the tokenizer.json that belongs to the weights")
 }
 
 /// The memory that this machine could give now.
@@ -134,9 +169,9 @@ fn kibibytes(file: &str, key: &str) -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
-fn bad(path: &Path, error: &dyn Display) -> Failure {
+pub(super) fn bad(path: &Path, error: &dyn Display) -> Failure {
     Failure::input(format!("{}: {error}", path.display()))
 }
 
 /// The step size of a step nobody keeps.
-const RATE: f64 = 1e-4;
+pub(super) const RATE: f64 = 1e-4;

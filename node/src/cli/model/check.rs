@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{bytes, count};
 use crate::cli::output;
 use crate::error::Failure;
-use crate::jobs::checkpoint::{self, Memory, Survey, Tried};
+use crate::jobs::checkpoint::{self, Activations, Blip3oConfig, Memory, Survey, Trial, Tried};
 use crate::jobs::device::Compute;
 
 /// Look a checkpoint over: what is in it, what is missing, and whether this device can train it.
@@ -26,6 +26,9 @@ pub struct Args {
     /// Look at the names and shapes only.
     #[arg(long)]
     headers: bool,
+    /// Reckon with, and train with, layers that are computed again for backward, and weights kept as they are stored.
+    #[arg(long)]
+    recompute: bool,
     /// Train for two steps on made-up text, and say what one took.
     #[arg(long, conflicts_with = "headers")]
     step: bool,
@@ -37,8 +40,13 @@ pub struct Args {
 /// Prints what was found.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let survey = checkpoint::survey(&args.folder)?;
-    let lora = checkpoint::lora(args.rank.into());
-    let memory = survey.training(&lora, args.tokens.into());
+    let trial = Trial {
+        lora: checkpoint::lora(&survey, args.rank.into()),
+        tokens: args.tokens.into(),
+        compute: args.device,
+        activations: if args.recompute { Activations::Recomputed } else { Activations::Kept },
+    };
+    let memory = survey.training(&trial.lora, trial.tokens, trial.activations);
     output::print(|out| {
         found(out, &survey)?;
         needed(out, memory, args)
@@ -49,8 +57,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         output::print(|out| writeln!(out, "numbers    all finite"))?;
     }
     if args.step {
-        let plan = (&lora, args.tokens.into());
-        let tried = checkpoint::try_step(&args.folder, &survey, plan, args.device)?;
+        let tried = checkpoint::try_step(&args.folder, &survey, &trial)?;
         output::print(|out| took(out, tried, args.tokens.into()))?;
     }
     Ok(())
@@ -73,6 +80,9 @@ fn found(out: &mut dyn Write, survey: &Survey) -> io::Result<()> {
         config.vocab_size,
         if config.tie_word_embeddings { ", tied head" } else { "" },
     )?;
+    if let Some(blip3o) = &survey.blip3o {
+        both_ends(out, blip3o)?;
+    }
     writeln!(
         out,
         "files      {}: {} tensors, {} numbers, {}",
@@ -83,6 +93,31 @@ fn found(out: &mut dyn Write, survey: &Survey) -> io::Result<()> {
     )?;
     list(out, "missing", &survey.missing())?;
     list(out, "not used", &survey.extra())
+}
+
+/// What a BLIP3o sees with and draws with.
+fn both_ends(out: &mut dyn Write, blip3o: &Blip3oConfig) -> io::Result<()> {
+    let (vision, drawing) = (&blip3o.vision, &blip3o.trunk.diffusion);
+    writeln!(
+        out,
+        "sees       patches of {} pixels, {} of them a token: width {}, {} blocks, {} heads",
+        vision.patch_size,
+        vision.spatial_merge_size.pow(2),
+        vision.hidden_size,
+        vision.depth,
+        vision.num_heads,
+    )?;
+    writeln!(
+        out,
+        "draws      {} features of {} numbers from {} queries: width {}, {} blocks, {} heads; pixels \
+         are made by a decoder of its own, which is not read",
+        drawing.places,
+        drawing.channels,
+        blip3o.trunk.queries,
+        drawing.hidden_size,
+        drawing.layers,
+        drawing.heads,
+    )
 }
 
 fn list(out: &mut dyn Write, what: &str, names: &[&str]) -> io::Result<()> {

@@ -1,0 +1,178 @@
+//! A whole BLIP3o checkpoint: asked about a picture, for the features of a drawing, tried with a step of training.
+
+use std::path::Path;
+use std::time::Instant;
+
+use witan_model::blip3o::pixels::{Patches, PixelBounds};
+use witan_model::blip3o::tuning::{Captions, Question, Tuning};
+use witan_model::blip3o::{Blip3o, Blip3oConfig, prompt};
+use witan_model::causal::Kept;
+use witan_model::data::picture;
+use witan_model::peft;
+use witan_model::text::TextTokenizer;
+use witan_model::umm::flow::{Noise, start_noise};
+
+use super::checkpoint::{self, Survey, Trial, Tried, bad};
+use super::device::{self, Compute};
+use crate::error::Failure;
+
+/// A loaded model with its tokenizer.
+pub struct Unified {
+    blip3o: Blip3o,
+    tokenizer: TextTokenizer,
+    bounds: PixelBounds,
+}
+
+impl Unified {
+    /// Loads a folder, with a PEFT adapter if one is given.
+    ///
+    /// # Errors
+    /// If there is no such device, or the folder or the adapter is not what it should be.
+    pub fn load(folder: &Path, adapter: Option<&Path>, compute: Compute) -> Result<Self, Failure> {
+        let device = device::open(compute)?;
+        let survey = checkpoint::survey(folder)?;
+        let Some(config) = &survey.blip3o else {
+            return Err(bad(folder, &format!("a {} neither sees nor draws", survey.kind))
+                .hint("give a BLIP3o checkpoint; `witan model say` asks a language model"));
+        };
+        let tokenizer =
+            TextTokenizer::open(folder).map_err(|error| checkpoint::unspoken(folder, &error))?;
+        let bounds = PixelBounds::of(folder).map_err(|error| bad(folder, &error))?;
+        let adapter = adapter.map(|adapter| {
+            peft::import_like(adapter, |lora| Blip3o::fresh_adapter(config, lora, 0))
+                .map_err(|error| bad(adapter, &error))
+        });
+        let adapter = adapter.transpose()?;
+        let lora = adapter.as_ref().map(|(_, lora)| lora);
+        let mut blip3o = Blip3o::load(&survey.files, config, lora, Kept::AsStored, &device)
+            .map_err(|error| bad(folder, &error))?;
+        if let Some((adapter, _)) = &adapter {
+            blip3o.set_adapter(adapter).map_err(|error| bad(folder, &error))?;
+        }
+        Ok(Self { blip3o, tokenizer, bounds })
+    }
+
+    /// The likeliest answer to a question about the picture in a file, of at most `count` tokens.
+    ///
+    /// # Errors
+    /// If the file is no picture, or the tokenizer is another model's.
+    pub fn answer(&self, image: &Path, question: &str, count: usize) -> Result<String, Failure> {
+        let bytes = std::fs::read(image).map_err(|error| bad(image, &error))?;
+        let picture = picture::decode(&bytes).map_err(|error| bad(image, &error))?;
+        let vision = &self.blip3o.config().vision;
+        let patches =
+            Patches::of(&picture, self.bounds, vision).map_err(|error| bad(image, &error))?;
+        let pads = patches.token_count(vision);
+        let text = self.encode(&prompt::question(question, pads))?;
+        let image_token = self.blip3o.config().image_token;
+        if text.iter().filter(|token| **token == image_token).count() != pads {
+            return Err(Failure::input("tokenizer.json has no token for pictures")
+                .hint("it must be the one that belongs to the weights"));
+        }
+        let end = self.tokenizer.token(prompt::END);
+        let said = self.blip3o.answer(&self.blip3o.look(&patches), &text, end, count);
+        self.tokenizer.decode(&said).map_err(Failure::input)
+    }
+
+    /// The features of a drawing as a safetensors file: `features`, `[1, places, channels]`.
+    ///
+    /// # Errors
+    /// If the tokenizer is another model's.
+    pub fn draw(&self, caption: &str, seed: u64) -> Result<Vec<u8>, Failure> {
+        let text = self.encode(&prompt::caption(caption))?;
+        Ok(self.blip3o.features_file(&text, seed))
+    }
+
+    fn encode(&self, text: &str) -> Result<Vec<u32>, Failure> {
+        let tokens = self.tokenizer.encode(text).map_err(Failure::input)?;
+        let rows = self.blip3o.config().trunk.language.vocab_size;
+        checkpoint::known(&tokens, rows)?;
+        Ok(tokens)
+    }
+}
+
+/// Trains a fresh adapter for two steps: a made-up question about a made-up picture, and a made-up caption.
+///
+/// # Errors
+/// If there is no such device, or the checkpoint cannot be loaded.
+pub fn try_step(
+    folder: &Path,
+    survey: &Survey,
+    config: &Blip3oConfig,
+    trial: &Trial,
+) -> Result<Tried, Failure> {
+    let Trial { lora, tokens, compute, activations } = trial;
+    let device = device::open(*compute)?;
+    let kept = activations.kept();
+    let mut blip3o = Blip3o::load(&survey.files, config, Some(lora), kept, &device)
+        .map_err(|error| bad(folder, &error))?;
+    blip3o
+        .set_adapter(&Blip3o::fresh_adapter(config, lora, 0))
+        .map_err(|error| bad(folder, &error))?;
+    let patches = Patches::plain(&config.vision, PLAIN_TOKENS);
+    let seen = blip3o.look(&patches);
+    let words =
+        |count: usize| (0..count).map(|at| (at * 7919 % config.image_token as usize) as u32);
+    let pads = std::iter::repeat_n(config.image_token, patches.token_count(&config.vision));
+    let text = words(*tokens).chain(pads).collect();
+    let question = [Question { seen: &seen, text, answer: vec![1, 2] }];
+    let diffusion = &config.trunk.diffusion;
+    let size = diffusion.places * diffusion.channels;
+    let captions = || Captions {
+        texts: vec![words(*tokens).collect()],
+        targets: vec![0.5; size],
+        noise: Noise { levels: vec![0.5], values: start_noise(0, 0, size), kept: vec![1.0] },
+    };
+    let mut tuning = Tuning::new(blip3o, *activations);
+    let losses = tuning.step(&question, captions(), checkpoint::RATE);
+    let started = Instant::now();
+    tuning.step(&question, captions(), checkpoint::RATE);
+    Ok(Tried::now(losses.answer + losses.flow, started.elapsed()))
+}
+
+/// Tokens along one side of the made-up picture: as many as a picture of 448 pixels has.
+const PLAIN_TOKENS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::checkpoint::Activations;
+
+    fn pinned(family: &str) -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/parity").join(family)
+    }
+
+    #[test]
+    fn a_folder_is_asked_about_a_picture_and_draws_as_its_adapter_says() {
+        let folder = pinned("blip3o");
+        let load = |adapter: Option<&Path>| Unified::load(&folder, adapter, Compute::Cpu).unwrap();
+        let (plain, adapted) = (load(None), load(Some(&folder.join("adapter"))));
+        plain.answer(&folder.join("picture.png"), "what colour is it?", 3).unwrap();
+        let drawn = plain.draw("a red star", 1).unwrap();
+        assert_eq!(plain.draw("a red star", 1).unwrap(), drawn);
+        assert_ne!(plain.draw("a red star", 2).unwrap(), drawn);
+        assert_ne!(adapted.draw("a red star", 1).unwrap(), drawn);
+    }
+
+    #[test]
+    fn a_step_of_both_tasks_is_tried_whether_layers_are_computed_once_or_twice() {
+        let survey = checkpoint::survey(&pinned("blip3o")).unwrap();
+        let losses = [Activations::Kept, Activations::Recomputed].map(|activations| {
+            let (lora, compute) = (checkpoint::lora(&survey, 2), Compute::Cpu);
+            let trial = Trial { lora, tokens: 8, compute, activations };
+            checkpoint::try_step(&pinned("blip3o"), &survey, &trial).unwrap().loss
+        });
+        assert!(losses[0].is_finite() && losses[0] == losses[1], "{losses:?}");
+    }
+
+    #[test]
+    fn a_language_model_and_a_file_that_is_no_picture_are_refused() {
+        let refused = |result: Result<(), Failure>| result.unwrap_err().to_string();
+        let llama = Unified::load(&pinned("llama"), None, Compute::Cpu).map(drop);
+        assert!(refused(llama).contains("a llama neither sees nor draws"));
+        let folder = pinned("blip3o");
+        let whole = Unified::load(&folder, None, Compute::Cpu).unwrap();
+        let config = whole.answer(&folder.join("config.json"), "what is it?", 1).map(drop);
+        assert!(refused(config).contains("config.json: not a png or jpeg file"));
+    }
+}
