@@ -5,10 +5,14 @@
 //! writes the batches and the fresh adapter for the twin instead. Rounds are timed whole, optimiser's start and
 //! all, because that is what a member pays; hence no statistics crate.
 
+#[path = "measure/resources.rs"]
+mod resources;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use resources::{busy_ms, peak_mb};
 use witan_model::adapter::Adapter;
 use witan_model::checkpoint::Base;
 use witan_model::config::LoraConfig;
@@ -84,20 +88,4 @@ fn measure(umm: &mut Umm, shard: &EncodedShard, plan: &TrainPlan, start: &Adapte
         "step_ms": times, "cpu_ms": busy, "losses": losses, "peak_mb": peak
     });
     println!("{told}");
-}
-
-/// Processor time of all threads, where the kernel tells; in ticks of ten milliseconds.
-fn busy_ms() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/stat").ok()?;
-    let (_, after_name) = status.rsplit_once(')')?;
-    let fields: Vec<&str> = after_name.split_whitespace().collect();
-    let ticks = |field: usize| fields.get(field)?.parse::<f64>().ok();
-    Some((ticks(11)? + ticks(12)?) * 10.0)
-}
-
-/// The most memory the process had, where the kernel tells.
-fn peak_mb() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes / 1024)
 }

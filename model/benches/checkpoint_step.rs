@@ -1,0 +1,93 @@
+//! The LoRA step of a language model in Hugging Face's layout: milliseconds a step.
+//!
+//! `cargo bench --bench checkpoint_step -- folder=DIR [key=value ...]` prints one JSON line that
+//! `scripts/step_ratio_135m.sh` sets beside PyTorch's: the loss of every step, the milliseconds of each but the first,
+//! the peak memory. With `dump=DIR` it writes the fresh adapter for the twin instead.
+
+#[path = "measure/resources.rs"]
+mod resources;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use resources::{busy_ms, peak_mb};
+use witan_model::causal::{Kept, Tuning};
+use witan_model::device::Compute;
+use witan_model::survey::Survey;
+use witan_model::umm::language::Activations;
+use witan_model::{Causal, LoraConfig, peft};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    let (mut folder, mut dump) = (None::<PathBuf>, None::<PathBuf>);
+    let (mut tokens, mut steps, mut threads, mut compute) = (512, 4, 1, Compute::Cpu);
+    let mut activations = Activations::Kept;
+    // Cargo adds `--bench`, which says nothing here.
+    for argument in std::env::args().skip(1).filter(|argument| argument != "--bench") {
+        let (key, value) = argument.split_once('=').expect("arguments are key=value");
+        let number = || value.parse().expect("a number");
+        match key {
+            "folder" => folder = Some(value.into()),
+            "dump" => dump = Some(value.into()),
+            "tokens" => tokens = number(),
+            "steps" => steps = number(),
+            "threads" => threads = number(),
+            "activations" => {
+                activations = match value {
+                    "kept" => Activations::Kept,
+                    "recomputed" => Activations::Recomputed,
+                    _ => panic!("activations are kept or recomputed"),
+                }
+            }
+            "device" => compute = value.parse().expect("cpu or cuda"),
+            _ => panic!("unknown key {key}"),
+        }
+    }
+    // `cargo test --benches` names no folder, and there is nothing to measure.
+    let Some(folder) = folder else { return };
+    let survey = Survey::of(&folder).expect("the folder holds a checkpoint");
+    let targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+    let targets = targets.map(str::to_owned).to_vec();
+    let lora = LoraConfig { rank: 16, alpha: 32.0, dropout: 0.0, targets };
+    match dump {
+        Some(dump) => write(&dump, &survey, &lora),
+        None => {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let pool = pool.expect("the threads start");
+            pool.install(|| measure(&survey, &lora, (compute, activations), [tokens, steps]));
+        }
+    }
+}
+
+fn write(dump: &Path, survey: &Survey, lora: &LoraConfig) {
+    let fresh = Causal::fresh_adapter(&survey.language, lora, 5);
+    peft::export(dump, &fresh, lora).expect("the adapter is written");
+}
+
+fn measure(
+    survey: &Survey,
+    lora: &LoraConfig,
+    (compute, activations): (Compute, Activations),
+    [tokens, steps]: [usize; 2],
+) {
+    let device = compute.open().expect("the device is there");
+    let language = &survey.language;
+    let causal = Causal::load(&survey.files, language, Some(lora), Kept::Float32, &device);
+    let mut causal = causal.expect("the checkpoint loads");
+    causal.set_adapter(&Causal::fresh_adapter(language, lora, 5)).expect("it is this model's");
+    let mut tuning = Tuning::new(causal, activations);
+    let row: Vec<u32> = (0..=tokens).map(|at| (at * 7919 % language.vocab_size) as u32).collect();
+    let (mut losses, mut times, mut busy) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..steps {
+        let (began, began_busy) = (Instant::now(), busy_ms());
+        losses.push(tuning.step(std::slice::from_ref(&row), 1e-3));
+        times.push(began.elapsed().as_secs_f64() * 1000.0);
+        busy.push(busy_ms().zip(began_busy).map(|(after, before)| after - before));
+    }
+    let told = serde_json::json!({
+        "step_ms": times[1..], "cpu_ms": busy[1..], "losses": losses, "peak_mb": peak_mb()
+    });
+    println!("{told}");
+}

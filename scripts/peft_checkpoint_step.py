@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""The LoRA step of a checkpoint in PyTorch, transformers and PEFT, as `cargo bench --bench checkpoint_step` makes it.
+
+    python3 scripts/peft_checkpoint_step.py FOLDER ADAPTER [--threads N] [--tokens N] [--steps N]
+
+Same weights in f32, adapter, row of tokens and optimiser as ours. Prints one JSON line: the loss of every step, the
+milliseconds of each but the first (wall and processor), and the peak memory.
+"""
+
+import argparse
+import json
+import resource
+import time
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder")
+    parser.add_argument("adapter")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--tokens", type=int, default=512)
+    parser.add_argument("--steps", type=int, default=4)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    base = AutoModelForCausalLM.from_pretrained(arguments.folder, dtype=torch.float32)
+    model = PeftModel.from_pretrained(base, arguments.adapter, is_trainable=True).train()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-3, eps=1e-8, weight_decay=0.0, foreach=True)
+    vocabulary = base.config.vocab_size
+    row = torch.tensor([[at * 7919 % vocabulary for at in range(arguments.tokens + 1)]])
+    losses, times, busy = [], [], []
+    for _ in range(arguments.steps):
+        began, began_busy = time.perf_counter(), time.process_time()
+        logits = model(input_ids=row[:, :-1], use_cache=False).logits
+        loss = torch.nn.functional.cross_entropy(logits[0], row[0, 1:])
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        times.append((time.perf_counter() - began) * 1000)
+        busy.append((time.process_time() - began_busy) * 1000)
+        del logits, loss
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(json.dumps({"step_ms": times[1:], "cpu_ms": busy[1:], "losses": losses, "peak_mb": peak}))
+
+
+if __name__ == "__main__":
+    main()
