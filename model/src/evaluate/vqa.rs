@@ -4,7 +4,8 @@
 //! published code). For each annotator the answer wins min(1, matches among the other nine / 3);
 //! the question's accuracy is the mean of the ten, which is always a whole number of tenths.
 //! Answers are normalised only where the ten references differ; see [`normalise()`] for its quirks,
-//! kept on purpose so that figures compare.
+//! kept on purpose so that figures compare. `model/tests/vqa_official.rs` holds all of it to the
+//! official scorer's verdicts.
 
 mod normalise;
 
@@ -91,7 +92,7 @@ pub fn tenths(answer: &str, references: &[String]) -> u64 {
 
 /// What is done to every text, agreed or not.
 fn tidy(text: &str) -> String {
-    text.replace(['\n', '\t'], " ").trim().to_owned()
+    text.replace(['\n', '\t'], " ").trim_matches(normalise::is_blank).to_owned()
 }
 
 #[cfg(test)]

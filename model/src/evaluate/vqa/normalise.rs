@@ -11,8 +11,14 @@
 pub fn normalise(text: &str) -> String {
     let text = without_periods(&without_punctuation(text));
     let text = text.to_lowercase();
-    let words = text.split_whitespace().map(digits).filter(|word| !ARTICLES.contains(word));
+    let words = text.split(is_blank).filter(|word| !word.is_empty());
+    let words = words.map(digits).filter(|word| !ARTICLES.contains(word));
     words.map(with_apostrophe).collect::<Vec<_>>().join(" ")
+}
+
+/// What Python's `split` and `strip` take for blank: Unicode's white space and four separators.
+pub(super) fn is_blank(letter: char) -> bool {
+    letter.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&letter)
 }
 
 fn without_punctuation(text: &str) -> String {
