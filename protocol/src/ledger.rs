@@ -219,8 +219,13 @@ fn check_claims(federation: &Federation, update: &Update) -> Result<(), Flaw> {
     let most = u64::from(federation.document().training.local_steps);
     require((1..=most).contains(&update.steps), "steps", format!("1 to {most}"), update.steps)?;
     let scores = update.scores;
-    let finite = [scores.loss, scores.vqa_accuracy, scores.drawing_accuracy];
-    require(finite.iter().all(|s| s.is_finite()), "scores", "finite numbers", "NaN or infinite")
+    let told = [Some(scores.loss), scores.vqa_accuracy, scores.drawing_accuracy];
+    require(
+        told.iter().flatten().all(|s| s.is_finite()),
+        "scores",
+        "finite numbers",
+        "NaN or infinite",
+    )
 }
 
 fn check_record(federation: &Federation, tip: &Tip, bytes: &[u8]) -> Result<RoundRecord, Flaw> {

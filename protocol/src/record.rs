@@ -18,10 +18,12 @@ use crate::roster::Roster;
 pub struct Scores {
     /// Mean training loss of the round.
     pub loss: f32,
-    /// VQA accuracy of the adapter the round started from, on the member's own held-out data, 0..1.
-    pub vqa_accuracy: f32,
-    /// Share of correct drawings of that adapter, on the member's own held-out prompts, 0..1.
-    pub drawing_accuracy: f32,
+    /// VQA accuracy of the adapter the round started from, on the member's own held-out data, 0..1;
+    /// none of a member without questions.
+    pub vqa_accuracy: Option<f32>,
+    /// Share of correct drawings of that adapter, on the member's own held-out prompts, 0..1; none
+    /// of a member without captions.
+    pub drawing_accuracy: Option<f32>,
 }
 
 /// A member's claim "my adapter delta for this round is this blob"; travels as COSE_Sign1.

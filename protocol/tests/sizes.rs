@@ -25,7 +25,8 @@ fn identity(n: u8) -> Identity {
 
 fn update(n: u8) -> Vec<u8> {
     let delta = BlobRef { digest: Digest([n; 32]), size_bytes: 1 << 30 };
-    let scores = Scores { loss: 1.234_567, vqa_accuracy: 0.123_456_7, drawing_accuracy: 0.765_432 };
+    let (vqa_accuracy, drawing_accuracy) = (Some(0.123_456_7), Some(0.765_432));
+    let scores = Scores { loss: 1.234_567, vqa_accuracy, drawing_accuracy };
     let (examples, steps) = (u64::MAX, 1_000_000);
     let codec = Compression::TopK { keep: 0.123_456_7 };
     let start = Digest([1; 32]);
