@@ -4,7 +4,8 @@
 //! few rounds of a federation over a Dirichlet partition. `members=1` is centralised training.
 //!
 //! `strategy=NAME[:NUMBER],..`, `compression=none,bf16,int8,top-k` and `attack=nobody,absent,scaled,flipped` run every
-//! combination, one after the other: the last member sends its delta, nothing, ten times it, or minus ten times.
+//! combination, one after the other: the last member sends its delta, nothing, ten times it, or minus ten times. `peft=DIR`
+//! writes every adapter that is scored for Python's PEFT, and `sheets=DIR` its drawings.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -16,13 +17,14 @@ use witan_model::checkpoint::Base;
 use witan_model::committed::Committed;
 use witan_model::config::LoraConfig;
 use witan_model::data::partition::{Partition, partition};
-use witan_model::data::picture::contact_sheet;
 use witan_model::data::scenes::{FederationSplit, federation_split};
-use witan_model::data::{Dataset, Picture};
+use witan_model::data::{CaptionExample, Dataset, Picture};
 use witan_model::delta::{Codec, Form, lost};
 use witan_model::device::Device;
 use witan_model::encoded::EncodedShard;
 use witan_model::evaluate::geneval::{Tag, detector::detect};
+use witan_model::peft;
+use witan_model::sheet::{Sheet, Tile};
 use witan_model::strategy::{Server, Strategy};
 use witan_model::train::{Schedule, TrainPlan, train};
 use witan_model::umm::Umm;
@@ -40,6 +42,7 @@ struct Trial {
     questions: usize,
     seed: u64,
     sheets: Option<PathBuf>,
+    peft: Option<PathBuf>,
     strategies: Vec<Strategy>,
     codecs: Vec<Codec>,
     attacks: Vec<Attack>,
@@ -77,6 +80,7 @@ fn main() {
         questions: 800,
         seed: 11,
         sheets: None,
+        peft: None,
         strategies: vec![Strategy::FedAvg],
         codecs: vec![Codec::Float32],
         attacks: vec![Attack::Nobody],
@@ -117,6 +121,7 @@ impl Trial {
             "attack" => self.attacks = value.split(',').map(attack).collect(),
             "targets" => self.lora.targets.extend(value.split(',').map(String::from)),
             "sheets" => self.sheets = Some(PathBuf::from(value)),
+            "peft" => self.peft = Some(PathBuf::from(value)),
             _ => panic!("unknown key {key}"),
         }
     }
@@ -158,7 +163,9 @@ impl Trial {
             .collect();
         let passed = |pictures: &[Picture]| {
             let pairs = pictures.iter().zip(&data.captions);
-            pairs.filter(|(picture, caption)| caption.prompt.is_satisfied(&detect(picture))).count()
+            let rule =
+                |caption: &CaptionExample| caption.prompt.clone().expect("scenes have rules");
+            pairs.filter(|(picture, caption)| rule(caption).is_satisfied(&detect(picture))).count()
         };
         let rebuilt = umm.reconstruct(&pictures);
         self.sheet(
@@ -179,13 +186,19 @@ impl Trial {
 
     fn sheet(&self, name: &str, pictures: &[Picture]) {
         if let Some(folder) = &self.sheets {
-            let png = contact_sheet(pictures, 8, 1).expect("pictures are whole");
+            let tiles = pictures.iter().cloned().map(Tile::plain).collect();
+            let sheet = Sheet { tiles, columns: 8, scale: 1, ..Sheet::default() };
+            let png = sheet.to_png().expect("pictures are whole");
             std::fs::write(folder.join(format!("{name}.png")), png)
                 .expect("the sheet can be written");
         }
     }
 
     fn report(&self, name: &str, umm: &Umm, split: &FederationSplit, test: &EncodedShard) {
+        if let Some(folder) = &self.peft {
+            let written = peft::export(&folder.join(name), &umm.adapter(), &self.lora);
+            written.expect("the adapter can be written");
+        }
         let began = Instant::now();
         let count = split.test.questions.len().min(self.questions);
         let mut asked = [[0usize; 2]; 2];

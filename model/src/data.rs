@@ -1,18 +1,24 @@
 //! What a member learns from: pictures, questions with ten answers, captions.
 //!
-//! Two sources make a [`Dataset`]: [`scenes`] draws one from a seed, [`vqa_v2`] reads one in VQA
-//! v2's own file layout. Everything downstream (tokenizer, partition, training, evaluation) sees
+//! Three sources make a [`Dataset`]: [`scenes`] draws one from a seed, [`vqa_v2`] reads VQA v2's own
+//! file layout, [`captions`] pairs of image and caption. Everything downstream (tokenizer, partition, training, evaluation) sees
 //! only this form. Nothing here knows the model: no tensor, no device.
 
+pub mod captions;
+pub mod catalogue;
 pub mod partition;
 pub mod picture;
+pub mod prompts;
 pub mod scenes;
 pub mod tokenizer;
 pub mod vocabulary;
 pub mod vqa_v2;
 
+mod bounded;
+mod error;
 mod select;
 
+pub use error::DataError;
 pub use picture::{Picture, PictureError};
 
 use crate::evaluate::geneval;
@@ -72,8 +78,8 @@ pub struct CaptionExample {
     pub picture: usize,
     /// What the model is asked to draw.
     pub caption: String,
-    /// The same in GenEval's terms; the picture satisfies it.
-    pub prompt: geneval::Prompt,
+    /// The same in GenEval's terms; the picture satisfies it. None: drawings of it are not scored.
+    pub prompt: Option<geneval::Prompt>,
     /// Whether the caption holds a word held out of pre-training.
     pub is_new: bool,
 }

@@ -47,15 +47,26 @@ impl Umm {
     ///
     /// Caption `i` starts from the noise of stream `i` of the seed, whatever the other captions are.
     pub fn draw(&self, captions: &[&str], seed: u64) -> Result<Vec<Picture>, WordError> {
+        self.draw_part(captions, 0..captions.len(), seed)
+    }
+
+    /// Draws a part of the captions: the same pictures as [`Self::draw`] has at these places.
+    ///
+    /// Panics if the range leaves the captions.
+    pub fn draw_part(
+        &self,
+        captions: &[&str],
+        range: Range<usize>,
+        seed: u64,
+    ) -> Result<Vec<Picture>, WordError> {
         let network = self.frozen();
-        let mut pictures = Vec::with_capacity(captions.len());
-        for chunk in chunks(captions.len()) {
-            let first = chunk.start;
+        let mut pictures = Vec::with_capacity(range.len());
+        for chunk in chunks(range.len()) {
+            let streams = range.start + chunk.start..range.start + chunk.end;
             let mut tokens = Vec::new();
-            for caption in &captions[chunk] {
+            for caption in &captions[streams.clone()] {
                 tokens.push(caption_tokens(&self.tokenizer, caption)?);
             }
-            let streams = first..first + tokens.len();
             let noise = noises(seed, streams, &self.config, &network.device());
             let texts: Vec<&[u32]> = tokens.iter().map(|tokens| &tokens[..]).collect();
             let (trunk, config) = (&network.trunk, self.config.trunk());

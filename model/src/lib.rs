@@ -20,6 +20,7 @@ pub mod generate;
 pub mod lora;
 pub mod peft;
 pub mod pretrain;
+pub mod sheet;
 pub mod strategy;
 pub mod survey;
 pub mod tensor_files;

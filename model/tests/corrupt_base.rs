@@ -68,6 +68,17 @@ fn a_missing_tensor_is_named() {
 }
 
 #[test]
+fn a_tensor_of_another_shape_is_named_with_both() {
+    let base = base();
+    let mut weights = base.weights().clone();
+    weights.get_mut("model.latent_queries").unwrap().shape = vec![2, 8, 128];
+    let error = Base::new(base.config().clone(), weights).unwrap_err().to_string();
+    for told in ["model.latent_queries", "[2, 8, 128]", "expected [16, 128]"] {
+        assert!(error.contains(told), "{told} in {error}");
+    }
+}
+
+#[test]
 fn a_value_that_is_not_finite_is_named() {
     let base = base();
     let mut weights = base.weights().clone();

@@ -8,7 +8,10 @@
 //!
 //! Every member computes the whole partition from the seed and keeps its own part; nobody is asked.
 
+mod kinds;
+
 use crate::data::{CaptionExample, Dataset, VqaExample};
+use kinds::{by_answer_type, by_modality};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -24,6 +27,11 @@ pub enum Partition {
     Dirichlet(f64),
     /// Every member alike: shuffled, then dealt in turn.
     Iid,
+    /// One member has yes/no questions only, the next numbers, the next the rest, and so on round
+    /// the roster; captions are dealt evenly.
+    ByAnswerType,
+    /// Members take turns: one has questions and no caption, the next captions and no question.
+    ByModality,
 }
 
 /// Why a dataset cannot be shared out.
@@ -38,6 +46,15 @@ pub enum PartitionError {
         /// What was given.
         found: f64,
     },
+    /// Members that want a kind of data, and none of it.
+    #[error("a partition by modality needs questions and captions, found no {found_no}")]
+    NoModality {
+        /// "questions" or "captions".
+        found_no: &'static str,
+    },
+    /// One member, where one has questions and another captions.
+    #[error("a partition by modality needs at least two members")]
+    Alone,
     /// Fewer examples than members.
     #[error("{examples} examples are too few for {members} members")]
     TooFew {
@@ -57,8 +74,9 @@ pub struct Part {
     pub captions: Vec<usize>,
 }
 
-/// Shares questions by answer and captions by "colour shape" of their first object, each on its
-/// own; no picture is needed for it. Without captions, the parts have none.
+/// Shares questions and captions out, each on their own; no picture is needed for it. Without
+/// captions, the parts have none. The Dirichlet partition goes by answer, and by "colour shape" of a
+/// caption's first object.
 pub fn parts(
     questions: &[VqaExample],
     captions: &[CaptionExample],
@@ -66,11 +84,27 @@ pub fn parts(
     how: Partition,
     seed: u64,
 ) -> Result<Vec<Part>, PartitionError> {
-    let answers: Vec<String> = questions.iter().map(|question| question.answer.clone()).collect();
-    let subjects: Vec<String> = captions.iter().map(subject).collect();
-    let questions = share(&answers, members, how, seed)?;
+    let answers = || questions.iter().map(|question| question.answer.clone()).collect::<Vec<_>>();
+    let subjects = || captions.iter().map(subject).collect::<Vec<_>>();
     // A seed of their own, or the first question and caption classes would be drawn alike.
-    let captions = share(&subjects, members, how, seed ^ CAPTION_SEED)?;
+    let caption_seed = seed ^ CAPTION_SEED;
+    let (questions, captions) = match how {
+        Partition::Dirichlet(alpha) => (
+            or_none(&answers(), members, |labels| dirichlet(labels, members, alpha, seed))?,
+            or_none(&subjects(), members, |labels| {
+                dirichlet(labels, members, alpha, caption_seed)
+            })?,
+        ),
+        Partition::Iid => (
+            or_none(questions, members, |questions| iid(questions.len(), members, seed))?,
+            or_none(captions, members, |captions| iid(captions.len(), members, caption_seed))?,
+        ),
+        Partition::ByAnswerType => (
+            or_none(questions, members, |questions| by_answer_type(questions, members, seed))?,
+            or_none(captions, members, |captions| iid(captions.len(), members, caption_seed))?,
+        ),
+        Partition::ByModality => by_modality((questions.len(), captions.len()), members, seed)?,
+    };
     let pairs = questions.into_iter().zip(captions);
     Ok(pairs.map(|(questions, captions)| Part { questions, captions }).collect())
 }
@@ -165,18 +199,15 @@ fn fill_small(shares: &mut [Vec<usize>], examples: usize) {
     }
 }
 
-fn share(
-    labels: &[String],
+/// The shares of examples; nobody has any where there are none.
+fn or_none<T>(
+    examples: &[T],
     members: usize,
-    how: Partition,
-    seed: u64,
+    share: impl FnOnce(&[T]) -> Result<Vec<Vec<usize>>, PartitionError>,
 ) -> Result<Vec<Vec<usize>>, PartitionError> {
-    if labels.is_empty() && members > 0 {
-        return Ok(vec![Vec::new(); members]);
-    }
-    match how {
-        Partition::Dirichlet(alpha) => dirichlet(labels, members, alpha, seed),
-        Partition::Iid => iid(labels.len(), members, seed),
+    match examples.is_empty() && members > 0 {
+        true => Ok(vec![Vec::new(); members]),
+        false => share(examples),
     }
 }
 
@@ -188,10 +219,11 @@ fn check(examples: usize, members: usize) -> Result<(), PartitionError> {
     }
 }
 
-/// "red circle" of the caption's first object; what the caption does not say is left open.
-fn subject(caption: &CaptionExample) -> String {
-    let Some(first) = caption.prompt.include.first() else {
-        return String::new();
+/// "red circle" of the caption's first object; what the caption does not say is left open. A caption
+/// without a rule is a class of its own.
+pub fn subject(caption: &CaptionExample) -> String {
+    let Some(first) = caption.prompt.as_ref().and_then(|prompt| prompt.include.first()) else {
+        return caption.caption.clone();
     };
     let colour = first.color.map_or("any", |colour| colour.name());
     let shape = first.class.map_or("shape", |shape| shape.name());

@@ -114,11 +114,15 @@ pub fn prompts(vocabulary: Vocabulary, seed: u64, per_tag: usize) -> Vec<PromptC
 /// The default federation, in the domain's vocabulary: `members` × `per_member` training scenes,
 /// 240 test scenes (above 600 questions), 6 × 40 prompts, all from disjoint random streams.
 pub fn federation_split(seed: u64, members: usize, per_member: usize) -> FederationSplit {
-    FederationSplit {
-        train: dataset(Vocabulary::Domain, seed, members * per_member),
-        test: generate(Vocabulary::Domain, Source { seed, part: Part::Test }, TEST_SCENES),
-        prompts: prompts(Vocabulary::Domain, seed, TEST_PROMPTS_PER_TAG),
-    }
+    let (test, prompts) = held_out(seed);
+    let train = dataset(Vocabulary::Domain, seed, members * per_member);
+    FederationSplit { train, test, prompts }
+}
+
+/// The test scenes and the prompts of [`federation_split`] alone.
+pub fn held_out(seed: u64) -> (Dataset, Vec<PromptCase>) {
+    let test = generate(Vocabulary::Domain, Source { seed, part: Part::Test }, TEST_SCENES);
+    (test, prompts(Vocabulary::Domain, seed, TEST_PROMPTS_PER_TAG))
 }
 
 /// What may be drawn, and which of it may be named.
@@ -186,7 +190,7 @@ fn generate(vocabulary: Vocabulary, source: Source, scenes: usize) -> Dataset {
             picture: dataset.pictures.len(),
             is_new: has_new_word(&captioned.prompt.prompt),
             caption: captioned.prompt.prompt.clone(),
-            prompt: captioned.prompt,
+            prompt: Some(captioned.prompt),
         });
         dataset.pictures.push(captioned.scene.picture());
         let mut asked_about = captioned.scene;

@@ -7,10 +7,11 @@
 //! ([`detector_ceiling`]).
 
 pub mod detector;
+pub mod folder;
 mod prompt;
 mod report;
 
-pub use prompt::{Exclude, Include, Position, Prompt, Tag};
+pub use prompt::{Exclude, Include, Position, Prompt, PromptError, Tag};
 pub use report::{ByTag, Report, detector_ceiling, is_right, score};
 
 use crate::data::vocabulary::{Colour, Relation, Shape};

@@ -1,7 +1,10 @@
 //! A small folder in VQA v2's layout, and every way it can be wrong.
 
 use super::*;
+use crate::data::{Dataset, Picture};
 use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A folder of two images and three questions that removes itself.
@@ -40,7 +43,7 @@ impl Folder {
         self.dir.join(format!("train2014/COCO_train2014_{image_id:012}.png"))
     }
 
-    fn read(&self) -> Result<Dataset, VqaError> {
+    fn read(&self) -> Result<Dataset, DataError> {
         let write = |name: String, value: &Value| {
             fs::write(self.dir.join(name), value.to_string()).unwrap();
         };
@@ -62,8 +65,8 @@ impl Drop for Folder {
     }
 }
 
-fn read(dir: &Path, split: Split) -> Result<Dataset, VqaError> {
-    Catalogue::read(dir, split)?.whole()
+fn read(dir: &Path, split: Split) -> Result<Dataset, DataError> {
+    super::read(dir, split)?.whole()
 }
 
 fn annotation(question_id: u64, image_id: u64, kind: &str, answer: &str) -> Value {
@@ -179,7 +182,7 @@ fn an_unreadable_image_is_named() {
 fn an_image_is_checked_by_its_header_or_whole() {
     let folder = Folder::new();
     folder.read().unwrap();
-    let catalogue = Catalogue::read(&folder.dir, Split::Train).unwrap();
+    let catalogue = super::read(&folder.dir, Split::Train).unwrap();
     catalogue.check_images().unwrap();
     let whole = fs::read(folder.image(9)).unwrap();
     fs::write(folder.image(9), &whole[..whole.len() - 20]).unwrap();
@@ -196,7 +199,7 @@ fn a_part_decodes_its_own_images_only() {
     let folder = Folder::new();
     folder.read().unwrap();
     fs::write(folder.image(9), b"not an image").unwrap();
-    let catalogue = Catalogue::read(&folder.dir, Split::Train).unwrap();
+    let catalogue = super::read(&folder.dir, Split::Train).unwrap();
     assert_eq!(catalogue.questions.len(), 3);
     let part = catalogue.subset(&[1], &[]).unwrap();
     assert_eq!(part.pictures, [Picture::plain([200, 0, 0])]);
@@ -208,7 +211,7 @@ fn a_part_decodes_its_own_images_only() {
 fn a_sample_follows_from_its_seed() {
     let folder = Folder::new();
     folder.read().unwrap();
-    let catalogue = Catalogue::read(&folder.dir, Split::Train).unwrap();
+    let catalogue = super::read(&folder.dir, Split::Train).unwrap();
     let ids = |seed| -> Vec<u64> {
         let sample = catalogue.sample(2, 2, seed).unwrap();
         sample.questions.iter().map(|question| question.question_id).collect()

@@ -51,6 +51,7 @@ impl Tag {
 
 /// What a drawing must and must not hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Written")]
 pub struct Prompt {
     /// Which of the six kinds it is.
     pub tag: Tag,
@@ -102,6 +103,59 @@ pub struct Exclude {
     pub class: Option<Shape>,
     /// The number that is already wrong.
     pub count: usize,
+}
+
+/// A prompt whose parts may contradict each other.
+#[derive(Deserialize)]
+struct Written {
+    tag: Tag,
+    include: Vec<Include>,
+    #[serde(default)]
+    exclude: Vec<Exclude>,
+    prompt: String,
+}
+
+/// Why a prompt cannot be judged.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PromptError {
+    /// Every drawing would be right.
+    #[error("the prompt includes nothing")]
+    Nothing,
+    /// No object is asked for, or none is too many.
+    #[error("count is 0")]
+    NoCount,
+    /// GenEval judges entries in order, hence a position refers to an earlier one.
+    #[error("position of include entry {entry} refers to entry {of}, expected an earlier one")]
+    Reference {
+        /// Whose position, from 0.
+        entry: usize,
+        /// The entry it names.
+        of: usize,
+    },
+}
+
+impl TryFrom<Written> for Prompt {
+    type Error = PromptError;
+
+    fn try_from(written: Written) -> Result<Self, PromptError> {
+        let Written { tag, include, exclude, prompt } = written;
+        if include.is_empty() {
+            return Err(PromptError::Nothing);
+        }
+        let mut counts = include.iter().map(|it| it.count).chain(exclude.iter().map(|it| it.count));
+        if counts.any(|count| count == 0) {
+            return Err(PromptError::NoCount);
+        }
+        for (entry, wanted) in include.iter().enumerate() {
+            match wanted.position {
+                Some(Position { of, .. }) if of >= entry => {
+                    return Err(PromptError::Reference { entry, of });
+                }
+                _ => {}
+            }
+        }
+        Ok(Self { tag, include, exclude, prompt })
+    }
 }
 
 /// A relation of the JSON that is none of the four.

@@ -88,8 +88,8 @@ pub fn detector_ceiling(seed: u64, scenes: usize) -> Report {
     let Dataset { pictures, captions, .. } = scenes::dataset(Vocabulary::Domain, seed, scenes);
     let mut report = Report::default();
     for caption in &captions {
-        let is_right = is_right(&caption.prompt, &pictures[caption.picture]);
-        report.add(caption.prompt.tag, caption.is_new, is_right);
+        let Some(prompt) = &caption.prompt else { continue };
+        report.add(prompt.tag, caption.is_new, is_right(prompt, &pictures[caption.picture]));
     }
     report
 }

@@ -32,6 +32,57 @@ fn prompts_read_and_write_geneval_json() {
 }
 
 #[test]
+fn prompts_that_cannot_be_judged_are_refused() {
+    for (include, told) in [
+        ("[]", "includes nothing"),
+        (r#"[{"class": "star", "count": 0}]"#, "count is 0"),
+        (r#"[{"class": "star", "count": -1}]"#, "invalid value"),
+        (r#"[{"class": "bench", "count": 1}]"#, "unknown class \"bench\""),
+        (r#"[{"class": "star", "count": 1, "color": "white"}]"#, "unknown color \"white\""),
+        (r#"[{"class": "star", "count": 1, "position": ["left of", 0]}]"#, "refers to entry 0"),
+        (r#"[{"class": "star", "count": 1, "position": ["left of"]}]"#, "invalid length 1"),
+    ] {
+        let line = format!(r#"{{"tag": "position", "prompt": "x", "include": {include}}}"#);
+        let refusal = serde_json::from_str::<Prompt>(&line).unwrap_err().to_string();
+        assert!(refusal.contains(told), "{told:?} in {refusal}");
+    }
+}
+
+#[test]
+fn excluded_objects_make_a_drawing_wrong_one_by_one() {
+    let asked = prompt(
+        r#"{"tag": "single_object", "prompt": "a star", "include": [{"class": "star", "count": 1}],
+            "exclude": [{"class": "circle", "count": 1}, {"class": "shape", "count": 2}]}"#,
+    );
+    let [star, circle, cross] =
+        [Shape::Star, Shape::Circle, Shape::Cross].map(|it| at(it, Colour::Red, [9.0, 9.0]));
+    assert!(asked.is_satisfied(&[star]));
+    assert!(!asked.is_satisfied(&[star, circle]), "a circle is one too many");
+    assert!(asked.is_satisfied(&[star, cross]), "one other shape is allowed");
+    assert!(!asked.is_satisfied(&[star, cross, cross]), "two are not");
+}
+
+#[test]
+fn colours_of_many_must_all_be_right_and_positions_hold_for_every_pair() {
+    let two_red = prompt(
+        r#"{"tag": "colors", "prompt": "two red stars",
+            "include": [{"class": "star", "count": 2, "color": "red"}]}"#,
+    );
+    let star = |colour, x| at(Shape::Star, colour, [x, 32.0]);
+    assert!(two_red.is_satisfied(&[star(Colour::Red, 9.0), star(Colour::Red, 40.0)]));
+    assert!(!two_red.is_satisfied(&[star(Colour::Red, 9.0), star(Colour::Blue, 40.0)]));
+    let right_of_two = prompt(
+        r#"{"tag": "position", "prompt": "a circle right of two stars", "include": [
+            {"class": "star", "count": 2},
+            {"class": "circle", "count": 1, "position": ["right of", 0]}]}"#,
+    );
+    let stars = [star(Colour::Red, 9.0), star(Colour::Red, 36.0)];
+    let circle = |x| at(Shape::Circle, Colour::Red, [x, 32.0]);
+    assert!(right_of_two.is_satisfied(&[stars[0], stars[1], circle(58.0)]));
+    assert!(!right_of_two.is_satisfied(&[stars[0], stars[1], circle(24.0)]));
+}
+
+#[test]
 fn counting_wants_exactly_the_count() {
     let three = prompt(
         r#"{"tag": "counting", "prompt": "three stars",

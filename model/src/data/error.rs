@@ -1,13 +1,13 @@
-//! What can be wrong with a VQA v2 folder: always the file, and the id where there is one.
+//! What can be wrong with files of data: always the file, and the id or the line where there is one.
 
 use crate::data::PictureError;
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// What is wrong with a VQA v2 folder.
+/// What is wrong with files of data.
 #[derive(Debug, Error)]
-pub enum VqaError {
+pub enum DataError {
     /// A file is not there.
     #[error("missing file {path}")]
     Missing {
@@ -37,6 +37,40 @@ pub enum VqaError {
         path: PathBuf,
         /// Line, column and what was expected.
         source: serde_json::Error,
+    },
+    /// A line is no JSON value, or a field is missing or of another type.
+    #[error("{path}, line {line}, column {}: {}", source.column(), without_place(source))]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// Column and what was expected.
+        source: serde_json::Error,
+    },
+    /// A line says nothing of its image.
+    #[error("{path}, line {line}: the caption is empty")]
+    NoCaption {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// A line's image is not there.
+    #[error("{path}, line {line}: there is no image {image}")]
+    NoImageFile {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The image looked for.
+        image: PathBuf,
+    },
+    /// A file without a line.
+    #[error("{path} has no line")]
+    NoLine {
+        /// The file.
+        path: PathBuf,
     },
     /// A split without a question.
     #[error("{path} has no question")]
@@ -113,13 +147,19 @@ pub enum VqaError {
         path: PathBuf,
     },
     /// An image is there and does not decode.
-    #[error("image {image_id} in {path} cannot be read: {source}")]
+    #[error("{image} in {path} cannot be read: {source}")]
     Image {
-        /// The image.
-        image_id: u64,
+        /// Its id, or the line that names it.
+        image: String,
         /// The file.
         path: PathBuf,
         /// What the decoder says.
         source: PictureError,
     },
+}
+
+/// A line's own error says "line 1" of every line.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rfind(" at line ").map_or(text.clone(), |end| text[..end].to_owned())
 }

@@ -1,0 +1,47 @@
+//! Reads prompts to draw from in GenEval's own file form (`evaluation_metadata.jsonl`): one JSON object a line.
+
+use super::scenes::PromptCase;
+use super::vocabulary::has_new_word;
+use super::{DataError, bounded};
+use crate::evaluate::geneval::Prompt;
+use std::path::Path;
+
+/// The prompts with their lines' numbers, from 1.
+///
+/// # Errors
+/// A line that is no prompt, or whose shapes or colours are unknown here, or no line at all.
+pub fn read(path: &Path) -> Result<Vec<(usize, PromptCase)>, DataError> {
+    let lines = bounded::json_lines::<Prompt>(path)?;
+    if lines.is_empty() {
+        return Err(DataError::NoLine { path: path.to_owned() });
+    }
+    let case = |prompt: Prompt| PromptCase { is_new: has_new_word(&prompt.prompt), prompt };
+    Ok(lines.into_iter().map(|(line, prompt)| (line, case(prompt))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prompts_keep_their_lines_and_a_foreign_class_is_named_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("prompts.jsonl");
+        let line = |class: &str, text: &str| {
+            let include = format!(r#"[{{"class": "{class}", "count": 1}}]"#);
+            format!(r#"{{"tag": "single_object", "include": {include}, "prompt": "{text}"}}"#)
+        };
+        let good = format!("\n{}\n{}\n", line("star", "a star"), line("circle", "a disc"));
+        std::fs::write(&path, &good).unwrap();
+        let read_back = read(&path).unwrap();
+        let told: Vec<_> =
+            read_back.iter().map(|(line, it)| (*line, &it.prompt.prompt[..], it.is_new)).collect();
+        assert_eq!(told, [(2, "a star", false), (3, "a disc", true)]);
+        std::fs::write(&path, good + &line("bench", "a photo of a bench")).unwrap();
+        let refusal = read(&path).unwrap_err().to_string();
+        assert!(refusal.contains("prompts.jsonl, line 4"), "{refusal}");
+        assert!(refusal.ends_with("unknown class \"bench\""), "{refusal}");
+        std::fs::write(&path, "\n").unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("has no line"));
+    }
+}
