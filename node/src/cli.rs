@@ -2,7 +2,9 @@
 
 mod ask;
 mod bootstrap;
+mod data;
 mod draw;
+mod eval;
 mod export;
 pub mod keys;
 pub mod log;
@@ -49,7 +51,9 @@ enum Command {
     Keys(keys::Args),
     Member(member::Args),
     Ask(ask::Args),
+    Data(data::Args),
     Draw(draw::Args),
+    Eval(eval::Args),
     Export(export::Args),
     Model(model::Args),
     Pretrain(pretrain::Args),
@@ -78,7 +82,9 @@ pub fn main() -> ExitCode {
         Command::Keys(args) => keys::run(&args),
         Command::Member(args) => member::run(&args),
         Command::Ask(args) => ask::run(&args),
+        Command::Data(args) => data::run(args),
         Command::Draw(args) => draw::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Model(args) => model::run(args),
         Command::Pretrain(args) => pretrain::run(args),

@@ -1,7 +1,9 @@
 //! What one node is told about itself: `node.toml` in its home. What all must agree on is in
 //! `federation.toml` and never here.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +50,17 @@ pub enum DataSource {
     Vqa {
         /// The folder; in `node.toml` relative to that file's folder, unless absolute.
         path: PathBuf,
+        /// A file of image and caption pairs beside it, in place of the folder's own captions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        captions: Option<PathBuf>,
         /// Which part of its training split is this member's.
+        share: Share,
+    },
+    /// A file of image and caption pairs.
+    Captions {
+        /// The file; in `node.toml` relative to that file's folder, unless absolute.
+        path: PathBuf,
+        /// Which part of what is not held out is this member's.
         share: Share,
     },
 }
@@ -57,7 +69,44 @@ impl DataSource {
     /// Which part of the data is this member's.
     pub fn share(&self) -> &Share {
         match self {
-            Self::Scenes { share, .. } | Self::Vqa { share, .. } => share,
+            Self::Scenes { share, .. } | Self::Vqa { share, .. } | Self::Captions { share, .. } => {
+                share
+            }
+        }
+    }
+
+    /// What a person gives for it: the embedded scenes, or files.
+    pub fn of(vqa: Option<PathBuf>, captions: Option<PathBuf>, seed: u64, share: Share) -> Self {
+        match (vqa, captions) {
+            (Some(path), captions) => Self::Vqa { path, captions, share },
+            (None, Some(path)) => Self::Captions { path, share },
+            (None, None) => Self::Scenes { seed, share },
+        }
+    }
+
+    /// Its paths as seen from `folder`.
+    fn within(self, folder: &Path) -> Self {
+        match self {
+            Self::Scenes { .. } => self,
+            Self::Vqa { path, captions, share } => Self::Vqa {
+                path: folder.join(path),
+                captions: captions.map(|file| folder.join(file)),
+                share,
+            },
+            Self::Captions { path, share } => Self::Captions { path: folder.join(path), share },
+        }
+    }
+}
+
+impl fmt::Display for DataSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scenes { seed, .. } => write!(formatter, "embedded scenes of seed {seed}"),
+            Self::Captions { path, .. } => write!(formatter, "{}", path.display()),
+            Self::Vqa { path, captions: None, .. } => write!(formatter, "{}", path.display()),
+            Self::Vqa { path, captions: Some(file), .. } => {
+                write!(formatter, "{} with {}", path.display(), file.display())
+            }
         }
     }
 }
@@ -73,8 +122,41 @@ pub struct Share {
     /// Dirichlet concentration over the answers; absent: identically distributed parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alpha: Option<f64>,
+    /// A rule in place of `alpha`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<By>,
     /// Seed of the partition.
     pub seed: u64,
+}
+
+/// Kinds of data that members do not share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// A member has questions of one answer type.
+    AnswerType,
+    /// A member has questions, the next captions.
+    Modality,
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::AnswerType => "answer-type",
+            Self::Modality => "modality",
+        })
+    }
+}
+
+impl FromStr for By {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::AnswerType, Self::Modality]
+            .into_iter()
+            .find(|by| by.to_string() == text)
+            .ok_or("expected answer-type or modality")
+    }
 }
 
 impl Settings {
@@ -93,9 +175,7 @@ impl Settings {
         })?;
         settings.check().map_err(|what| Failure::input(format!("{}: {what}", path.display())))?;
         let home = path.parent().unwrap_or(Path::new("."));
-        if let DataSource::Vqa { path: folder, .. } = &mut settings.data {
-            *folder = home.join(&*folder);
-        }
+        settings.data = settings.data.within(home);
         settings.turns = settings.turns.map(|turns| home.join(turns));
         Ok(settings)
     }
@@ -117,6 +197,7 @@ impl Settings {
             return Err(format!("data.share: index {} of {} parts", share.index, share.of));
         }
         match share.alpha {
+            Some(_) if share.by.is_some() => Err("data.share: give either alpha or by".into()),
             Some(alpha) if !(alpha > 0.0 && alpha.is_finite()) => {
                 Err(format!("data.share.alpha: expected a positive number, found {alpha}"))
             }
@@ -138,7 +219,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Settings {
-        let share = Share { index: 3, of: 16, alpha: Some(0.5), seed: 7 };
+        let share = Share { index: 3, of: 16, alpha: Some(0.5), by: None, seed: 7 };
         Settings {
             listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
             data: DataSource::Scenes { seed: 7, share },
@@ -164,13 +245,34 @@ mod tests {
         let text = "listen = [\"/ip4/127.0.0.1/tcp/0\"]\nturns = \"../turns\"\n[data]\nkind = \"vqa\"\n\
                     path = \"../vqa\"\nshare = { index = 0, of = 2, seed = 7 }\n";
         std::fs::write(&path, text).unwrap();
-        let share = Share { index: 0, of: 2, alpha: None, seed: 7 };
-        let data = DataSource::Vqa { path: folder.path().join("../vqa"), share };
+        let share = Share { index: 0, of: 2, alpha: None, by: None, seed: 7 };
+        let data = DataSource::Vqa { path: folder.path().join("../vqa"), captions: None, share };
         let settings = Settings::read(&path).unwrap();
         let turns = Some(folder.path().join("../turns"));
         assert_eq!(settings, Settings { data, device: Compute::Cpu, turns, ..sample() });
         std::fs::write(&path, settings.to_toml()).unwrap();
         assert_eq!(Settings::read(&path).unwrap(), settings);
+    }
+
+    #[test]
+    fn captions_and_a_rule_of_sharing_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.toml");
+        let text = "[data]\nkind = \"captions\"\npath = \"pairs.jsonl\"\n\
+                    share = { index = 0, of = 2, by = \"modality\", seed = 7 }\n";
+        std::fs::write(&path, text).unwrap();
+        let share = Share { index: 0, of: 2, alpha: None, by: Some(By::Modality), seed: 7 };
+        let data = DataSource::Captions { path: folder.path().join("pairs.jsonl"), share };
+        assert_eq!(Settings::read(&path).unwrap().data, data);
+        for (from, to, told) in [
+            ("modality", "shape", "unknown variant `shape`"),
+            ("by =", "alpha = 1.0, by =", "either alpha or by"),
+            ("captions", "pairs", "`scenes`, `vqa`, `captions`"),
+        ] {
+            std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+            let refusal = Settings::read(&path).unwrap_err().message;
+            assert!(refusal.contains("node.toml") && refusal.contains(told), "{refusal}");
+        }
     }
 
     #[test]
@@ -186,7 +288,7 @@ mod tests {
     #[test]
     fn a_share_outside_the_partition_is_refused() {
         let mut settings = sample();
-        let share = Share { index: 16, of: 16, alpha: None, seed: 7 };
+        let share = Share { index: 16, of: 16, alpha: None, by: None, seed: 7 };
         settings.data = DataSource::Scenes { seed: 7, share };
         assert!(settings.check().unwrap_err().contains("16 of 16"));
     }

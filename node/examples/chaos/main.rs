@@ -85,12 +85,14 @@ fn prepare(dir: &Path, args: &Args, links: &Links) -> Result<Folder, Failure> {
         nodes: usize::try_from(args.nodes).map_err(Failure::usage)?,
         rounds: args.rounds,
         alpha: Some(0.5),
+        by: None,
         seed: args.seed,
         local_steps: args.local_steps,
         strategy: Strategy::default(),
         compression: Compression::default(),
         device: Default::default(),
         vqa: None,
+        captions: None,
     };
     let folder = Folder::create(dir, plan, jobs::base_digest(&jobs::embedded_base()?))?;
     for from in 0..folder.plan.nodes {

@@ -104,7 +104,7 @@ pub(crate) fn filled() -> Filled {
 fn committed(federation: &Federation, tip: &Tip, blobs: &Blobs) -> RoundRecord {
     let update = |number: u8| {
         let delta = blobs.put(format!("delta {number} of round {}", tip.round).as_bytes()).unwrap();
-        let scores = Scores { loss: 1.0, vqa_accuracy: 0.5, drawing_accuracy: 0.25 };
+        let scores = Scores { loss: 1.0, vqa_accuracy: Some(0.5), drawing_accuracy: Some(0.25) };
         let (round, start) = (tip.round, tip.adapter.digest);
         let codec = Compression::None;
         let update = Update { round, start, delta, codec, examples: 128, steps: 8, scores };

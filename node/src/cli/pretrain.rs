@@ -76,7 +76,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
 fn for_people(out: &mut dyn Write, record: &Record) -> io::Result<()> {
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     writeln!(out, "{} parameters: {}", record.parameters, record.command)?;
-    writeln!(out, "answers {}", percent(record.scores.vqa_accuracy))?;
+    if let Some(answers) = record.scores.vqa_accuracy {
+        writeln!(out, "answers {}", percent(answers))?;
+    }
     if let (Some(drawings), Some(ceiling)) =
         (record.scores.drawing_accuracy, record.drawing_ceiling)
     {

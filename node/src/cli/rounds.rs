@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use witan_protocol::Federation;
+use witan_protocol::member::Round;
 
 use super::output;
 use crate::error::Failure;
@@ -123,9 +124,19 @@ fn for_people(
         out,
         "naive: what averaging A and B apart misses of mean(BA); combined by {strategy}."
     )?;
+    next(out, home, last.round)
+}
+
+/// What to type after a look at the ledger.
+fn next(out: &mut dyn Write, home: &Home, round: Round) -> io::Result<()> {
     let (verify, log) = (home.command("verify"), home.command("log"));
     writeln!(out, "\nnext: {verify}      checks every line of this")?;
-    writeln!(out, "      {log} --round {}   shows how it came about", last.round)
+    writeln!(out, "      {log} --round {round}   shows how it came about")?;
+    let eval = home.command("eval");
+    writeln!(
+        out,
+        "      {eval} --round {round}   scores it on held-out data, by kind of question and drawing"
+    )
 }
 
 fn layers_for_people(out: &mut dyn Write, row: &RoundRow) -> io::Result<()> {
@@ -147,8 +158,8 @@ fn cells(row: &RoundRow) -> Vec<String> {
         format!("{}/{size}", row.included.len()),
         format!("{}/{size}", row.votes.len()),
         format!("{:.3}", row.mean_scores.loss),
-        format!("{:.1} %", row.mean_scores.vqa_accuracy * 100.0),
-        format!("{:.1} %", row.mean_scores.drawing_accuracy * 100.0),
+        output::percent(row.mean_scores.vqa_accuracy.map(f64::from)),
+        output::percent(row.mean_scores.drawing_accuracy.map(f64::from)),
         format!("{:.1} %", row.naive_error * 100.0),
         row.record_digest.short(),
         row.result_digest.short(),

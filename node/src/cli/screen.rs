@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use witan_protocol::io::Notice;
 
+use super::output::percent;
 use crate::events::{Happening, NodeEvent};
 use crate::jobs::judge::Verdict;
 use crate::testnet::prepare::Folder;
@@ -132,11 +133,10 @@ fn council(watch: &Watch, verdicts: &[Verdict], elapsed: Duration) -> String {
         round.view.map_or((0, "-".to_owned()), |(view, who)| (view.0, watch.name(&who)));
     let committed = round.outcome.map_or("", |_| "committed");
     let last = verdicts.iter().rev().find_map(|verdict| match verdict {
-        Verdict::Round { round, marks } => Some(format!(
-            "after round {round}: VQA {:.1} %, drawings {:.1} %",
-            100.0 * marks.vqa_accuracy,
-            100.0 * marks.drawing_accuracy.unwrap_or(0.0)
-        )),
+        Verdict::Round { round, marks } => {
+            let [vqa, drawings] = [marks.vqa_accuracy, marks.drawing_accuracy].map(percent);
+            Some(format!("after round {round}: VQA {vqa}, drawings {drawings}"))
+        }
         _ => None,
     });
     format!(

@@ -6,8 +6,8 @@ use crate::error::Failure;
 use crate::home::Home;
 use crate::jobs::chosen::Source;
 
-/// Lends what the flags name to `work`: one of the two, which the parser sees to, and of a home the
-/// given round or its newest.
+/// Lends what the flags name to `work`: of a home the given round or its newest, and the base if
+/// neither is given. A command that needs one of them has the parser see to it.
 ///
 /// # Errors
 /// If the home is none, or whatever `work` says.
@@ -20,6 +20,6 @@ pub fn read<T>(
     match (home, adapter) {
         (_, Some(folder)) => work(Source::Folder(folder)),
         (Some(home), None) => work(Source::Home(&Home::existing(home)?, round)),
-        (None, None) => Err(Failure::usage("neither --home nor --adapter is given")),
+        (None, None) => work(Source::Base),
     }
 }

@@ -10,6 +10,7 @@ use super::{block_on, output};
 use crate::error::{Failure, FailureKind};
 use crate::home::Home;
 use crate::jobs::device::Compute;
+use crate::settings::By;
 use crate::testnet::losses::Toll;
 use crate::testnet::prepare::Plan;
 use crate::testnet::report::TestnetReport;
@@ -39,9 +40,17 @@ pub struct Args {
     /// Deal the data out evenly instead.
     #[arg(long)]
     iid: bool,
+    /// Deal the data out by kind: answer-type gives each member questions of one type, modality gives one member
+    /// questions and the next captions.
+    #[arg(long, value_name = "KIND", conflicts_with_all = ["alpha", "iid"])]
+    by: Option<By>,
     /// Train on a folder of VQA v2's own files instead of the embedded scenes.
     #[arg(long, value_name = "FOLDER", conflicts_with = "resume")]
     vqa: Option<PathBuf>,
+    /// Train on image and caption pairs, JSON lines such as {"image": "a.png", "caption": "a red circle"}; alone, or in
+    /// place of the captions of --vqa.
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    captions: Option<PathBuf>,
     /// How updates are combined: fedavg, fedprox, fedadam, fedyogi, ffa, rolora, fedex, flexlora, norm-clip,
     /// trimmed-mean, geometric-median or multi-krum, with numbers such as multi-krum:f=2.
     #[arg(long, value_name = "NAME", default_value_t)]
@@ -76,6 +85,7 @@ pub struct Args {
             "rounds",
             "alpha",
             "iid",
+            "by",
             "seed",
             "local_steps",
             "strategy",
@@ -111,7 +121,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         output::print(|out| writeln!(out, "{json}"))?;
     } else {
         let home = Home::at(args.dir.join("nodes").join("00"));
-        let try_it = match report.vqa {
+        let try_it = match report.vqa.as_ref().or(report.captions.as_ref()) {
             None => format!("{} \"a crimson disc\" --out disc.png", home.command("draw")),
             Some(_) => format!("{} IMAGE \"what shape is in the image?\"", home.command("ask")),
         };
@@ -139,18 +149,20 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
     }
     let absolute = |path: &PathBuf| {
         std::path::absolute(path)
-            .map_err(|error| Failure::usage(format!("--vqa {}: {error}", path.display())))
+            .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
     };
     Ok(Plan {
         nodes: args.nodes,
         rounds: args.rounds,
-        alpha: (!args.iid).then_some(args.alpha),
+        alpha: (!args.iid && args.by.is_none()).then_some(args.alpha),
+        by: args.by,
         seed: args.seed,
         local_steps: args.local_steps,
         strategy: args.strategy,
         compression: args.compression,
         device: args.device,
         vqa: args.vqa.as_ref().map(absolute).transpose()?,
+        captions: args.captions.as_ref().map(absolute).transpose()?,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use witan_model::{Base, Committed, LoraConfig, peft};
+use witan_model::{Adapter, Base, Committed, LoraConfig, peft};
 use witan_protocol::digest::BlobRef;
 
 use super::{Ground, embedded_base};
@@ -19,6 +19,8 @@ pub enum Source<'a> {
     Home(&'a Home, Option<u64>),
     /// A folder that PEFT or `witan export` wrote.
     Folder(&'a Path),
+    /// The base that ships in the program, with no adapter.
+    Base,
 }
 
 /// An adapter with the base it belongs to.
@@ -40,6 +42,7 @@ impl Chosen {
         match source {
             Source::Home(home, round) => Self::of_home(home, round),
             Source::Folder(folder) => Self::of_folder(folder),
+            Source::Base => Self::of_base(),
         }
     }
 
@@ -78,6 +81,13 @@ impl Chosen {
             Some(result) => read_committed(home, &ground, &result)?,
         };
         Ok(Self { base: ground.base, lora: ground.lora, committed })
+    }
+
+    /// A fresh adapter changes nothing.
+    fn of_base() -> Result<Self, Failure> {
+        let (base, lora) = (embedded_base()?, LoraConfig::default());
+        let committed = Committed::plain(Adapter::init(&base, &lora, 0));
+        Ok(Self { base: Arc::new(base), lora, committed })
     }
 
     fn of_folder(folder: &Path) -> Result<Self, Failure> {

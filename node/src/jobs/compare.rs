@@ -63,14 +63,16 @@ impl Comparer<'_> {
         // The longest first, so that no core is left alone with it.
         let alone = (0..everything.pool.parts.len()).map(Candidate::Alone);
         let candidates: Vec<_> = std::iter::once(Candidate::Centralized).chain(alone).collect();
-        let marks = self.marks_of_all(&everything, &candidates)?;
-        let alone = marks[1..].iter().enumerate();
-        let alone = alone.filter_map(|(index, marks)| marks.map(|marks| (index, marks)));
+        let mut marks = self.marks_of_all(&everything, &candidates)?.into_iter();
+        let centralized = marks.next().flatten();
+        let alone = marks.enumerate();
+        let alone = alone.filter_map(|(index, marks)| Some((index, marks?)));
         let best = alone.reduce(|best, other| match total(&other.1) > total(&best.1) {
             true => other,
             false => best,
         });
-        let (Some((local_only_best_member, local_only_best)), Some(centralized)) = (best, marks[0])
+        let (Some((local_only_best_member, local_only_best)), Some(centralized)) =
+            (best, centralized)
         else {
             return Err(Failure::input("no member has anything to train on"));
         };
@@ -183,7 +185,7 @@ impl Comparer<'_> {
 }
 
 fn total(marks: &Marks) -> f64 {
-    marks.vqa_accuracy + marks.drawing_accuracy.unwrap_or(0.0)
+    marks.vqa_accuracy.unwrap_or(0.0) + marks.drawing_accuracy.unwrap_or(0.0)
 }
 
 /// The share of the federation's step size at which one trainer learns best: without the average over members, which

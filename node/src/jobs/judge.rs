@@ -1,6 +1,7 @@
 //! The launcher's judge: scores every committed adapter on data no member trains on, and has the
 //! adapters trained that it is compared with. One thread; it takes turns at the cores like any node.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,8 +11,8 @@ use witan_protocol::federation::Federation;
 
 use super::compare::{Comparer, Comparison};
 use super::device::Device;
-use super::score::{Exam, Marks, Undrawn};
-use super::shard;
+use super::score::{Exam, Marks, Undrawn, by_task};
+use super::shard::{self, Extent};
 use super::turns::Turns;
 use super::{Ground, spawn};
 use crate::error::Failure;
@@ -38,7 +39,12 @@ pub enum Verdict {
     },
     /// The share of the exam's own pictures that the detector finds right: no drawing can be
     /// expected to do better.
-    Ceiling(f64),
+    Ceiling {
+        /// The mean over the tasks.
+        overall: f64,
+        /// Each task's.
+        by_task: BTreeMap<String, f64>,
+    },
     /// Some of the exam's prompts are not drawn.
     Undrawn(Undrawn),
     /// The comparison goes on.
@@ -133,14 +139,15 @@ impl Judge {
     ) -> Result<Self, Failure> {
         let Case { ground, device, .. } = &case;
         let umm = Umm::new(&ground.base, &ground.lora, device).map_err(Failure::input)?;
-        let exam = Exam::new(&umm, shard::exam(&case.data)?);
+        let exam = Exam::new(&umm, shard::exam(&case.data, Extent::Sample)?);
         Ok(Self { case, umm, exam, stopping, say })
     }
 
     fn run(&mut self, mut asked: mpsc::Receiver<Question>) -> Result<(), Failure> {
         let initial = Committed::plain(Adapter::clone(&self.case.ground.initial));
-        if let Some(ceiling) = self.exam.ceiling() {
-            self.tell(Verdict::Ceiling(ceiling));
+        let ceiling = self.exam.ceiling();
+        if let Some(overall) = ceiling.all.overall() {
+            self.tell(Verdict::Ceiling { overall, by_task: by_task(&ceiling) });
         }
         if self.exam.undrawn().count > 0 {
             self.tell(Verdict::Undrawn(self.exam.undrawn().clone()));

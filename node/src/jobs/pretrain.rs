@@ -121,7 +121,7 @@ fn record(
         from: None,
         plan: plan.clone(),
         parameters: base.parameter_count(),
-        drawing_ceiling: exam.rebuilt_ceiling(&umm),
+        drawing_ceiling: exam.rebuilt_ceiling(&umm).all.overall(),
         scores: exam.marks(&umm, EXAM_SEED),
     })
 }

@@ -1,30 +1,69 @@
 //! Scoring an adapter: answers by VQA v2's rule, drawings by GenEval's rules on the decoded pixels.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use witan_model::data::scenes::PromptCase;
 use witan_model::data::tokenizer::WordError;
 use witan_model::data::{Dataset, Picture};
-use witan_model::evaluate::{geneval, vqa};
+use witan_model::evaluate::{Tally, geneval, vqa};
 use witan_model::{EncodedShard, Umm};
 use witan_protocol::record::Scores;
 
 use super::shard::{ExamPaper, prompt_case};
 
 /// An adapter's marks on held-out data; fractions of 1. A split with nothing in it is absent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Marks {
     /// VQA accuracy.
-    pub vqa_accuracy: f64,
+    pub vqa_accuracy: Option<f64>,
     /// The same over questions of old words only.
     pub vqa_accuracy_old_words: Option<f64>,
     /// The same over questions with a new word.
     pub vqa_accuracy_new_words: Option<f64>,
+    /// The same by VQA v2's kinds of answer.
+    #[serde(default)]
+    pub vqa_accuracy_by_answer_type: BTreeMap<String, f64>,
+    /// The same by the first words of the question.
+    #[serde(default)]
+    pub vqa_accuracy_by_question_type: BTreeMap<String, f64>,
     /// Share of correct drawings: the mean over GenEval's six tasks.
     pub drawing_accuracy: Option<f64>,
     /// The same over captions of old words only.
     pub drawing_accuracy_old_words: Option<f64>,
     /// The same over captions with a new word.
     pub drawing_accuracy_new_words: Option<f64>,
+    /// The same by task.
+    #[serde(default)]
+    pub drawing_accuracy_by_task: BTreeMap<String, f64>,
+}
+
+impl Marks {
+    /// The marks of scored answers and drawings.
+    pub fn of(answered: &vqa::Report, drawn: &geneval::Report) -> Self {
+        let answer_types = answered.by_answer_type.iter().map(|(kind, it)| (kind.name(), it));
+        let question_types = answered.by_question_type.iter().map(|(name, it)| (&name[..], it));
+        Self {
+            vqa_accuracy: answered.all.fraction(),
+            vqa_accuracy_old_words: answered.old.fraction(),
+            vqa_accuracy_new_words: answered.new.fraction(),
+            vqa_accuracy_by_answer_type: fractions(answer_types),
+            vqa_accuracy_by_question_type: fractions(question_types),
+            drawing_accuracy: drawn.all.overall(),
+            drawing_accuracy_old_words: drawn.old.overall(),
+            drawing_accuracy_new_words: drawn.new.overall(),
+            drawing_accuracy_by_task: by_task(drawn),
+        }
+    }
+}
+
+/// The share of right drawings of each task asked.
+pub fn by_task(drawn: &geneval::Report) -> BTreeMap<String, f64> {
+    fractions(drawn.all.tags.iter().map(|(tag, tally)| (tag.name(), tally)))
+}
+
+fn fractions<'a>(tallies: impl Iterator<Item = (&'a str, &'a Tally)>) -> BTreeMap<String, f64> {
+    tallies.filter_map(|(name, tally)| Some((name.to_owned(), tally.fraction()?))).collect()
 }
 
 /// Held-out data, encoded once.
@@ -63,6 +102,21 @@ impl Exam {
         Self { dataset, encoded, prompts, undrawn }
     }
 
+    /// The questions with their pictures, and the captions of real pictures.
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// The same as the model reads it.
+    pub fn encoded(&self) -> &EncodedShard {
+        &self.encoded
+    }
+
+    /// The prompts that are drawn.
+    pub fn prompts(&self) -> &[PromptCase] {
+        &self.prompts
+    }
+
     /// The prompts that are not drawn.
     pub fn undrawn(&self) -> &Undrawn {
         &self.undrawn
@@ -75,24 +129,24 @@ impl Exam {
             &first(MEMBER_QUESTIONS_MAX, held_out.questions.len()),
             &first(MEMBER_DRAWINGS_MAX, held_out.captions.len()),
         );
-        let prompts = dataset.captions.iter().map(prompt_case).collect();
+        let prompts = dataset.captions.iter().filter_map(prompt_case).collect();
         Self::new(umm, ExamPaper { dataset, prompts })
     }
 
     /// The marks of the adapter that `umm` holds.
     pub fn marks(&self, umm: &Umm, seed: u64) -> Marks {
         let answers = umm.answer_batch(&self.encoded, 0..self.dataset.questions.len());
-        let answered = vqa::score(&self.dataset.questions, &answers);
-        let drawn = self.drawn(umm, seed);
-        let tags = |by: &geneval::ByTag| by.overall();
-        Marks {
-            vqa_accuracy: answered.all.fraction().unwrap_or(0.0),
-            vqa_accuracy_old_words: answered.old.fraction(),
-            vqa_accuracy_new_words: answered.new.fraction(),
-            drawing_accuracy: drawn.as_ref().and_then(|drawn| tags(&drawn.all)),
-            drawing_accuracy_old_words: drawn.as_ref().and_then(|drawn| tags(&drawn.old)),
-            drawing_accuracy_new_words: drawn.as_ref().and_then(|drawn| tags(&drawn.new)),
-        }
+        let drawings = umm.draw(&self.captions(), seed);
+        let drawings = drawings.expect("prompts of unknown words are left out");
+        Marks::of(
+            &vqa::score(&self.dataset.questions, &answers),
+            &geneval::score(&self.prompts, &drawings),
+        )
+    }
+
+    /// What is drawn, in words.
+    pub fn captions(&self) -> Vec<&str> {
+        self.prompts.iter().map(|case| case.prompt.prompt.as_str()).collect()
     }
 
     /// The marks as a member's update carries them.
@@ -100,35 +154,30 @@ impl Exam {
         let marks = self.marks(umm, seed);
         Scores {
             loss: 0.0,
-            vqa_accuracy: marks.vqa_accuracy as f32,
-            drawing_accuracy: marks.drawing_accuracy.unwrap_or(0.0) as f32,
+            vqa_accuracy: marks.vqa_accuracy.map(|share| share as f32),
+            drawing_accuracy: marks.drawing_accuracy.map(|share| share as f32),
         }
     }
 
-    /// The share of the exam's own captioned pictures that the detector finds right; none without
-    /// captions.
-    pub fn ceiling(&self) -> Option<f64> {
+    /// The share of the exam's own captioned pictures that the detector finds right: no drawing can
+    /// be expected to do better. Empty without captions.
+    pub fn ceiling(&self) -> geneval::Report {
         self.passing(&self.dataset.pictures)
     }
 
     /// The same once encoder and painter have passed the pictures on.
-    pub fn rebuilt_ceiling(&self, umm: &Umm) -> Option<f64> {
+    pub fn rebuilt_ceiling(&self, umm: &Umm) -> geneval::Report {
         self.passing(&umm.reconstruct(&self.dataset.pictures))
     }
 
-    /// The mean over the tasks for these versions of the exam's pictures.
-    fn passing(&self, pictures: &[Picture]) -> Option<f64> {
-        let captions = &self.dataset.captions;
-        let cases: Vec<PromptCase> = captions.iter().map(prompt_case).collect();
-        let shown = captions.iter().map(|caption| pictures[caption.picture].clone());
-        geneval::score(&cases, &shown.collect::<Vec<_>>()).all.overall()
-    }
-
-    fn drawn(&self, umm: &Umm, seed: u64) -> Option<geneval::Report> {
-        let captions: Vec<&str> =
-            self.prompts.iter().map(|case| case.prompt.prompt.as_str()).collect();
-        let drawings = umm.draw(&captions, seed).expect("prompts of unknown words are left out");
-        (!drawings.is_empty()).then(|| geneval::score(&self.prompts, &drawings))
+    /// The score of these versions of the exam's pictures.
+    fn passing(&self, pictures: &[Picture]) -> geneval::Report {
+        let judged =
+            self.dataset.captions.iter().filter_map(|caption| {
+                Some((prompt_case(caption)?, pictures[caption.picture].clone()))
+            });
+        let (cases, shown): (Vec<_>, Vec<_>) = judged.unzip();
+        geneval::score(&cases, &shown)
     }
 }
 

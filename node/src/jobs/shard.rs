@@ -1,17 +1,16 @@
 //! A member's data: read from where `node.toml` says, cut to this member's share, and split into what
 //! it trains on and what it keeps aside to score with. Data never leave the thread that reads them.
 
-use std::path::Path;
-
+use witan_model::data::catalogue::Catalogue;
 use witan_model::data::partition::{self, Part, Partition};
 use witan_model::data::scenes::{self, PromptCase};
 use witan_model::data::tokenizer::Tokenizer;
-use witan_model::data::vqa_v2::{Catalogue, Split, VqaError};
-use witan_model::data::{CaptionExample, Dataset, VqaExample};
+use witan_model::data::vqa_v2::{self, Split};
+use witan_model::data::{CaptionExample, DataError, Dataset, VqaExample, captions};
 use witan_model::encoded;
 
 use crate::error::Failure;
-use crate::settings::{DataSource, Share};
+use crate::settings::{By, DataSource, Share};
 
 /// A member's data.
 #[derive(Clone, Debug)]
@@ -46,16 +45,15 @@ pub struct ExamPaper {
 /// If the source is wrong, or has too little for so many members.
 pub fn read(source: &DataSource) -> Result<Shard, Failure> {
     let share = source.share();
-    let mine = match source {
-        DataSource::Scenes { .. } => {
+    let mine = match catalogue(source, Split::Train)? {
+        None => {
             let Pool { whole, parts } = pool(source)?;
             whole.subset(&parts[share.index].questions, &parts[share.index].captions)
         }
-        DataSource::Vqa { path, .. } => {
-            let catalogue = catalogue(path, Split::Train)?;
+        Some(catalogue) => {
             let parts = parts(&catalogue.questions, &catalogue.captions, share)?;
             let part = &parts[share.index];
-            catalogue.subset(&part.questions, &part.captions).map_err(bad_folder)?
+            catalogue.subset(&part.questions, &part.captions).map_err(bad_data)?
         }
     };
     let (training, held_out) = mine.split_held_out(HELD_OUT_PER_MILLE);
@@ -72,32 +70,43 @@ pub fn pool(source: &DataSource) -> Result<Pool, Failure> {
         DataSource::Scenes { seed, .. } => {
             scenes::federation_split(*seed, share.of, SCENES_PER_MEMBER).train
         }
-        DataSource::Vqa { path, .. } => {
-            catalogue(path, Split::Train)?.whole().map_err(bad_folder)?
+        DataSource::Vqa { .. } | DataSource::Captions { .. } => {
+            let catalogue = catalogue(source, Split::Train)?;
+            catalogue.unwrap_or_default().whole().map_err(bad_data)?
         }
     };
     let parts = parts(&whole.questions, &whole.captions, share)?;
     Ok(Pool { whole, parts })
 }
 
-/// Reads the exam: of a folder, a bounded sample of its validation split.
+/// How much of a folder's validation split an exam is; of the scenes, it is always all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// A bounded sample, chosen by the seed of the partition: for the exam after each round.
+    Sample,
+    /// All of it.
+    Whole,
+}
+
+/// Reads the exam.
 ///
 /// # Errors
 /// If the source is wrong.
-pub fn exam(source: &DataSource) -> Result<ExamPaper, Failure> {
-    match source {
-        DataSource::Scenes { seed, share } => {
-            let split = scenes::federation_split(*seed, share.of, SCENES_PER_MEMBER);
-            Ok(ExamPaper { dataset: split.test, prompts: split.prompts })
-        }
-        DataSource::Vqa { path, share } => {
-            let dataset = catalogue(path, Split::Val)?
-                .sample(EXAM_QUESTIONS_MAX, EXAM_DRAWINGS_MAX, share.seed)
-                .map_err(bad_folder)?;
-            let prompts = dataset.captions.iter().map(prompt_case).collect();
-            Ok(ExamPaper { dataset, prompts })
-        }
+pub fn exam(source: &DataSource, extent: Extent) -> Result<ExamPaper, Failure> {
+    if let DataSource::Scenes { seed, .. } = source {
+        let (dataset, prompts) = scenes::held_out(*seed);
+        return Ok(ExamPaper { dataset, prompts });
     }
+    let catalogue = catalogue(source, Split::Val)?.unwrap_or_default();
+    let dataset = match extent {
+        Extent::Sample => {
+            catalogue.sample(EXAM_QUESTIONS_MAX, EXAM_DRAWINGS_MAX, source.share().seed)
+        }
+        Extent::Whole => catalogue.whole(),
+    };
+    let dataset = dataset.map_err(bad_data)?;
+    let prompts = dataset.captions.iter().filter_map(prompt_case).collect();
+    Ok(ExamPaper { dataset, prompts })
 }
 
 /// Checks a source before anything is started: every file, id and image is there and can be read,
@@ -107,11 +116,11 @@ pub fn exam(source: &DataSource) -> Result<ExamPaper, Failure> {
 /// # Errors
 /// The first thing that is wrong.
 pub fn check(source: &DataSource) -> Result<Vec<usize>, Failure> {
-    let DataSource::Vqa { path, share } = source else { return Ok(Vec::new()) };
-    let train = catalogue(path, Split::Train)?;
-    let parts = parts(&train.questions, &train.captions, share)?;
-    train.check_images().map_err(bad_folder)?;
-    catalogue(path, Split::Val)?.check_images().map_err(bad_folder)?;
+    let Some(train) = catalogue(source, Split::Train)? else { return Ok(Vec::new()) };
+    let held_out = catalogue(source, Split::Val)?.unwrap_or_default();
+    let parts = parts(&train.questions, &train.captions, source.share())?;
+    train.check_images().map_err(bad_data)?;
+    held_out.check_images().map_err(bad_data)?;
     let tokenizer = Tokenizer::new();
     let is_idle = |part: &Part| {
         let mut questions = part.questions.iter().map(|index| &train.questions[*index]);
@@ -121,16 +130,16 @@ pub fn check(source: &DataSource) -> Result<Vec<usize>, Failure> {
     };
     let idle: Vec<_> = (0..parts.len()).filter(|index| is_idle(&parts[*index])).collect();
     if idle.len() == parts.len() {
-        let message = format!("{} has nothing the model can be taught", path.display());
+        let message = format!("{source} has nothing the model can be taught");
         return Err(Failure::input(message)
             .hint("it learns questions and captions of words it knows: witan ask --words"));
     }
     Ok(idle)
 }
 
-/// A caption as a prompt to draw from.
-pub fn prompt_case(caption: &CaptionExample) -> PromptCase {
-    PromptCase { prompt: caption.prompt.clone(), is_new: caption.is_new }
+/// A caption as a prompt to draw from; none if no rule says what a right drawing is.
+pub fn prompt_case(caption: &CaptionExample) -> Option<PromptCase> {
+    Some(PromptCase { prompt: caption.prompt.clone()?, is_new: caption.is_new })
 }
 
 fn parts(
@@ -138,17 +147,42 @@ fn parts(
     captions: &[CaptionExample],
     share: &Share,
 ) -> Result<Vec<Part>, Failure> {
-    let how = share.alpha.map_or(Partition::Iid, Partition::Dirichlet);
+    let how = match (share.by, share.alpha) {
+        (Some(By::AnswerType), _) => Partition::ByAnswerType,
+        (Some(By::Modality), _) => Partition::ByModality,
+        (None, Some(alpha)) => Partition::Dirichlet(alpha),
+        (None, None) => Partition::Iid,
+    };
     partition::parts(questions, captions, share.of, how, share.seed)
         .map_err(|error| Failure::input(error).hint("use fewer members"))
 }
 
-fn catalogue(path: &Path, split: Split) -> Result<Catalogue, Failure> {
-    Catalogue::read(path, split).map_err(bad_folder)
+/// A split of a source's files; none of the scenes, which are drawn.
+fn catalogue(source: &DataSource, split: Split) -> Result<Option<Catalogue>, Failure> {
+    let read = match source {
+        DataSource::Scenes { .. } => return Ok(None),
+        DataSource::Captions { path, .. } => captions::read(path, split),
+        DataSource::Vqa { path, captions: None, .. } => vqa_v2::read(path, split),
+        DataSource::Vqa { path, captions: Some(file), .. } => vqa_v2::read(path, split)
+            .and_then(|asked| Ok(asked.with_captions(captions::read(file, split)?))),
+    };
+    read.map(Some).map_err(bad_data)
 }
 
-fn bad_folder(error: VqaError) -> Failure {
-    Failure::input(error).hint("`python3 scripts/easy_vqa.py DIR` makes a folder that can be read")
+fn bad_data(error: DataError) -> Failure {
+    let is_of_pairs = matches!(
+        error,
+        DataError::Line { .. }
+            | DataError::NoLine { .. }
+            | DataError::NoCaption { .. }
+            | DataError::NoImageFile { .. }
+    );
+    Failure::input(error).hint(match is_of_pairs {
+        true => {
+            "a line of captions is such as {\"image\": \"a.png\", \"caption\": \"a red circle\"}"
+        }
+        false => "`python3 scripts/easy_vqa.py DIR` makes a folder that can be read",
+    })
 }
 
 /// Scenes of the embedded data for each member of a testnet.

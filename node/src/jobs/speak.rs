@@ -6,6 +6,7 @@ use std::path::Path;
 use witan_model::Umm;
 use witan_model::data::Picture;
 use witan_model::data::tokenizer::{Tokenizer, WordError};
+use witan_model::sheet::{Sheet, Tile};
 
 use super::chosen::{Chosen, Source};
 use super::device::{self, Compute};
@@ -53,6 +54,19 @@ impl Speaker {
         let mut drawn = self.umm.draw(&[caption], seed).map_err(unknown)?;
         drawn.swap_remove(0).to_png().map_err(Failure::input)
     }
+
+    /// The drawings of many captions on one sheet, as PNG bytes; caption `i` starts from stream `i` of the seed's noise.
+    ///
+    /// # Errors
+    /// If a word is unknown.
+    pub fn draw_sheet(&self, captions: &[String], seed: u64) -> Result<Vec<u8>, Failure> {
+        let lines: Vec<&str> = captions.iter().map(String::as_str).collect();
+        let drawn = self.umm.draw(&lines, seed).map_err(unknown)?;
+        let tiles = drawn.into_iter().zip(captions);
+        let tiles = tiles.map(|(picture, text)| Tile { picture, text: text.clone() }).collect();
+        let sheet = Sheet { tiles, columns: COLUMNS, scale: SCALE, ..Sheet::default() };
+        sheet.to_png().map_err(Failure::input)
+    }
 }
 
 /// The words that a question or caption may hold, in alphabetical order.
@@ -71,3 +85,6 @@ fn has_words(text: &str) -> Result<(), Failure> {
 fn unknown(error: WordError) -> Failure {
     Failure::input(error).hint("`witan ask --words` lists every word it knows")
 }
+
+const COLUMNS: usize = 6;
+const SCALE: usize = 2;

@@ -263,7 +263,7 @@ mod tests {
         let flexible = Ground { base: Arc::new(base), lora, initial, recipe };
         let recipe = Recipe { strategy: Strategy::FedAvg, ..recipe };
         let rigid = Ground { recipe, ..flexible.clone() };
-        let share = Share { index: 0, of: 1, alpha: None, seed: 1 };
+        let share = Share { index: 0, of: 1, alpha: None, by: None, seed: 1 };
         let data = DataSource::Scenes { seed: 1, share };
         let settings = |rank| Settings {
             listen: Vec::new(),

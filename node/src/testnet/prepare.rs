@@ -21,7 +21,7 @@ use crate::home::Home;
 use crate::jobs::LoraConfig;
 use crate::jobs::device::Compute;
 use crate::jobs::turns::Turns;
-use crate::settings::{DataSource, Settings, Share};
+use crate::settings::{By, DataSource, Settings, Share};
 use crate::shell;
 
 /// What a testnet is asked to be; kept in its folder.
@@ -33,6 +33,9 @@ pub struct Plan {
     pub rounds: u64,
     /// Dirichlet concentration of the data over the answers; `None`: identically distributed.
     pub alpha: Option<f64>,
+    /// A rule of sharing in place of `alpha`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<By>,
     /// Seeds keys, data, partition and training.
     pub seed: u64,
     /// Optimiser steps a member takes each round.
@@ -49,16 +52,17 @@ pub struct Plan {
     /// An absolute path to a folder of VQA v2's files; `None`: the embedded scenes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vqa: Option<PathBuf>,
+    /// An absolute path to a file of image and caption pairs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captions: Option<PathBuf>,
 }
 
 impl Plan {
     /// Where the data of node `index` come from.
     pub fn data(&self, index: usize) -> DataSource {
-        let share = Share { index, of: self.nodes, alpha: self.alpha, seed: self.seed };
-        match &self.vqa {
-            Some(path) => DataSource::Vqa { path: path.clone(), share },
-            None => DataSource::Scenes { seed: self.seed, share },
-        }
+        let Self { nodes: of, alpha, by, seed, .. } = *self;
+        let share = Share { index, of, alpha, by, seed };
+        DataSource::of(self.vqa.clone(), self.captions.clone(), seed, share)
     }
 }
 

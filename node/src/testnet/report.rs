@@ -10,12 +10,13 @@ use witan_protocol::member::MemberId;
 
 use super::losses::{LossReport, Losses};
 use super::prepare::Folder;
-use super::strike::Strike;
+use super::strike::{Killed, Strike};
 use super::watch::Watch;
 use crate::error::Failure;
 use crate::jobs::compare::Comparison;
 use crate::jobs::judge::Verdict;
 use crate::jobs::score::Marks;
+use crate::settings::By;
 
 /// A finished run.
 #[derive(Clone, Debug, Serialize)]
@@ -26,8 +27,12 @@ pub struct TestnetReport {
     pub seed: u64,
     /// Dirichlet concentration; `null` for identically distributed data.
     pub alpha: Option<f64>,
+    /// The rule of sharing in place of it.
+    pub by: Option<By>,
     /// The folder of VQA v2's files; `null` for the embedded scenes.
     pub vqa: Option<PathBuf>,
+    /// The file of image and caption pairs.
+    pub captions: Option<PathBuf>,
     /// How updates were combined.
     pub strategy: String,
     /// How deltas were written.
@@ -50,6 +55,8 @@ pub struct TestnetReport {
     pub comparison: ComparisonRows,
     /// Share of the held-out pictures themselves that the detector finds right.
     pub drawing_ceiling: Option<f64>,
+    /// The same by task.
+    pub drawing_ceiling_by_task: BTreeMap<String, f64>,
     /// Bytes of one adapter as it travels.
     pub adapter_bytes: u64,
     /// Bytes of the whole model, in the same precision.
@@ -96,23 +103,6 @@ pub struct RoundRow {
     /// On held-out data.
     #[serde(flatten)]
     pub marks: Option<Marks>,
-}
-
-/// What became of a strike.
-#[derive(Clone, Debug, Serialize)]
-pub struct Killed {
-    /// The round.
-    pub round: u64,
-    /// The killed aggregator.
-    pub node: String,
-    /// The view that closed the round.
-    pub view: u32,
-    /// Seconds from the kill to the first commit.
-    pub closed_after_s: f64,
-    /// Nodes that trained this round a second time: none.
-    pub retrained: usize,
-    /// Whether the node, started again, ended with every round.
-    pub rejoined: bool,
 }
 
 /// The four adapters, on the same held-out data.
@@ -171,24 +161,32 @@ impl TestnetReport {
             Verdict::Compared(comparison) => Some(comparison.as_ref()),
             _ => None,
         });
+        let ceiling = verdicts.iter().find_map(|verdict| match verdict {
+            Verdict::Ceiling { overall, by_task } => Some((*overall, by_task.clone())),
+            _ => None,
+        });
+        let (drawing_ceiling, drawing_ceiling_by_task) = ceiling.unzip();
+        let drawing_ceiling_by_task = drawing_ceiling_by_task.unwrap_or_default();
         let lost = watch.lost();
         let head = checked.records.last().map(|last| last.record.digest().to_string());
         let kept = (0..folder.plan.nodes).filter(|index| !lost.contains(index));
         let all_agree = kept.map(|index| checked.heads.get(&index)).all(|its| its == head.as_ref());
         let comparison = ComparisonRows {
             base: marks(0),
-            local_only_best: compared.map(|it: &Comparison| it.local_only_best),
-            centralized: compared.map(|it| it.centralized),
-            federated: rounds.last().and_then(|row: &RoundRow| row.marks),
+            local_only_best: compared.map(|it: &Comparison| it.local_only_best.clone()),
+            centralized: compared.map(|it| it.centralized.clone()),
+            federated: rounds.last().and_then(|row: &RoundRow| row.marks.clone()),
         };
         Self {
             nodes: folder.plan.nodes,
             seed: folder.plan.seed,
             alpha: folder.plan.alpha,
+            by: folder.plan.by,
             vqa: folder.plan.vqa.clone(),
+            captions: folder.plan.captions.clone(),
             strategy: folder.plan.strategy.to_string(),
             compression: folder.plan.compression.to_string(),
-            killed: strike.and_then(|strike| killed(watch, strike)),
+            killed: strike.and_then(|strike| strike.report(watch)),
             losses: losses.and_then(|losses| losses.report(watch)),
             rounds,
             lost: lost.iter().map(|index| format!("node-{index:02}")).collect(),
@@ -196,10 +194,8 @@ impl TestnetReport {
             verified: checked.heads.len(),
             flaws: checked.flaws,
             comparison,
-            drawing_ceiling: verdicts.iter().find_map(|verdict| match verdict {
-                Verdict::Ceiling(ceiling) => Some(*ceiling),
-                _ => None,
-            }),
+            drawing_ceiling,
+            drawing_ceiling_by_task,
             adapter_bytes: sizes.0,
             full_model_bytes: sizes.1,
             federation_s,
@@ -240,8 +236,8 @@ impl TestnetReport {
                 format!("{}/{}", row.included, row.expected.len()),
                 row.train_s.map_or("-".to_owned(), |train_s| format!("{train_s:.1} s")),
                 row.overhead_s.map_or("-".to_owned(), |overhead_s| format!("{overhead_s:.2} s")),
-                percent(row.marks.map(|marks| marks.vqa_accuracy)),
-                percent(row.marks.and_then(|marks| marks.drawing_accuracy)),
+                percent(row.marks.as_ref().and_then(|marks| marks.vqa_accuracy)),
+                percent(row.marks.as_ref().and_then(|marks| marks.drawing_accuracy)),
             ]);
         }
         rounds
@@ -259,16 +255,16 @@ impl TestnetReport {
             "new words",
         ]);
         let rows = [
-            ("base", self.comparison.base),
-            ("best member alone", self.comparison.local_only_best),
-            ("federated", self.comparison.federated),
-            ("all data in one place", self.comparison.centralized),
+            ("base", &self.comparison.base),
+            ("best member alone", &self.comparison.local_only_best),
+            ("federated", &self.comparison.federated),
+            ("all data in one place", &self.comparison.centralized),
         ];
         for (name, marks) in rows {
             let Some(marks) = marks else { continue };
             compared.add_row([
                 name.to_owned(),
-                percent(Some(marks.vqa_accuracy)),
+                percent(marks.vqa_accuracy),
                 percent(marks.vqa_accuracy_old_words),
                 percent(marks.vqa_accuracy_new_words),
                 percent(marks.drawing_accuracy),
@@ -280,6 +276,10 @@ impl TestnetReport {
         if let Some(ceiling) = self.drawing_ceiling {
             let ceiling = percent(Some(ceiling));
             text += &format!("drawings: the detector finds {ceiling} of the real pictures right\n");
+        }
+        if let Some(marks) = &self.comparison.federated {
+            text += &by_kind("VQA", &marks.vqa_accuracy_by_answer_type);
+            text += &by_kind("drawings", &marks.drawing_accuracy_by_task);
         }
         if let Some(killed) = &self.killed {
             text += &format!(
@@ -341,28 +341,24 @@ fn row(watch: &Watch, verdicts: &[Verdict], audited: &Audited) -> Option<RoundRo
     })
 }
 
-fn killed(watch: &Watch, strike: &Strike) -> Option<Killed> {
-    let (victim, at_ms) = strike.victim()?;
-    let round = watch.rounds.get(&strike.round())?;
-    Some(Killed {
-        round: strike.round(),
-        node: format!("node-{victim:02}"),
-        view: round.view?.0.0,
-        closed_after_s: seconds(at_ms, round.committed_ms?.0),
-        retrained: round.trainings.values().filter(|count| **count > 1).count(),
-        rejoined: watch.nodes[victim].finished,
-    })
-}
-
 fn marks_of(verdicts: &[Verdict], wanted: u64) -> Option<Marks> {
     verdicts.iter().rev().find_map(|verdict| match verdict {
-        Verdict::Round { round, marks } if *round == wanted => Some(*marks),
+        Verdict::Round { round, marks } if *round == wanted => Some(marks.clone()),
         _ => None,
     })
 }
 
 fn seconds(from_ms: u64, to_ms: u64) -> f64 {
     to_ms.saturating_sub(from_ms) as f64 / 1000.0
+}
+
+/// "federated drawings: single_object 80.0 %, …"; empty without any.
+fn by_kind(what: &str, shares: &BTreeMap<String, f64>) -> String {
+    let shares = shares.iter().map(|(kind, share)| format!("{kind} {}", percent(Some(*share))));
+    match shares.collect::<Vec<_>>() {
+        shares if shares.is_empty() => String::new(),
+        shares => format!("federated {what}: {}\n", shares.join(", ")),
+    }
 }
 
 fn percent(fraction: Option<f64>) -> String {

@@ -4,6 +4,7 @@
 //! The victim is first paused (its update is out and somebody holds its delta), so that it cannot
 //! close the round in the moment between the last update and the kill.
 
+use serde::Serialize;
 use witan_protocol::member::View;
 
 use super::prepare::Plan;
@@ -26,6 +27,23 @@ pub enum Order {
 pub struct Strike {
     round: u64,
     stage: Stage,
+}
+
+/// What became of a strike.
+#[derive(Clone, Debug, Serialize)]
+pub struct Killed {
+    /// The round.
+    pub round: u64,
+    /// The killed aggregator.
+    pub node: String,
+    /// The view that closed the round.
+    pub view: u32,
+    /// Seconds from the kill to the first commit.
+    pub closed_after_s: f64,
+    /// Nodes that trained this round a second time: none.
+    pub retrained: usize,
+    /// Whether the node, started again, ended with every round.
+    pub rejoined: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +79,20 @@ impl Strike {
     /// The round whose aggregator is struck.
     pub fn round(&self) -> u64 {
         self.round
+    }
+
+    /// What became of it; none if nobody was struck, or the round is not closed.
+    pub fn report(&self, watch: &Watch) -> Option<Killed> {
+        let (victim, at_ms) = self.victim()?;
+        let round = watch.rounds.get(&self.round)?;
+        Some(Killed {
+            round: self.round,
+            node: format!("node-{victim:02}"),
+            view: round.view?.0.0,
+            closed_after_s: round.committed_ms?.0.saturating_sub(at_ms) as f64 / 1000.0,
+            retrained: round.trainings.values().filter(|count| **count > 1).count(),
+            rejoined: watch.nodes[victim].finished,
+        })
     }
 
     /// The struck node and when, once it is.

@@ -28,12 +28,14 @@ impl Council {
             nodes: 4,
             rounds,
             alpha: None,
+            by: None,
             seed: 1,
             local_steps: 1,
             strategy: Strategy::default(),
             compression: Compression::default(),
             device: Default::default(),
             vqa: None,
+            captions: None,
         };
         let base = jobs::base_digest(&jobs::embedded_base().unwrap());
         let testnet = Folder::create(&folder.path().join("council"), plan, base).unwrap();

@@ -265,18 +265,16 @@ fn total(errors: &[LayerError]) -> f32 {
     if norm > 0.0 { (square(|layer| layer.error) / norm).sqrt() } else { 0.0 }
 }
 
+/// What the members measured, on average; each score over those who have it.
 fn mean<'a>(updates: impl Iterator<Item = &'a Update>) -> Scores {
-    let (mut sum, mut count) = (Scores::default(), 0.0_f32);
-    for Update { scores, .. } in updates {
-        sum.loss += scores.loss;
-        sum.vqa_accuracy += scores.vqa_accuracy;
-        sum.drawing_accuracy += scores.drawing_accuracy;
-        count += 1.0;
-    }
-    let count = count.max(1.0);
+    let scores: Vec<Scores> = updates.map(|update| update.scores).collect();
+    let mean = |of: fn(&Scores) -> Option<f32>| -> Option<f32> {
+        let told: Vec<f32> = scores.iter().filter_map(of).collect();
+        (!told.is_empty()).then(|| told.iter().sum::<f32>() / told.len() as f32)
+    };
     Scores {
-        loss: sum.loss / count,
-        vqa_accuracy: sum.vqa_accuracy / count,
-        drawing_accuracy: sum.drawing_accuracy / count,
+        loss: mean(|one| Some(one.loss)).unwrap_or(0.0),
+        vqa_accuracy: mean(|one| one.vqa_accuracy),
+        drawing_accuracy: mean(|one| one.drawing_accuracy),
     }
 }

@@ -50,8 +50,8 @@ impl Folder {
     }
 
     fn source(&self, index: usize) -> DataSource {
-        let share = Share { index, of: MEMBERS, alpha: Some(0.1), seed: 5 };
-        DataSource::Vqa { path: self.dir.path().to_owned(), share }
+        let share = Share { index, of: MEMBERS, alpha: Some(0.1), by: None, seed: 5 };
+        DataSource::Vqa { path: self.dir.path().to_owned(), captions: None, share }
     }
 
     /// What a person is told of this folder, which must hold all of `what` and the way out.
@@ -131,12 +131,12 @@ fn every_member_computes_the_same_partition() {
 #[test]
 fn the_exam_is_the_validation_split() {
     let folder = Folder::new();
-    let paper = exam(&folder.source(0)).unwrap();
+    let paper = exam(&folder.source(0), Extent::Whole).unwrap();
     assert_eq!(paper.dataset.questions.len() as u64, 2 * IMAGES);
     assert_eq!(paper.prompts.len() as u64, IMAGES);
     assert_eq!(paper.prompts.iter().filter(|case| case.is_new).count() as u64, IMAGES / 4);
     std::fs::remove_file(folder.file("captions_val2014.jsonl")).unwrap();
-    assert!(exam(&folder.source(0)).unwrap().prompts.is_empty());
+    assert!(exam(&folder.source(0), Extent::Sample).unwrap().prompts.is_empty());
 }
 
 #[test]
@@ -187,7 +187,8 @@ fn a_wrong_folder_is_refused_before_anything_is_started() {
 #[test]
 fn more_members_than_questions_are_refused() {
     let folder = Folder::new();
-    let share = Share { index: 0, of: 200, alpha: Some(0.5), seed: 5 };
-    let failure = check(&DataSource::Vqa { path: folder.dir.path().into(), share }).unwrap_err();
+    let share = Share { index: 0, of: 200, alpha: Some(0.5), by: None, seed: 5 };
+    let failure =
+        check(&DataSource::of(Some(folder.dir.path().into()), None, 5, share)).unwrap_err();
     assert!(failure.message.contains("80 examples are too few for 200 members"), "{failure}");
 }
