@@ -27,7 +27,11 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Show {
     /// A node's home folder.
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["vqa", "captions", "node", "nodes", "alpha", "iid", "by", "seed"])]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        conflicts_with_all = ["vqa", "captions", "node", "nodes", "alpha", "iid", "by", "seed"]
+    )]
     home: Option<PathBuf>,
     /// A folder of VQA v2's own files instead of the embedded scenes.
     #[arg(long, value_name = "FOLDER")]
