@@ -39,5 +39,5 @@ pub use device::{Compute, Device, DeviceError};
 pub use encoded::EncodedShard;
 pub use pretrain::PretrainPlan;
 pub use strategy::Strategy;
-pub use train::{Schedule, Step, TrainError, TrainPlan, Trained, train};
+pub use train::{Course, Paused, Schedule, Step, TrainError, TrainPlan, Trained, train};
 pub use umm::Umm;

@@ -4,26 +4,22 @@
 //! with the number of examples it saw. The same start, shard, plan and thread count give the same bytes.
 
 mod batch;
+mod course;
 pub mod descent;
 mod hold;
 pub mod schedule;
 
 use std::ops::ControlFlow;
 
-use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::{Adapter, AdapterError};
 use crate::encoded::EncodedShard;
 use crate::strategy::Strategy;
 use crate::umm::Umm;
-use crate::umm::weights::floats;
-use batch::Batches;
 pub(crate) use batch::Deck;
 pub use batch::record;
-use descent::Descent;
-use hold::held;
+pub use course::{Course, Paused};
 pub use schedule::Schedule;
 
 /// How a member trains in one round.
@@ -109,6 +105,17 @@ pub enum TrainError {
         /// The step, from one.
         step: usize,
     },
+    /// What is to go on is further than the plan goes.
+    #[error("{done} steps are done of a plan of {steps}")]
+    Past {
+        /// Steps done.
+        done: usize,
+        /// Steps of the plan.
+        steps: usize,
+    },
+    /// What is to go on has no readable moments.
+    #[error("the optimiser's moments cannot be read")]
+    Moments,
     /// The threads could not be started.
     #[error("cannot start {threads} training threads")]
     Threads {
@@ -127,56 +134,7 @@ pub fn train(
     plan: &TrainPlan,
     progress: &mut (dyn FnMut(Step) -> ControlFlow<()> + Send),
 ) -> Result<Option<Trained>, TrainError> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build();
-    let pool = pool.map_err(|_| TrainError::Threads { threads: plan.threads })?;
-    // Burn's kernels are slow to enter from outside a pool, hence the whole loop runs inside.
-    pool.install(|| train_here(umm, start, shard, plan, progress))
-}
-
-fn train_here(
-    umm: &mut Umm,
-    start: &Adapter,
-    shard: &EncodedShard,
-    plan: &TrainPlan,
-    progress: &mut (dyn FnMut(Step) -> ControlFlow<()> + Send),
-) -> Result<Option<Trained>, TrainError> {
-    umm.set_adapter(start)?;
-    let mut batches = Batches::new(shard, plan)?;
-    let mut descent = Descent::new(plan.weight_decay);
-    let device = umm.adapted.network.device();
-    let mut total = 0.0;
-    for step in 1..=plan.local_steps {
-        umm.adapted.dropout.decide(plan.seed ^ ((step as u64) << 32));
-        let (asked, captioned) = batches.next(umm, shard);
-        let answers = asked.map(|asked| asked.loss(umm, shard, &device));
-        let drawings = captioned.map(|captioned| captioned.loss(umm, shard, &device));
-        let value = |loss: &Option<Tensor<1>>| loss.clone().map(|loss| floats(loss)[0]);
-        let report = Step {
-            step,
-            steps: plan.local_steps,
-            answer_loss: value(&answers),
-            flow_loss: value(&drawings),
-        };
-        let loss = [answers, drawings].into_iter().flatten().reduce(|sum, loss| sum.add(loss));
-        let loss = loss.ok_or(TrainError::Empty)?;
-        let sum = report.answer_loss.unwrap_or(0.0) + report.flow_loss.unwrap_or(0.0);
-        if !sum.is_finite() {
-            return Err(TrainError::Diverged { step });
-        }
-        let gradients = GradientsParams::from_grads(loss.backward(), &umm.adapted.network);
-        let gradients = held(gradients, umm, start, plan);
-        descent.gather(&umm.adapted.network, gradients);
-        let network = umm.adapted.network.clone();
-        umm.adapted.network = descent.step(network, plan.schedule.at(step));
-        total += sum;
-        if progress(report).is_break() {
-            return Ok(None);
-        }
-    }
-    Ok(Some(Trained {
-        adapter: umm.adapter(),
-        loss: total / plan.local_steps.max(1) as f32,
-        examples: batches.taken,
-        steps: plan.local_steps as u64,
-    }))
+    let mut course = Course::begin(umm, start, shard, plan)?;
+    course.run(umm, shard, progress)?;
+    Ok(course.trained(umm))
 }

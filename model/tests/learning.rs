@@ -13,8 +13,8 @@ use witan_model::data::{Dataset, Picture};
 use witan_model::delta::Form;
 use witan_model::pretrain::fresh;
 use witan_model::{
-    Adapter, AdapterError, Base, Codec, Committed, Device, EncodedShard, LoraConfig, Step,
-    Strategy, TrainPlan, Trained, Umm, train,
+    Adapter, AdapterError, Base, Codec, Committed, Course, Device, EncodedShard, LoraConfig,
+    Paused, Step, Strategy, TrainError, TrainPlan, Trained, Umm, train,
 };
 
 fn base() -> Base {
@@ -97,6 +97,44 @@ fn a_round_can_be_stopped() {
     });
     assert!(stopped.unwrap().is_none());
     assert_eq!(seen, 1);
+}
+
+#[test]
+fn a_paused_training_goes_on_in_another_model_to_the_same_bits() {
+    let (base, lora) = (base(), LoraConfig::default());
+    let start = Adapter::init(&base, &lora, 1);
+    let plan = TrainPlan {
+        local_steps: 12,
+        batch_questions: 8,
+        batch_captions: 8,
+        seed: 4,
+        ..TrainPlan::default()
+    };
+    // The scene's other process: nothing is left of the first but what the pause keeps.
+    let fresh = || Umm::new(&base, &lora, &Device::flex()).unwrap();
+    let mut umm = fresh();
+    let shard = EncodedShard::encode(&umm, &data());
+    let mut first = Course::begin(&mut umm, &start, &shard, &plan).unwrap();
+    let stop = |step: Step| match step.step {
+        5 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    first.run(&mut umm, &shard, &mut { stop }).unwrap();
+    assert!(first.trained(&umm).is_none());
+    let paused = first.pause(&umm);
+    assert_eq!(paused.done, 5);
+    let mut umm = fresh();
+    let second = Course::begin(&mut umm, &start, &shard, &plan).unwrap();
+    let mut second = second.resume(&mut umm, &shard, paused.clone()).unwrap();
+    second.run(&mut umm, &shard, &mut |_| ControlFlow::Continue(())).unwrap();
+    let (found, whole) = (second.trained(&umm).unwrap(), round(4).0);
+    assert!(found.adapter.to_bytes() == whole.adapter.to_bytes());
+    assert_eq!((found.loss, found.examples), (whole.loss, whole.examples));
+    let again = || Course::begin(&mut fresh(), &start, &shard, &plan).unwrap();
+    let cut = Paused { moments: paused.moments[..100].to_vec(), ..paused.clone() };
+    assert!(matches!(again().resume(&mut fresh(), &shard, cut), Err(TrainError::Moments)));
+    let past = Paused { done: 13, ..paused };
+    assert!(matches!(again().resume(&mut fresh(), &shard, past), Err(TrainError::Past { .. })));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
-use burn::tensor::Tensor;
+use burn::tensor::{Bytes, Tensor};
 
 use crate::umm::weights::floats;
 
@@ -32,6 +32,17 @@ impl<M: Module> Descent<M> {
     /// Adds gradients to those of the next step. For a mean over batches, divide each one's loss by their number.
     pub fn gather(&mut self, module: &M, gradients: GradientsParams) {
         self.gathered.accumulate(module, gradients);
+    }
+
+    /// AdamW's moments and counters, in Burn's own record; what was gathered is not in it.
+    pub fn moments(&self) -> Vec<u8> {
+        self.optimizer.into_bytes().expect("moments in memory can be written").to_vec()
+    }
+
+    /// The same descent with the moments of another, for the same parameters; none if they cannot be read.
+    pub fn resume(self, moments: Vec<u8>) -> Option<Descent<M>> {
+        let optimizer = self.optimizer.from_bytes(Bytes::from_bytes_vec(moments)).ok()?;
+        Some(Descent { optimizer, ..self })
     }
 
     /// The module after a step of size `rate` along what was gathered, which is then forgotten.

@@ -10,7 +10,7 @@ mod names;
 use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
 
-use burn::module::{Param, ParamId};
+use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand::SeedableRng;
@@ -298,7 +298,7 @@ impl Loader {
         tensor: Tensor<D>,
         transposed: bool,
     ) -> Param<Tensor<D>> {
-        let id = ParamId::new();
+        let id = Names::id(name);
         let trained = self.trainable.iter().any(|prefix| name.starts_with(prefix));
         self.names.insert(id, name, transposed);
         Param::initialized(id, tensor).set_require_grad(trained)
