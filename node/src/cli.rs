@@ -12,12 +12,15 @@ mod member;
 mod model;
 pub mod output;
 mod pretrain;
+pub mod progress;
 pub mod rounds;
 mod run;
 pub mod screen;
 mod source;
 pub mod status;
+mod terms;
 mod testnet;
+mod train;
 pub mod verify;
 
 use std::future::Future;
@@ -42,6 +45,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Testnet(testnet::Args),
+    Train(train::Args),
     Run(run::Args),
     Bootstrap(bootstrap::Args),
     Status(status::Args),
@@ -71,6 +75,7 @@ pub fn main() -> ExitCode {
         .init();
     let outcome = match cli.command {
         Command::Testnet(args) => testnet::run(args),
+        Command::Train(args) => train::run(args),
         Command::Run(args) => run::run(args),
         Command::Bootstrap(args) => bootstrap::run(args),
         Command::Status(args) => status::run(&args),

@@ -18,6 +18,7 @@ pub mod recipe;
 pub mod score;
 pub mod shard;
 pub mod show;
+pub mod solo;
 pub mod speak;
 pub mod train;
 pub mod turns;
@@ -27,10 +28,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
-pub use witan_model::LoraConfig;
 use witan_model::{Adapter, AdapterError, Base, Committed};
+pub use witan_model::{LoraConfig, Umm};
 use witan_protocol::digest::{BlobRef, Digest};
-use witan_protocol::federation::Federation;
+use witan_protocol::federation::{Federation, Training};
 use witan_protocol::io::{AggregateInput, JobId};
 use witan_protocol::member::{MemberId, Round};
 use witan_protocol::record::{Aggregate, Scores};
@@ -168,9 +169,13 @@ impl Ground {
             dropout: document.lora.dropout,
             targets: document.lora.targets.clone(),
         };
-        let initial = Arc::new(Adapter::init(&base, &lora, document.seed));
-        let recipe = Recipe::of(&document.training);
-        Ok(Self { base: Arc::new(base), lora, initial, recipe })
+        Ok(Self::of(base, lora, &document.training, document.seed))
+    }
+
+    /// The same without a federation.
+    pub fn of(base: Base, lora: LoraConfig, training: &Training, seed: u64) -> Self {
+        let initial = Arc::new(Adapter::init(&base, &lora, seed));
+        Self { base: Arc::new(base), lora, initial, recipe: Recipe::of(training) }
     }
 
     /// The adapted layers, in the order in which records list them.

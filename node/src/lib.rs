@@ -15,5 +15,6 @@ pub mod net;
 pub mod open;
 pub mod settings;
 pub mod shell;
+pub mod solo;
 pub mod store;
 pub mod testnet;

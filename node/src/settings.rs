@@ -45,6 +45,9 @@ pub enum DataSource {
         seed: u64,
         /// Which part of them is this member's.
         share: Share,
+        /// Scenes in all; absent: 300 for each part.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        count: Option<usize>,
     },
     /// A folder of VQA v2's own files.
     Vqa {
@@ -80,7 +83,7 @@ impl DataSource {
         match (vqa, captions) {
             (Some(path), captions) => Self::Vqa { path, captions, share },
             (None, Some(path)) => Self::Captions { path, share },
-            (None, None) => Self::Scenes { seed, share },
+            (None, None) => Self::Scenes { seed, share, count: None },
         }
     }
 
@@ -222,7 +225,7 @@ mod tests {
         let share = Share { index: 3, of: 16, alpha: Some(0.5), by: None, seed: 7 };
         Settings {
             listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
-            data: DataSource::Scenes { seed: 7, share },
+            data: DataSource::Scenes { seed: 7, share, count: None },
             threads: 1,
             device: Compute::Cuda,
             turns: None,
@@ -289,7 +292,7 @@ mod tests {
     fn a_share_outside_the_partition_is_refused() {
         let mut settings = sample();
         let share = Share { index: 16, of: 16, alpha: None, by: None, seed: 7 };
-        settings.data = DataSource::Scenes { seed: 7, share };
+        settings.data = DataSource::Scenes { seed: 7, share, count: None };
         assert!(settings.check().unwrap_err().contains("16 of 16"));
     }
 }

@@ -21,7 +21,7 @@ use witan::jobs::{self, Ground, check};
 use witan::settings::Settings;
 use witan::testnet::past::Past;
 use witan::testnet::prepare::{Folder, Plan};
-use witan_protocol::federation::{Compression, Federation, Strategy};
+use witan_protocol::federation::Federation;
 use witan_protocol::ledger::Audited;
 
 use links::Links;
@@ -84,15 +84,9 @@ fn prepare(dir: &Path, args: &Args, links: &Links) -> Result<Folder, Failure> {
     let plan = Plan {
         nodes: usize::try_from(args.nodes).map_err(Failure::usage)?,
         rounds: args.rounds,
-        alpha: Some(0.5),
-        by: None,
         seed: args.seed,
         local_steps: args.local_steps,
-        strategy: Strategy::default(),
-        compression: Compression::default(),
-        device: Default::default(),
-        vqa: None,
-        captions: None,
+        ..Plan::default()
     };
     let folder = Folder::create(dir, plan, jobs::base_digest(&jobs::embedded_base()?))?;
     for from in 0..folder.plan.nodes {

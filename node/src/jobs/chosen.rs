@@ -58,9 +58,8 @@ impl Chosen {
             )
             .hint("export the adapter of a federation with another strategy"));
         }
-        peft::export(folder, &self.committed.adapter, &self.lora).map_err(|error| {
-            Failure::environment(error).hint("name a folder you can write to with --peft")
-        })
+        export(folder, &self.committed.adapter, &self.lora)
+            .map_err(|failure| failure.hint("name a folder you can write to with --peft"))
     }
 
     fn of_home(home: &Home, round: Option<u64>) -> Result<Self, Failure> {
@@ -100,6 +99,14 @@ impl Chosen {
         })?;
         Ok(Self { base: Arc::new(base), lora, committed: Committed::plain(adapter) })
     }
+}
+
+/// Writes an adapter for PEFT.
+///
+/// # Errors
+/// If the folder cannot be written.
+pub fn export(folder: &Path, adapter: &Adapter, lora: &LoraConfig) -> Result<(), Failure> {
+    peft::export(folder, adapter, lora).map_err(Failure::environment)
 }
 
 fn read_committed(home: &Home, ground: &Ground, result: &BlobRef) -> Result<Committed, Failure> {

@@ -39,6 +39,11 @@ pub struct Marks {
 }
 
 impl Marks {
+    /// Both tasks together, to find the best by.
+    pub fn total(&self) -> f64 {
+        self.vqa_accuracy.unwrap_or(0.0) + self.drawing_accuracy.unwrap_or(0.0)
+    }
+
     /// The marks of scored answers and drawings.
     pub fn of(answered: &vqa::Report, drawn: &geneval::Report) -> Self {
         let answer_types = answered.by_answer_type.iter().map(|(kind, it)| (kind.name(), it));

@@ -2,9 +2,10 @@
 //! it trains on and what it keeps aside to score with. Data never leave the thread that reads them.
 
 use witan_model::data::catalogue::Catalogue;
-use witan_model::data::partition::{self, Part, Partition};
+use witan_model::data::partition::{self, Part, Partition, PartitionError};
 use witan_model::data::scenes::{self, PromptCase};
 use witan_model::data::tokenizer::Tokenizer;
+use witan_model::data::vocabulary::Vocabulary;
 use witan_model::data::vqa_v2::{self, Split};
 use witan_model::data::{CaptionExample, DataError, Dataset, VqaExample, captions};
 use witan_model::encoded;
@@ -67,8 +68,8 @@ pub fn read(source: &DataSource) -> Result<Shard, Failure> {
 pub fn pool(source: &DataSource) -> Result<Pool, Failure> {
     let share = source.share();
     let whole = match source {
-        DataSource::Scenes { seed, .. } => {
-            scenes::federation_split(*seed, share.of, SCENES_PER_MEMBER).train
+        DataSource::Scenes { seed, count, .. } => {
+            scenes::dataset(Vocabulary::Domain, *seed, scene_count(share, *count))
         }
         DataSource::Vqa { .. } | DataSource::Captions { .. } => {
             let catalogue = catalogue(source, Split::Train)?;
@@ -116,7 +117,14 @@ pub fn exam(source: &DataSource, extent: Extent) -> Result<ExamPaper, Failure> {
 /// # Errors
 /// The first thing that is wrong.
 pub fn check(source: &DataSource) -> Result<Vec<usize>, Failure> {
-    let Some(train) = catalogue(source, Split::Train)? else { return Ok(Vec::new()) };
+    if let DataSource::Scenes { share, count, .. } = source {
+        let (examples, members) = (scene_count(share, *count), share.of);
+        return match examples < members {
+            true => Err(too_few(PartitionError::TooFew { examples, members })),
+            false => Ok(Vec::new()),
+        };
+    }
+    let train = catalogue(source, Split::Train)?.unwrap_or_default();
     let held_out = catalogue(source, Split::Val)?.unwrap_or_default();
     let parts = parts(&train.questions, &train.captions, source.share())?;
     train.check_images().map_err(bad_data)?;
@@ -153,8 +161,15 @@ fn parts(
         (None, Some(alpha)) => Partition::Dirichlet(alpha),
         (None, None) => Partition::Iid,
     };
-    partition::parts(questions, captions, share.of, how, share.seed)
-        .map_err(|error| Failure::input(error).hint("use fewer members"))
+    partition::parts(questions, captions, share.of, how, share.seed).map_err(too_few)
+}
+
+fn too_few(error: PartitionError) -> Failure {
+    Failure::input(error).hint("use fewer members")
+}
+
+fn scene_count(share: &Share, count: Option<usize>) -> usize {
+    count.unwrap_or(share.of * SCENES_PER_MEMBER)
 }
 
 /// A split of a source's files; none of the scenes, which are drawn.

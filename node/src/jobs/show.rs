@@ -149,7 +149,7 @@ mod tests {
 
     fn shown(index: usize, by: Option<By>) -> Shown {
         let share = Share { index, of: 4, alpha: by.is_none().then_some(0.5), by, seed: 3 };
-        Shown::read(&DataSource::Scenes { seed: 3, share }).unwrap()
+        Shown::read(&DataSource::Scenes { seed: 3, share, count: None }).unwrap()
     }
 
     #[test]

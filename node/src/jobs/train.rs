@@ -264,7 +264,7 @@ mod tests {
         let recipe = Recipe { strategy: Strategy::FedAvg, ..recipe };
         let rigid = Ground { recipe, ..flexible.clone() };
         let share = Share { index: 0, of: 1, alpha: None, by: None, seed: 1 };
-        let data = DataSource::Scenes { seed: 1, share };
+        let data = DataSource::Scenes { seed: 1, share, count: None };
         let settings = |rank| Settings {
             listen: Vec::new(),
             data: data.clone(),

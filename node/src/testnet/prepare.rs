@@ -55,14 +55,65 @@ pub struct Plan {
     /// An absolute path to a file of image and caption pairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub captions: Option<PathBuf>,
+    /// Embedded scenes in all; `None`: 300 for each node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenes: Option<usize>,
+    /// Questions of one training step: an answer is one token, so they are cheap.
+    #[serde(default = "usual_batch_questions")]
+    pub batch_questions: u32,
+    /// Captions of one training step.
+    #[serde(default = "usual_batch_captions")]
+    pub batch_captions: u32,
+}
+
+impl Default for Plan {
+    /// What `witan testnet` does when it is told nothing; `witan train` and `witan grid` follow it.
+    fn default() -> Self {
+        Self {
+            nodes: 16,
+            rounds: 5,
+            alpha: Some(0.5),
+            by: None,
+            seed: 1,
+            local_steps: 30,
+            strategy: Strategy::default(),
+            compression: Compression::default(),
+            device: Compute::default(),
+            vqa: None,
+            captions: None,
+            scenes: None,
+            batch_questions: BATCH_QUESTIONS,
+            batch_captions: BATCH_CAPTIONS,
+        }
+    }
 }
 
 impl Plan {
+    /// What a member does in a round.
+    pub fn training(&self) -> Training {
+        Training {
+            rounds: self.rounds,
+            local_steps: self.local_steps,
+            batch_questions: self.batch_questions,
+            batch_captions: self.batch_captions,
+            learning_rate: LEARNING_RATE,
+            learning_rate_final: LEARNING_RATE_FINAL,
+            weight_decay: 0.0,
+            strategy: self.strategy,
+            compression: self.compression,
+        }
+    }
+
     /// Where the data of node `index` come from.
     pub fn data(&self, index: usize) -> DataSource {
         let Self { nodes: of, alpha, by, seed, .. } = *self;
         let share = Share { index, of, alpha, by, seed };
-        DataSource::of(self.vqa.clone(), self.captions.clone(), seed, share)
+        match DataSource::of(self.vqa.clone(), self.captions.clone(), seed, share) {
+            DataSource::Scenes { seed, share, .. } => {
+                DataSource::Scenes { seed, share, count: self.scenes }
+            }
+            files => files,
+        }
     }
 }
 
@@ -170,6 +221,14 @@ impl Folder {
     }
 }
 
+fn usual_batch_questions() -> u32 {
+    BATCH_QUESTIONS
+}
+
+fn usual_batch_captions() -> u32 {
+    BATCH_CAPTIONS
+}
+
 fn federation(plan: &Plan, members: &[MemberId], base: Digest) -> Result<Federation, Failure> {
     let lora = LoraConfig::default();
     let member = |(index, key): (usize, &MemberId)| Member {
@@ -189,17 +248,7 @@ fn federation(plan: &Plan, members: &[MemberId], base: Digest) -> Result<Federat
             dropout: lora.dropout,
             targets: lora.targets,
         },
-        training: Training {
-            rounds: plan.rounds,
-            local_steps: plan.local_steps,
-            batch_questions: BATCH_QUESTIONS,
-            batch_captions: BATCH_CAPTIONS,
-            learning_rate: LEARNING_RATE,
-            learning_rate_final: LEARNING_RATE_FINAL,
-            weight_decay: 0.0,
-            strategy: plan.strategy,
-            compression: plan.compression,
-        },
+        training: plan.training(),
         council: Council {
             fault_model: FaultModel::Byzantine,
             round_deadline_s: ROUND_DEADLINE_S,
@@ -244,7 +293,8 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
         .hint("choose with --dir a folder you can write to, on a disk with room")
 }
 
-const PLAN: &str = "testnet.json";
+/// What says that a folder is a testnet's.
+pub const PLAN: &str = "testnet.json";
 /// Questions of one training step: an answer is one token, so they are cheap.
 const BATCH_QUESTIONS: u32 = 48;
 /// Captions of one training step.

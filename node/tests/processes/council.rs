@@ -7,7 +7,6 @@ use serde_json::Value;
 use tempfile::TempDir;
 use witan::jobs;
 use witan::testnet::prepare::{Folder, Plan};
-use witan_protocol::federation::{Compression, Strategy};
 
 use crate::support::{Running, finished, path, witan};
 
@@ -24,19 +23,7 @@ impl Council {
         // The other testnet first: two at once on two cores let views time out that should not.
         finished();
         let folder = tempfile::tempdir().unwrap();
-        let plan = Plan {
-            nodes: 4,
-            rounds,
-            alpha: None,
-            by: None,
-            seed: 1,
-            local_steps: 1,
-            strategy: Strategy::default(),
-            compression: Compression::default(),
-            device: Default::default(),
-            vqa: None,
-            captions: None,
-        };
+        let plan = Plan { nodes: 4, rounds, alpha: None, local_steps: 1, ..Plan::default() };
         let base = jobs::base_digest(&jobs::embedded_base().unwrap());
         let testnet = Folder::create(&folder.path().join("council"), plan, base).unwrap();
         let home = folder.path().join("bootstrap");

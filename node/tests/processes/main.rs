@@ -16,3 +16,4 @@ mod refused_starts;
 mod strangers;
 mod strategies;
 mod support;
+mod training;

@@ -1,0 +1,114 @@
+//! What a person sees of trainings without a federation: how far, the loss, samples a second, the time left.
+
+use std::io::{self, Write};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::jobs::score::Marks;
+use crate::jobs::solo::Step;
+use crate::solo::Told;
+
+/// One bar for all trainings; a plain line now and then where there is no terminal.
+pub struct Progress {
+    bar: ProgressBar,
+    is_plain: bool,
+    state: Mutex<State>,
+}
+
+/// What the bar has seen of this run.
+struct State {
+    began: Instant,
+    examples_of_a_step: f64,
+    steps: u64,
+    losses: Option<f32>,
+}
+
+impl Progress {
+    /// Silent if the output is for a program.
+    pub fn new(is_silent: bool) -> Self {
+        let target = match is_silent {
+            true => ProgressDrawTarget::hidden(),
+            false => ProgressDrawTarget::stderr(),
+        };
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} left  {msg}")
+            .expect("the template is well formed");
+        let bar = ProgressBar::with_draw_target(None, target).with_style(style);
+        let is_plain = bar.is_hidden() && !is_silent;
+        let state =
+            State { began: Instant::now(), examples_of_a_step: 0.0, steps: 0, losses: None };
+        Self { bar, is_plain, state: Mutex::new(state) }
+    }
+
+    /// Shows what is told.
+    pub fn tell(&self, told: &Told) {
+        match told {
+            Told::Begins { trainings, steps, done, examples_of_a_step } => {
+                self.bar.set_length(*steps);
+                self.bar.set_position(*done);
+                self.bar.reset_eta();
+                let mut state = self.state();
+                state.began = Instant::now();
+                state.examples_of_a_step = *examples_of_a_step as f64;
+                if self.is_plain {
+                    line(&format!("{trainings} to train, {done} of {steps} steps done"));
+                }
+            }
+            Told::Stepped { what, step } => self.stepped(&what.to_string(), *step),
+            Told::Scored(row) => {
+                let Marks { vqa_accuracy, drawing_accuracy, .. } = &row.scores;
+                let share = |what: &str, share: &Option<f64>| {
+                    share.map_or(String::new(), |share| format!(" {what} {:.1} %", 100.0 * share))
+                };
+                let scores = share("VQA", vqa_accuracy) + &share("drawings", drawing_accuracy);
+                self.say(&format!("{}:{scores}", row.name));
+            }
+        }
+    }
+
+    /// Leaves the terminal to others.
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn stepped(&self, what: &str, step: Step) {
+        let loss = step.answer_loss.unwrap_or(0.0) + step.flow_loss.unwrap_or(0.0);
+        let mut state = self.state();
+        state.steps += 1;
+        let smooth = state.losses.map_or(loss, |smooth| smooth + (loss - smooth) * SMOOTHING);
+        state.losses = Some(smooth);
+        let seconds = state.began.elapsed().as_secs_f64().max(1e-3);
+        let rate = state.steps as f64 * state.examples_of_a_step / seconds;
+        drop(state);
+        self.bar.inc(1);
+        let said = format!("{what}: loss {smooth:.3}, {rate:.0} samples/s");
+        let is_told = step.step.is_multiple_of(PLAIN_EVERY) || [1, step.steps].contains(&step.step);
+        if self.is_plain && is_told {
+            let left = self.bar.eta().as_secs();
+            line(&format!("{said}, step {} of {}, {left} s left", step.step, step.steps));
+        }
+        self.bar.set_message(said);
+    }
+
+    fn say(&self, sentence: &str) {
+        match self.is_plain {
+            true => line(sentence),
+            false => self.bar.println(sentence),
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("no thread has panicked while it counted")
+    }
+}
+
+/// A plain line. Whoever read it may have gone; the work goes on.
+fn line(sentence: &str) {
+    let _ = writeln!(io::stderr(), "{sentence}");
+}
+
+/// Weight of the newest loss in the shown one.
+const SMOOTHING: f32 = 0.05;
+/// Steps between two lines where there is no terminal.
+const PLAIN_EVERY: usize = 100;

@@ -1,0 +1,154 @@
+//! The flags by which `testnet` and `train` say whose data, how many steps, and of which batch.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::Failure;
+use crate::jobs::device::Compute;
+use crate::settings::By;
+use crate::testnet::prepare::Plan;
+
+/// Data, steps and batch of a federation.
+#[derive(Debug, clap::Args)]
+pub struct Terms {
+    /// How many nodes, 2 to 64; from 4 on, one may die.
+    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().nodes)]
+    nodes: usize,
+    /// How many rounds, at least 1.
+    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().rounds)]
+    rounds: u64,
+    /// Dirichlet concentration of the data over the answers: 0.1 is very uneven, 100 hardly.
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = Plan::default().alpha.unwrap_or(1.0),
+        conflicts_with = "iid",
+        allow_negative_numbers = true
+    )]
+    alpha: f64,
+    /// Deal the data out evenly instead.
+    #[arg(long)]
+    iid: bool,
+    /// Deal the data out by kind: answer-type gives each member questions of one type, modality gives one member
+    /// questions and the next captions.
+    #[arg(long, value_name = "KIND", conflicts_with_all = ["alpha", "iid"])]
+    by: Option<By>,
+    /// Train on a folder of VQA v2's own files instead of the embedded scenes.
+    #[arg(long, value_name = "FOLDER")]
+    vqa: Option<PathBuf>,
+    /// Train on image and caption pairs, JSON lines such as {"image": "a.png", "caption": "a red circle"}; alone, or in
+    /// place of the captions of --vqa.
+    #[arg(long, value_name = "FILE")]
+    captions: Option<PathBuf>,
+    /// Embedded scenes for all nodes together; 300 for each if left out.
+    #[arg(long, value_name = "COUNT", conflicts_with_all = ["vqa", "captions"])]
+    scenes: Option<usize>,
+    /// Seed of keys, data, partition and training.
+    #[arg(long, value_name = "NUMBER", default_value_t = Plan::default().seed)]
+    seed: u64,
+    /// Optimiser steps each member takes in a round, at least 1.
+    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().local_steps)]
+    local_steps: u32,
+    /// Questions of one step.
+    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().batch_questions)]
+    batch_questions: u32,
+    /// Captions of one step.
+    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().batch_captions)]
+    batch_captions: u32,
+    /// Compute on cpu or cuda; docs/GPU.md says what cuda needs.
+    #[arg(long, default_value_t)]
+    device: Compute,
+}
+
+impl Terms {
+    /// The plan, checked; strategy and compression are the usual ones.
+    ///
+    /// # Errors
+    /// The first flag that makes no sense.
+    pub fn plan(&self) -> Result<Plan, Failure> {
+        if !(2..=64).contains(&self.nodes) {
+            return Err(Failure::usage(format!("--nodes {}: expected 2 to 64", self.nodes))
+                .hint("from 4 on, the federation decides with one node dead"));
+        }
+        if self.rounds == 0 || self.local_steps == 0 {
+            let Plan { rounds, local_steps, .. } = Plan::default();
+            return Err(Failure::usage("--rounds and --local-steps must be at least 1")
+                .hint(format!("{rounds} rounds of {local_steps} steps are the default")));
+        }
+        check_batch(self.batch_questions, self.batch_captions)?;
+        check_alpha(self.alpha)?;
+        if self.scenes == Some(0) {
+            return Err(Failure::usage("--scenes 0: expected at least one for each node")
+                .hint("leave it out for 300 each"));
+        }
+        Ok(Plan {
+            nodes: self.nodes,
+            rounds: self.rounds,
+            alpha: (!self.iid && self.by.is_none()).then_some(self.alpha),
+            by: self.by,
+            seed: self.seed,
+            local_steps: self.local_steps,
+            device: self.device,
+            vqa: self.vqa.as_deref().map(absolute).transpose()?,
+            captions: self.captions.as_deref().map(absolute).transpose()?,
+            scenes: self.scenes,
+            batch_questions: self.batch_questions,
+            batch_captions: self.batch_captions,
+            ..Plan::default()
+        })
+    }
+}
+
+/// Refuses an α that is none.
+///
+/// # Errors
+/// Which it was.
+pub fn check_alpha(alpha: f64) -> Result<(), Failure> {
+    match alpha > 0.0 && alpha.is_finite() {
+        true => Ok(()),
+        false => Err(Failure::usage(format!("--alpha {alpha}: expected a positive number"))
+            .hint("0.1 is very uneven, 100 hardly; --iid deals the data out evenly")),
+    }
+}
+
+/// Refuses an empty batch, and one no memory holds.
+///
+/// # Errors
+/// What was asked for.
+pub fn check_batch(questions: u32, captions: u32) -> Result<(), Failure> {
+    match (1..=BATCH_MAX).contains(&questions.saturating_add(captions)) {
+        true => Ok(()),
+        false => Err(Failure::usage(format!(
+            "--batch-questions {questions} and --batch-captions {captions}: expected 1 to \
+             {BATCH_MAX} together"
+        ))
+        .hint("a step learns from both: see `witan testnet --help` for the usual batch")),
+    }
+}
+
+/// The folder or file of a flag, wherever the node is started from.
+///
+/// # Errors
+/// If the working folder is gone.
+pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+}
+
+/// What says of a new federation what it is to be; one that is resumed knows.
+pub const SAID_ONCE: [&str; 13] = [
+    "nodes",
+    "rounds",
+    "alpha",
+    "iid",
+    "by",
+    "vqa",
+    "captions",
+    "scenes",
+    "seed",
+    "local_steps",
+    "batch_questions",
+    "batch_captions",
+    "device",
+];
+/// Examples of one step: 256 times the usual.
+const BATCH_MAX: u32 = 16_384;

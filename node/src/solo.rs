@@ -1,0 +1,297 @@
+//! `witan train` without its flags: trains what a federation would without being one, keeps it, scores it.
+//!
+//! ```text
+//! DIR/train.json      what was asked for; --resume reads it
+//! DIR/NAME.state      a paused training; NAME is `central`, or `member-NN`
+//! DIR/NAME/           a trained adapter, as Python's peft reads it
+//! DIR/NAME.json       its scores: written last, so that it says that NAME is done
+//! DIR/report.json     all scores, and those of the base
+//! ```
+
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+use witan_protocol::digest::Digest;
+
+use crate::error::{Failure, FailureKind};
+use crate::jobs::score::{Exam, by_task};
+use crate::jobs::shard::{self, Extent};
+use crate::jobs::solo::{Candidate, Desk, Paused, Solo, Step, Terms, Trained, kept};
+use crate::jobs::turns::Turns;
+use crate::jobs::{self, Ground, LoraConfig, Umm, chosen, device};
+use crate::shell;
+use crate::testnet::prepare::Plan;
+pub use report::{SoloReport, SoloRow};
+
+/// What to train; kept in the folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    /// The federation whose data, steps and batch are meant.
+    pub plan: Plan,
+    /// Each member's part alone instead of all data in one place.
+    pub is_local_only: bool,
+    /// Threads of one training.
+    pub threads: usize,
+}
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// A new training, or `None` to continue the one in `dir`.
+    pub order: Option<Order>,
+    /// Its folder.
+    pub dir: PathBuf,
+}
+
+/// What can be heard of a training, from several threads.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// So many trainings of so many steps in all begin, so many steps of them are done.
+    Begins {
+        /// How many trainings.
+        trainings: usize,
+        /// Steps of all of them.
+        steps: u64,
+        /// Those done by an earlier run.
+        done: u64,
+        /// Questions and captions of a step.
+        examples_of_a_step: u32,
+    },
+    /// A step was taken.
+    Stepped {
+        /// Of what.
+        what: Candidate,
+        /// The step.
+        step: Step,
+    },
+    /// A candidate is trained and scored.
+    Scored(Box<SoloRow>),
+}
+
+/// Trains to the end, or until `stopping`.
+///
+/// # Errors
+/// Bad input, a folder that holds something else, an interruption.
+pub fn run(
+    request: &Request,
+    stopping: &AtomicBool,
+    tell: &(dyn Fn(Told) + Sync),
+) -> Result<SoloReport, Failure> {
+    let dir = &request.dir;
+    let order = match &request.order {
+        Some(order) => begin(dir, order)?,
+        None => open(dir)?,
+    };
+    let data = order.plan.data(0);
+    let base = jobs::embedded_base()?;
+    let base_digest = jobs::base_digest(&base);
+    let device = device::open(order.plan.device)?;
+    let training = order.plan.training();
+    let ground = Ground::of(base, LoraConfig::default(), &training, order.plan.seed);
+    let umm = Umm::new(&ground.base, &ground.lora, &device).map_err(Failure::input)?;
+    let exam = Exam::new(&umm, shard::exam(&data, Extent::Sample)?);
+    let base = exam.marks(&umm, order.plan.seed);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let terms = Terms {
+        ground: ground.clone(),
+        training,
+        seed: order.plan.seed,
+        threads: order.threads,
+        workers: if order.is_local_only { cores } else { 1 },
+        device,
+        turns: Turns::open(None).map_err(Failure::environment)?,
+    };
+    let solo = Solo::open(terms, &data)?;
+    let wanted = if order.is_local_only { solo.members() } else { vec![Candidate::Centralized] };
+    let desk = Shelf {
+        dir,
+        ground: &ground,
+        exam: &exam,
+        order: &order,
+        base: base_digest,
+        stopping,
+        tell,
+        rows: Mutex::default(),
+    };
+    let open = desk.open(&solo, &wanted)?;
+    solo.train_all(&open, &desk).map_err(|failure| match failure.kind {
+        FailureKind::Interrupted => {
+            Failure::new(failure.kind, "interrupted; what is trained is kept")
+                .hint(format!("continue with: {}", resume_command(dir)))
+        }
+        _ => failure,
+    })?;
+    let mut rows = desk.rows.into_inner().expect("no worker has panicked");
+    rows.sort_by_key(|row| row.member);
+    let ceiling = exam.ceiling();
+    let ceiling = (ceiling.all.overall(), by_task(&ceiling));
+    let report = SoloReport::new(&order, base, ceiling, rows);
+    write(&dir.join("report.json"), &json(&report))?;
+    Ok(report)
+}
+
+/// The folder's files, as the trainings need them.
+struct Shelf<'a> {
+    dir: &'a Path,
+    ground: &'a Ground,
+    exam: &'a Exam,
+    order: &'a Order,
+    base: Digest,
+    stopping: &'a AtomicBool,
+    tell: &'a (dyn Fn(Told) + Sync),
+    rows: Mutex<Vec<SoloRow>>,
+}
+
+impl Shelf<'_> {
+    /// The candidates that are not done; takes in the scores of those that are.
+    fn open(&self, solo: &Solo, wanted: &[Candidate]) -> Result<Vec<Candidate>, Failure> {
+        let (mut open, mut steps, mut done) = (Vec::new(), 0, 0);
+        for &candidate in wanted {
+            steps += solo.steps(candidate);
+            let path = self.path(candidate, "json");
+            match std::fs::read(&path) {
+                Ok(bytes) => {
+                    let row = serde_json::from_slice(&bytes).map_err(|error| {
+                        Failure::input(format!("{} cannot be read: {error}", path.display()))
+                            .hint("remove it, and this training is made again with --resume")
+                    })?;
+                    self.push(row);
+                    done += solo.steps(candidate);
+                }
+                Err(_) => {
+                    done += self.earlier(candidate)?.map_or(0, |paused| paused.done as u64);
+                    open.push(candidate);
+                }
+            }
+        }
+        let Plan { batch_questions, batch_captions, .. } = &self.order.plan;
+        let examples_of_a_step = batch_questions + batch_captions;
+        let trainings = wanted.len();
+        (self.tell)(Told::Begins { trainings, steps, done, examples_of_a_step });
+        Ok(open)
+    }
+
+    /// What a paused training must be a part of.
+    fn terms(&self, candidate: Candidate) -> Digest {
+        let order = serde_json::to_vec(self.order).expect("an order is plain JSON");
+        let of = [&order[..], &self.base.0, name(candidate).as_bytes()].concat();
+        Digest::of_kind("witan training's terms", &of)
+    }
+
+    fn path(&self, candidate: Candidate, ending: &str) -> PathBuf {
+        self.dir.join(format!("{}.{ending}", name(candidate)))
+    }
+
+    fn push(&self, row: SoloRow) {
+        self.rows.lock().expect("no worker has panicked").push(row);
+    }
+}
+
+impl Desk for Shelf<'_> {
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    fn on_step(&self, what: Candidate, step: Step) {
+        (self.tell)(Told::Stepped { what, step });
+    }
+
+    fn earlier(&self, candidate: Candidate) -> Result<Option<Paused>, Failure> {
+        kept::read(&self.path(candidate, "state"), self.terms(candidate), &self.ground.initial)
+    }
+
+    fn keep(&self, candidate: Candidate, paused: &Paused) -> Result<(), Failure> {
+        write(&self.path(candidate, "state"), &kept::to_bytes(paused, self.terms(candidate)))
+    }
+
+    fn on_trained(
+        &self,
+        candidate: Candidate,
+        umm: &Umm,
+        trained: &Trained,
+    ) -> Result<(), Failure> {
+        let folder = self.dir.join(name(candidate));
+        chosen::export(&folder, &trained.adapter, &self.ground.lora)?;
+        let row = SoloRow {
+            name: name(candidate),
+            member: match candidate {
+                Candidate::Centralized => None,
+                Candidate::Alone(index) => Some(index),
+            },
+            steps: trained.steps,
+            examples: trained.examples,
+            loss: trained.loss,
+            scores: self.exam.marks(umm, self.order.plan.seed),
+        };
+        write(&self.path(candidate, "json"), &json(&row))?;
+        let _ = std::fs::remove_file(self.path(candidate, "state"));
+        (self.tell)(Told::Scored(Box::new(row.clone())));
+        self.push(row);
+        Ok(())
+    }
+}
+
+/// The command that continues the training in `dir`.
+pub fn resume_command(dir: &Path) -> String {
+    format!("{} train --resume --dir {}", shell::witan(), shell::word(dir))
+}
+
+fn name(candidate: Candidate) -> String {
+    match candidate {
+        Candidate::Centralized => "central".to_owned(),
+        Candidate::Alone(index) => format!("member-{index:02}"),
+    }
+}
+
+fn begin(dir: &Path, order: &Order) -> Result<Order, Failure> {
+    if dir.join(ORDER).exists() {
+        return Err(Failure::input(format!("{} holds a training already", dir.display()))
+            .hint("continue it with --resume, or choose another folder with --dir"));
+    }
+    let is_empty = std::fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
+    if !is_empty {
+        return Err(Failure::input(format!(
+            "{} is not empty and holds no training",
+            dir.display()
+        ))
+        .hint("choose another folder with --dir"));
+    }
+    shard::check(&order.plan.data(0))?;
+    std::fs::create_dir_all(dir)
+        .map_err(|error| Failure::environment(format!("cannot make {}: {error}", dir.display())))?;
+    write(&dir.join(ORDER), &json(order))?;
+    Ok(order.clone())
+}
+
+fn open(dir: &Path) -> Result<Order, Failure> {
+    let path = dir.join(ORDER);
+    let not_ours = |error: &dyn std::fmt::Display| {
+        Failure::input(format!("cannot read {}: {error}", path.display()))
+            .hint("only a folder that `witan train` made can be resumed; name it with --dir")
+    };
+    let bytes = std::fs::read(&path).map_err(|error| not_ours(&error))?;
+    serde_json::from_slice(&bytes).map_err(|error| not_ours(&error))
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(value).expect("reports are plain JSON");
+    text.push(b'\n');
+    text
+}
+
+/// Writes a file as a whole or not at all.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let new = path.with_extension("new");
+    let written = std::fs::write(&new, bytes).and_then(|()| std::fs::rename(&new, path));
+    written.map_err(|error| {
+        Failure::environment(format!("cannot write {}: {error}", path.display()))
+            .hint("free space on its disk; --resume goes on from what was kept")
+    })
+}
+
+/// What says that a folder is a training's.
+pub const ORDER: &str = "train.json";
