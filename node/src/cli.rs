@@ -6,6 +6,7 @@ mod data;
 mod draw;
 mod eval;
 mod export;
+mod grid;
 pub mod keys;
 pub mod log;
 mod member;
@@ -46,6 +47,7 @@ struct Cli {
 enum Command {
     Testnet(testnet::Args),
     Train(train::Args),
+    Grid(grid::Args),
     Run(run::Args),
     Bootstrap(bootstrap::Args),
     Status(status::Args),
@@ -76,6 +78,7 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Testnet(args) => testnet::run(args),
         Command::Train(args) => train::run(args),
+        Command::Grid(args) => grid::run(&args),
         Command::Run(args) => run::run(args),
         Command::Bootstrap(args) => bootstrap::run(args),
         Command::Status(args) => status::run(&args),

@@ -8,6 +8,7 @@ pub mod control;
 pub mod driver;
 pub mod error;
 pub mod events;
+pub mod grid;
 pub mod home;
 pub mod interrupt;
 pub mod jobs;

@@ -125,10 +125,11 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
     testnet.recall(&past)?;
     let outcome = testnet.federate(screen).await;
     let federation_s = testnet.started.elapsed().as_secs_f64();
+    let peak_bytes = testnet.nodes.iter().flatten().filter_map(NodeProcess::peak_bytes).max();
     testnet.stop_all().await;
     drop(bootstrap);
     outcome?;
-    testnet.conclude(request.compare, federation_s, screen).await
+    testnet.conclude(request.compare, (federation_s, peak_bytes), screen).await
 }
 
 impl Testnet {

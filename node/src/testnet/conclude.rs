@@ -15,7 +15,7 @@ impl Testnet {
     pub(super) async fn conclude(
         mut self,
         compare: bool,
-        federation_s: f64,
+        (federation_s, peak_bytes_max): (f64, Option<u64>),
         screen: &Screen,
     ) -> Result<TestnetReport, Failure> {
         screen.say("checking every ledger");
@@ -45,6 +45,7 @@ impl Testnet {
             checked,
             sizes: self.sizes,
             federation_s,
+            peak_bytes_max,
         });
         report.write(&self.folder.dir)?;
         Ok(report)

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use comfy_table::{Table, presets};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use witan_protocol::ledger::Audited;
 use witan_protocol::member::MemberId;
+use witan_protocol::record::Update;
 
 use super::losses::{LossReport, Losses};
 use super::prepare::Folder;
@@ -19,7 +20,7 @@ use crate::jobs::score::Marks;
 use crate::settings::By;
 
 /// A finished run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TestnetReport {
     /// Nodes.
     pub nodes: usize,
@@ -56,6 +57,7 @@ pub struct TestnetReport {
     /// Share of the held-out pictures themselves that the detector finds right.
     pub drawing_ceiling: Option<f64>,
     /// The same by task.
+    #[serde(default)]
     pub drawing_ceiling_by_task: BTreeMap<String, f64>,
     /// Bytes of one adapter as it travels.
     pub adapter_bytes: u64,
@@ -63,10 +65,12 @@ pub struct TestnetReport {
     pub full_model_bytes: u64,
     /// Seconds from the first process to the last committed round.
     pub federation_s: f64,
+    /// The most memory any node's process has held, in bytes; `null` where the system does not say.
+    pub peak_bytes_max: Option<u64>,
 }
 
 /// One committed round.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RoundRow {
     /// Its number.
     pub round: u64,
@@ -78,6 +82,8 @@ pub struct RoundRow {
     pub failed_views: Vec<String>,
     /// Updates in the aggregate.
     pub included: u64,
+    /// Questions and captions their members drew, counted each time.
+    pub examples: u64,
     /// The roster.
     pub expected: Vec<String>,
     /// Members that signed anything the record shows.
@@ -106,7 +112,7 @@ pub struct RoundRow {
 }
 
 /// The four adapters, on the same held-out data.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ComparisonRows {
     /// Before any training.
     pub base: Option<Marks>,
@@ -147,13 +153,14 @@ pub struct Evidence<'a> {
     pub sizes: (u64, u64),
     /// Seconds the federation took.
     pub federation_s: f64,
+    /// The most memory a node held.
+    pub peak_bytes_max: Option<u64>,
 }
 
 impl TestnetReport {
     /// Puts the evidence together.
     pub fn new(evidence: Evidence<'_>) -> Self {
-        let Evidence { folder, watch, verdicts, strike, losses, checked, sizes, federation_s } =
-            evidence;
+        let Evidence { folder, watch, verdicts, strike, losses, checked, sizes, .. } = evidence;
         let rounds: Vec<_> =
             checked.records.iter().filter_map(|audited| row(watch, verdicts, audited)).collect();
         let marks = |wanted| marks_of(verdicts, wanted);
@@ -198,7 +205,8 @@ impl TestnetReport {
             drawing_ceiling_by_task,
             adapter_bytes: sizes.0,
             full_model_bytes: sizes.1,
-            federation_s,
+            federation_s: evidence.federation_s,
+            peak_bytes_max: evidence.peak_bytes_max,
         }
     }
 
@@ -326,6 +334,7 @@ fn row(watch: &Watch, verdicts: &[Verdict], audited: &Audited) -> Option<RoundRo
         aggregator: watch.name(&aggregator),
         failed_views: round.failed.values().map(|(member, _)| watch.name(member)).collect(),
         included: outcome.included,
+        examples: examples(audited),
         expected: names(&attendance.expected),
         present: names(&attendance.present),
         absent: names(&absent),
@@ -339,6 +348,13 @@ fn row(watch: &Watch, verdicts: &[Verdict], audited: &Audited) -> Option<RoundRo
         loss: (!losses.is_empty()).then(|| losses.iter().sum::<f32>() / losses.len() as f32),
         marks: marks_of(verdicts, number),
     })
+}
+
+/// What the updates in the aggregate say that they have seen.
+fn examples(audited: &Audited) -> u64 {
+    let parts = audited.record.proposal.included.iter();
+    let updates = parts.filter_map(|part| Update::in_envelope(&part.envelope, &audited.roster));
+    updates.map(|update| update.examples).sum()
 }
 
 fn marks_of(verdicts: &[Verdict], wanted: u64) -> Option<Marks> {

@@ -83,6 +83,13 @@ impl NodeProcess {
         Ok(process)
     }
 
+    /// The most memory it has held, while it runs; none where the system does not say.
+    pub fn peak_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+    }
+
     /// Asks for a clean stop; the process answers by ending.
     pub fn stop(&mut self) {
         self.stdin = None;

@@ -4,7 +4,7 @@
 //! The victim is first paused (its update is out and somebody holds its delta), so that it cannot
 //! close the round in the moment between the last update and the kill.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use witan_protocol::member::View;
 
 use super::prepare::Plan;
@@ -30,7 +30,7 @@ pub struct Strike {
 }
 
 /// What became of a strike.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Killed {
     /// The round.
     pub round: u64,

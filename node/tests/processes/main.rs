@@ -8,6 +8,7 @@ mod data;
 mod devices;
 mod evaluation;
 mod federation;
+mod grid;
 mod liar;
 mod losses;
 mod membership;

@@ -1,0 +1,261 @@
+//! The cells of a grid, what they have in common, and the runs they need.
+//!
+//! Equal samples: every cell, every member-alone row and the centralised row draw `samples` questions and captions in
+//! all, summed over members and rounds and counted each time they are drawn. Fewer members take more local steps of
+//! the same batch in the same number of rounds.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Failure;
+use crate::solo::Order;
+use crate::testnet::prepare::Plan;
+
+/// What all cells have in common; kept in the folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Common {
+    /// Questions and captions drawn in a cell, by all members in all rounds.
+    pub samples: u64,
+    /// Rounds, batch, data and strategy; members, α, seed and steps are each cell's own.
+    pub plan: Plan,
+}
+
+/// One federation of the grid.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cell {
+    /// Members.
+    pub clients: usize,
+    /// Dirichlet concentration; `None`: identically distributed.
+    pub alpha: Option<f64>,
+    /// Seed of data, partition, keys and training.
+    pub seed: u64,
+}
+
+/// One thing to run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Run {
+    /// All data in one place, with this seed: the same for all cells of it.
+    Central(u64),
+    /// The federation.
+    Federated(Cell),
+    /// Each of its members alone.
+    Alone(Cell),
+}
+
+impl Common {
+    /// Makes `dir` this grid's, or finds that it is.
+    ///
+    /// # Errors
+    /// If it holds another grid or something else, or cannot be written.
+    pub fn claim(&self, dir: &Path) -> Result<(), Failure> {
+        let path = dir.join(GRID);
+        let other = "choose another folder with --dir";
+        let is_free = || std::fs::read_dir(dir).map_or(true, |mut it| it.next().is_none());
+        match std::fs::read(&path) {
+            Ok(bytes) if serde_json::from_slice(&bytes).is_ok_and(|found: Self| found == *self) => {
+                Ok(())
+            }
+            Ok(_) => {
+                let message = format!("{} holds a grid of other settings", dir.display());
+                Err(Failure::input(message).hint(format!("{other}, or see its {GRID}")))
+            }
+            Err(_) if !is_free() => {
+                let message = format!("{} is not empty and holds no grid", dir.display());
+                Err(Failure::input(message).hint(other))
+            }
+            Err(_) => super::keep(&path, self),
+        }
+    }
+
+    /// Samples of one step.
+    pub fn batch(&self) -> u64 {
+        u64::from(self.plan.batch_questions) + u64::from(self.plan.batch_captions)
+    }
+}
+
+impl Cell {
+    /// Optimiser steps a member takes in a round.
+    pub fn local_steps(&self, common: &Common) -> u64 {
+        common.samples / self.unit(common)
+    }
+
+    /// Whether it can be run at exactly the grid's number of samples.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, common: &Common) -> Result<(), Failure> {
+        let (samples, unit) = (common.samples, self.unit(common));
+        if samples > 0 && samples.is_multiple_of(unit) && samples / unit <= u64::from(u32::MAX) {
+            return Ok(());
+        }
+        let near = (samples / unit).max(1) * unit;
+        Err(Failure::usage(format!(
+            "--samples {samples}: {} members cannot share them out evenly in {} rounds of steps of {}",
+            self.clients,
+            common.plan.rounds,
+            common.batch()
+        ))
+        .hint(format!("such as --samples {near}; it must be a multiple for every cell")))
+    }
+
+    /// The testnet it is.
+    pub fn plan(&self, common: &Common) -> Plan {
+        Plan {
+            nodes: self.clients,
+            alpha: self.alpha,
+            seed: self.seed,
+            local_steps: u32::try_from(self.local_steps(common)).unwrap_or(u32::MAX),
+            ..common.plan.clone()
+        }
+    }
+
+    /// "0.5" or "iid".
+    pub fn alpha_name(&self) -> String {
+        self.alpha.map_or("iid".to_owned(), |alpha| alpha.to_string())
+    }
+
+    /// Samples when every member takes one step in every round.
+    fn unit(&self, common: &Common) -> u64 {
+        common.batch() * common.plan.rounds * self.clients as u64
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { clients, seed, .. } = self;
+        write!(f, "{clients} members, α {}, seed {seed}", self.alpha_name())
+    }
+}
+
+impl Run {
+    /// What is to be trained where nothing is federated.
+    pub fn order(&self, common: &Common) -> Order {
+        let plan = match self {
+            // One member has all data, and takes all steps.
+            Self::Central(seed) => Cell { clients: 1, alpha: None, seed: *seed }.plan(common),
+            Self::Federated(cell) | Self::Alone(cell) => cell.plan(common),
+        };
+        Order { plan, is_local_only: matches!(self, Self::Alone(_)), threads: 1 }
+    }
+
+    /// Where its report is kept.
+    pub fn result(&self, dir: &Path) -> PathBuf {
+        dir.join("results").join(format!("{}.json", self.name()))
+    }
+
+    /// Where it works.
+    pub fn work(&self, dir: &Path) -> PathBuf {
+        dir.join("work").join(self.name())
+    }
+
+    /// The run whose report has this name.
+    pub fn named(name: &str) -> Option<Self> {
+        if let Some(seed) = name.strip_prefix("central-s") {
+            return Some(Self::Central(seed.parse().ok()?));
+        }
+        let mut parts = name.splitn(4, '-');
+        let kind = parts.next()?;
+        let clients = parts.next()?.strip_prefix('k')?.parse().ok()?;
+        let alpha = match parts.next()?.strip_prefix('a')? {
+            "iid" => None,
+            alpha => Some(alpha.parse().ok()?),
+        };
+        let seed = parts.next()?.strip_prefix('s')?.parse().ok()?;
+        let cell = Cell { clients, alpha, seed };
+        match kind {
+            "federated" => Some(Self::Federated(cell)),
+            "alone" => Some(Self::Alone(cell)),
+            _ => None,
+        }
+    }
+
+    fn name(&self) -> String {
+        let of = |kind: &str, cell: &Cell| {
+            format!("{kind}-k{}-a{}-s{}", cell.clients, cell.alpha_name(), cell.seed)
+        };
+        match self {
+            Self::Central(seed) => format!("central-s{seed}"),
+            Self::Federated(cell) => of("federated", cell),
+            Self::Alone(cell) => of("alone", cell),
+        }
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Central(seed) => write!(f, "all data in one place, seed {seed}"),
+            Self::Federated(cell) => write!(f, "{cell}"),
+            Self::Alone(cell) => write!(f, "{cell}, each alone"),
+        }
+    }
+}
+
+/// Every run of these cells, the federations first.
+pub fn runs(cells: &[Cell]) -> Vec<Run> {
+    let seeds: BTreeSet<u64> = cells.iter().map(|cell| cell.seed).collect();
+    let federated = cells.iter().copied().map(Run::Federated);
+    let central = seeds.into_iter().map(Run::Central);
+    federated.chain(central).chain(cells.iter().copied().map(Run::Alone)).collect()
+}
+
+const GRID: &str = "grid.json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn common() -> Common {
+        let plan = Plan { rounds: 5, batch_questions: 48, batch_captions: 16, ..Plan::default() };
+        Common { samples: 153_600, plan }
+    }
+
+    #[test]
+    fn fewer_members_take_more_steps_and_every_run_draws_the_same() {
+        let common = common();
+        for (clients, steps) in [(2, 240), (4, 120), (8, 60), (16, 30)] {
+            let cell = Cell { clients, alpha: Some(0.5), seed: 1 };
+            assert_eq!(cell.local_steps(&common), steps);
+            assert_eq!(steps * clients as u64 * 5 * 64, common.samples);
+            assert!(cell.check(&common).is_ok());
+        }
+        let central = Run::Central(3).order(&common).plan;
+        assert_eq!((central.nodes, central.local_steps, central.seed), (1, 480, 3));
+        let refused = Cell { clients: 7, alpha: None, seed: 1 }.check(&common);
+        let refused = refused.unwrap_err();
+        assert!(refused.message.contains("7 members cannot share"), "{refused}");
+        assert!(refused.hint.unwrap().contains("--samples 152320"));
+    }
+
+    #[test]
+    fn a_result_is_found_again_by_its_name() {
+        let cells = [
+            Cell { clients: 16, alpha: Some(0.1), seed: 2 },
+            Cell { clients: 2, alpha: None, seed: 30 },
+            Cell { clients: 4, alpha: Some(1e-7), seed: 2 },
+        ];
+        let runs = runs(&cells);
+        assert_eq!(runs.len(), 3 + 2 + 3);
+        for run in runs {
+            assert_eq!(Run::named(&run.name()), Some(run));
+        }
+        for name in ["", "central-sx", "federated-k4-a0.5", "other-k4-a0.5-s1"] {
+            assert_eq!(Run::named(name), None);
+        }
+    }
+
+    #[test]
+    fn a_folder_of_another_grid_or_of_something_else_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("grid");
+        common().claim(&dir).unwrap();
+        common().claim(&dir).unwrap();
+        let other = Common { samples: 307_200, ..common() };
+        assert!(other.claim(&dir).unwrap_err().message.contains("other settings"));
+        assert!(other.claim(folder.path()).unwrap_err().message.contains("holds no grid"));
+    }
+}

@@ -1,0 +1,196 @@
+//! The page of a grid: how it was made, what "equal samples" means, its tables and its plots.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use super::cell::{Cell, Common};
+use super::results::{Mean, Results, costs, drawn};
+use crate::jobs::score::Marks;
+use crate::jobs::solo::ALONE;
+use crate::shell;
+use crate::testnet::prepare::Plan;
+
+impl Results {
+    /// The page; plots are named with `prefix` in front.
+    pub fn page(&self, prefix: &str) -> String {
+        let samples = self.common.samples;
+        let Plan { rounds, batch_questions, batch_captions, .. } = self.common.plan;
+        let mut text = format!("# Results: the grid\n\nMade by\n\n{}\n", self.commands());
+        text += &format!(
+            "Equal samples: every federation, all data in one place, and all members alone together are given steps \
+             for exactly {samples} questions and captions, summed over members and rounds and counted each time they \
+             are drawn (what the members' signed updates say of it is below): {rounds} rounds, steps of \
+             {batch_questions} questions and {batch_captions} captions. Fewer members take more steps a round: {}. \
+             One trainer, alone or with all data, takes {ALONE} of the federation's step size. Members keep a tenth \
+             of their pictures aside; all data in one place means these too. \
+             Held-out data are the same for all rows of a seed.\n\n",
+            self.steps()
+        );
+        text += &self.scores();
+        text += "\n\"kept\" is the share of the gain over the base that all data in one place bring (± is the sample \
+                 standard deviation over seeds; without it there is one seed). \"alone\" is the mean over the members, \
+                 each trained on its own part for as many samples as it takes in the federation; \"best\" is the best \
+                 of them, chosen on these very data.\n\n";
+        text += &format!("![score against members]({prefix}score.svg)\n\n");
+        text += &self.costs_table();
+        text += "\nReceived and sent: megabytes of the busiest member. Training: from the beginning of the round to \
+                 its last update, members of one machine taking turns at its cores. Vote: from the last update to \
+                 the first commit. Peak: the most memory a node's process held.\n\n";
+        text += &format!("![score against bytes]({prefix}bytes.svg)\n\n");
+        text += &format!("![time of a round]({prefix}time.svg)\n");
+        text
+    }
+
+    /// The commands that make it: one for each set of α and seeds with the same members.
+    fn commands(&self) -> String {
+        let mut text = String::new();
+        let mut open: Vec<Cell> = self.federated.iter().map(|(cell, _)| *cell).collect();
+        while let Some(first) = open.first().copied() {
+            // All that one command can name: the members × α of one set of seeds.
+            let seeds_of = |clients, alpha| -> BTreeSet<u64> {
+                let same = |cell: &&Cell| cell.clients == clients && cell.alpha == alpha;
+                open.iter().filter(same).map(|cell| cell.seed).collect()
+            };
+            let seeds = seeds_of(first.clients, first.alpha);
+            let clients: BTreeSet<usize> = open
+                .iter()
+                .filter(|cell| cell.alpha == first.alpha)
+                .map(|cell| cell.clients)
+                .filter(|clients| seeds_of(*clients, first.alpha) == seeds)
+                .collect();
+            let mut alphas = vec![first.alpha];
+            for cell in &open {
+                let is_whole = clients.iter().all(|one| seeds_of(*one, cell.alpha) == seeds);
+                if is_whole && !alphas.contains(&cell.alpha) {
+                    alphas.push(cell.alpha);
+                }
+            }
+            open.retain(|cell| {
+                !(clients.contains(&cell.clients)
+                    && alphas.contains(&cell.alpha)
+                    && seeds.contains(&cell.seed))
+            });
+            let alphas: Vec<_> =
+                alphas.iter().map(|alpha| Cell { alpha: *alpha, ..first }.alpha_name()).collect();
+            let _ = writeln!(
+                text,
+                "    witan grid --clients {} --alpha {} --seeds {}{}",
+                join(&clients),
+                alphas.join(","),
+                join(&seeds),
+                self.flags()
+            );
+        }
+        text
+    }
+
+    /// What the grid was told beside its cells.
+    fn flags(&self) -> String {
+        let Common { samples, plan } = &self.common;
+        let Plan { rounds, batch_questions, batch_captions, strategy, compression, .. } = plan;
+        let mut text = format!(
+            " --samples {samples} --rounds {rounds} --batch-questions {batch_questions} \
+             --batch-captions {batch_captions}"
+        );
+        for (flag, value, usual) in [
+            ("strategy", strategy.to_string(), "fedavg"),
+            ("compression", compression.to_string(), "none"),
+        ] {
+            if value != usual {
+                let _ = write!(text, " --{flag} {value}");
+            }
+        }
+        if let Some(vqa) = &plan.vqa {
+            let name = vqa.file_name().unwrap_or_default();
+            let _ = write!(text, " --vqa {}", shell::word(name.as_ref()));
+        }
+        if let Some(scenes) = plan.scenes {
+            let _ = write!(text, " --scenes {scenes}");
+        }
+        text
+    }
+
+    fn steps(&self) -> String {
+        let clients: BTreeSet<usize> = self.columns().iter().map(|(clients, _)| *clients).collect();
+        let of = |clients: &usize| {
+            let cell = Cell { clients: *clients, alpha: None, seed: 0 };
+            format!("{clients} members {} each", cell.local_steps(&self.common))
+        };
+        clients.iter().map(of).collect::<Vec<_>>().join(", ")
+    }
+
+    fn scores(&self) -> String {
+        let mut text = "| | seeds | VQA | kept | alone | best | drawings | kept | alone | best |\n\
+                        |---|---|---|---|---|---|---|---|---|---|\n"
+            .to_owned();
+        let base = || self.central.iter().map(|(_, report)| &report.base);
+        let central =
+            || self.central.iter().filter_map(|(_, it)| Some(&it.trained.first()?.scores));
+        for (name, marks) in
+            [("base", base().collect::<Vec<_>>()), ("all data in one place", central().collect())]
+        {
+            let [vqa, drawn] = TASKS.map(|task| percent(marks.iter().filter_map(|it| task(it))));
+            let _ = writeln!(text, "| {name} | {} | {vqa} | | | | {drawn} | | | |", marks.len());
+        }
+        for column in self.columns() {
+            let (clients, alpha) = column;
+            let name = Cell { clients, alpha, seed: 0 }.alpha_name();
+            let seeds = self.of(column).count();
+            let _ = write!(text, "| {clients} members, α {name} | {seeds} |");
+            for task in TASKS {
+                let marks =
+                    self.of(column).filter_map(|(_, it)| task(it.comparison.federated.as_ref()?));
+                let kept = self.of(column).filter_map(|it| self.kept(it, task));
+                let alone = || self.of(column).filter_map(|(cell, _)| self.alone_of(cell));
+                let mean = alone().filter_map(|it| task(&it.mean()?));
+                let best = alone().filter_map(|it| task(&it.best()?.scores));
+                let cells = [percent(marks), percent(kept), percent(mean), percent(best)];
+                let _ = write!(text, " {} |", cells.join(" | "));
+            }
+            text += "\n";
+        }
+        text
+    }
+
+    fn costs_table(&self) -> String {
+        let mut text = "| a round | samples | received | sent | training | vote | peak |\n\
+                        |---|---|---|---|---|---|---|\n"
+            .to_owned();
+        for column in self.columns() {
+            let (clients, alpha) = column;
+            let name = Cell { clients, alpha, seed: 0 }.alpha_name();
+            let samples: BTreeSet<u64> = self.of(column).map(|(_, report)| drawn(report)).collect();
+            let units = [("MB", 1), ("MB", 1), ("s", 1), ("s", 2), ("MB", 0)];
+            let costs = units.iter().enumerate().map(|(index, (unit, digits))| {
+                let values = self.of(column).filter_map(|(_, report)| costs(report)[index]);
+                mean(values, *digits, unit)
+            });
+            let costs = costs.collect::<Vec<_>>().join(" | ");
+            let samples = join(&samples);
+            let _ = writeln!(text, "| {clients} members, α {name} | {samples} | {costs} |");
+        }
+        text
+    }
+}
+
+/// The two tasks' overall scores.
+pub const TASKS: [fn(&Marks) -> Option<f64>; 2] =
+    [|marks| marks.vqa_accuracy, |marks| marks.drawing_accuracy];
+
+fn percent(values: impl IntoIterator<Item = f64>) -> String {
+    mean(values.into_iter().map(|value| 100.0 * value), 1, "%")
+}
+
+fn mean(values: impl IntoIterator<Item = f64>, digits: usize, unit: &str) -> String {
+    match Mean::over(values) {
+        None => "–".to_owned(),
+        Some(Mean { value, deviation: None, .. }) => format!("{value:.digits$} {unit}"),
+        Some(Mean { value, deviation: Some(deviation), .. }) => {
+            format!("{value:.digits$} ± {deviation:.digits$} {unit}")
+        }
+    }
+}
+
+fn join<T: ToString>(items: &BTreeSet<T>) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,243 @@
+//! Every result in a grid's folder: as lines of `grid.csv`, and as means over seeds.
+
+use std::path::Path;
+
+use super::cell::{Cell, Common, Run};
+use crate::error::Failure;
+use crate::jobs::score::Marks;
+use crate::solo::SoloReport;
+use crate::testnet::report::TestnetReport;
+
+/// All results of a folder.
+pub struct Results {
+    /// What they have in common.
+    pub common: Common,
+    /// The federations, by seed, members and α.
+    pub federated: Vec<(Cell, TestnetReport)>,
+    /// The members of a federation, each alone.
+    pub alone: Vec<(Cell, SoloReport)>,
+    /// All data in one place, by seed.
+    pub central: Vec<(u64, SoloReport)>,
+}
+
+/// A mean over seeds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mean {
+    /// The mean.
+    pub value: f64,
+    /// The sample standard deviation; none of one.
+    pub deviation: Option<f64>,
+    /// Of how many.
+    pub of: usize,
+}
+
+impl Mean {
+    /// The mean of what there is; none of nothing.
+    pub fn over(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let values: Vec<f64> = values.into_iter().collect();
+        let of = values.len();
+        let value = values.iter().sum::<f64>() / of as f64;
+        let squares: f64 = values.iter().map(|each| (each - value).powi(2)).sum();
+        let deviation = (of > 1).then(|| (squares / (of - 1) as f64).sqrt());
+        (of > 0).then_some(Self { value, deviation, of })
+    }
+}
+
+impl Results {
+    /// Reads every finished run of a folder.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    pub fn read(dir: &Path, common: &Common) -> Result<Self, Failure> {
+        let common = common.clone();
+        let mut all =
+            Self { common, federated: Vec::new(), alone: Vec::new(), central: Vec::new() };
+        let entries = std::fs::read_dir(dir.join("results"));
+        for path in entries.into_iter().flatten().flatten().map(|entry| entry.path()) {
+            let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+            let is_result = path.extension().is_some_and(|ending| ending == "json");
+            let Some(run) = Run::named(name).filter(|_| is_result) else { continue };
+            all.take(&path, run).map_err(|error| {
+                Failure::input(format!("{} cannot be read: {error}", path.display()))
+                    .hint("remove it, and the same command runs it again")
+            })?;
+        }
+        let order = |cell: &Cell| (cell.clients, cell.alpha.unwrap_or(f64::INFINITY), cell.seed);
+        all.federated.sort_by(|a, b| order(&a.0).partial_cmp(&order(&b.0)).expect("no α is NaN"));
+        all.alone.sort_by(|a, b| order(&a.0).partial_cmp(&order(&b.0)).expect("no α is NaN"));
+        all.central.sort_by_key(|(seed, _)| *seed);
+        Ok(all)
+    }
+
+    /// The pairs of members and α that were federated, each once, in order.
+    pub fn columns(&self) -> Vec<(usize, Option<f64>)> {
+        let mut pairs: Vec<_> =
+            self.federated.iter().map(|(cell, _)| (cell.clients, cell.alpha)).collect();
+        pairs.dedup();
+        pairs
+    }
+
+    /// The federations of a pair, by seed.
+    pub fn of(
+        &self,
+        (clients, alpha): (usize, Option<f64>),
+    ) -> impl Iterator<Item = &(Cell, TestnetReport)> {
+        self.federated
+            .iter()
+            .filter(move |(cell, _)| (cell.clients, cell.alpha) == (clients, alpha))
+    }
+
+    /// The centralised run of a seed.
+    pub fn central_of(&self, seed: u64) -> Option<&SoloReport> {
+        self.central.iter().find(|(other, _)| *other == seed).map(|(_, report)| report)
+    }
+
+    /// The members of a cell, each alone.
+    pub fn alone_of(&self, wanted: &Cell) -> Option<&SoloReport> {
+        self.alone.iter().find(|(cell, _)| cell == wanted).map(|(_, report)| report)
+    }
+
+    /// What a federation keeps of the gain that all data in one place bring over the base, 1 for all of it.
+    pub fn kept(
+        &self,
+        (cell, report): &(Cell, TestnetReport),
+        value: fn(&Marks) -> Option<f64>,
+    ) -> Option<f64> {
+        let central = self.central_of(cell.seed)?;
+        let base = value(&central.base)?;
+        let gain = value(&central.trained.first()?.scores)? - base;
+        let kept = value(report.comparison.federated.as_ref()?)? - base;
+        (gain > 0.0).then_some(kept / gain)
+    }
+
+    /// Writes `grid.csv`, `grid.md` and the plots.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn write(&self, dir: &Path) -> Result<(), Failure> {
+        super::write(&dir.join("grid.csv"), self.csv().as_bytes())?;
+        super::write(&dir.join("grid.md"), self.page("").as_bytes())?;
+        self.plot(dir)
+    }
+
+    /// Writes the page with its plots in a folder of its name, in lower case, beside it.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn write_page(&self, file: &Path) -> Result<(), Failure> {
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        super::write(file, self.page(&format!("{stem}/")).as_bytes())?;
+        self.plot(&file.with_file_name(stem))
+    }
+
+    /// One line for every result; fields that a result does not have are empty.
+    pub fn csv(&self) -> String {
+        let mut text = CSV_HEAD.to_owned();
+        for (seed, report) in &self.central {
+            text += &line(&["base", "", "", &seed.to_string(), ""], &report.base, &[]);
+            for row in &report.trained {
+                let drawn = row.examples.to_string();
+                let head = ["centralised", "", "", &seed.to_string(), &drawn];
+                text += &line(&head, &row.scores, &[]);
+            }
+        }
+        for (cell, report) in &self.alone {
+            let (clients, seed) = (cell.clients.to_string(), cell.seed.to_string());
+            for row in &report.trained {
+                let drawn = row.examples.to_string();
+                let head = [&row.name, &clients, &cell.alpha_name(), &seed, &drawn];
+                text += &line(&head.map(|it| it.as_str()), &row.scores, &[]);
+            }
+        }
+        for (cell, report) in &self.federated {
+            let (clients, seed) = (cell.clients.to_string(), cell.seed.to_string());
+            let drawn = drawn(report).to_string();
+            let head = ["federated", &clients, &cell.alpha_name(), &seed, &drawn];
+            let marks = report.comparison.federated.clone().unwrap_or_default();
+            text += &line(&head, &marks, &costs(report));
+        }
+        text
+    }
+
+    fn take(&mut self, path: &Path, run: Run) -> Result<(), String> {
+        let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+        let unread = |error: serde_json::Error| error.to_string();
+        match run {
+            Run::Central(seed) => {
+                self.central.push((seed, serde_json::from_slice(&bytes).map_err(unread)?));
+            }
+            Run::Alone(cell) => {
+                self.alone.push((cell, serde_json::from_slice(&bytes).map_err(unread)?));
+            }
+            Run::Federated(cell) => {
+                self.federated.push((cell, serde_json::from_slice(&bytes).map_err(unread)?));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Questions and captions that the members of a federation drew, by their own signed updates.
+pub fn drawn(report: &TestnetReport) -> u64 {
+    report.rounds.iter().map(|round| round.examples).sum()
+}
+
+/// What a round cost, in the mean over the rounds this run has seen: megabytes that the busiest member received and
+/// sent, seconds of training, seconds from the last update to the commit.
+pub fn costs(report: &TestnetReport) -> [Option<f64>; 5] {
+    let rounds = || report.rounds.iter().filter(|round| round.train_s.is_some());
+    let mean = |value: fn(&crate::testnet::report::RoundRow) -> f64| {
+        Mean::over(rounds().map(value)).map(|mean| mean.value)
+    };
+    [
+        mean(|round| round.bytes_in_max as f64 / 1e6),
+        mean(|round| round.bytes_out_max as f64 / 1e6),
+        mean(|round| round.train_s.unwrap_or(0.0)),
+        mean(|round| round.overhead_s.unwrap_or(0.0)),
+        report.peak_bytes_max.map(|bytes| bytes as f64 / 1e6),
+    ]
+}
+
+fn line(head: &[&str; 5], marks: &Marks, costs: &[Option<f64>]) -> String {
+    let scores = [
+        marks.vqa_accuracy,
+        marks.vqa_accuracy_old_words,
+        marks.vqa_accuracy_new_words,
+        marks.drawing_accuracy,
+        marks.drawing_accuracy_old_words,
+        marks.drawing_accuracy_new_words,
+    ];
+    let number = |value: &Option<f64>| value.map_or(String::new(), |value| format!("{value:.4}"));
+    let none = [None; 5];
+    let costs = if costs.is_empty() { &none[..] } else { costs };
+    let numbers: Vec<_> = scores.iter().chain(costs).map(number).collect();
+    format!("{},{}\n", head.join(","), numbers.join(","))
+}
+
+const CSV_HEAD: &str = "what,members,alpha,seed,samples,vqa,vqa_old_words,vqa_new_words,drawings,\
+                        drawings_old_words,drawings_new_words,received_mb_a_round,sent_mb_a_round,\
+                        train_s_a_round,vote_s_a_round,peak_mb\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mean_has_a_deviation_from_two_on() {
+        assert_eq!(Mean::over([]), None);
+        assert_eq!(Mean::over([0.5]), Some(Mean { value: 0.5, deviation: None, of: 1 }));
+        let three = Mean::over([1.0, 2.0, 3.0]).unwrap();
+        assert_eq!(three, Mean { value: 2.0, deviation: Some(1.0), of: 3 });
+    }
+
+    #[test]
+    fn a_line_has_as_many_fields_as_the_head() {
+        let fields = |text: &str| text.trim_end().split(',').count();
+        let marks = Marks { vqa_accuracy: Some(0.5), ..Marks::default() };
+        let bare = line(&["base", "", "", "1", ""], &marks, &[]);
+        assert_eq!(fields(&bare), fields(CSV_HEAD));
+        assert!(bare.starts_with("base,,,1,,0.5000,,"), "{bare}");
+        let whole = line(&["federated", "2", "iid", "1", "64"], &marks, &[Some(1.0); 5]);
+        assert_eq!(fields(&whole), fields(CSV_HEAD));
+    }
+}
