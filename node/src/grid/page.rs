@@ -33,7 +33,8 @@ impl Results {
                  of them, chosen on these very data.\n\n";
         text += &format!("![score against members]({prefix}score.svg)\n\n");
         text += &self.costs_table();
-        text += "\nReceived and sent: megabytes of the busiest member. Training: from the beginning of the round to \
+        text += "\nSamples: what the updates in the aggregates say they have drawn, by their signatures; where it is \
+                 less than above, updates missed their round and the cell is no equal. Received and sent: megabytes of the busiest member. Training: from the beginning of the round to \
                  its last update, members of one machine taking turns at its cores. Vote: from the last update to \
                  the first commit. Peak: the most memory a node's process held.\n\n";
         text += &format!("![score against bytes]({prefix}bytes.svg)\n\n");
