@@ -41,7 +41,7 @@ use wal::Remembered;
 pub enum Act {
     /// Make this durable first.
     Remember(Vec<Remembered>),
-    /// Give this own message to every member.
+    /// Give this message to every member.
     Say(Box<Signed<Message>>),
     /// A view began.
     ViewStarted(View),

@@ -140,9 +140,10 @@ pub struct Holdings {
     pub updates: Roll,
     /// Members whose delta blobs it holds.
     pub blobs: Roll,
-    /// Motions it holds, of its newest views.
+    /// Motions it holds, of the views that matter: those about the newest that an honest member is known
+    /// to have reached.
     pub motions: Vec<MotionHeld>,
-    /// Votes it holds, of its newest views.
+    /// Votes it holds, of the same views.
     pub votes: Vec<VotesHeld>,
     /// Quorums of prevotes it saw, the newest few.
     pub polkas: Vec<MotionHeld>,

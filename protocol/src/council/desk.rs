@@ -59,7 +59,7 @@ impl Desk {
             replaying: false,
             view: View(0),
             wanted: None,
-            tally: Tally::default(),
+            tally: Tally::new(tip.roster.honest()),
             proposals: BTreeMap::new(),
             verdicts: BTreeMap::new(),
             timers: Timers::new(federation.document().council.view_timeout_ms),
@@ -246,26 +246,27 @@ impl Desk {
         self.verdicts.retain(|value, _| tally.is_about(value));
     }
 
+    /// Says what the library wants said: this member's vote or motion, or after many views the motion
+    /// of another that this member is now bound to.
     fn say(&mut self, message: SignedConsensusMsg<Context>) {
-        let (message, signature) = match message {
+        let (member, message, signature) = match message {
             SignedConsensusMsg::Vote(signed) => {
                 let vote = signed.message.vote;
                 let (member, signature) = (signed.message.member, signed.signature);
                 self.take_vote(&Signed { member, message: vote, signature });
-                (Message::Vote(vote), signature)
+                (member, Message::Vote(vote), signature)
             }
             SignedConsensusMsg::Proposal(signed) => {
                 let motion = self.motion(&signed.message);
                 let (member, signature) = (signed.message.member, signed.signature);
                 self.take_motion(Signed { member, message: motion.clone(), signature });
-                (Message::Motion(motion), signature)
+                (member, Message::Motion(motion), signature)
             }
         };
         if self.replaying {
             return;
         }
         self.acts.push_back(Act::Remember(std::mem::take(&mut self.remembered)));
-        let member = self.identity.member();
         self.acts.push_back(Act::Say(Box::new(Signed { member, message, signature })));
     }
 

@@ -1,6 +1,7 @@
 //! The signed votes and motions of a round, kept for those who miss them.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use super::context::Tabled;
 use crate::digest::Digest;
@@ -20,8 +21,10 @@ pub struct Signed<T> {
 }
 
 /// The signed votes and motions of the newest views.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Tally {
+    view: View,
+    honest: usize,
     pub(super) votes: BTreeMap<(View, Step), BTreeMap<usize, Signed<Vote>>>,
     pub(super) motions: BTreeMap<View, Put>,
     polkas: BTreeMap<View, Polka>,
@@ -37,6 +40,12 @@ pub struct Put {
 }
 
 impl Tally {
+    /// Empty, at view 0. Of `honest` members one at least tells the truth.
+    pub(super) fn new(honest: usize) -> Self {
+        let (votes, motions, polkas) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { view: View(0), honest, votes, motions, polkas }
+    }
+
     /// Whose votes are held for a step of a view.
     pub fn voters(&self, view: View, step: Step) -> Roll {
         self.votes.get(&(view, step)).map(|v| v.keys().copied().collect()).unwrap_or_default()
@@ -82,41 +91,45 @@ impl Tally {
         views.len()
     }
 
-    /// What is held, for [`Holdings`](crate::message::Holdings).
+    /// What is held of the views that matter, for [`Holdings`](crate::message::Holdings).
     pub fn held(&self) -> (Vec<MotionHeld>, Vec<VotesHeld>, Vec<MotionHeld>) {
-        let motions = self
-            .motions
-            .iter()
-            .rev()
-            .take(VIEWS_TOLD_MAX)
-            .map(|(view, put)| MotionHeld { view: *view, value: put.value });
-        let mut views: Vec<_> = self.votes.keys().map(|(view, _)| *view).collect();
-        views.dedup();
-        let told = views.iter().rev().take(VIEWS_TOLD_MAX).next_back().copied();
-        let told = |view: &View| told.is_some_and(|oldest| *view >= oldest);
-        let votes = self.votes.iter().filter(|((view, _), _)| told(view));
+        let told = self.told();
+        let motions = self.motions.iter().filter(|(view, _)| told.contains(view));
+        let motions = motions.map(|(view, put)| MotionHeld { view: *view, value: put.value });
+        let votes = self.votes.iter().filter(|((view, _), _)| told.contains(view));
         let votes = votes.flat_map(|((view, step), votes)| by_value(*view, *step, votes));
         let polkas =
             self.polkas.values().map(|polka| MotionHeld { view: polka.view, value: polka.value });
         (motions.collect(), votes.collect(), polkas.collect())
     }
 
-    /// Votes held that are not in `held`, of the views a peer still cares about.
+    /// Votes of the views that matter that are not in `held`.
     pub fn votes_missing(&self, held: &[VotesHeld]) -> Vec<Signed<Vote>> {
-        let newest = self.votes.keys().next_back().map_or(0, |(view, _)| view.0);
-        let recent = |view: &View| view.0 + (VIEWS_TOLD_MAX as u32) > newest;
+        let told = self.told();
         let holds = |place: usize, vote: &Vote| {
             held.iter().any(|held| {
                 (held.view, held.step, held.value) == (vote.view, vote.step, vote.value)
                     && held.members.contains(place)
             })
         };
-        let votes = self.votes.iter().filter(|((view, _), _)| recent(view));
+        let votes = self.votes.iter().filter(|((view, _), _)| told.contains(view));
         votes
             .flat_map(|(_, votes)| votes)
             .filter(|(place, vote)| !holds(**place, &vote.message))
             .map(|(_, vote)| vote.clone())
             .collect()
+    }
+
+    /// The views that matter: the newest that an honest member has reached, the few before it, and
+    /// the next one, in which some may be already. A few liars' votes for distant views move nothing.
+    fn told(&self) -> RangeInclusive<View> {
+        let mut voters = Roll::default();
+        let reached = self.votes.iter().rev().find(|(_, votes)| {
+            votes.keys().for_each(|place| voters.insert(*place));
+            voters.count() >= self.honest
+        });
+        let View(newest) = reached.map_or(self.view, |((view, _), _)| self.view.max(*view));
+        View(newest.saturating_sub(VIEWS_TOLD_MAX - 1))..=View(newest.saturating_add(1))
     }
 
     /// The motions that put the proposal `value`, in the library's words.
@@ -161,8 +174,9 @@ impl Tally {
         (signatures.len() >= quorum).then_some(Polka { round, view, value, signatures })
     }
 
-    /// Forgets the votes and motions of views long past.
+    /// `view` begins: the votes and motions of views long past are forgotten.
     pub(super) fn prune(&mut self, view: View) {
+        self.view = view;
         let oldest = View(view.0.saturating_sub(VIEWS_KEPT_MAX));
         self.votes.retain(|(view, _), _| *view >= oldest);
         self.motions.retain(|view, _| *view >= oldest);
@@ -185,5 +199,6 @@ pub(super) const VIEWS_KEPT_MAX: u32 = 32;
 /// Quorums of prevotes kept for others: with at most a third lying, the newest is what counts.
 const POLKAS_KEPT_MAX: usize = 8;
 
-/// Views told of in one message: those a member that lost a few messages may still need.
-const VIEWS_TOLD_MAX: usize = 6;
+/// Views told of in one message, beside the next one: those a member that lost a few messages may
+/// still need.
+const VIEWS_TOLD_MAX: u32 = 6;
