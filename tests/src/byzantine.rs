@@ -65,6 +65,8 @@ pub enum Lie {
     CountsAgain,
     /// Accuses others of having signed two things, with proofs that prove nothing.
     FalseEvidence,
+    /// Objects to sound aggregates, as all liars of this kind do, and proposes records that tell of it.
+    FalseRefutation,
 }
 
 /// How one member lies, and what it has to lie with.
@@ -97,7 +99,7 @@ type Mail = Vec<(usize, Vec<u8>)>;
 
 impl Lie {
     /// All of them.
-    pub const ALL: [Lie; 20] = [
+    pub const ALL: [Lie; 21] = [
         Lie::TwoVotes,
         Lie::TwoMotions,
         Lie::TwoUpdates,
@@ -118,6 +120,7 @@ impl Lie {
         Lie::Silence,
         Lie::CountsAgain,
         Lie::FalseEvidence,
+        Lie::FalseRefutation,
     ];
 }
 
@@ -144,6 +147,7 @@ impl fmt::Display for Lie {
             Lie::Silence => "silence",
             Lie::CountsAgain => "counts an old update",
             Lie::FalseEvidence => "false evidence",
+            Lie::FalseRefutation => "false refutation",
         })
     }
 }

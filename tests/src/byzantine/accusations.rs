@@ -4,7 +4,9 @@ use rand::RngExt;
 use witan_protocol::digest::Digest;
 use witan_protocol::envelope::{self, Verified};
 use witan_protocol::evidence::Evidence;
-use witan_protocol::message::{Message, Vote};
+use witan_protocol::message::{Message, Objection, Vote};
+use witan_protocol::record::CommitSignature;
+use witan_protocol::refutation::{AGGREGATE, Refutation};
 
 use super::{Liar, Workshop};
 
@@ -45,6 +47,54 @@ pub fn accusation(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Evidence> {
     let round = said.message.round();
     let (first, second) = if one < other { (one, other) } else { (other, one) };
     Some(Evidence { member, round, first, second })
+}
+
+/// What is wrong with the newest motion heard: nothing. Every liar finds the same in it, as if agreed.
+pub fn objection(liar: &Liar) -> Option<Objection> {
+    liar.heard.iter().rev().find_map(|letter| {
+        let said = letter.verified().ok()?;
+        let Message::Motion(motion) = &said.message else { return None };
+        let proposal = &motion.proposal;
+        Some(Objection {
+            round: proposal.round,
+            view: motion.view,
+            against: said.signer,
+            value: proposal.digest(),
+            field: AGGREGATE.to_owned(),
+            expected: Digest::of(b"another aggregate").to_string(),
+            found: proposal.result.digest.to_string(),
+        })
+    })
+}
+
+/// The newest objection this liar heard to another's aggregate, with every true signature under it
+/// that it has and its own; where that is too few, sometimes its own again in others' names.
+pub fn refutation(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Refutation> {
+    let me = shop.identity.member();
+    let heard = || {
+        liar.heard.iter().rev().filter_map(|letter| match letter.verified().ok()? {
+            Verified { signer, message: Message::Objection(objection), signature } => {
+                Some((*signer, objection, *signature))
+            }
+            _ => None,
+        })
+    };
+    let (_, objection, _) = heard().find(|(_, objection, _)| objection.against != me)?;
+    let message = Message::Objection(objection.clone());
+    let own = envelope::sign(shop.identity, shop.roster.federation(), &message);
+    let signatures = shop.roster.members().iter().map(|member| {
+        let member = member.id();
+        let true_one = heard().find(|(signer, other, _)| *signer == member && *other == objection);
+        CommitSignature { member, signature: true_one.map_or(own, |(_, _, signature)| signature) }
+    });
+    let (forged, mut sound): (Vec<_>, Vec<_>) =
+        signatures.partition(|commit| commit.member != me && commit.signature == own);
+    if shop.random.random_bool(0.5) {
+        sound.extend(forged);
+    }
+    sound.truncate(shop.roster.honest());
+    sound.sort_by_key(|commit| shop.roster.place_of(&commit.member));
+    Some(Refutation { objection: objection.clone(), signatures: sound })
 }
 
 fn is_signed_once(message: &Message) -> bool {

@@ -5,7 +5,7 @@ use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::message::{Message, Motion};
 use witan_protocol::record::{Absence, Absent, Proposal};
 
-use super::accusations::accusation;
+use super::accusations::{accusation, refutation};
 use super::{Liar, Lie, Mail, Workshop, copies};
 use crate::model;
 use crate::world::Letter;
@@ -50,6 +50,10 @@ fn tell(lie: Lie, liar: &Liar, shop: &mut Workshop<'_>, proposal: &mut Proposal)
         Lie::CountsAgain => return count_again(liar, shop, proposal),
         Lie::FalseEvidence => match accusation(liar, shop) {
             Some(evidence) => proposal.evidence = vec![evidence],
+            None => return false,
+        },
+        Lie::FalseRefutation => match refutation(liar, shop) {
+            Some(refutation) => proposal.refutation = Some(Box::new(refutation)),
             None => return false,
         },
         _ => return leave_out(shop, proposal),
@@ -144,7 +148,7 @@ fn recompute(shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
     result.is_some()
 }
 
-const MOTION_LIES: [Lie; 8] = [
+const MOTION_LIES: [Lie; 9] = [
     Lie::TwoMotions,
     Lie::WrongAggregate,
     Lie::WrongField,
@@ -153,4 +157,5 @@ const MOTION_LIES: [Lie; 8] = [
     Lie::CountsAgain,
     Lie::StolenName,
     Lie::FalseEvidence,
+    Lie::FalseRefutation,
 ];

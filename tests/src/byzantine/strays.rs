@@ -8,7 +8,7 @@ use witan_protocol::member::{Round, View};
 use witan_protocol::message::{Certified, Message, Motion, Step, Vote};
 use witan_protocol::record::{Certificate, CommitSignature, RoundRecord};
 
-use super::accusations::accusation;
+use super::accusations::{accusation, objection};
 use super::{Liar, Lie, Mail, Workshop};
 
 /// What a liar sends besides, each time its participant says something to these members.
@@ -39,6 +39,9 @@ fn stray(lie: Lie, liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
         Lie::OutOfTurn => out_of_turn(liar, shop),
         Lie::FalseEvidence => {
             accusation(liar, shop).map(|evidence| shop.seal(&Message::Evidence(evidence)))
+        }
+        Lie::FalseRefutation => {
+            objection(liar).map(|objection| shop.seal(&Message::Objection(objection)))
         }
         _ => forged_record(liar, shop),
     }
@@ -138,11 +141,12 @@ fn forged_record(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
 /// Messages out of turn in a row, now and then: as many as would fill what is not bounded.
 const ROW: usize = 32;
 
-const STRAYS: [Lie; 6] = [
+const STRAYS: [Lie; 7] = [
     Lie::Garbage,
     Lie::Replay,
     Lie::Forgery,
     Lie::OutOfTurn,
     Lie::ForgedRecord,
     Lie::FalseEvidence,
+    Lie::FalseRefutation,
 ];
