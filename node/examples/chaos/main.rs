@@ -21,8 +21,10 @@ use witan::jobs::{self, Ground, check};
 use witan::settings::Settings;
 use witan::testnet::past::Past;
 use witan::testnet::prepare::{Folder, Plan};
+use witan_protocol::council::seats::{self, Standing};
 use witan_protocol::federation::Federation;
 use witan_protocol::ledger::Audited;
+use witan_protocol::member::Round;
 
 use links::Links;
 use storm::{Hit, Storm};
@@ -65,7 +67,8 @@ async fn run(args: &Args) -> Result<(), Failure> {
     let nodes = usize::try_from(args.nodes).map_err(Failure::usage)?;
     let links = Links::between(nodes).await.map_err(Failure::environment)?;
     let folder = prepare(&dir, args, &links)?;
-    let (liar, acts) = plan::plan(nodes, args.rounds, args.seed);
+    let liar = liar(&folder)?;
+    let acts = plan::plan(liar, nodes, args.rounds, args.seed);
     println!(
         "seed {}: {} acts planned; node-{liar:02} lies from round {LIES_FROM}",
         args.seed,
@@ -104,6 +107,15 @@ fn prepare(dir: &Path, args: &Args, links: &Links) -> Result<Folder, Failure> {
             .map_err(Failure::environment)?;
     }
     Ok(folder)
+}
+
+/// Who leads the round after the one from which the liar lies, unless a view fails before: a liar that
+/// is never elected shows nothing.
+fn liar(folder: &Folder) -> Result<usize, Failure> {
+    let federation = Home::at(folder.home(0)).read_federation()?;
+    let (roster, round) = (federation.founders(), Round(LIES_FROM + 1));
+    let turns = seats::turns(roster, &Standing::default(), round);
+    Ok(roster.place_of(&turns[0]).unwrap_or_default())
 }
 
 fn conclude(folder: &Folder, liar: usize, storm: Storm) -> Result<(), Failure> {
