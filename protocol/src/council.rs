@@ -70,7 +70,7 @@ pub struct Diverged;
 impl Council {
     /// The council of the round after `tip`; not open yet.
     pub fn new(federation: &Federation, identity: &Identity, tip: &Tip) -> Self {
-        let context = Context::new(&tip.turns());
+        let context = Context::new(tip.turns());
         let members = tip.roster.members().iter().map(|member| Seat(member.id())).collect();
         let seats = Seats(Arc::new(members));
         let params = Params {

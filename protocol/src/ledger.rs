@@ -155,15 +155,13 @@ pub fn check_proposal(
     require(proposal.view.0 < VIEWS_MAX, "view", "less than 1000000", proposal.view)?;
     let name = |member: &MemberId| tip.roster.name_of(member);
     let turns = tip.turns();
-    let elected = turns[proposal.view.0 as usize % turns.len()];
-    same("aggregator", name(&elected), name(&proposal.aggregator))?;
+    same("aggregator", name(&turns.leader(proposal.view)), name(&proposal.aggregator))?;
     let failed = proposal.failed_views.len();
     require(failed == proposal.view.0 as usize, "failed_views", proposal.view, failed)?;
     for (index, failed) in proposal.failed_views.iter().enumerate() {
         let field = format!("failed_views[{index}]");
         same(&field, index, failed.view.0 as usize)?;
-        let elected = turns[index % turns.len()];
-        same(&field, name(&elected), name(&failed.aggregator))?;
+        same(&field, name(&turns.leader(failed.view)), name(&failed.aggregator))?;
     }
     check_roster(&tip.roster, proposal)?;
     for absent in &proposal.absent {

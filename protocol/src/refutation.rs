@@ -54,11 +54,11 @@ impl Objections {
 /// Whether a proposal of `view` may show this.
 pub(crate) fn check(tip: &Tip, view: View, refutation: &Refutation) -> Result<(), Flaw> {
     let Refutation { objection, signatures } = refutation;
-    let (roster, turns) = (&tip.roster, tip.turns());
+    let roster = &tip.roster;
     same("refutation.round", tip.round, objection.round)?;
     let is_before = objection.view < view;
     require(is_before, "refutation.view", format!("before view {view}"), objection.view)?;
-    let elected = turns[objection.view.0 as usize % turns.len()];
+    let elected = tip.turns().leader(objection.view);
     let (elected, against) = (roster.name_of(&elected), roster.name_of(&objection.against));
     same("refutation.against", elected, against)?;
     same("refutation.field", AGGREGATE, &objection.field)?;

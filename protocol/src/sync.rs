@@ -19,6 +19,7 @@ pub struct Sync {
     next: Time,
     answered: Option<Time>,
     short_since: Option<Time>,
+    has_met: bool,
     stalled: Vec<MemberId>,
     told: Option<(Holdings, Vec<u8>)>,
 }
@@ -26,7 +27,14 @@ pub struct Sync {
 impl Sync {
     /// Begins at once.
     pub fn new(now: Time) -> Self {
-        Self { next: now, answered: None, short_since: None, stalled: Vec::new(), told: None }
+        Self {
+            next: now,
+            answered: None,
+            short_since: None,
+            has_met: false,
+            stalled: Vec::new(),
+            told: None,
+        }
     }
 
     /// Members missing while nothing can be decided; empty otherwise.
@@ -119,12 +127,14 @@ impl Sync {
             .collect();
         let (size, quorum) = (post.roster.size(), post.roster.quorum());
         if round.is_last() || post.place().is_none() || size - missing.len() >= quorum {
+            self.has_met = true;
             self.short_since = None;
             self.stalled.clear();
             return;
         }
         let since = *self.short_since.get_or_insert(now);
-        if now.0 >= since.0 + STALL_AFTER_MS && missing != self.stalled {
+        let patience = if self.has_met { STALL_AFTER_MS } else { MEET_WITHIN_MS };
+        if now.0 >= since.0 + patience && missing != self.stalled {
             self.stalled.clone_from(&missing);
             let (votes, needed) = ((size - missing.len()) as u64, quorum as u64);
             let round = round.tip.round;
@@ -229,3 +239,6 @@ const BALLOTS_GIVEN_MAX: usize = 128;
 
 /// How long too few members are there before it is said.
 const STALL_AFTER_MS: u64 = 3000;
+
+/// How long that may take after the start: members of a federation are started one after the other.
+const MEET_WITHIN_MS: u64 = 15_000;

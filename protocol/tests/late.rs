@@ -72,7 +72,7 @@ impl Chain {
         Proposal {
             round: tip.round,
             view: View(0),
-            aggregator: tip.turns()[0],
+            aggregator: tip.turns().leader(View(0)),
             failed_views: Vec::new(),
             previous: tip.head,
             start: tip.adapter,

@@ -159,7 +159,7 @@ impl Stage {
     fn new() -> Self {
         let federation = Arc::new(Federation::new(world::document(4, 2)).unwrap());
         let tip = Tip::genesis(&federation, model::start());
-        let leader = federation.founders().place_of(&tip.turns()[0]).unwrap();
+        let leader = federation.founders().place_of(&tip.turns().leader(View(0))).unwrap();
         let others: Vec<_> = (0..4).filter(|place| *place != leader).collect();
         let [me, voter, liar] = others[..] else { panic!("four members") };
         let config = Config {

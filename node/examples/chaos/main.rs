@@ -24,7 +24,7 @@ use witan::testnet::prepare::{Folder, Plan};
 use witan_protocol::council::seats::{self, Standing};
 use witan_protocol::federation::Federation;
 use witan_protocol::ledger::Audited;
-use witan_protocol::member::Round;
+use witan_protocol::member::{Round, View};
 
 use links::Links;
 use storm::{Hit, Storm};
@@ -114,8 +114,8 @@ fn prepare(dir: &Path, args: &Args, links: &Links) -> Result<Folder, Failure> {
 fn liar(folder: &Folder) -> Result<usize, Failure> {
     let federation = Home::at(folder.home(0)).read_federation()?;
     let (roster, round) = (federation.founders(), Round(LIES_FROM + 1));
-    let turns = seats::turns(roster, &Standing::default(), round);
-    Ok(roster.place_of(&turns[0]).unwrap_or_default())
+    let leader = seats::turns(roster, &Standing::default(), round).leader(View(0));
+    Ok(roster.place_of(&leader).unwrap_or_default())
 }
 
 fn conclude(folder: &Folder, liar: usize, storm: Storm) -> Result<(), Failure> {

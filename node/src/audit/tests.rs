@@ -115,7 +115,7 @@ fn committed(federation: &Federation, tip: &Tip, blobs: &Blobs) -> RoundRecord {
         proposal: Proposal {
             round: tip.round,
             view: View(0),
-            aggregator: tip.turns()[0],
+            aggregator: tip.turns().leader(View(0)),
             failed_views: Vec::new(),
             previous: tip.head,
             start: tip.adapter,

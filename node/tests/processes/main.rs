@@ -9,6 +9,7 @@ mod devices;
 mod evaluation;
 mod federation;
 mod grid;
+mod late;
 mod liar;
 mod losses;
 mod membership;

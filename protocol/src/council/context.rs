@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_malachitebft_core_types as core;
 use core::NilOrVal;
 
+use super::seats::Turns;
 use crate::digest::Digest;
 use crate::member::{MemberId, Round, View};
 use crate::message::{Step, Vote};
@@ -16,7 +17,7 @@ use crate::message::{Step, Vote};
 /// The council of one round: who sits in it, and who leads which view.
 #[derive(Clone, Debug)]
 pub struct Context {
-    turns: Arc<Vec<Seat>>,
+    turns: Arc<Turns>,
 }
 
 /// A member as a voter. Every member has one vote.
@@ -66,14 +67,14 @@ pub enum NoPart {}
 pub struct WrongLength;
 
 impl Context {
-    /// The council whose views these members lead, in this order, over and over.
-    pub fn new(turns: &[MemberId]) -> Self {
-        Self { turns: Arc::new(turns.iter().copied().map(Seat).collect()) }
+    /// The council whose views these members lead.
+    pub fn new(turns: Turns) -> Self {
+        Self { turns: Arc::new(turns) }
     }
 
     /// Who leads `view`.
     pub fn aggregator(&self, view: View) -> MemberId {
-        self.turns[view.0 as usize % self.turns.len()].0
+        self.turns.leader(view)
     }
 }
 

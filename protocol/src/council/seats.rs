@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use crate::digest::Digest;
-use crate::member::{MemberId, Round};
+use crate::member::{MemberId, Round, View};
 use crate::record::Proposal;
 use crate::roster::Roster;
 
@@ -45,9 +45,20 @@ impl Standing {
     }
 }
 
-/// The members who lead views 0, 1, 2, … of `round`; after the last, the first again. If nobody
-/// has standing, those whose view failed have; if no one is left even so, everybody has.
-pub fn turns(roster: &Roster, standing: &Standing, round: Round) -> Vec<MemberId> {
+/// The members who lead the views of a round, in turn; after the last, the first again.
+#[derive(Clone, Debug)]
+pub struct Turns(Vec<MemberId>);
+
+impl Turns {
+    /// Who leads `view`.
+    pub fn leader(&self, view: View) -> MemberId {
+        self.0[view.0 as usize % self.0.len()]
+    }
+}
+
+/// Whose turn it is in the views of `round`. If nobody has standing, those whose view failed have; if
+/// no one is left even so, everybody has.
+pub fn turns(roster: &Roster, standing: &Standing, round: Round) -> Turns {
     let size = roster.size() as u64;
     let index = round.0.saturating_sub(roster.since().0);
     let mut seats = order(roster, index / size);
@@ -57,7 +68,7 @@ pub fn turns(roster: &Roster, standing: &Standing, round: Round) -> Vec<MemberId
     } else if seats.iter().any(|member| standing.is_honest(member)) {
         seats.retain(|member| standing.is_honest(member));
     }
-    seats
+    Turns(seats)
 }
 
 /// The epoch's order: sorted by a hash nobody can steer, which is a uniform shuffle.
@@ -79,11 +90,10 @@ mod tests {
     use super::*;
     use crate::federation::tests::federation;
 
-    fn lead(size: usize, failed: &[MemberId], round: u64, view: usize) -> MemberId {
+    fn lead(size: usize, failed: &[MemberId], round: u64, view: u32) -> MemberId {
         let failed = failed.iter().copied().collect();
         let standing = Standing { failed, ..Standing::default() };
-        let turns = turns(federation(size).founders(), &standing, Round(round));
-        turns[view % turns.len()]
+        turns(federation(size).founders(), &standing, Round(round)).leader(View(view))
     }
 
     #[test]
@@ -111,9 +121,9 @@ mod tests {
         let all: BTreeSet<_> = federation.founders().members().iter().map(|m| m.id()).collect();
         let liar = *all.first().unwrap();
         let mut standing = Standing { failed: all.clone(), equivocators: [liar].into() };
-        let seats = turns(federation.founders(), &standing, Round(1));
+        let Turns(seats) = turns(federation.founders(), &standing, Round(1));
         assert_eq!((seats.len(), seats.contains(&liar)), (3, false), "failed ones rather than it");
         standing.equivocators = all;
-        assert_eq!(turns(federation.founders(), &standing, Round(1)).len(), 4);
+        assert_eq!(turns(federation.founders(), &standing, Round(1)).0.len(), 4);
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::Lateness;
 use crate::codec;
-use crate::council::seats::{self, Standing};
+use crate::council::seats::{self, Standing, Turns};
 use crate::digest::{BlobRef, Digest};
 use crate::federation::Federation;
-use crate::member::{MemberId, Round, View};
+use crate::member::{Round, View};
 use crate::record::{FailedView, Proposal};
 use crate::roster::Roster;
 
@@ -62,15 +62,15 @@ impl Tip {
         }
     }
 
-    /// The members who lead views 0, 1, 2, … of the next round, over and over.
-    pub fn turns(&self) -> Vec<MemberId> {
+    /// Who leads which view of the next round.
+    pub fn turns(&self) -> Turns {
         seats::turns(&self.roster, &self.standing, self.round)
     }
 
     /// The views before `view`, with those who led them.
     pub fn failed_views(&self, view: View) -> Vec<FailedView> {
         let turns = self.turns();
-        let led = |view: u32| turns[view as usize % turns.len()];
-        (0..view.0).map(|view| FailedView { view: View(view), aggregator: led(view) }).collect()
+        let failed = |view| FailedView { view, aggregator: turns.leader(view) };
+        (0..view.0).map(View).map(failed).collect()
     }
 }

@@ -67,7 +67,7 @@ impl Words {
             0..=2 => Message::Update(update(script, moment, round, &signer)),
             3..=5 => {
                 let motion = self.motion(script, moment);
-                let elected = moment.tip.turns()[motion.view.0 as usize % moment.tip.turns().len()];
+                let elected = moment.tip.turns().leader(motion.view);
                 let places = (1..MEMBERS).map(world::identity);
                 let elected = places.into_iter().find(|identity| identity.member() == elected);
                 signer = elected.filter(|_| !script.once_in(8)).unwrap_or(signer);
@@ -142,11 +142,10 @@ impl Words {
                 }
             }
         }
-        let turns = tip.turns();
         let mut proposal = Proposal {
             round: tip.round,
             view,
-            aggregator: turns[view.0 as usize % turns.len()],
+            aggregator: tip.turns().leader(view),
             failed_views: tip.failed_views(View(view.0.min(FAILED_MAX))),
             previous: tip.head,
             start: tip.adapter,
