@@ -75,7 +75,8 @@ fn input_of(
     };
     let late_by = round.0.checked_sub(update.round.0)?;
     let share = WHOLE_SHARES[late_rounds as usize] / (1 + late_by);
-    let weight = update.steps * u64::from(roster.member(&member)?.weight) * share;
+    let factor = u64::from(roster.member(&member)?.weight);
+    let weight = update.steps.saturating_mul(factor).saturating_mul(share);
     Some(AggregateInput { member, delta: update.delta, weight })
 }
 
