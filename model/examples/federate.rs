@@ -344,6 +344,7 @@ fn strategy(text: &str) -> Strategy {
     match name {
         "fedavg" => Strategy::FedAvg,
         "fedprox" => Strategy::FedProx { mu: number(0.01) },
+        "fedavgm" => Strategy::FedAvgM { momentum: number(0.5) },
         "fedadam" => Strategy::FedOpt { server: Server::Adam, rate: number(0.05) },
         "fedyogi" => Strategy::FedOpt { server: Server::Yogi, rate: number(0.05) },
         "ffa" => Strategy::Ffa,

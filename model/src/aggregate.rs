@@ -5,6 +5,7 @@
 //! it does so: deltas come decoded, finite and bounded (see [`crate::delta`]), and what is committed is bounded too.
 
 pub mod fedavg;
+mod fedavgm;
 mod fedex;
 mod fedopt;
 mod flexlora;
@@ -77,6 +78,7 @@ pub fn aggregate(
         Strategy::FedAvg | Strategy::FedProx { .. } | Strategy::Ffa | Strategy::RoLora => {
             Committed::plain(fedavg(&start.adapter, inputs)?)
         }
+        Strategy::FedAvgM { momentum } => fedavgm::step(*momentum, start, inputs)?,
         Strategy::FedOpt { server, rate } => fedopt::step(*server, *rate, start, inputs)?,
         Strategy::FedEx => fedex::fold(start, inputs, &shares)?,
         Strategy::FlexLora => flexlora::split_again(&start.adapter, inputs, &shares),

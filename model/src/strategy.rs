@@ -16,6 +16,11 @@ pub enum Strategy {
         /// Strength of the pull to the start.
         mu: f64,
     },
+    /// FedAvg that goes on in the direction of earlier rounds (FedAvgM, Hsu et al., arXiv 1909.06335).
+    FedAvgM {
+        /// How much of the last round's step is taken again.
+        momentum: f64,
+    },
     /// The mean change as the gradient of a server's optimiser (Reddi et al., arXiv 2003.00295).
     FedOpt {
         /// Which second moment.
@@ -97,21 +102,22 @@ impl Strategy {
         matches!(self, Strategy::FlexLora)
     }
 
-    /// What is committed beside the adapter, all zero: a server's moments, or what was added to the base.
+    /// What is committed beside the adapter, all zero: moments of the changes, or what was added to the base.
     pub(crate) fn extras(&self, adapter: &Adapter) -> Weights {
         let zeros = |shape: Vec<usize>| {
             let values = vec![0.0; shape.iter().product()];
             HostTensor { shape, values }
         };
+        let moments = |prefixes: &[&str]| {
+            let named = adapter.tensors().iter().flat_map(|(name, tensor)| {
+                let name = move |prefix| (format!("{prefix}{name}"), zeros(tensor.shape.clone()));
+                prefixes.iter().map(name)
+            });
+            named.collect()
+        };
         match self {
-            Strategy::FedOpt { .. } => adapter
-                .tensors()
-                .iter()
-                .flat_map(|(name, tensor)| {
-                    [FIRST_MOMENT, SECOND_MOMENT]
-                        .map(|prefix| (format!("{prefix}{name}"), zeros(tensor.shape.clone())))
-                })
-                .collect(),
+            Strategy::FedAvgM { .. } => moments(&[FIRST_MOMENT]),
+            Strategy::FedOpt { .. } => moments(&[FIRST_MOMENT, SECOND_MOMENT]),
             Strategy::FedEx => layers(adapter)
                 .map(|layer| {
                     let outputs = adapter.tensors()[&layer.b].shape[0];
@@ -155,7 +161,7 @@ fn starts_at_zero(tensor: &str) -> bool {
 
 /// First part of every adapter tensor's name.
 const ADAPTER: &str = "base_model.model.";
-/// First part of the name of a server's mean of changes.
+/// First part of the name of a decaying sum or mean of changes.
 pub(crate) const FIRST_MOMENT: &str = "moment1.";
 /// First part of the name of a server's mean of squares.
 pub(crate) const SECOND_MOMENT: &str = "moment2.";

@@ -259,6 +259,24 @@ fn fedadam_moves_by_the_rate_where_everyone_agrees_and_goes_on_from_its_moments(
 }
 
 #[test]
+fn momentum_takes_half_of_the_last_step_again_and_is_fedavg_where_it_is_none() {
+    let (start, delta) = (adapter(1), adapter(2));
+    let inputs = [(1, &delta), (2, &delta)];
+    let strategy = Strategy::FedAvgM { momentum: 0.5 };
+    let first = run(strategy, &start, &inputs).committed;
+    let second = aggregate(&strategy, &first, &inputs).unwrap().committed;
+    // v is Δ, then 1.5 Δ; a step is Δ + v/2.
+    let expected = [start.plus(&delta.times(1.5)), start.plus(&delta.times(3.25))];
+    for (found, expected) in [first.adapter, second.adapter].iter().zip(&expected) {
+        let apart = found.delta(expected);
+        let values = apart.tensors().values().flat_map(|tensor| &tensor.values);
+        assert!(values.clone().all(|value| value.abs() < 1e-5));
+    }
+    let none = run(Strategy::FedAvgM { momentum: 0.0 }, &start, &inputs).committed;
+    assert_eq!(none.adapter, run(Strategy::FedAvg, &start, &inputs).committed.adapter);
+}
+
+#[test]
 fn an_attacker_of_the_largest_numbers_that_pass_stops_nobody_in_any_round() {
     let start = adapter(1);
     let huge = Adapter::from_tensors(
@@ -290,8 +308,9 @@ fn another_adapters_tensors_are_refused() {
 }
 
 /// Every strategy with other arithmetic.
-const ALL: [Strategy; 9] = [
+const ALL: [Strategy; 10] = [
     Strategy::FedAvg,
+    Strategy::FedAvgM { momentum: 0.5 },
     Strategy::FedOpt { server: Server::Adam, rate: 0.05 },
     Strategy::FedOpt { server: Server::Yogi, rate: 0.05 },
     Strategy::FedEx,
@@ -324,6 +343,7 @@ fn golden_bits_of_every_strategy() {
     }
     let expected = [
         0xe7df_69b9_a92e_0f0b,
+        0xfa14_9606_40ac_2569,
         0xa25f_7206_f09e_706a,
         0x2bce_46a8_032e_edb1,
         0x4f65_ff7d_2bac_fa31,

@@ -23,7 +23,7 @@ use crate::testnet::{self, Request};
 pub struct Args {
     #[command(flatten)]
     terms: Terms,
-    /// How updates are combined: fedavg, fedprox, fedadam, fedyogi, ffa, rolora, fedex, flexlora, norm-clip,
+    /// How updates are combined: fedavg, fedprox, fedavgm, fedadam, fedyogi, ffa, rolora, fedex, flexlora, norm-clip,
     /// trimmed-mean, geometric-median or multi-krum, with numbers such as multi-krum:f=2.
     #[arg(long, value_name = "NAME", default_value_t)]
     strategy: Strategy,

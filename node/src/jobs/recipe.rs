@@ -33,6 +33,7 @@ fn strategy(strategy: federation::Strategy) -> Strategy {
     match strategy {
         Agreed::FedAvg => Strategy::FedAvg,
         Agreed::FedProx { mu } => Strategy::FedProx { mu },
+        Agreed::FedAvgM { momentum } => Strategy::FedAvgM { momentum },
         Agreed::FedOpt { server, rate } => {
             let server = match server {
                 federation::Server::Adam => Server::Adam,

@@ -22,6 +22,11 @@ pub enum Strategy {
         /// Strength of the pull to the start; 0 is FedAvg.
         mu: f64,
     },
+    /// FedAvg that goes on in the direction of earlier rounds.
+    FedAvgM {
+        /// How much of the last round's step is taken again; 0 is FedAvg.
+        momentum: f64,
+    },
     /// The mean change as the gradient of Adam or Yogi.
     FedOpt {
         /// Which second moment.
@@ -67,9 +72,10 @@ pub enum Server {
 
 impl Strategy {
     /// Every name, in the order of `docs/STRATEGIES.md`.
-    pub const NAMES: [&str; 12] = [
+    pub const NAMES: [&str; 13] = [
         "fedavg",
         "fedprox",
+        "fedavgm",
         "fedadam",
         "fedyogi",
         "ffa",
@@ -87,6 +93,7 @@ impl Strategy {
         match self {
             Self::FedAvg => "fedavg",
             Self::FedProx { .. } => "fedprox",
+            Self::FedAvgM { .. } => "fedavgm",
             Self::FedOpt { server: Server::Adam, .. } => "fedadam",
             Self::FedOpt { server: Server::Yogi, .. } => "fedyogi",
             Self::Ffa => "ffa",
@@ -106,9 +113,12 @@ impl Strategy {
     /// strategy must ask for weights, and mean the same by a factor in every round.
     pub fn takes_late_updates(&self) -> bool {
         match self {
-            Self::FedAvg | Self::FedProx { .. } | Self::FedOpt { .. } | Self::Ffa | Self::FedEx => {
-                true
-            }
+            Self::FedAvg
+            | Self::FedProx { .. }
+            | Self::FedAvgM { .. }
+            | Self::FedOpt { .. }
+            | Self::Ffa
+            | Self::FedEx => true,
             // Factors alternate, or are turned by each split; the robust rules ask for no weight.
             Self::RoLora
             | Self::FlexLora
@@ -131,6 +141,11 @@ impl FromStr for Strategy {
             "fedyogi" => Self::FedOpt { server: Server::Yogi, rate: rate(&mut choice)? },
             "fedprox" => Self::FedProx {
                 mu: choice.number("mu", 0.01, "0 to 1000", |mu| (0.0..=1000.0).contains(&mu))?,
+            },
+            "fedavgm" => Self::FedAvgM {
+                momentum: choice.number("momentum", 0.5, "0 to less than 1", |momentum| {
+                    (0.0..1.0).contains(&momentum)
+                })?,
             },
             "ffa" => Self::Ffa,
             "rolora" => Self::RoLora,
@@ -167,6 +182,7 @@ impl fmt::Display for Strategy {
         f.write_str(self.name())?;
         match self {
             Self::FedProx { mu } => write!(f, ":mu={mu}"),
+            Self::FedAvgM { momentum } => write!(f, ":momentum={momentum}"),
             Self::FedOpt { rate, .. } => write!(f, ":rate={rate}"),
             Self::NormClip { factor } => write!(f, ":factor={factor}"),
             Self::TrimmedMean { trim } => write!(f, ":trim={trim}"),
