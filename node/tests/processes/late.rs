@@ -1,6 +1,6 @@
 //! A member too slow for its round: where the federation agreed on it, its update counts in the next.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 
 use serde_json::Value;
@@ -13,26 +13,22 @@ use crate::support::{edit, eventually, path, witan};
 fn an_update_that_missed_its_round_counts_in_the_next_one() {
     let council = Council::of_rounds(2);
     for index in 0..4 {
-        let file = council.home(index).join("federation.toml");
-        edit(&file, "round_deadline_s = 300", "round_deadline_s = 8\nlate_rounds = 1");
+        let home = council.home(index);
+        let late = "round_deadline_s = 8\nlate_rounds = 1";
+        edit(&home.join("federation.toml"), "round_deadline_s = 300", late);
+        Turns::create(&home.join("own-turns"), 1).unwrap();
+        edit(&home.join("node.toml"), "turns = \"../../turns\"", "turns = \"own-turns\"");
     }
-    // This test takes turns with the members: the slow one must wait in round 1, the others in round 2.
-    let slow = council.home(3);
-    Turns::create(&slow.join("own-turns"), 1).unwrap();
-    edit(&slow.join("node.toml"), "turns = \"../../turns\"", "turns = \"own-turns\"");
-    let common = council.home(0).join("../../turns");
-    let held = taken(&slow.join("own-turns"));
+    // Nobody trains but when this test says so, and nobody twice.
+    let turn = |index| Held::take(&council.home(index).join("own-turns/turn-0"));
+    let (others, slow) = ([turn(0), turn(1), turn(2)], turn(3));
     let mut nodes = council.start(0..4);
+    let others = others.map(Held::lend);
     eventually("three updates are out", || updates_of(1, &council) == 3);
-    let others_wait = taken(&common);
     nodes[0].until("round 1: committed");
-    drop(held);
-    let turn = File::open(slow.join("own-turns/turn-0")).unwrap();
-    eventually("the slow one trains", || turn.try_lock().is_err() || turn.unlock().is_err());
-    // Given as soon as its training is over, so that it does not begin the next.
-    turn.lock().unwrap();
+    let _slow = slow.lend();
     eventually("the fourth is", || updates_of(1, &council) == 4);
-    drop(others_wait);
+    drop(others);
     for node in &mut nodes {
         node.until("every round is committed");
     }
@@ -52,12 +48,24 @@ fn an_update_that_missed_its_round_counts_in_the_next_one() {
     council.verify(0..4);
 }
 
-/// Every turn of a folder, until it is dropped.
-fn taken(folder: &Path) -> Vec<File> {
-    let turns = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let files: Vec<_> = turns.map(|path| File::open(path).unwrap()).collect();
-    files.iter().for_each(|file| file.lock().unwrap());
-    files
+/// A member's only turn, in the hands of this test.
+struct Held(File);
+
+impl Held {
+    fn take(turn: &Path) -> Self {
+        let file = File::open(turn).unwrap();
+        file.lock().unwrap();
+        Self(file)
+    }
+
+    /// Gives the member its turn, and takes it back as soon as its training is over.
+    fn lend(self) -> Self {
+        let Self(turn) = self;
+        turn.unlock().unwrap();
+        eventually("it trains", || turn.try_lock().is_err() || turn.unlock().is_err());
+        turn.lock().unwrap();
+        Self(turn)
+    }
 }
 
 /// How many updates for a round node 0 sent or accepted.
