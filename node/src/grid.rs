@@ -61,6 +61,9 @@ pub async fn run(request: &Request) -> Result<Results, Failure> {
     if let Some(largest) = request.cells.iter().max_by_key(|cell| cell.clients) {
         shard::check(&largest.plan(&request.common).data(0))?;
     }
+    if let Some(page) = &request.page {
+        results::own_words(page)?;
+    }
     request.common.claim(dir)?;
     let runs = cell::runs(&request.cells);
     let mut bench =
@@ -77,10 +80,15 @@ pub async fn run(request: &Request) -> Result<Results, Failure> {
         })?;
         bench.done += 1;
         // After each, so that an interrupted grid shows what it has.
-        Results::read(dir, &request.common)?.write(dir)?;
+        written(request)?;
     }
-    let results = Results::read(dir, &request.common)?;
-    results.write(dir)?;
+    written(request)
+}
+
+/// The tables, plots and page of all results so far.
+fn written(request: &Request) -> Result<Results, Failure> {
+    let results = Results::read(&request.dir, &request.common)?;
+    results.write(&request.dir)?;
     if let Some(page) = &request.page {
         results.write_page(page)?;
     }
@@ -173,7 +181,7 @@ impl Bench<'_> {
 }
 
 fn keep(path: &Path, report: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_vec_pretty(report).expect("a report is plain JSON");
+    let text = serde_json::to_vec(report).expect("a report is plain JSON");
     write(path, &text)
 }
 

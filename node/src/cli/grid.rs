@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use witan_protocol::federation::{Compression, Strategy};
 
-use super::terms::{absolute, check_alpha, check_batch};
+use super::terms::{Step, absolute, check_alpha};
 use super::{block_on, output};
 use crate::error::Failure;
 use crate::grid::{self, Cell, Common, Request};
@@ -42,12 +42,8 @@ pub struct Args {
     /// Rounds of every cell.
     #[arg(long, value_name = "COUNT", default_value_t = Plan::default().rounds)]
     rounds: u64,
-    /// Questions of one step.
-    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().batch_questions)]
-    batch_questions: u32,
-    /// Captions of one step.
-    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().batch_captions)]
-    batch_captions: u32,
+    #[command(flatten)]
+    step: Step,
     /// Train on a folder of VQA v2's own files instead of the embedded scenes.
     #[arg(long, value_name = "FOLDER")]
     vqa: Option<PathBuf>,
@@ -60,7 +56,7 @@ pub struct Args {
     )]
     scenes: usize,
     /// How updates are combined; see `witan testnet --help`.
-    #[arg(long, value_name = "NAME", default_value_t)]
+    #[arg(long, value_name = "NAME", default_value_t = Plan::default().strategy)]
     strategy: Strategy,
     /// How deltas are written; see `witan testnet --help`.
     #[arg(long, value_name = "NAME", default_value_t)]
@@ -71,7 +67,8 @@ pub struct Args {
     /// The grid's folder; a cell under way needs as much room as its testnet.
     #[arg(long, value_name = "FOLDER", default_value = "witan-grid")]
     dir: PathBuf,
-    /// Write the page of all results to this file too, its plots in a folder of its name beside it.
+    /// Write the page of all results to this file too, its plots in a folder of its name beside it; what an earlier
+    /// page says above its tables stays.
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
     /// Print grid.csv on standard output, and neither progress nor tables.
@@ -113,24 +110,21 @@ fn common(args: &Args) -> Result<Common, Failure> {
         return Err(Failure::usage("--scenes 0: expected at least one for each member")
             .hint("leave it out for the default"));
     }
-    check_batch(args.batch_questions, args.batch_captions)?;
     let usual = Plan::default();
     let of_a_testnet = || {
         let batch = u64::from(usual.batch_questions) + u64::from(usual.batch_captions);
         usual.nodes as u64 * usual.rounds * u64::from(usual.local_steps) * batch
     };
     let samples = args.samples.unwrap_or_else(of_a_testnet);
-    let plan = Plan {
+    let plan = args.step.plan(Plan {
         rounds: args.rounds,
-        batch_questions: args.batch_questions,
-        batch_captions: args.batch_captions,
         scenes: args.vqa.is_none().then_some(args.scenes),
         vqa: args.vqa.as_deref().map(absolute).transpose()?,
         strategy: args.strategy,
         compression: args.compression,
         device: args.device,
         ..usual
-    };
+    })?;
     Ok(Common { samples, plan })
 }
 

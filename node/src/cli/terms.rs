@@ -1,4 +1,4 @@
-//! The flags by which `testnet` and `train` say whose data, how many steps, and of which batch.
+//! The flags by which `testnet` and `train` say whose data, and how many steps; and, for `grid` too, what a step is.
 
 use std::path::{Path, PathBuf};
 
@@ -48,15 +48,31 @@ pub struct Terms {
     /// Optimiser steps each member takes in a round, at least 1.
     #[arg(long, value_name = "COUNT", default_value_t = Plan::default().local_steps)]
     local_steps: u32,
+    #[command(flatten)]
+    step: Step,
+    /// Compute on cpu or cuda; docs/GPU.md says what cuda needs.
+    #[arg(long, default_value_t)]
+    device: Compute,
+}
+
+/// One step of the optimiser.
+#[derive(Debug, clap::Args)]
+pub struct Step {
     /// Questions of one step.
     #[arg(long, value_name = "COUNT", default_value_t = Plan::default().batch_questions)]
     batch_questions: u32,
     /// Captions of one step.
     #[arg(long, value_name = "COUNT", default_value_t = Plan::default().batch_captions)]
     batch_captions: u32,
-    /// Compute on cpu or cuda; docs/GPU.md says what cuda needs.
-    #[arg(long, default_value_t)]
-    device: Compute,
+    /// AdamW's step size of one trainer at first, which falls along a cosine to a tenth; the members of a federation
+    /// take √members times that.
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = Plan::default().learning_rate,
+        allow_negative_numbers = true
+    )]
+    learning_rate: f64,
 }
 
 impl Terms {
@@ -74,13 +90,12 @@ impl Terms {
             return Err(Failure::usage("--rounds and --local-steps must be at least 1")
                 .hint(format!("{rounds} rounds of {local_steps} steps are the default")));
         }
-        check_batch(self.batch_questions, self.batch_captions)?;
         check_alpha(self.alpha)?;
         if self.scenes == Some(0) {
             return Err(Failure::usage("--scenes 0: expected at least one for each node")
                 .hint("leave it out for 300 each"));
         }
-        Ok(Plan {
+        self.step.plan(Plan {
             nodes: self.nodes,
             rounds: self.rounds,
             alpha: (!self.iid && self.by.is_none()).then_some(self.alpha),
@@ -91,10 +106,32 @@ impl Terms {
             vqa: self.vqa.as_deref().map(absolute).transpose()?,
             captions: self.captions.as_deref().map(absolute).transpose()?,
             scenes: self.scenes,
-            batch_questions: self.batch_questions,
-            batch_captions: self.batch_captions,
             ..Plan::default()
         })
+    }
+}
+
+impl Step {
+    /// A plan with these steps.
+    ///
+    /// # Errors
+    /// An empty batch, one no memory holds, or a step size that is none.
+    pub fn plan(&self, plan: Plan) -> Result<Plan, Failure> {
+        let Self { batch_questions, batch_captions, learning_rate } = *self;
+        if !(1..=BATCH_MAX).contains(&batch_questions.saturating_add(batch_captions)) {
+            return Err(Failure::usage(format!(
+                "--batch-questions {batch_questions} and --batch-captions {batch_captions}: \
+                 expected 1 to {BATCH_MAX} together"
+            ))
+            .hint("a step learns from both: see `witan testnet --help` for the usual batch"));
+        }
+        if !(learning_rate > 0.0 && learning_rate <= 1.0) {
+            return Err(Failure::usage(format!(
+                "--learning-rate {learning_rate}: expected more than 0, at most 1"
+            ))
+            .hint(format!("{} is the default", Plan::default().learning_rate)));
+        }
+        Ok(Plan { batch_questions, batch_captions, learning_rate, ..plan })
     }
 }
 
@@ -110,21 +147,6 @@ pub fn check_alpha(alpha: f64) -> Result<(), Failure> {
     }
 }
 
-/// Refuses an empty batch, and one no memory holds.
-///
-/// # Errors
-/// What was asked for.
-pub fn check_batch(questions: u32, captions: u32) -> Result<(), Failure> {
-    match (1..=BATCH_MAX).contains(&questions.saturating_add(captions)) {
-        true => Ok(()),
-        false => Err(Failure::usage(format!(
-            "--batch-questions {questions} and --batch-captions {captions}: expected 1 to \
-             {BATCH_MAX} together"
-        ))
-        .hint("a step learns from both: see `witan testnet --help` for the usual batch")),
-    }
-}
-
 /// The folder or file of a flag, wherever the node is started from.
 ///
 /// # Errors
@@ -135,7 +157,7 @@ pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// What says of a new federation what it is to be; one that is resumed knows.
-pub const SAID_ONCE: [&str; 13] = [
+pub const SAID_ONCE: [&str; 14] = [
     "nodes",
     "rounds",
     "alpha",
@@ -148,7 +170,8 @@ pub const SAID_ONCE: [&str; 13] = [
     "local_steps",
     "batch_questions",
     "batch_captions",
+    "learning_rate",
     "device",
 ];
-/// Examples of one step: 256 times the usual.
+/// Examples of one step: 1024 times the usual.
 const BATCH_MAX: u32 = 16_384;

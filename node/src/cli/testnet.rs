@@ -25,7 +25,7 @@ pub struct Args {
     terms: Terms,
     /// How updates are combined: fedavg, fedprox, fedavgm, fedadam, fedyogi, ffa, rolora, fedex, flexlora, norm-clip,
     /// trimmed-mean, geometric-median or multi-krum, with numbers such as multi-krum:f=2.
-    #[arg(long, value_name = "NAME", default_value_t)]
+    #[arg(long, value_name = "NAME", default_value_t = Plan::default().strategy)]
     strategy: Strategy,
     /// How deltas are written: none, bf16, int8 or top-k, with a number such as top-k:keep=0.05.
     #[arg(long, value_name = "NAME", default_value_t)]

@@ -1,28 +1,28 @@
 //! The page of a grid: how it was made, what "equal samples" means, its tables and its plots.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::cell::{Cell, Common};
 use super::results::{Mean, Results, costs, drawn};
 use crate::jobs::score::Marks;
-use crate::jobs::solo::ALONE;
 use crate::shell;
+use crate::solo::SoloReport;
 use crate::testnet::prepare::Plan;
 
 impl Results {
     /// The page; plots are named with `prefix` in front.
     pub fn page(&self, prefix: &str) -> String {
         let samples = self.common.samples;
-        let Plan { rounds, batch_questions, batch_captions, .. } = self.common.plan;
-        let mut text = format!("# Results: the grid\n\nMade by\n\n{}\n", self.commands());
+        let Plan { rounds, batch_questions, batch_captions, learning_rate, .. } = self.common.plan;
+        let mut text = format!("## The grid\n\nMade by\n\n{}\n", self.commands());
         text += &format!(
             "Equal samples: every federation, all data in one place, and all members alone together are given steps \
              for exactly {samples} questions and captions, summed over members and rounds and counted each time they \
              are drawn (what the members' signed updates say of it is below): {rounds} rounds, steps of \
              {batch_questions} questions and {batch_captions} captions. Fewer members take more steps a round: {}. \
-             One trainer, alone or with all data, takes {ALONE} of the federation's step size. Members keep a tenth \
-             of their pictures aside; all data in one place means these too. \
+             AdamW's step size is {learning_rate} for one trainer, alone or with all data, and √K times that for K \
+             members, over all rounds falling to a tenth. Members keep a tenth of their pictures aside; all data in one place means these too. \
              Held-out data are the same for all rows of a seed.\n\n",
             self.steps()
         );
@@ -32,6 +32,14 @@ impl Results {
                  each trained on its own part for as many samples as it takes in the federation; \"best\" is the best \
                  of them, chosen on these very data.\n\n";
         text += &format!("![score against members]({prefix}score.svg)\n\n");
+        text += "By type of answer, and by task of drawing:\n\n";
+        text += &self.by_kind(|marks| &marks.vqa_accuracy_by_answer_type, None);
+        text += "\n";
+        text += &self.by_kind(
+            |marks| &marks.drawing_accuracy_by_task,
+            Some(|report| &report.drawing_ceiling_by_task),
+        );
+        text += "\n";
         text += &self.costs_table();
         text += "\nSamples: what the updates in the aggregates say they have drawn, by their signatures; where it is \
                  less than above, updates missed their round and the cell is no equal. Received and sent: megabytes of the busiest member. Training: from the beginning of the round to \
@@ -88,14 +96,15 @@ impl Results {
     /// What the grid was told beside its cells.
     fn flags(&self) -> String {
         let Common { samples, plan } = &self.common;
-        let Plan { rounds, batch_questions, batch_captions, strategy, compression, .. } = plan;
+        let Plan { rounds, batch_questions, batch_captions, learning_rate, .. } = plan;
+        let usual = Plan::default();
         let mut text = format!(
             " --samples {samples} --rounds {rounds} --batch-questions {batch_questions} \
-             --batch-captions {batch_captions}"
+             --batch-captions {batch_captions} --learning-rate {learning_rate}"
         );
         for (flag, value, usual) in [
-            ("strategy", strategy.to_string(), "fedavg"),
-            ("compression", compression.to_string(), "none"),
+            ("strategy", plan.strategy.to_string(), usual.strategy.to_string()),
+            ("compression", plan.compression.to_string(), usual.compression.to_string()),
         ] {
             if value != usual {
                 let _ = write!(text, " --{flag} {value}");
@@ -124,20 +133,13 @@ impl Results {
         let mut text = "| | seeds | VQA | kept | alone | best | drawings | kept | alone | best |\n\
                         |---|---|---|---|---|---|---|---|---|---|\n"
             .to_owned();
-        let base = || self.central.iter().map(|(_, report)| &report.base);
-        let central =
-            || self.central.iter().filter_map(|(_, it)| Some(&it.trained.first()?.scores));
-        for (name, marks) in
-            [("base", base().collect::<Vec<_>>()), ("all data in one place", central().collect())]
-        {
+        for (name, marks) in self.ends() {
             let [vqa, drawn] = TASKS.map(|task| percent(marks.iter().filter_map(|it| task(it))));
             let _ = writeln!(text, "| {name} | {} | {vqa} | | | | {drawn} | | | |", marks.len());
         }
         for column in self.columns() {
-            let (clients, alpha) = column;
-            let name = Cell { clients, alpha, seed: 0 }.alpha_name();
             let seeds = self.of(column).count();
-            let _ = write!(text, "| {clients} members, α {name} | {seeds} |");
+            let _ = write!(text, "| {} | {seeds} |", name_of(column));
             for task in TASKS {
                 let marks =
                     self.of(column).filter_map(|(_, it)| task(it.comparison.federated.as_ref()?));
@@ -153,13 +155,49 @@ impl Results {
         text
     }
 
+    /// The marks of what stands beside every federation, by seed.
+    fn ends(&self) -> [(&'static str, Vec<&Marks>); 2] {
+        let base = self.central.iter().map(|(_, it)| &it.base);
+        let central = self.central.iter().filter_map(|(_, it)| Some(&it.trained.first()?.scores));
+        [("base", base.collect()), ("all data in one place", central.collect())]
+    }
+
+    /// Shares right by kind; below them, where there is one, what the real pictures score.
+    fn by_kind(
+        &self,
+        of: fn(&Marks) -> &Shares,
+        ceiling: Option<fn(&SoloReport) -> &Shares>,
+    ) -> String {
+        let mut rows: Vec<(String, Vec<&Shares>)> = Vec::new();
+        for (name, marks) in self.ends() {
+            rows.push((name.to_owned(), marks.into_iter().map(of).collect()));
+        }
+        for column in self.columns() {
+            let marks = self.of(column).filter_map(|(_, it)| it.comparison.federated.as_ref());
+            rows.push((name_of(column), marks.map(of).collect()));
+        }
+        if let Some(ceiling) = ceiling {
+            let shares = self.central.iter().map(|(_, report)| ceiling(report));
+            rows.push(("the real pictures".to_owned(), shares.collect()));
+        }
+        let kinds: BTreeSet<&String> =
+            rows.iter().flat_map(|(_, seeds)| seeds).flat_map(|shares| shares.keys()).collect();
+        let heads: String = kinds.iter().map(|kind| format!(" {kind} |")).collect();
+        let mut text = format!("| |{heads}\n|---|{}\n", "---|".repeat(kinds.len()));
+        for (name, seeds) in rows {
+            let share =
+                |kind: &String| percent(seeds.iter().filter_map(|it| it.get(kind).copied()));
+            let shares: Vec<_> = kinds.iter().map(|kind| share(kind)).collect();
+            let _ = writeln!(text, "| {name} | {} |", shares.join(" | "));
+        }
+        text
+    }
+
     fn costs_table(&self) -> String {
         let mut text = "| a round | samples | received | sent | training | vote | peak |\n\
                         |---|---|---|---|---|---|---|\n"
             .to_owned();
         for column in self.columns() {
-            let (clients, alpha) = column;
-            let name = Cell { clients, alpha, seed: 0 }.alpha_name();
             let samples: BTreeSet<u64> = self.of(column).map(|(_, report)| drawn(report)).collect();
             let units = [("MB", 1), ("MB", 1), ("s", 1), ("s", 2), ("MB", 0)];
             let costs = units.iter().enumerate().map(|(index, (unit, digits))| {
@@ -168,10 +206,17 @@ impl Results {
             });
             let costs = costs.collect::<Vec<_>>().join(" | ");
             let samples = join(&samples);
-            let _ = writeln!(text, "| {clients} members, α {name} | {samples} | {costs} |");
+            let _ = writeln!(text, "| {} | {samples} | {costs} |", name_of(column));
         }
         text
     }
+}
+
+/// Shares of right answers or drawings, by kind.
+type Shares = BTreeMap<String, f64>;
+
+fn name_of((clients, alpha): (usize, Option<f64>)) -> String {
+    format!("{clients} members, α {}", Cell { clients, alpha, seed: 0 }.alpha_name())
 }
 
 /// The two tasks' overall scores.

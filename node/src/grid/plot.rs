@@ -133,10 +133,12 @@ impl Results {
             .margin(12)
             .x_label_area_size(40)
             .y_label_area_size(56)
-            .build_cartesian_2d(0.0..columns.len().max(1) as f64, 0.0..1.1 * most)?;
+            .build_cartesian_2d(0.0..columns.len().max(1) as f64, 0.0..1.3 * most)?;
         chart
             .configure_mesh()
             .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .y_label_formatter(&|seconds| format!("{seconds:.0}"))
             .x_labels(2 * columns.len() + 1)
             .x_label_formatter(&name)
             .x_desc("members, α")
@@ -154,7 +156,12 @@ impl Results {
                 Rectangle::new([(x, y - 5), (x + 12, y + 5)], colour.filled())
             });
         }
-        chart.configure_series_labels().background_style(WHITE).border_style(GREY).draw()?;
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .background_style(WHITE)
+            .border_style(GREY)
+            .draw()?;
         Ok(())
     }
 
@@ -200,12 +207,14 @@ fn draw(
         .build_cartesian_2d(x, low..high)?;
     chart
         .configure_mesh()
+        .disable_x_mesh()
         .light_line_style(TRANSPARENT)
         .x_desc(of)
         .x_label_formatter(&name)
         .y_label_formatter(&|score| format!("{score:.0}"))
         .draw()?;
-    for (index, (label, points)) in lines.iter().enumerate() {
+    let lines = lines.iter().filter(|(_, points)| !points.is_empty());
+    for (index, (label, points)) in lines.enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
         chart
             .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?

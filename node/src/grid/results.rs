@@ -1,5 +1,6 @@
 //! Every result in a grid's folder: as lines of `grid.csv`, and as means over seeds.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::cell::{Cell, Common, Run};
@@ -116,17 +117,19 @@ impl Results {
     /// If the disk refuses.
     pub fn write(&self, dir: &Path) -> Result<(), Failure> {
         super::write(&dir.join("grid.csv"), self.csv().as_bytes())?;
-        super::write(&dir.join("grid.md"), self.page("").as_bytes())?;
+        super::write(&dir.join("grid.md"), format!("{HEAD}{}", self.page("")).as_bytes())?;
         self.plot(dir)
     }
 
-    /// Writes the page with its plots in a folder of its name, in lower case, beside it.
+    /// Writes the page with its plots in a folder of its name, in lower case, beside it. What an earlier page says
+    /// above its line stays.
     ///
     /// # Errors
-    /// If the disk refuses.
+    /// If the file holds something else, or the disk refuses.
     pub fn write_page(&self, file: &Path) -> Result<(), Failure> {
         let stem = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
-        super::write(file, self.page(&format!("{stem}/")).as_bytes())?;
+        let page = format!("{}{LINE}\n{}", own_words(file)?, self.page(&format!("{stem}/")));
+        super::write(file, page.as_bytes())?;
         self.plot(&file.with_file_name(stem))
     }
 
@@ -177,6 +180,29 @@ impl Results {
     }
 }
 
+/// What somebody wrote above the line of a page; a heading where there is no page yet.
+///
+/// # Errors
+/// If the file is not to be read, or no page of a grid.
+pub fn own_words(file: &Path) -> Result<String, Failure> {
+    let other =
+        || format!("name another file, or add the line {LINE} to it: what follows is replaced");
+    match std::fs::read_to_string(file) {
+        Ok(page) => match page.split_once(LINE) {
+            Some((own, _)) => Ok(own.to_owned()),
+            None => {
+                let message = format!("{} exists and is no page of a grid", file.display());
+                Err(Failure::input(message).hint(other()))
+            }
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(HEAD.to_owned()),
+        Err(error) => {
+            let message = format!("cannot read {}: {error}", file.display());
+            Err(Failure::input(message).hint(other()))
+        }
+    }
+}
+
 /// Questions and captions that the members of a federation drew, by their own signed updates.
 pub fn drawn(report: &TestnetReport) -> u64 {
     report.rounds.iter().map(|round| round.examples).sum()
@@ -214,6 +240,10 @@ fn line(head: &[&str; 5], marks: &Marks, costs: &[Option<f64>]) -> String {
     format!("{},{}\n", head.join(","), numbers.join(","))
 }
 
+/// What a page begins with.
+const HEAD: &str = "# Results\n\n";
+/// Below it in a page stands what is replaced whenever it is written.
+const LINE: &str = "<!-- `witan grid` writes what is below -->";
 const CSV_HEAD: &str = "what,members,alpha,seed,samples,vqa,vqa_old_words,vqa_new_words,drawings,\
                         drawings_old_words,drawings_new_words,received_mb_a_round,sent_mb_a_round,\
                         train_s_a_round,vote_s_a_round,peak_mb\n";
@@ -221,6 +251,7 @@ const CSV_HEAD: &str = "what,members,alpha,seed,samples,vqa,vqa_old_words,vqa_ne
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testnet::prepare::Plan;
 
     #[test]
     fn a_mean_has_a_deviation_from_two_on() {
@@ -228,6 +259,25 @@ mod tests {
         assert_eq!(Mean::over([0.5]), Some(Mean { value: 0.5, deviation: None, of: 1 }));
         let three = Mean::over([1.0, 2.0, 3.0]).unwrap();
         assert_eq!(three, Mean { value: 2.0, deviation: Some(1.0), of: 3 });
+    }
+
+    #[test]
+    fn what_somebody_wrote_above_the_line_of_a_page_stays_and_other_files_do_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("RESULTS.md");
+        let common = Common { samples: 1, plan: Plan::default() };
+        let results = Results { common, federated: vec![], alone: vec![], central: vec![] };
+        results.write_page(&file).unwrap();
+        let page = std::fs::read_to_string(&file).unwrap();
+        assert!(page.starts_with(&format!("{HEAD}{LINE}\n## The grid\n")), "{page}");
+        assert!(folder.path().join("results/score.svg").exists());
+        std::fs::write(&file, page.replace(HEAD, "# Mine\n")).unwrap();
+        results.write_page(&file).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), page.replace(HEAD, "# Mine\n"));
+        std::fs::write(&file, "a letter").unwrap();
+        let refused = results.write_page(&file).unwrap_err();
+        assert!(refused.message.ends_with("is no page of a grid"), "{refused}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "a letter");
     }
 
     #[test]

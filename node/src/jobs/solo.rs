@@ -18,6 +18,7 @@ use super::shard::{self, Pool};
 use super::turns::Turns;
 use crate::error::{Failure, FailureKind};
 use crate::settings::DataSource;
+use crate::testnet::prepare::together;
 
 /// What every candidate is trained from, and how.
 #[derive(Clone)]
@@ -176,13 +177,14 @@ impl Solo {
     /// The steps of a federation's rounds, one after the other, from the base.
     fn plan(&self, candidate: Candidate) -> Result<TrainPlan, Failure> {
         let (training, steps) = (&self.terms.training, self.steps(candidate));
+        let together = together(self.pool.parts.len());
         Ok(TrainPlan {
             local_steps: usize::try_from(steps).map_err(Failure::usage)?,
             batch_questions: training.batch_questions as usize,
             batch_captions: training.batch_captions as usize,
             schedule: Schedule {
-                learning_rate: training.learning_rate * ALONE,
-                learning_rate_final: training.learning_rate_final * ALONE,
+                learning_rate: training.learning_rate / together,
+                learning_rate_final: training.learning_rate_final / together,
                 done: 0,
                 total: steps,
             },
@@ -200,8 +202,5 @@ fn umm(terms: &Terms) -> Result<Umm, Failure> {
     Umm::new(&ground.base, &ground.lora, device).map_err(Failure::input)
 }
 
-/// The share of the federation's step size at which one trainer learns best: without the average over members, which
-/// damps the noise, the whole of it diverges (`docs/LOG.md` has what other shares gave).
-pub const ALONE: f64 = 0.3;
 /// Steps between two times that a training is kept: a few seconds' work is lost with the power.
 const KEEP_EVERY: usize = 50;

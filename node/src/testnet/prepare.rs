@@ -41,13 +41,10 @@ pub struct Plan {
     /// Optimiser steps a member takes each round.
     pub local_steps: u32,
     /// How updates are combined.
-    #[serde(default)]
     pub strategy: Strategy,
     /// How deltas are written.
-    #[serde(default)]
     pub compression: Compression,
     /// Where the nodes and the judge compute.
-    #[serde(default)]
     pub device: Compute,
     /// An absolute path to a folder of VQA v2's files; `None`: the embedded scenes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,31 +56,33 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scenes: Option<usize>,
     /// Questions of one training step: an answer is one token, so they are cheap.
-    #[serde(default = "usual_batch_questions")]
     pub batch_questions: u32,
     /// Captions of one training step.
-    #[serde(default = "usual_batch_captions")]
     pub batch_captions: u32,
+    /// AdamW's step size of one trainer at first; members take [`together`] of it.
+    pub learning_rate: f64,
 }
 
 impl Default for Plan {
-    /// What `witan testnet` does when it is told nothing; `witan train` and `witan grid` follow it.
+    /// What `witan testnet` does when it is told nothing; `witan train` and `witan grid` follow it. `docs/LOG.md` has
+    /// what other steps, batches, step sizes and strategies gave on the embedded base.
     fn default() -> Self {
         Self {
             nodes: 16,
-            rounds: 5,
+            rounds: 10,
             alpha: Some(0.5),
             by: None,
             seed: 1,
-            local_steps: 30,
-            strategy: Strategy::default(),
+            local_steps: 60,
+            strategy: Strategy::FedAvgM { momentum: 0.5 },
             compression: Compression::default(),
             device: Compute::default(),
             vqa: None,
             captions: None,
             scenes: None,
-            batch_questions: BATCH_QUESTIONS,
-            batch_captions: BATCH_CAPTIONS,
+            batch_questions: 12,
+            batch_captions: 4,
+            learning_rate: 1.5e-3,
         }
     }
 }
@@ -91,13 +90,15 @@ impl Default for Plan {
 impl Plan {
     /// What a member does in a round.
     pub fn training(&self) -> Training {
+        let learning_rate = self.learning_rate * together(self.nodes);
         Training {
             rounds: self.rounds,
             local_steps: self.local_steps,
             batch_questions: self.batch_questions,
             batch_captions: self.batch_captions,
-            learning_rate: LEARNING_RATE,
-            learning_rate_final: LEARNING_RATE_FINAL,
+            learning_rate,
+            // So that the members end where they agree.
+            learning_rate_final: learning_rate / 10.0,
             weight_decay: 0.0,
             strategy: self.strategy,
             compression: self.compression,
@@ -221,12 +222,11 @@ impl Folder {
     }
 }
 
-fn usual_batch_questions() -> u32 {
-    BATCH_QUESTIONS
-}
-
-fn usual_batch_captions() -> u32 {
-    BATCH_CAPTIONS
+/// How many times one trainer's step size the members of a federation take: √members. Their mean damps the noise of a
+/// step by as much, as a batch so many times as large does, for which Adam's step size is to grow so (Malladi et al.,
+/// arXiv 2205.10287). With one size for all, either two members diverge or sixteen crawl (`docs/LOG.md`).
+pub fn together(members: usize) -> f64 {
+    (members as f64).sqrt()
 }
 
 fn federation(plan: &Plan, members: &[MemberId], base: Digest) -> Result<Federation, Failure> {
@@ -295,14 +295,6 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
 
 /// What says that a folder is a testnet's.
 pub const PLAN: &str = "testnet.json";
-/// Questions of one training step: an answer is one token, so they are cheap.
-const BATCH_QUESTIONS: u32 = 48;
-/// Captions of one training step.
-const BATCH_CAPTIONS: u32 = 16;
-/// AdamW's step size on the adapters of the embedded base; `docs/LOG.md` has what others gave.
-const LEARNING_RATE: f64 = 1e-2;
-/// What it falls to by the last round, so that the members end where they agree.
-const LEARNING_RATE_FINAL: f64 = 1e-3;
 /// Members of one machine take turns, so a round may take as long as all of them one by one.
 const ROUND_DEADLINE_S: u64 = 300;
 /// How long the first aggregator of a round has before the next takes its seat.

@@ -86,6 +86,8 @@ fn flags_without_sense_and_folders_of_others_are_refused() {
         ("--threads 0", "--threads 0"),
         ("--alpha 0", "--alpha 0"),
         ("--batch-questions 0 --batch-captions 0", "expected 1 to"),
+        ("--learning-rate 0", "--learning-rate 0: expected more than 0, at most 1"),
+        ("--learning-rate=-0.1", "--learning-rate -0.1: expected more than 0"),
         ("--scenes 0", "--scenes 0"),
     ] {
         let args = ["train", "--dir", path(&dir)].into_iter().chain(flags.split(' '));
