@@ -14,7 +14,8 @@ impl Results {
     /// The page; plots are named with `prefix` in front.
     pub fn page(&self, prefix: &str) -> String {
         let samples = self.common.samples;
-        let Plan { rounds, batch_questions, batch_captions, learning_rate, .. } = self.common.plan;
+        let Plan { rounds, strategy, batch_questions, batch_captions, learning_rate, .. } =
+            self.common.plan;
         let mut text = format!("## The grid\n\nMade by\n\n{}\n", self.commands());
         text += &format!(
             "Equal samples: every federation, all data in one place, and all members alone together are given steps \
@@ -22,8 +23,9 @@ impl Results {
              are drawn (what the members' signed updates say of it is below): {rounds} rounds, steps of \
              {batch_questions} questions and {batch_captions} captions. Fewer members take more steps a round: {}. \
              AdamW's step size is {learning_rate} for one trainer, alone or with all data, and √K times that for K \
-             members, over all rounds falling to a tenth. Members keep a tenth of their pictures aside; all data in one place means these too. \
-             Held-out data are the same for all rows of a seed.\n\n",
+             members, over all rounds falling to a tenth; updates are combined by {strategy}. Members keep a tenth of \
+             their pictures aside; all data in one place means these too. Held-out data are the same for all rows of a \
+             seed.\n\n",
             self.steps()
         );
         text += &self.scores();
