@@ -19,9 +19,9 @@ fn flags_without_sense_are_refused_before_anything_is_made() {
         (&["--local-steps", "0"], "--local-steps"),
         (&["--alpha", "-1"], "--alpha -1"),
         (&["--alpha", "NaN"], "--alpha NaN"),
-        (&["--kill-aggregator", "6"], "--kill-aggregator 6: expected 1 to 5"),
+        (&["--kill-aggregator", "11"], "--kill-aggregator 11: expected 1 to 10"),
         (&["--kill-aggregator", "1", "--nodes", "3"], "none of 3 nodes"),
-        (&["--kill", "1@6"], "expected a round of 1 to 5"),
+        (&["--kill", "1@11"], "expected a round of 1 to 10"),
         (&["--kill", "16@1"], "--kill 16@…: expected 1 to 15"),
     ] {
         let args = [&["testnet", "--dir", path(&dir)], flags].concat();
