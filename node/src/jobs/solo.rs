@@ -18,7 +18,6 @@ use super::shard::{self, Pool};
 use super::turns::Turns;
 use crate::error::{Failure, FailureKind};
 use crate::settings::DataSource;
-use crate::testnet::prepare::together;
 
 /// What every candidate is trained from, and how.
 #[derive(Clone)]
@@ -202,5 +201,26 @@ fn umm(terms: &Terms) -> Result<Umm, Failure> {
     Umm::new(&ground.base, &ground.lora, device).map_err(Failure::input)
 }
 
+/// How many times one trainer's step size the members of a federation take: √members. Their mean damps the noise of a
+/// step by as much, as a batch so many times as large does, for which Adam's step size is to grow so (Malladi et al.,
+/// arXiv 2205.10287). With one size for all, either two members diverge or sixteen crawl (`docs/LOG.md`).
+pub fn together(members: usize) -> f64 {
+    (members as f64).sqrt()
+}
+
 /// Steps between two times that a training is kept: a few seconds' work is lost with the power.
 const KEEP_EVERY: usize = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testnet::prepare::Plan;
+
+    #[test]
+    fn sixteen_members_take_four_times_the_step_size_of_one() {
+        let rate = |nodes| Plan { nodes, ..Plan::default() }.training().learning_rate;
+        assert_eq!(rate(1), Plan::default().learning_rate);
+        assert_eq!(rate(16), 4.0 * rate(1));
+        assert_eq!(rate(16) / together(16), rate(1), "what one of sixteen takes alone");
+    }
+}

@@ -20,6 +20,7 @@ use crate::error::Failure;
 use crate::home::Home;
 use crate::jobs::LoraConfig;
 use crate::jobs::device::Compute;
+use crate::jobs::solo::together;
 use crate::jobs::turns::Turns;
 use crate::settings::{By, DataSource, Settings, Share};
 use crate::shell;
@@ -59,7 +60,7 @@ pub struct Plan {
     pub batch_questions: u32,
     /// Captions of one training step.
     pub batch_captions: u32,
-    /// AdamW's step size of one trainer at first; members take [`together`] of it.
+    /// AdamW's step size of one trainer at first; members take [`together`] times that.
     pub learning_rate: f64,
 }
 
@@ -220,13 +221,6 @@ impl Folder {
         }
         Ok(())
     }
-}
-
-/// How many times one trainer's step size the members of a federation take: √members. Their mean damps the noise of a
-/// step by as much, as a batch so many times as large does, for which Adam's step size is to grow so (Malladi et al.,
-/// arXiv 2205.10287). With one size for all, either two members diverge or sixteen crawl (`docs/LOG.md`).
-pub fn together(members: usize) -> f64 {
-    (members as f64).sqrt()
 }
 
 fn federation(plan: &Plan, members: &[MemberId], base: Digest) -> Result<Federation, Failure> {
