@@ -171,21 +171,24 @@ def make_diffusion():
     save_file({k: v.contiguous() for k, v in given.items()}, folder / "reference.safetensors")
 
 
-def make_eva():
-    folder = ROOT / "eva"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    sizes = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "mlp_ratio": 2.5}
+def eva(**sizes):
+    """A random tower, its tensors as BLIP3o's file has them, and what it makes of pixels: features, and their means
+    over squares of two by two."""
     model = Eva(**sizes, num_classes=0, use_post_norm=True).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_((torch.randn_like(parameter) * 0.3 + (parameter.dim() == 1)).bfloat16().float())
-        pixels = torch.randn(2, 3, 16, 16)
+    side = sizes["img_size"] // sizes["patch_size"]
+
+    @torch.no_grad()
+    def said(pixels):
         x, _ = model._pos_embed(model.patch_embed(pixels))
         for block in model.blocks:
             x = block(x)
-    features = x[:, 1:]
-    pooled = torch.nn.functional.avg_pool2d(features.transpose(1, 2).unflatten(2, (4, 4)), 2)
+        features = x[:, 1:]
+        pooled = torch.nn.functional.avg_pool2d(features.transpose(1, 2).unflatten(2, (side, side)), 2)
+        return features, pooled.flatten(2).transpose(1, 2)
+
     weights = {}
     for name, value in model.state_dict().items():
         # BLIP3o's file has one bias where timm has two and no bias of keys.
@@ -194,8 +197,18 @@ def make_eva():
             weights[name.replace("q_bias", "qkv.bias")] = torch.cat([value, torch.zeros_like(value), values])
         elif not name.endswith(("k_bias", "v_bias")):
             weights[name] = value
-    save_file({k: v.bfloat16().contiguous() for k, v in weights.items()}, folder / "model.safetensors")
-    given = {"pixels": pixels, "features": features, "pooled": pooled.flatten(2).transpose(1, 2)}
+    return {k: v.bfloat16().contiguous() for k, v in weights.items()}, said
+
+
+def make_eva():
+    folder = ROOT / "eva"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    weights, said = eva(img_size=16, patch_size=4, embed_dim=16, depth=2, num_heads=2, mlp_ratio=2.5)
+    save_file(weights, folder / "model.safetensors")
+    pixels = torch.randn(2, 3, 16, 16)
+    features, pooled = said(pixels)
+    given = {"pixels": pixels, "features": features, "pooled": pooled}
     save_file({k: v.contiguous() for k, v in given.items()}, folder / "reference.safetensors")
 
 

@@ -5,9 +5,9 @@
 
 The parts are transformers' Qwen2.5-VL, its image processor, and diffusers' Lumina-Next and Euler scheduler; put
 together, and named, as BLIP3o's code does (branch main): config.json, two files of weights with their index, a byte-level
-tokenizer.json, PEFT's adapter. reference.safetensors has: a question's tokens, patches, logits and greedy answer; a
+tokenizer.json, PEFT's adapter, timm's EVA-CLIP tower in a folder of its own. reference.safetensors has: a question's tokens, patches, logits and greedy answer; a
 caption's tokens, the states at the image queries and the features drawn from given noise; and both losses of two
-questions and two captions before and after a step of AdamW. scripts/parity.sh makes a venv with pinned versions first.
+questions and two captions before and after a step of AdamW; and what the tower makes of the picture. scripts/parity.sh makes a venv with pinned versions first.
 """
 
 import json
@@ -16,12 +16,12 @@ import shutil
 import numpy
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
-from parity import ROOT, SIZES, VISION, Blip3oDiffusion, unlike_a_fresh_one
+from parity import ROOT, SIZES, VISION, Blip3oDiffusion, eva, unlike_a_fresh_one
 from peft import LoraConfig, get_peft_model
 from PIL import Image
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2VLImageProcessor
+from transformers import CLIPImageProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2VLImageProcessor
 
 FOLDER = ROOT / "blip3o"
 SPECIAL = ["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "[IMG]", "[/IMG]", "<image>"]
@@ -188,9 +188,22 @@ def main():
     questions = [(encode(asked(question, pads)), encode(answer + "<|im_end|>"), vision, ids["<|image_pad|>"])
                  for question, answer in QUESTIONS]  # fmt: skip
     reference["losses"] = learnt(model, questions, (rows, targets, levels, hidden, kept), grid)
+    reference["tower"] = tower()
     save_file({k: v.contiguous() for k, v in reference.items()}, FOLDER / "reference.safetensors")
     for path in FOLDER.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def tower():
+    """Writes a tower whose features the model could draw; what it makes of the picture."""
+    torch.manual_seed(13)
+    folder = FOLDER / "eva_clip_vision_tower"
+    folder.mkdir()
+    weights, said = eva(img_size=32, patch_size=4, embed_dim=CHANNELS, depth=2, num_heads=2, mlp_ratio=2.0)
+    save_file(weights, folder / "model.safetensors")
+    (folder / "config.json").write_text('{"num_heads": 2}\n')
+    processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32)
+    return said(processor(picture(), return_tensors="pt")["pixel_values"])[1]
 
 
 def learnt(model, questions, captions, grid):

@@ -5,6 +5,8 @@
 
 pub mod pixels;
 pub mod prompt;
+pub mod shard;
+pub mod tower;
 pub mod tuning;
 mod unified;
 
@@ -17,6 +19,8 @@ use crate::umm::diffusion::DiffusionConfig;
 use crate::umm::qwen_vision::{QwenVision, QwenVisionConfig};
 use crate::umm::trunk::{Trunk, TrunkConfig};
 use crate::umm::weights::{Loader, WeightError};
+pub use shard::{Reader, Shard};
+pub use tower::Tower;
 pub use unified::{Blip3o, Seen};
 
 /// Sizes of a BLIP3o model.

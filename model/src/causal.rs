@@ -123,7 +123,8 @@ impl Tuning {
         let value = language.pull(task, self.activations, loss, |gradients| {
             self.descent.gather(language, GradientsParams::from_grads(gradients, language));
         });
-        adapted.network = self.descent.step(language.clone(), rate);
+        let gradients = self.descent.gathered(language, 1);
+        adapted.network = self.descent.step(language.clone(), gradients, rate);
         value
     }
 

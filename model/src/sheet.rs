@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn an_empty_sheet_is_a_picture_and_a_foreign_picture_is_refused() {
         assert!(image::load_from_memory(&Sheet::default().to_png().unwrap()).is_ok());
-        let tiles = vec![Tile::plain(Picture { pixels: vec![0; 5] })];
+        let tiles = vec![Tile::plain(Picture::new(vec![0; 5]))];
         let refusal = Sheet { tiles, ..Sheet::default() }.to_png().unwrap_err();
         assert!(matches!(refusal, PictureError::Length { found: 5 }));
     }

@@ -22,6 +22,7 @@ use crate::umm::weights::{HostTensor, WeightError};
 #[derive(Clone, Debug)]
 pub struct TensorFiles {
     files: Vec<Arc<File>>,
+    paths: Vec<PathBuf>,
     tensors: BTreeMap<String, Place>,
 }
 
@@ -71,9 +72,12 @@ pub enum FilesError {
 impl TensorFiles {
     /// Opens the files of a folder and reads their headers.
     pub fn open(folder: &Path) -> Result<TensorFiles, FilesError> {
-        let mut files = TensorFiles { files: Vec::new(), tensors: BTreeMap::new() };
+        let mut files =
+            TensorFiles { files: Vec::new(), paths: Vec::new(), tensors: BTreeMap::new() };
         for name in names(folder)? {
-            files.add(&folder.join(&name), name)?;
+            let path = folder.join(&name);
+            files.add(&path, name)?;
+            files.paths.push(path);
         }
         Ok(files)
     }
@@ -86,9 +90,9 @@ impl TensorFiles {
         &self.tensors
     }
 
-    /// How many files there are.
-    pub fn file_count(&self) -> usize {
-        self.files.len()
+    /// The files, in the order of their names.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
     }
 
     /// Reads a tensor as f32, all values finite; none if there is none of that name.

@@ -7,6 +7,7 @@ mod batch;
 mod course;
 pub mod descent;
 mod hold;
+pub mod pupil;
 pub mod schedule;
 
 use std::ops::ControlFlow;
@@ -14,12 +15,11 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::{Adapter, AdapterError};
-use crate::encoded::EncodedShard;
 use crate::strategy::Strategy;
-use crate::umm::Umm;
 pub(crate) use batch::Deck;
 pub use batch::record;
 pub use course::{Course, Paused};
+use pupil::Pupil;
 pub use schedule::Schedule;
 
 /// How a member trains in one round.
@@ -28,10 +28,14 @@ pub use schedule::Schedule;
 pub struct TrainPlan {
     /// Optimiser steps of the round.
     pub local_steps: usize,
-    /// Questions a step.
+    /// Questions a batch.
     pub batch_questions: usize,
-    /// Captions a step.
+    /// Captions a batch.
     pub batch_captions: usize,
+    /// Batches whose gradients' mean makes one step; at least one.
+    pub accumulation: usize,
+    /// The norm, over all tensors, that gradients are scaled down to if theirs is above it.
+    pub gradient_norm_max: Option<f32>,
     /// Step size of AdamW.
     pub schedule: Schedule,
     /// Decoupled weight decay of AdamW.
@@ -54,6 +58,8 @@ impl Default for TrainPlan {
             local_steps: 10,
             batch_questions: 16,
             batch_captions: 16,
+            accumulation: 1,
+            gradient_norm_max: None,
             schedule: Schedule::constant(3e-3),
             weight_decay: 0.0,
             seed: 0,
@@ -116,6 +122,9 @@ pub enum TrainError {
     /// What is to go on has no readable moments.
     #[error("the optimiser's moments cannot be read")]
     Moments,
+    /// What an example is about cannot be read any more.
+    #[error("{0}")]
+    Unreadable(String),
     /// The threads could not be started.
     #[error("cannot start {threads} training threads")]
     Threads {
@@ -127,14 +136,14 @@ pub enum TrainError {
 /// Trains `start` on a shard; `None` if `progress` stopped it.
 ///
 /// The model holds the last adapter trained when this returns.
-pub fn train(
-    umm: &mut Umm,
+pub fn train<P: Pupil>(
+    pupil: &mut P,
     start: &Adapter,
-    shard: &EncodedShard,
+    shard: &P::Shard,
     plan: &TrainPlan,
     progress: &mut (dyn FnMut(Step) -> ControlFlow<()> + Send),
 ) -> Result<Option<Trained>, TrainError> {
-    let mut course = Course::begin(umm, start, shard, plan)?;
-    course.run(umm, shard, progress)?;
-    Ok(course.trained(umm))
+    let mut course = Course::begin(pupil, start, shard, plan)?;
+    course.run(pupil, shard, progress)?;
+    Ok(course.trained(pupil))
 }

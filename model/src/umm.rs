@@ -29,7 +29,7 @@ use crate::adapter::{Adapter, AdapterError};
 use crate::checkpoint::{Base, BaseError};
 use crate::config::{LoraConfig, MERGE, ModelConfig};
 use crate::data::tokenizer::Tokenizer;
-pub(crate) use adapted::Adapted;
+pub use adapted::Adapted;
 use trunk::Trunk;
 use weights::{Loader, WeightError, Weights};
 

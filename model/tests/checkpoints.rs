@@ -12,7 +12,7 @@ use witan_model::{Causal, Device, LoraConfig};
 #[test]
 fn a_whole_checkpoint_is_counted_and_lacks_nothing() {
     let survey = Survey::of(&pinned("qwen3")).unwrap();
-    assert_eq!((survey.kind.as_str(), survey.files.file_count()), ("qwen3", 3));
+    assert_eq!((survey.kind.as_str(), survey.files.paths().len()), ("qwen3", 3));
     assert_eq!(survey.parameter_count() * 2, survey.bytes()["bf16"]);
     assert!(survey.missing().is_empty() && survey.misshapen().is_empty());
     assert!(survey.extra().is_empty());
@@ -70,7 +70,7 @@ fn of_blip3o_its_encoder_queries_and_diffusion_transformer_are_asked_for_too() {
 #[test]
 fn a_whole_blip3o_lacks_nothing_and_a_part_of_it_is_missed_by_name() {
     let survey = Survey::of(&pinned("blip3o")).unwrap();
-    assert_eq!((survey.kind.as_str(), survey.files.file_count()), ("blip3o_qwen", 2));
+    assert_eq!((survey.kind.as_str(), survey.files.paths().len()), ("blip3o_qwen", 2));
     assert!(survey.missing().is_empty() && survey.misshapen().is_empty());
     assert_eq!(
         survey.extra(),

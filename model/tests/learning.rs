@@ -125,16 +125,16 @@ fn a_paused_training_goes_on_in_another_model_to_the_same_bits() {
     assert_eq!(paused.done, 5);
     let mut umm = fresh();
     let second = Course::begin(&mut umm, &start, &shard, &plan).unwrap();
-    let mut second = second.resume(&mut umm, &shard, paused.clone()).unwrap();
+    let mut second = second.resume(&mut umm, paused.clone()).unwrap();
     second.run(&mut umm, &shard, &mut |_| ControlFlow::Continue(())).unwrap();
     let (found, whole) = (second.trained(&umm).unwrap(), round(4).0);
     assert!(found.adapter.to_bytes() == whole.adapter.to_bytes());
     assert_eq!((found.loss, found.examples), (whole.loss, whole.examples));
     let again = || Course::begin(&mut fresh(), &start, &shard, &plan).unwrap();
     let cut = Paused { moments: paused.moments[..100].to_vec(), ..paused.clone() };
-    assert!(matches!(again().resume(&mut fresh(), &shard, cut), Err(TrainError::Moments)));
+    assert!(matches!(again().resume(&mut fresh(), cut), Err(TrainError::Moments)));
     let past = Paused { done: 13, ..paused };
-    assert!(matches!(again().resume(&mut fresh(), &shard, past), Err(TrainError::Past { .. })));
+    assert!(matches!(again().resume(&mut fresh(), past), Err(TrainError::Past { .. })));
 }
 
 #[test]

@@ -25,6 +25,7 @@ use crate::cli::progress::Progress;
 use crate::cli::screen::Screen;
 use crate::error::{Failure, FailureKind};
 use crate::interrupt::Interrupt;
+use crate::jobs::foundation::Foundation;
 use crate::jobs::shard;
 use crate::shell;
 use crate::solo::{self, SoloReport};
@@ -59,7 +60,10 @@ pub async fn run(request: &Request) -> Result<Results, Failure> {
     }
     // Whatever is too little is so for the largest federation.
     if let Some(largest) = request.cells.iter().max_by_key(|cell| cell.clients) {
-        shard::check(&largest.plan(&request.common).data(0))?;
+        shard::check(
+            &largest.plan(&request.common).data(0),
+            Foundation::open(None)?.words().as_ref(),
+        )?;
     }
     if let Some(page) = &request.page {
         results::own_words(page)?;

@@ -11,7 +11,9 @@ pub mod chosen;
 pub mod compare;
 pub mod device;
 pub mod evaluate;
+pub mod foundation;
 pub mod judge;
+pub mod learner;
 pub mod owed;
 pub mod pretrain;
 pub mod recipe;
@@ -37,8 +39,10 @@ use witan_protocol::member::{MemberId, Round};
 use witan_protocol::record::{Aggregate, Scores};
 
 use crate::error::Failure;
+use crate::home::Home;
 use crate::settings::Settings;
 use crate::store::blobs::Blobs;
+use foundation::Foundation;
 use owed::Owed;
 use recipe::Recipe;
 
@@ -137,8 +141,8 @@ pub enum Event {
 /// The federation's model as this node holds it: base, LoRA layout and the adapter all start from.
 #[derive(Clone)]
 pub struct Ground {
-    /// The frozen base.
-    pub base: Arc<Base>,
+    /// The frozen model.
+    pub foundation: Foundation,
     /// The LoRA layout.
     pub lora: LoraConfig,
     /// The adapter before round 1, the same on every member.
@@ -148,34 +152,34 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// Builds the model's part of `federation` and checks that the base is the one it names.
+    /// The model's part of a home's federation; the model itself is not read.
     ///
     /// # Errors
-    /// If the base differs from the federation's.
-    pub fn new(base: Base, federation: &Federation) -> Result<Self, Failure> {
+    /// If the model is neither the embedded one nor where `node.toml` says.
+    pub fn of_home(home: &Home, federation: &Federation) -> Result<Self, Failure> {
+        Self::new(Foundation::of(home, federation)?, federation)
+    }
+
+    /// The model's part of `federation`.
+    ///
+    /// # Errors
+    /// If the federation's strategy cannot be used with the model.
+    pub fn new(foundation: Foundation, federation: &Federation) -> Result<Self, Failure> {
         let document = federation.document();
-        let found = base_digest(&base);
-        if found != document.base {
-            return Err(Failure::input(format!(
-                "the base model differs: federation.toml names {}, this one is {}",
-                document.base.short(),
-                found.short()
-            ))
-            .hint("every member needs the same base; rebuild from the same release"));
-        }
         let lora = LoraConfig {
             rank: document.lora.rank as usize,
             alpha: document.lora.alpha,
             dropout: document.lora.dropout,
             targets: document.lora.targets.clone(),
         };
-        Ok(Self::of(base, lora, &document.training, document.seed))
+        foundation.takes(document.training.strategy)?;
+        Ok(Self::of(foundation, lora, &document.training, document.seed))
     }
 
     /// The same without a federation.
-    pub fn of(base: Base, lora: LoraConfig, training: &Training, seed: u64) -> Self {
-        let initial = Arc::new(Adapter::init(&base, &lora, seed));
-        Self { base: Arc::new(base), lora, initial, recipe: Recipe::of(training) }
+    pub fn of(foundation: Foundation, lora: LoraConfig, training: &Training, seed: u64) -> Self {
+        let initial = Arc::new(foundation.initial(&lora, seed));
+        Self { foundation, lora, initial, recipe: Recipe::of(training) }
     }
 
     /// The adapted layers, in the order in which records list them.

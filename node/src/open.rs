@@ -17,7 +17,7 @@ use crate::events::NodeEvent;
 use crate::home::Home;
 use crate::jobs::device::Compute;
 use crate::jobs::owed::Owed;
-use crate::jobs::{self, Ground, Jobs};
+use crate::jobs::{Ground, Jobs};
 use crate::net::{self, NetSettings};
 use crate::settings::Settings;
 use crate::store::blobs::Blobs;
@@ -81,7 +81,8 @@ pub async fn node(
     let (store, recovered) = Store::open(home)?;
     let blobs = Blobs::open(home.blobs())?;
     blobs.sweep()?;
-    let ground = Ground::new(jobs::embedded_base()?, &federation)?;
+    let ground = Ground::of_home(home, &federation)?;
+    ground.foundation.check(&federation)?;
     let start_adapter = blobs.put(&ground.initial.to_bytes())?;
     let started = Instant::now();
     let (rounds, mended) = (recovered.records.len() as u64, recovered.mended());

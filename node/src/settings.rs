@@ -30,6 +30,10 @@ pub struct Settings {
     /// there is something to train.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turns: Option<PathBuf>,
+    /// The folder of the BLIP3o checkpoint that the federation trains, if it is not the embedded model; in `node.toml`
+    /// relative to that file's folder, unless absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<PathBuf>,
     /// A lower adapter rank than the federation's, for a small machine; only with `flexlora`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rank: Option<usize>,
@@ -180,6 +184,7 @@ impl Settings {
         let home = path.parent().unwrap_or(Path::new("."));
         settings.data = settings.data.within(home);
         settings.turns = settings.turns.map(|turns| home.join(turns));
+        settings.model = settings.model.map(|model| home.join(model));
         Ok(settings)
     }
 
@@ -219,7 +224,10 @@ fn one() -> usize {
 
 #[cfg(test)]
 mod tests {
+    use witan_protocol::federation::Federation;
+
     use super::*;
+    use crate::jobs::foundation::Foundation;
 
     fn sample() -> Settings {
         let share = Share { index: 3, of: 16, alpha: Some(0.5), by: None, seed: 7 };
@@ -229,6 +237,7 @@ mod tests {
             threads: 1,
             device: Compute::Cuda,
             turns: None,
+            model: None,
             rank: None,
         }
     }
@@ -276,6 +285,23 @@ mod tests {
             let refusal = Settings::read(&path).unwrap_err().message;
             assert!(refusal.contains("node.toml") && refusal.contains(told), "{refusal}");
         }
+    }
+
+    #[test]
+    fn the_files_on_the_institutions_page_are_read() {
+        let page = include_str!("../../docs/INSTITUTIONS.md");
+        let mut files = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next());
+        let [federation, node] = [(); 2].map(|()| files.next().flatten().unwrap());
+        let federation = Federation::from_toml(federation).unwrap();
+        let embedded = Foundation::open(None).unwrap();
+        embedded.check(&federation).unwrap();
+        let document = federation.document();
+        let lora = embedded.lora();
+        assert_eq!((&document.lora.targets, document.lora.alpha), (&lora.targets, lora.alpha));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.toml");
+        std::fs::write(&path, node).unwrap();
+        assert_eq!(Settings::read(&path).unwrap().threads, 8);
     }
 
     #[test]

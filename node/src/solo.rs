@@ -18,11 +18,12 @@ use serde::{Deserialize, Serialize};
 use witan_protocol::digest::Digest;
 
 use crate::error::{Failure, FailureKind};
+use crate::jobs::foundation::Foundation;
 use crate::jobs::score::{Exam, by_task};
 use crate::jobs::shard::{self, Extent};
 use crate::jobs::solo::{Candidate, Desk, Paused, Solo, Step, Terms, Trained, kept};
 use crate::jobs::turns::Turns;
-use crate::jobs::{self, Ground, LoraConfig, Umm, chosen, device};
+use crate::jobs::{Ground, LoraConfig, Umm, chosen, device};
 use crate::shell;
 use crate::testnet::prepare::Plan;
 pub use report::{SoloReport, SoloRow};
@@ -87,12 +88,13 @@ pub fn run(
         None => open(dir)?,
     };
     let data = order.plan.data(0);
-    let base = jobs::embedded_base()?;
-    let base_digest = jobs::base_digest(&base);
+    let foundation = Foundation::open(None)?;
+    let base_digest = foundation.digest()?;
     let device = device::open(order.plan.device)?;
     let training = order.plan.training();
-    let ground = Ground::of(base, LoraConfig::default(), &training, order.plan.seed);
-    let umm = Umm::new(&ground.base, &ground.lora, &device).map_err(Failure::input)?;
+    let ground = Ground::of(foundation, LoraConfig::default(), &training, order.plan.seed);
+    let umm =
+        Umm::new(ground.foundation.embedded()?, &ground.lora, &device).map_err(Failure::input)?;
     let exam = Exam::new(&umm, shard::exam(&data, Extent::Sample)?);
     let base = exam.marks(&umm, order.plan.seed);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -168,8 +170,7 @@ impl Shelf<'_> {
                 }
             }
         }
-        let Plan { batch_questions, batch_captions, .. } = &self.order.plan;
-        let examples_of_a_step = batch_questions + batch_captions;
+        let examples_of_a_step = self.order.plan.examples_of_a_step();
         let trainings = wanted.len();
         (self.tell)(Told::Begins { trainings, steps, done, examples_of_a_step });
         Ok(open)
@@ -260,7 +261,7 @@ fn begin(dir: &Path, order: &Order) -> Result<Order, Failure> {
         ))
         .hint("choose another folder with --dir"));
     }
-    shard::check(&order.plan.data(0))?;
+    shard::check(&order.plan.data(0), Foundation::open(None)?.words().as_ref())?;
     std::fs::create_dir_all(dir)
         .map_err(|error| Failure::environment(format!("cannot make {}: {error}", dir.display())))?;
     write(&dir.join(ORDER), &json(order))?;

@@ -15,7 +15,6 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use witan_protocol::digest::Digest;
 use witan_protocol::federation::Federation;
 use witan_protocol::io::Notice;
 use witan_protocol::ledger::Audited;
@@ -27,9 +26,10 @@ use crate::error::{Failure, FailureKind};
 use crate::events::{Happening, NodeEvent};
 use crate::home::Home;
 use crate::interrupt::Interrupt;
+use crate::jobs::foundation::Foundation;
 use crate::jobs::judge::{self, Case, Verdict};
 use crate::jobs::turns::Turns;
-use crate::jobs::{self, Ground, device, shard};
+use crate::jobs::{Ground, device, shard};
 use crate::store::blobs::Blobs;
 use losses::{Losses, Toll};
 use past::Past;
@@ -78,8 +78,7 @@ struct Testnet {
 /// # Errors
 /// Bad input, a node that does not come up, an interruption, a run that lost members.
 pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport, Failure> {
-    let base = jobs::embedded_base()?;
-    let folder = prepare(&request, jobs::base_digest(&base), screen)?;
+    let folder = prepare(&request, screen)?;
     // Only from here on is there something to stop.
     let mut interrupt = Interrupt::listen();
     let bootstrap_home = folder.dir.join("bootstrap");
@@ -90,8 +89,8 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
     folder.set_bootstrap(&bootstrap.address)?;
     let first = Home::at(folder.home(0));
     let federation = first.read_federation()?;
-    let model_bytes = 4 * base.parameter_count() as u64;
-    let ground = Ground::new(base, &federation)?;
+    let ground = Ground::of_home(&first, &federation)?;
+    let model_bytes = ground.foundation.full_bytes();
     let past = Past::of(&folder, &federation, &ground);
     let form = ground.recipe.form(Round(1), &ground.initial);
     let delta_bytes = form.encode(&ground.initial, ground.lora.rank).len() as u64;
@@ -317,22 +316,30 @@ fn interrupted(folder: &Folder) -> Failure {
         .hint(format!("continue with: {}", folder.resume_command()))
 }
 
-fn prepare(request: &Request, base: Digest, screen: &Screen) -> Result<Folder, Failure> {
-    let check = |plan: &Plan| -> Result<(), Failure> {
+fn prepare(request: &Request, screen: &Screen) -> Result<Folder, Failure> {
+    let check = |plan: &Plan| -> Result<Foundation, Failure> {
         device::open(plan.device)?;
+        let foundation = Foundation::open(plan.model.as_deref())?;
+        foundation.takes(plan.strategy)?;
+        if request.compare {
+            foundation.embedded().map_err(|_| {
+                Failure::usage("members alone and all data in one place are trained for the embedded model only")
+                    .hint("add --no-compare")
+            })?;
+        }
         request.kill_aggregator.map_or(Ok(()), |round| Strike::check(round, plan))?;
         request.kill.map_or(Ok(()), |toll| toll.check(plan))?;
-        for index in shard::check(&plan.data(0))? {
+        for index in shard::check(&plan.data(0), foundation.words().as_ref())? {
             screen
                 .say(&format!("node-{index:02} has nothing the model can be taught: it sits out"));
         }
-        Ok(())
+        Ok(foundation)
     };
     match &request.plan {
         Some(plan) => {
             Folder::is_free(&request.dir)?;
-            check(plan)?;
-            Folder::create(&request.dir, plan.clone(), base)
+            let foundation = check(plan)?;
+            Folder::create(&request.dir, plan.clone(), &foundation)
         }
         None => {
             let folder = Folder::open(&request.dir)?;

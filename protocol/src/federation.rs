@@ -103,6 +103,12 @@ pub struct Training {
     pub batch_questions: u32,
     /// Captions in a step's batch.
     pub batch_captions: u32,
+    /// Batches whose gradients' mean makes one step; left out: one.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub accumulation: u32,
+    /// The norm, over all tensors, that gradients are scaled down to if theirs is above it; left out: they stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gradient_norm_max: Option<f64>,
     /// The optimiser's learning rate in the first step of the first round.
     pub learning_rate: f64,
     /// What it has fallen to, along half a cosine, by the last step of the last round; the same: it
@@ -311,6 +317,11 @@ fn check_training(training: &Training) -> Result<(), FederationError> {
     let batch = u64::from(t.batch_questions) + u64::from(t.batch_captions);
     let field = "training.batch_questions + training.batch_captions";
     require((1..=65_536).contains(&batch), field, batch, "1 to 65536")?;
+    let field = "training.accumulation";
+    require((1..=65_536).contains(&t.accumulation), field, t.accumulation, "1 to 65536")?;
+    let norm = t.gradient_norm_max.unwrap_or(1.0);
+    let field = "training.gradient_norm_max";
+    require(norm.is_finite() && norm > 0.0, field, norm, "a positive number")?;
     let rate = t.learning_rate;
     let field = "training.learning_rate";
     require(rate.is_finite() && rate > 0.0, field, rate, "a positive number")?;
@@ -360,6 +371,11 @@ fn view_timeout_ms() -> u64 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 #[cfg(test)]

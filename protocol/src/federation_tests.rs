@@ -29,6 +29,8 @@ fn document() -> Document {
             local_steps: 8,
             batch_questions: 12,
             batch_captions: 4,
+            accumulation: 1,
+            gradient_norm_max: None,
             learning_rate: 2e-3,
             learning_rate_final: 2e-3,
             weight_decay: 0.0,

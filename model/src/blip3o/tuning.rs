@@ -8,8 +8,9 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::{Blip3o, Network, Seen};
 use crate::train::descent::Descent;
+use crate::train::pupil::Losses;
 use crate::umm::flow::Noise;
-use crate::umm::language::{Activations, Task};
+use crate::umm::language::Task;
 use crate::umm::objective::answers_loss;
 use crate::umm::rows::Rows;
 use crate::umm::trunk::{Trunk, TrunkConfig};
@@ -35,49 +36,48 @@ pub struct Captions {
     pub noise: Noise,
 }
 
-/// Both losses before a step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Losses {
-    /// Mean cross-entropy of the answers' tokens.
-    pub answer: f32,
-    /// Flow-matching loss of the drawings.
-    pub flow: f32,
-}
-
 /// Trains the adapter of a BLIP3o.
 pub struct Tuning {
     blip3o: Blip3o,
     descent: Descent<Network>,
-    activations: Activations,
     /// Steps done.
     steps: u64,
 }
 
 impl Tuning {
     /// AdamW without decay on the adapter that is in.
-    pub fn new(blip3o: Blip3o, activations: Activations) -> Tuning {
-        Tuning { blip3o, descent: Descent::new(0.0), activations, steps: 0 }
+    pub fn new(blip3o: Blip3o) -> Tuning {
+        Tuning { blip3o, descent: Descent::new(0.0), steps: 0 }
     }
 
     /// One step along both losses.
     ///
     /// Panics if there is no question or no caption, or as [`Blip3o::logits`] does.
     pub fn step(&mut self, questions: &[Question<'_>], captions: Captions, rate: f64) -> Losses {
-        self.blip3o.adapted.dropout.decide(self.steps);
-        self.steps += 1;
-        let answer = self.pull_answers(questions);
-        let flow = self.pull_drawings(captions);
-        let network = &mut self.blip3o.adapted.network;
-        *network = self.descent.step(network.clone(), rate);
-        Losses { answer, flow }
+        let Tuning { blip3o, descent, steps } = self;
+        blip3o.adapted.dropout.decide(*steps);
+        *steps += 1;
+        let network = &blip3o.adapted.network;
+        let mut gather = |gradients| descent.gather(network, gradients);
+        let answer = blip3o.pull_answers(questions, &mut gather);
+        let flow = blip3o.pull_drawings(captions, &mut gather);
+        let gradients = descent.gathered(network, 1);
+        blip3o.adapted.network = descent.step(network.clone(), gradients, rate);
+        Losses { answer: Some(answer), flow: Some(flow) }
     }
 
     /// The model as it is now.
     pub fn into_blip3o(self) -> Blip3o {
         self.blip3o
     }
+}
 
-    fn pull_answers(&mut self, questions: &[Question<'_>]) -> f32 {
+/// Where gradients go.
+pub(super) type Gather<'a> = &'a mut dyn FnMut(GradientsParams);
+
+impl Blip3o {
+    /// Gathers the gradients of the mean cross-entropy of the answers' tokens, which it tells.
+    pub(super) fn pull_answers(&self, questions: &[Question<'_>], gather: Gather<'_>) -> f32 {
         let read = |question: &Question<'_>| {
             let said = &question.answer[..question.answer.len() - 1];
             [&question.text[..], said].concat()
@@ -87,37 +87,41 @@ impl Tuning {
         let asked: Vec<(&Seen, &[u32])> = seen.zip(texts.iter().map(|text| &text[..])).collect();
         let answers: Vec<&[u32]> = questions.iter().map(|question| &question.answer[..]).collect();
         let last = answers.iter().map(|answer| answer.len()).max().unwrap_or(1);
-        let (rows, extra) = self.blip3o.rows(&asked);
-        self.pull(Some(extra.autodiff()), &rows, last, |trunk, _, hidden| {
+        let (rows, extra) = self.rows(&asked);
+        let loss = |trunk: &Trunk, _: &TrunkConfig, hidden| {
             answers_loss(&trunk.language, hidden, &answers)
-        })
+        };
+        self.pull(Some(extra.autodiff()), (&rows, last), loss, gather)
     }
 
-    fn pull_drawings(&mut self, Captions { texts, targets, noise }: Captions) -> f32 {
-        let config = &self.blip3o.config().trunk;
+    /// Gathers the gradients of the drawings' flow-matching loss, which it tells.
+    pub(super) fn pull_drawings(&self, captions: Captions, gather: Gather<'_>) -> f32 {
+        let Captions { texts, targets, noise } = captions;
+        let config = &self.config().trunk;
         let texts: Vec<&[u32]> = texts.iter().map(|text| &text[..]).collect();
         let rows = Rows::captions(&texts, config);
         let shape = [texts.len(), config.diffusion.places, config.diffusion.channels];
-        let queries = self.blip3o.adapted.network.trunk.latent_queries.val();
+        let queries = self.adapted.network.trunk.latent_queries.val();
         let targets = Tensor::from_data(TensorData::new(targets, shape), &queries.device());
-        self.pull(Some(queries), &rows, config.queries, |trunk, config, states| {
+        let loss = |trunk: &Trunk, config: &TrunkConfig, states| {
             trunk.flow_loss(states, targets, noise, config)
-        })
+        };
+        self.pull(Some(queries), (&rows, config.queries), loss, gather)
     }
 
     fn pull(
-        &mut self,
+        &self,
         extra: Option<Tensor<2>>,
-        rows: &Rows,
-        last: usize,
+        (rows, last): (&Rows, usize),
         loss: impl FnOnce(&Trunk, &TrunkConfig, Tensor<3>) -> Tensor<1>,
+        gather: Gather<'_>,
     ) -> f32 {
-        let (network, config) = (&self.blip3o.adapted.network, &self.blip3o.config().trunk);
+        let (network, config) = (&self.adapted.network, &self.config().trunk);
         let trunk = &network.trunk;
         let task = Task { extra, rows, last, config: &config.language };
         let loss = |states: Tensor<3>| loss(trunk, config, states);
         trunk.language.pull(task, self.activations, loss, |gradients| {
-            self.descent.gather(network, GradientsParams::from_grads(gradients, network));
+            gather(GradientsParams::from_grads(gradients, network));
         })
     }
 }

@@ -2,8 +2,9 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use image::RgbImage;
 
-use super::pixels::Patches;
+use super::pixels::{Patches, PixelBounds, TooLong};
 use super::{Blip3oConfig, Network, prompt};
 use crate::adapter::{Adapter, AdapterError};
 use crate::causal::likeliest;
@@ -12,13 +13,15 @@ use crate::tensor_files::TensorFiles;
 use crate::umm::Adapted;
 use crate::umm::diffusion::DiffusionConfig;
 use crate::umm::flow::start_noise;
+use crate::umm::language::Activations;
 use crate::umm::rows::Rows;
-use crate::umm::weights::{HostTensor, Kept, Loader, WeightError, Weights, encode, floats};
+use crate::umm::weights::{HostTensor, Loader, WeightError, Weights, encode, floats};
 
 /// A loaded model, with room for an adapter if it was loaded for one.
 #[derive(Debug)]
 pub struct Blip3o {
     config: Blip3oConfig,
+    pub(super) activations: Activations,
     pub(super) adapted: Adapted<Network>,
 }
 
@@ -31,18 +34,26 @@ pub struct Seen {
     grid: [usize; 2],
 }
 
+impl Seen {
+    /// Tokens of the picture.
+    pub fn token_count(&self) -> usize {
+        self.grid[0] * self.grid[1]
+    }
+}
+
 impl Blip3o {
-    /// Loads a checkpoint onto a device, with an adapter that changes nothing if `lora` names one.
+    /// Loads a checkpoint onto a device, with an adapter that changes nothing if `lora` names one. What training
+    /// keeps for backward decides how the weights are kept.
     pub fn load(
         files: &TensorFiles,
         config: &Blip3oConfig,
         lora: Option<&LoraConfig>,
-        kept: Kept,
+        activations: Activations,
         device: &Device,
     ) -> Result<Blip3o, WeightError> {
-        let loader = Loader::from_checkpoint(files, kept, device);
+        let loader = Loader::from_checkpoint(files, activations.kept(), device);
         let adapted = Adapted::load(loader, lora, |loader| Network::load(loader, config))?;
-        Ok(Blip3o { config: config.clone(), adapted })
+        Ok(Blip3o { config: config.clone(), activations, adapted })
     }
 
     /// A fresh adapter for models of these sizes.
@@ -67,7 +78,15 @@ impl Blip3o {
         &self.config
     }
 
-    /// Looks at a picture.
+    /// Looks at a picture, brought to a size within bounds.
+    ///
+    /// # Errors
+    /// If one side is far longer than the other.
+    pub fn look_at(&self, picture: &RgbImage, bounds: PixelBounds) -> Result<Seen, TooLong> {
+        Ok(self.look(&Patches::of(picture, bounds, &self.config.vision)?))
+    }
+
+    /// Looks at a picture cut into patches.
     pub fn look(&self, patches: &Patches) -> Seen {
         let vision = self.adapted.network.vision.valid();
         let config = &self.config.vision;

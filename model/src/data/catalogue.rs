@@ -8,6 +8,7 @@
 //! [`vqa_v2`]: super::vqa_v2
 //! [`captions`]: super::captions
 
+use super::picture::FILE_BYTES_MAX;
 use super::select::{Selection, sample, select};
 use super::{CaptionExample, DataError, Dataset, Picture, PictureError, VqaExample, bounded};
 use std::fs::File;
@@ -111,8 +112,9 @@ impl Catalogue {
 
 impl Image {
     fn decode(&self) -> Result<Picture, DataError> {
-        let bytes = bounded::bytes(&self.path, IMAGE_BYTES_MAX)?;
-        Picture::from_bytes(&bytes).map_err(|source| self.bad(source))
+        let bytes = bounded::bytes(&self.path, FILE_BYTES_MAX)?;
+        let picture = Picture::from_bytes(&bytes).map_err(|source| self.bad(source))?;
+        Ok(Picture { file: Some(self.path.as_path().into()), ..picture })
     }
 
     pub(super) fn check_header(&self) -> Result<(), DataError> {
@@ -128,5 +130,3 @@ impl Image {
 
 /// Images of a split that are decoded only to be checked; COCO's 82 783 would take minutes.
 const IMAGES_DECODED_MAX: usize = 20_000;
-/// COCO's largest image has well under 2 MB.
-const IMAGE_BYTES_MAX: u64 = 16 << 20;

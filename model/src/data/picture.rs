@@ -1,4 +1,4 @@
-//! A picture: 64×64 RGB bytes, whatever it came from.
+//! A picture: 64×64 RGB bytes, whatever it came from, and the file that has it whole.
 //!
 //! Decoding is bounded: the header's size is checked before a pixel is allocated, so a small file
 //! that unfolds into gigabytes is refused. Other sizes are resized to 64×64.
@@ -7,7 +7,11 @@ use image::codecs::png::PngEncoder;
 use image::imageops::{self, FilterType};
 use image::{ColorType, ImageEncoder, ImageFormat, ImageReader, Limits, RgbImage};
 use std::io::{BufRead, Cursor, Seek};
+use std::path::Path;
+use std::sync::Arc;
 use thiserror::Error;
+
+use super::{DataError, bounded};
 
 /// Width and height of every [`Picture`], in pixels.
 pub const SIDE: usize = 64;
@@ -16,10 +20,12 @@ pub const SIDE: usize = 64;
 pub const PICTURE_BYTES: usize = SIDE * SIDE * 3;
 
 /// A 64×64 RGB picture.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Eq)]
 pub struct Picture {
     /// [`PICTURE_BYTES`] bytes: rows from the top, pixels from the left, red green blue.
     pub pixels: Vec<u8>,
+    /// The file it was read from, for models that see more than 64×64.
+    pub(super) file: Option<Arc<Path>>,
 }
 
 /// Why bytes did not become a picture, or a picture no bytes.
@@ -48,9 +54,30 @@ pub enum PictureError {
 }
 
 impl Picture {
+    /// A picture of these 64×64 RGB bytes.
+    pub fn new(pixels: Vec<u8>) -> Self {
+        Self { pixels, file: None }
+    }
+
+    /// As it lies in its file; one that never had a file, as it is.
+    ///
+    /// # Errors
+    /// If the file is gone or changed to something that is no picture.
+    pub fn whole(&self) -> Result<RgbImage, DataError> {
+        match &self.file {
+            Some(path) => decode(&bounded::bytes(path, FILE_BYTES_MAX)?).map_err(|source| {
+                DataError::Image { image: "the picture".into(), path: path.to_path_buf(), source }
+            }),
+            None => {
+                let pixel = |x: u32, y: u32| image::Rgb(self.pixel(x as usize, y as usize));
+                Ok(RgbImage::from_fn(SIDE as u32, SIDE as u32, pixel))
+            }
+        }
+    }
+
     /// A picture of one colour.
     pub fn plain(rgb: [u8; 3]) -> Self {
-        Self { pixels: rgb.repeat(SIDE * SIDE) }
+        Self::new(rgb.repeat(SIDE * SIDE))
     }
 
     /// The colour of column `x` of row `y`. Panics outside the picture.
@@ -95,6 +122,13 @@ impl Picture {
     }
 }
 
+/// They show the same, wherever they come from.
+impl PartialEq for Picture {
+    fn eq(&self, other: &Self) -> bool {
+        self.pixels == other.pixels
+    }
+}
+
 impl std::fmt::Debug for Picture {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Picture({} bytes)", self.pixels.len())
@@ -127,7 +161,7 @@ fn shrunk(image: RgbImage) -> Picture {
     } else {
         imageops::resize(&image, side, side, FilterType::Triangle)
     };
-    Picture { pixels: image.into_raw() }
+    Picture::new(image.into_raw())
 }
 
 /// A PNG of rows of RGB bytes.
@@ -138,6 +172,8 @@ pub(crate) fn encode(pixels: &[u8], width: usize, height: usize) -> Result<Vec<u
     Ok(bytes)
 }
 
+/// COCO's largest image has well under 2 MB.
+pub(super) const FILE_BYTES_MAX: u64 = 16 << 20;
 /// COCO pictures have at most 640 pixels a side; this leaves room for a phone's photographs.
 const SOURCE_SIDE_MAX: u32 = 4096;
 /// What the decoder may allocate for one picture: 4096 × 4096 × 3 is 48 MiB.
@@ -148,7 +184,7 @@ mod tests {
     use super::*;
 
     fn gradient() -> Picture {
-        Picture { pixels: (0..PICTURE_BYTES).map(|at| (at * 7 % 251) as u8).collect() }
+        Picture::new((0..PICTURE_BYTES).map(|at| (at * 7 % 251) as u8).collect())
     }
 
     #[test]
@@ -185,7 +221,7 @@ mod tests {
         let png = gradient().to_png().unwrap();
         assert!(Picture::from_png(&png[..png.len() / 2]).is_err());
         assert!(matches!(Picture::from_bytes(b"hello"), Err(PictureError::UnknownFormat)));
-        assert!(Picture { pixels: vec![0; 5] }.to_png().is_err());
+        assert!(Picture::new(vec![0; 5]).to_png().is_err());
         let header = |bytes: &[u8]| Picture::check_header(Cursor::new(bytes));
         assert!(header(&png).is_ok() && header(&png[..png.len() / 2]).is_ok());
         assert!(header(&png[..12]).is_err() && header(b"hello").is_err());

@@ -6,16 +6,18 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 
+use super::pupil::{Batch, Losses, Pupil, Syllabus};
 use super::{TrainError, TrainPlan};
 use crate::encoded::EncodedShard;
-use crate::umm::Umm;
 use crate::umm::diffusion::Form;
 use crate::umm::flow::Noise;
 use crate::umm::objective::answer_loss;
 use crate::umm::rows::Rows;
 use crate::umm::weights::{HostTensor, Weights, encode, floats};
+use crate::umm::{Adapted, Network, Umm};
 
 /// Deals a shard's examples out in random order, beginning anew when all were dealt.
 pub(super) struct Batches {
@@ -23,34 +25,22 @@ pub(super) struct Batches {
     captions: Deck,
     batch_questions: usize,
     batch_captions: usize,
+    /// Form, noises a caption, and numbers of a target.
+    noise: (Form, usize, usize),
     /// Questions and captions dealt so far, counted each time.
     pub(super) taken: u64,
     rng: ChaCha8Rng,
 }
 
-/// Questions of one step: whose pictures, what is asked, what is right.
-pub(super) struct Asked {
-    pictures: Vec<usize>,
-    rows: Rows,
-    answers: Vec<u32>,
-}
-
-/// Captions of one step: whose pictures, what is said of them, which noise hides them.
-pub(super) struct Captioned {
-    pictures: Vec<usize>,
-    rows: Rows,
-    noise: Noise,
-}
-
 impl Batches {
-    pub(super) fn new(shard: &EncodedShard, plan: &TrainPlan) -> Result<Batches, TrainError> {
-        let answered = |index: &usize| shard.questions[*index].answer.is_some();
-        let questions = (0..shard.questions.len()).filter(answered).collect();
+    pub(super) fn new(syllabus: Syllabus, plan: &TrainPlan) -> Result<Batches, TrainError> {
+        let Syllabus { questions, captions, form, noises, target } = syllabus;
         let batches = Batches {
             questions: Deck { cards: questions, next: 0 },
-            captions: Deck { cards: (0..shard.captions.len()).collect(), next: 0 },
+            captions: Deck { cards: (0..captions).collect(), next: 0 },
             batch_questions: plan.batch_questions,
             batch_captions: plan.batch_captions,
+            noise: (form, noises, target),
             taken: 0,
             rng: ChaCha8Rng::seed_from_u64(plan.seed),
         };
@@ -60,20 +50,78 @@ impl Batches {
         }
     }
 
-    /// The next step's questions and captions; either is absent if the shard or the plan has none.
-    pub(super) fn next(
-        &mut self,
-        umm: &Umm,
-        shard: &EncodedShard,
-    ) -> (Option<Asked>, Option<Captioned>) {
+    /// The next questions and captions; either is absent if the shard or the plan has none.
+    pub(super) fn next(&mut self) -> Batch {
         let questions = self.questions.deal(self.batch_questions, &mut self.rng);
         let captions = self.captions.deal(self.batch_captions, &mut self.rng);
         self.taken += (questions.len() + captions.len()) as u64;
-        let asked = (!questions.is_empty()).then(|| Asked::of(umm, shard, &questions));
-        let captioned =
-            (!captions.is_empty()).then(|| Captioned::of(umm, shard, &captions, &mut self.rng));
-        (asked, captioned)
+        let (form, times, size) = self.noise;
+        let noise = Noise::draw(&mut self.rng, form, [captions.len(), times, size]);
+        Batch { questions, captions, noise }
     }
+}
+
+/// Questions of one step: whose pictures, what is asked, what is right.
+struct Asked {
+    pictures: Vec<usize>,
+    rows: Rows,
+    answers: Vec<u32>,
+}
+
+/// Captions of one step: whose pictures, what is said of them, which noise hides them.
+struct Captioned {
+    pictures: Vec<usize>,
+    rows: Rows,
+    noise: Noise,
+}
+
+impl Pupil for Umm {
+    type Network = Network;
+    type Shard = EncodedShard;
+
+    fn adapted(&self) -> &Adapted<Network> {
+        &self.adapted
+    }
+
+    fn adapted_mut(&mut self) -> &mut Adapted<Network> {
+        &mut self.adapted
+    }
+
+    fn syllabus(&self, shard: &EncodedShard) -> Syllabus {
+        let answered = |index: &usize| shard.questions[*index].answer.is_some();
+        Syllabus {
+            questions: (0..shard.questions.len()).filter(answered).collect(),
+            captions: shard.captions.len(),
+            form: Form::Plain,
+            noises: NOISES,
+            target: shard.targets.row_len(),
+        }
+    }
+
+    fn pull(
+        &self,
+        shard: &EncodedShard,
+        batch: Batch,
+        gather: &mut dyn FnMut(GradientsParams),
+    ) -> Result<Losses, TrainError> {
+        let (asked, captioned) = dealt(self, shard, batch);
+        let device = self.adapted.network.device();
+        let answers = asked.map(|asked| asked.loss(self, shard, &device));
+        let drawings = captioned.map(|captioned| captioned.loss(self, shard, &device));
+        let value = |loss: &Option<Tensor<1>>| loss.clone().map(|loss| floats(loss)[0]);
+        let losses = Losses { answer: value(&answers), flow: value(&drawings) };
+        if let Some(loss) = [answers, drawings].into_iter().flatten().reduce(Tensor::add) {
+            gather(GradientsParams::from_grads(loss.backward(), &self.adapted.network));
+        }
+        Ok(losses)
+    }
+}
+
+fn dealt(umm: &Umm, shard: &EncodedShard, batch: Batch) -> (Option<Asked>, Option<Captioned>) {
+    let Batch { questions, captions, noise } = batch;
+    let asked = (!questions.is_empty()).then(|| Asked::of(umm, shard, &questions));
+    let captioned = (!captions.is_empty()).then(|| Captioned::of(umm, shard, &captions, noise));
+    (asked, captioned)
 }
 
 impl Asked {
@@ -88,7 +136,7 @@ impl Asked {
     }
 
     /// The mean cross-entropy of the answers.
-    pub(super) fn loss(&self, umm: &Umm, shard: &EncodedShard, device: &Device) -> Tensor<1> {
+    fn loss(&self, umm: &Umm, shard: &EncodedShard, device: &Device) -> Tensor<1> {
         let pictures = shard.tokens.rows(&self.pictures, device).flatten(0, 1);
         let logits =
             umm.adapted.network.trunk.answer_logits(pictures, &self.rows, &umm.config.trunk());
@@ -97,18 +145,18 @@ impl Asked {
 }
 
 impl Captioned {
-    fn of(umm: &Umm, shard: &EncodedShard, captions: &[usize], rng: &mut ChaCha8Rng) -> Captioned {
+    fn of(umm: &Umm, shard: &EncodedShard, captions: &[usize], noise: Noise) -> Captioned {
         let examples: Vec<_> = captions.iter().map(|index| &shard.captions[*index]).collect();
         let tokens: Vec<&[u32]> = examples.iter().map(|example| &example.tokens[..]).collect();
         Captioned {
             pictures: examples.iter().map(|example| example.picture).collect(),
             rows: Rows::captions(&tokens, &umm.config.trunk()),
-            noise: Noise::draw(rng, Form::Plain, [captions.len(), NOISES, shard.targets.row_len()]),
+            noise,
         }
     }
 
     /// The flow-matching loss of the drawings.
-    pub(super) fn loss(self, umm: &Umm, shard: &EncodedShard, device: &Device) -> Tensor<1> {
+    fn loss(self, umm: &Umm, shard: &EncodedShard, device: &Device) -> Tensor<1> {
         let targets = shard.targets.rows(&self.pictures, device);
         let (trunk, config) = (&umm.adapted.network.trunk, umm.config.trunk());
         let states = trunk.query_states(&self.rows, &config);
@@ -148,13 +196,13 @@ impl Deck {
 /// # Errors
 /// The shard has nothing to train on.
 pub fn record(umm: &Umm, shard: &EncodedShard, plan: &TrainPlan) -> Result<Vec<u8>, TrainError> {
-    let mut batches = Batches::new(shard, plan)?;
+    let mut batches = Batches::new(umm.syllabus(shard), plan)?;
     let mut tensors = Weights::new();
     for step in 0..plan.local_steps {
         let mut insert = |name: &str, shape: Vec<usize>, values: Vec<f32>| {
             tensors.insert(format!("{step}.{name}"), HostTensor { shape, values });
         };
-        let (asked, captioned) = batches.next(umm, shard);
+        let (asked, captioned) = dealt(umm, shard, batches.next());
         if let Some(Asked { pictures, rows, answers }) = asked {
             let answers: Vec<f32> = answers.iter().map(|answer| *answer as f32).collect();
             insert("answers", vec![answers.len()], answers);
@@ -179,5 +227,5 @@ pub fn record(umm: &Umm, shard: &EncodedShard, plan: &TrainPlan) -> Result<Vec<u
     Ok(encode(&tensors))
 }
 
-/// Noise levels drawn for each caption of a step: the language model runs once for all of them.
+/// Noise levels drawn for each caption of a step.
 const NOISES: usize = 2;

@@ -5,24 +5,19 @@
 
 use std::ops::ControlFlow;
 
-use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
-
 use super::batch::Batches;
 use super::descent::Descent;
 use super::hold::held;
+use super::pupil::{Losses, Pupil};
 use super::{Step, TrainError, TrainPlan, Trained};
 use crate::adapter::Adapter;
-use crate::encoded::EncodedShard;
-use crate::umm::weights::floats;
-use crate::umm::{Network, Umm};
 
 /// One adapter's way through its plan; the adapter itself is in the model that trains it.
-pub struct Course {
+pub struct Course<P: Pupil> {
     start: Adapter,
     plan: TrainPlan,
     batches: Batches,
-    descent: Descent<Network>,
+    descent: Descent<P::Network>,
     done: usize,
     loss: f32,
 }
@@ -40,23 +35,27 @@ pub struct Paused {
     pub loss: f32,
 }
 
-impl Course {
+impl<P: Pupil> Course<P> {
     /// Puts `start` into the model; trains nothing yet.
     ///
     /// # Errors
     /// If the shard has nothing to train on, or `start` is no adapter of this model.
     pub fn begin(
-        umm: &mut Umm,
+        pupil: &mut P,
         start: &Adapter,
-        shard: &EncodedShard,
+        shard: &P::Shard,
         plan: &TrainPlan,
-    ) -> Result<Course, TrainError> {
-        umm.set_adapter(start)?;
+    ) -> Result<Course<P>, TrainError> {
+        pupil.adapted_mut().set(start)?;
+        let descent = Descent::new(plan.weight_decay);
         Ok(Course {
             start: start.clone(),
             plan: plan.clone(),
-            batches: Batches::new(shard, plan)?,
-            descent: Descent::new(plan.weight_decay),
+            batches: Batches::new(pupil.syllabus(shard), plan)?,
+            descent: match plan.gradient_norm_max {
+                Some(norm_max) => descent.clipped(norm_max),
+                None => descent,
+            },
             done: 0,
             loss: 0.0,
         })
@@ -66,20 +65,15 @@ impl Course {
     ///
     /// # Errors
     /// The same, or if what is kept does not fit.
-    pub fn resume(
-        self,
-        umm: &mut Umm,
-        shard: &EncodedShard,
-        paused: Paused,
-    ) -> Result<Course, TrainError> {
+    pub fn resume(self, pupil: &mut P, paused: Paused) -> Result<Course<P>, TrainError> {
         let Course { start, plan, mut batches, descent, .. } = self;
         if paused.done > plan.local_steps {
             return Err(TrainError::Past { done: paused.done, steps: plan.local_steps });
         }
-        umm.set_adapter(&paused.adapter)?;
+        pupil.adapted_mut().set(&paused.adapter)?;
         let descent = descent.resume(paused.moments).ok_or(TrainError::Moments)?;
-        for _ in 0..paused.done {
-            batches.next(umm, shard);
+        for _ in 0..paused.done * plan.accumulation {
+            batches.next();
         }
         Ok(Course { start, plan, batches, descent, done: paused.done, loss: paused.loss })
     }
@@ -90,8 +84,8 @@ impl Course {
     /// If the loss leaves the finite numbers.
     pub fn run(
         &mut self,
-        umm: &mut Umm,
-        shard: &EncodedShard,
+        pupil: &mut P,
+        shard: &P::Shard,
         progress: &mut (dyn FnMut(Step) -> ControlFlow<()> + Send),
     ) -> Result<(), TrainError> {
         let threads = self.plan.threads;
@@ -100,7 +94,7 @@ impl Course {
         // Burn's kernels are slow to enter from outside a pool, hence the whole loop runs inside.
         pool.install(|| {
             while self.done < self.plan.local_steps {
-                let step = self.step(umm, shard)?;
+                let step = self.step(pupil, shard)?;
                 if progress(step).is_break() {
                     break;
                 }
@@ -109,46 +103,59 @@ impl Course {
         })
     }
 
-    fn step(&mut self, umm: &mut Umm, shard: &EncodedShard) -> Result<Step, TrainError> {
+    fn step(&mut self, pupil: &mut P, shard: &P::Shard) -> Result<Step, TrainError> {
         let step = self.done + 1;
-        let device = umm.adapted.network.device();
-        umm.adapted.dropout.decide(self.plan.seed ^ ((step as u64) << 32));
-        let (asked, captioned) = self.batches.next(umm, shard);
-        let answers = asked.map(|asked| asked.loss(umm, shard, &device));
-        let drawings = captioned.map(|captioned| captioned.loss(umm, shard, &device));
-        let value = |loss: &Option<Tensor<1>>| loss.clone().map(|loss| floats(loss)[0]);
-        let report = Step {
-            step,
-            steps: self.plan.local_steps,
-            answer_loss: value(&answers),
-            flow_loss: value(&drawings),
-        };
-        let loss = [answers, drawings].into_iter().flatten().reduce(|sum, loss| sum.add(loss));
-        let loss = loss.ok_or(TrainError::Empty)?;
-        let sum = report.answer_loss.unwrap_or(0.0) + report.flow_loss.unwrap_or(0.0);
+        let losses = self.gather(pupil, shard)?;
+        let sum = losses.sum();
         if !sum.is_finite() {
             return Err(TrainError::Diverged { step });
         }
-        let gradients = GradientsParams::from_grads(loss.backward(), &umm.adapted.network);
-        let gradients = held(gradients, umm, &self.start, &self.plan);
-        self.descent.gather(&umm.adapted.network, gradients);
-        let network = umm.adapted.network.clone();
-        umm.adapted.network = self.descent.step(network, self.plan.schedule.at(step));
+        let adapted = pupil.adapted_mut();
+        let gradients = self.descent.gathered(&adapted.network, self.plan.accumulation);
+        let gradients = held(gradients, adapted, &self.start, &self.plan);
+        let rate = self.plan.schedule.at(step);
+        adapted.network = self.descent.step(adapted.network.clone(), gradients, rate);
         self.loss += sum;
         self.done = step;
-        Ok(report)
+        Ok(Step {
+            step,
+            steps: self.plan.local_steps,
+            answer_loss: losses.answer,
+            flow_loss: losses.flow,
+        })
     }
 
-    /// Where it stands; `umm` is the model that trains it.
-    pub fn pause(&self, umm: &Umm) -> Paused {
+    /// Gathers the gradients of a step's batches; their mean losses.
+    fn gather(&mut self, pupil: &mut P, shard: &P::Shard) -> Result<Losses, TrainError> {
+        let batches = self.plan.accumulation;
+        let mut mean = Losses::default();
+        for batch in self.done * batches..(self.done + 1) * batches {
+            pupil.adapted_mut().dropout.decide(self.plan.seed ^ ((batch as u64 + 1) << 32));
+            let (descent, network) = (&mut self.descent, &pupil.adapted().network);
+            let losses = pupil.pull(shard, self.batches.next(), &mut |gradients| {
+                descent.gather(network, gradients);
+            })?;
+            let add = |mean: &mut Option<f32>, loss: Option<f32>| {
+                if let Some(loss) = loss {
+                    *mean.get_or_insert(0.0) += loss / batches as f32;
+                }
+            };
+            add(&mut mean.answer, losses.answer);
+            add(&mut mean.flow, losses.flow);
+        }
+        Ok(mean)
+    }
+
+    /// Where it stands; `pupil` is the model that trains it.
+    pub fn pause(&self, pupil: &P) -> Paused {
         let (done, loss) = (self.done, self.loss);
-        Paused { adapter: umm.adapter(), moments: self.descent.moments(), done, loss }
+        Paused { adapter: pupil.adapted().adapter(), moments: self.descent.moments(), done, loss }
     }
 
     /// What came of it; none before the plan is done.
-    pub fn trained(&self, umm: &Umm) -> Option<Trained> {
+    pub fn trained(&self, pupil: &P) -> Option<Trained> {
         (self.done == self.plan.local_steps).then(|| Trained {
-            adapter: umm.adapter(),
+            adapter: pupil.adapted().adapter(),
             loss: self.loss / self.plan.local_steps.max(1) as f32,
             examples: self.batches.taken,
             steps: self.plan.local_steps as u64,

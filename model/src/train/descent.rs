@@ -29,7 +29,7 @@ impl<M: Module> Descent<M> {
         Descent { norm_max: Some(norm_max), ..self }
     }
 
-    /// Adds gradients to those of the next step. For a mean over batches, divide each one's loss by their number.
+    /// Adds gradients to those of the next step.
     pub fn gather(&mut self, module: &M, gradients: GradientsParams) {
         self.gathered.accumulate(module, gradients);
     }
@@ -45,12 +45,21 @@ impl<M: Module> Descent<M> {
         Some(Descent { optimizer, ..self })
     }
 
-    /// The module after a step of size `rate` along what was gathered, which is then forgotten.
-    pub fn step(&mut self, module: M, rate: f64) -> M {
-        let mut gradients = self.gathered.grads();
-        if let Some(norm_max) = self.norm_max {
-            gradients = bounded(&module, gradients, norm_max);
+    /// The mean over `batches` of what was gathered, which is then forgotten.
+    pub fn gathered(&mut self, module: &M, batches: usize) -> GradientsParams {
+        let gradients = self.gathered.grads();
+        match batches {
+            0 | 1 => gradients,
+            batches => scaled(module, gradients, 1.0 / batches as f64),
         }
+    }
+
+    /// The module after a step of size `rate` along these gradients.
+    pub fn step(&mut self, module: M, gradients: GradientsParams, rate: f64) -> M {
+        let gradients = match self.norm_max {
+            Some(norm_max) => bounded(&module, gradients, norm_max),
+            None => gradients,
+        };
         self.optimizer.step(rate, module, gradients)
     }
 }
@@ -61,6 +70,10 @@ fn bounded<M: Module>(module: &M, gradients: GradientsParams, norm_max: f32) -> 
     if factor >= 1.0 {
         return gradients;
     }
+    scaled(module, gradients, factor)
+}
+
+fn scaled<M: Module>(module: &M, gradients: GradientsParams, factor: f64) -> GradientsParams {
     let mut scaled = Scaled { gradients, factor };
     module.visit(&mut scaled);
     scaled.gradients
@@ -121,11 +134,14 @@ mod tests {
     fn two_halves_of_a_batch_step_where_the_whole_does() {
         let (layer, mut whole, mut halves) = (layer(), Descent::new(0.0), Descent::new(0.0));
         whole.gather(&layer, gradients(&layer, [4.0, -6.0]));
-        halves.gather(&layer, gradients(&layer, [1.0, -6.0]));
-        halves.gather(&layer, gradients(&layer, [3.0, 0.0]));
-        let after =
-            |descent: &mut Descent<Linear>| floats(descent.step(layer.clone(), 0.1).weight.val());
-        assert_eq!(after(&mut halves), after(&mut whole));
+        halves.gather(&layer, gradients(&layer, [2.0, -12.0]));
+        halves.gather(&layer, gradients(&layer, [6.0, 0.0]));
+        let after = |descent: &mut Descent<Linear>, batches| {
+            let gradients = descent.gathered(&layer, batches);
+            let bounded = bounded(&layer, gradients, 4.0);
+            floats(descent.step(layer.clone(), bounded, 0.1).weight.val())
+        };
+        assert_eq!(after(&mut halves, 2), after(&mut whole, 1));
     }
 
     #[test]

@@ -9,18 +9,18 @@ use burn::tensor::Tensor;
 
 use super::TrainPlan;
 use crate::adapter::Adapter;
-use crate::umm::Umm;
+use crate::umm::Adapted;
 use crate::umm::weights::{Names, tensor_of};
 
 /// The gradients as the plan's strategy wants them.
-pub fn held(
+pub fn held<M: Module>(
     gradients: GradientsParams,
-    umm: &Umm,
+    adapted: &Adapted<M>,
     start: &Adapter,
     plan: &TrainPlan,
 ) -> GradientsParams {
-    let mut hold = Hold { gradients, names: &umm.adapted.names, start, plan };
-    umm.adapted.network.visit(&mut hold);
+    let mut hold = Hold { gradients, names: &adapted.names, start, plan };
+    adapted.network.visit(&mut hold);
     hold.gradients
 }
 

@@ -10,7 +10,7 @@ use crate::lora::Dropout;
 
 /// A loaded network, the names of its tensors, and the shapes of its adapter.
 #[derive(Debug)]
-pub(crate) struct Adapted<M> {
+pub struct Adapted<M> {
     /// Records gradients; [`Module::valid`] gives the one that does not.
     pub(crate) network: M,
     pub(crate) names: Names,

@@ -17,7 +17,8 @@ use clap::Parser;
 use witan::cli::output;
 use witan::error::{Failure, FailureKind};
 use witan::home::Home;
-use witan::jobs::{self, Ground, check};
+use witan::jobs::foundation::Foundation;
+use witan::jobs::{Ground, check};
 use witan::settings::Settings;
 use witan::testnet::past::Past;
 use witan::testnet::prepare::{Folder, Plan};
@@ -91,7 +92,7 @@ fn prepare(dir: &Path, args: &Args, links: &Links) -> Result<Folder, Failure> {
         local_steps: args.local_steps,
         ..Plan::default()
     };
-    let folder = Folder::create(dir, plan, jobs::base_digest(&jobs::embedded_base()?))?;
+    let folder = Folder::create(dir, plan, &Foundation::open(None)?)?;
     for from in 0..folder.plan.nodes {
         let home = Home::at(folder.home(from));
         let mut document = home.read_federation()?.document().clone();
@@ -133,7 +134,7 @@ fn conclude(folder: &Folder, liar: usize, storm: Storm) -> Result<(), Failure> {
         flaws.push("the heads differ".to_owned());
     }
     let federation = Home::at(folder.home(0)).read_federation()?;
-    let ground = Ground::new(jobs::embedded_base()?, &federation)?;
+    let ground = Ground::new(Foundation::open(None)?, &federation)?;
     let records = Past::of(folder, &federation, &ground).records;
     let header = ["round", "view", "aggregator", "present", "updates", "votes", "took"];
     let rows = records.iter().map(|audited| {

@@ -12,7 +12,7 @@ use witan_protocol::member::Round;
 use super::output;
 use crate::error::Failure;
 use crate::home::Home;
-use crate::jobs::{self, Ground};
+use crate::jobs::Ground;
 use crate::store::{self, StoredRecord};
 use rows::{DecisionRow, EvidenceRow, FailedRow, LayerRow, RefutedRow};
 pub use rows::{RoundRow, row};
@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .filter(|(record, _)| args.round.is_none_or(|round| record.round.0 == round))
         .map(|(record, roster)| row(&home, roster, record))
         .collect::<Result<_, _>>()?;
-    let names = jobs::embedded_base().and_then(|base| Ground::new(base, &federation));
+    let names = Ground::of_home(&home, &federation);
     let names = names.map_or_else(|_| Vec::new(), |ground| ground.layers());
     rows.iter_mut().for_each(|row| row.name_layers(&names));
     if let (Some(round), true) = (args.round, rows.is_empty() && file.damage.is_none()) {

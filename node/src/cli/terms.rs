@@ -64,6 +64,13 @@ pub struct Step {
     /// Captions of one step.
     #[arg(long, value_name = "COUNT", default_value_t = Plan::default().batch_captions)]
     batch_captions: u32,
+    /// Batches whose gradients' mean makes one step; with two, a step learns from twice as many examples in the same
+    /// memory.
+    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().accumulation)]
+    accumulation: u32,
+    /// Scale gradients down to this norm if theirs, over all layers, is above it; they stay as they are if left out.
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
+    clip: Option<f64>,
     /// AdamW's step size of one trainer at first, which falls along a cosine to a tenth; the members of a federation
     /// take √members times that.
     #[arg(
@@ -117,7 +124,7 @@ impl Step {
     /// # Errors
     /// An empty batch, one no memory holds, or a step size that is none.
     pub fn plan(&self, plan: Plan) -> Result<Plan, Failure> {
-        let Self { batch_questions, batch_captions, learning_rate } = *self;
+        let Self { batch_questions, batch_captions, accumulation, clip, learning_rate } = *self;
         if !(1..=BATCH_MAX).contains(&batch_questions.saturating_add(batch_captions)) {
             return Err(Failure::usage(format!(
                 "--batch-questions {batch_questions} and --batch-captions {batch_captions}: \
@@ -125,13 +132,31 @@ impl Step {
             ))
             .hint("a step learns from both: see `witan testnet --help` for the usual batch"));
         }
+        if !(1..=ACCUMULATION_MAX).contains(&accumulation) {
+            return Err(Failure::usage(format!(
+                "--accumulation {accumulation}: expected 1 to {ACCUMULATION_MAX}"
+            ))
+            .hint("1 is the default: every batch makes a step"));
+        }
+        if clip.is_some_and(|norm| !(norm > 0.0 && norm.is_finite())) {
+            let norm = clip.unwrap_or_default();
+            return Err(Failure::usage(format!("--clip {norm}: expected a positive number"))
+                .hint("1.0 is usual; leave it out, and gradients stay as they are"));
+        }
         if !(learning_rate > 0.0 && learning_rate <= 1.0) {
             return Err(Failure::usage(format!(
                 "--learning-rate {learning_rate}: expected more than 0, at most 1"
             ))
             .hint(format!("{} is the default", Plan::default().learning_rate)));
         }
-        Ok(Plan { batch_questions, batch_captions, learning_rate, ..plan })
+        Ok(Plan {
+            batch_questions,
+            batch_captions,
+            accumulation,
+            gradient_norm_max: clip,
+            learning_rate,
+            ..plan
+        })
     }
 }
 
@@ -157,7 +182,7 @@ pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// What says of a new federation what it is to be; one that is resumed knows.
-pub const SAID_ONCE: [&str; 14] = [
+pub const SAID_ONCE: [&str; 16] = [
     "nodes",
     "rounds",
     "alpha",
@@ -170,8 +195,12 @@ pub const SAID_ONCE: [&str; 14] = [
     "local_steps",
     "batch_questions",
     "batch_captions",
+    "accumulation",
+    "clip",
     "learning_rate",
     "device",
 ];
 /// Examples of one step: 1024 times the usual.
 const BATCH_MAX: u32 = 16_384;
+/// Batches of one step.
+const ACCUMULATION_MAX: u32 = 4096;

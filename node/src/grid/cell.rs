@@ -73,7 +73,7 @@ impl Common {
 
     /// Samples of one step.
     pub fn batch(&self) -> u64 {
-        u64::from(self.plan.batch_questions) + u64::from(self.plan.batch_captions)
+        u64::from(self.plan.examples_of_a_step())
     }
 }
 

@@ -107,10 +107,14 @@ impl Results {
         for (flag, value, usual) in [
             ("strategy", plan.strategy.to_string(), usual.strategy.to_string()),
             ("compression", plan.compression.to_string(), usual.compression.to_string()),
+            ("accumulation", plan.accumulation.to_string(), usual.accumulation.to_string()),
         ] {
             if value != usual {
                 let _ = write!(text, " --{flag} {value}");
             }
+        }
+        if let Some(norm) = plan.gradient_norm_max {
+            let _ = write!(text, " --clip {norm}");
         }
         if let Some(vqa) = &plan.vqa {
             let name = vqa.file_name().unwrap_or_default();

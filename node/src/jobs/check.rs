@@ -2,8 +2,8 @@
 
 use witan_protocol::digest::BlobRef;
 
+use super::Ground;
 use super::aggregate::Aggregator;
-use super::{Ground, embedded_base};
 use crate::audit::{self, AggregateCheck, Model, Report};
 use crate::error::Failure;
 use crate::home::Home;
@@ -27,7 +27,7 @@ pub fn with_model<T>(
     work: impl FnOnce(&Model<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let federation = home.read_federation()?;
-    let ground = Ground::new(embedded_base()?, &federation)?;
+    let ground = Ground::of_home(home, &federation)?;
     let start = BlobRef::of(&ground.initial.to_bytes());
     let aggregator = Aggregator::new(ground, Blobs::open(home.blobs())?);
     let aggregate = |check: &AggregateCheck| {

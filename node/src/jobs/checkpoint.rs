@@ -51,6 +51,29 @@ pub fn lora(survey: &Survey, rank: usize) -> LoraConfig {
     LoraConfig { rank, alpha: 2.0 * rank as f64, dropout: 0.0, targets }
 }
 
+/// Refuses a checkpoint that lacks a tensor, or has one of another shape.
+///
+/// # Errors
+/// The first of them.
+pub fn is_whole(folder: &Path, survey: &Survey) -> Result<(), Failure> {
+    let folder = folder.display();
+    if let Some(shape) = survey.misshapen().first() {
+        return Err(Failure::input(format!(
+            "{folder}: tensor {} has shape {:?}, config.json says {:?}",
+            shape.name, shape.found, shape.expected
+        ))
+        .hint("config.json and the weights must come from the same model"));
+    }
+    match survey.missing()[..] {
+        [] => Ok(()),
+        [first, ..] => Err(Failure::input(format!(
+            "{folder}: {} tensors are missing, the first is {first}",
+            survey.missing().len()
+        ))
+        .hint("copy every file that the index names, and the index of the same model")),
+    }
+}
+
 /// Reads every number of the checkpoint.
 ///
 /// # Errors

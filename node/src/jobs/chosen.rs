@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use witan_model::{Adapter, Base, Committed, LoraConfig, peft};
+use witan_model::{Adapter, Committed, LoraConfig, Umm, peft};
 use witan_protocol::digest::BlobRef;
 
+use super::device::Device;
+use super::foundation::Foundation;
 use super::{Ground, embedded_base};
 use crate::error::Failure;
 use crate::home::Home;
@@ -25,8 +27,8 @@ pub enum Source<'a> {
 
 /// An adapter with the base it belongs to.
 pub struct Chosen {
-    /// The frozen base.
-    pub base: Arc<Base>,
+    /// The frozen model.
+    pub foundation: Foundation,
     /// How the adapter is applied.
     pub lora: LoraConfig,
     /// The adapter, and what its strategy added to the base.
@@ -44,6 +46,17 @@ impl Chosen {
             Source::Folder(folder) => Self::of_folder(folder),
             Source::Base => Self::of_base(),
         }
+    }
+
+    /// The embedded model with the adapter in.
+    ///
+    /// # Errors
+    /// If the adapter is a checkpoint's.
+    pub fn umm(&self, device: &Device) -> Result<Umm, Failure> {
+        let base = self.foundation.embedded()?;
+        let mut umm = Umm::new(base, &self.lora, device).map_err(Failure::input)?;
+        umm.set_committed(&self.committed).map_err(Failure::input)?;
+        Ok(umm)
     }
 
     /// Writes the adapter for PEFT.
@@ -64,7 +77,7 @@ impl Chosen {
 
     fn of_home(home: &Home, round: Option<u64>) -> Result<Self, Failure> {
         let federation = home.read_federation()?;
-        let ground = Ground::new(embedded_base()?, &federation)?;
+        let ground = Ground::of_home(home, &federation)?;
         let records = open::committed(home, &federation, &ground)?;
         let mut proposals = records.iter().map(|audited| &audited.record.proposal);
         let wanted = match round {
@@ -79,14 +92,14 @@ impl Chosen {
             None => Committed::plain((*ground.initial).clone()),
             Some(result) => read_committed(home, &ground, &result)?,
         };
-        Ok(Self { base: ground.base, lora: ground.lora, committed })
+        Ok(Self { foundation: ground.foundation, lora: ground.lora, committed })
     }
 
     /// A fresh adapter changes nothing.
     fn of_base() -> Result<Self, Failure> {
-        let (base, lora) = (embedded_base()?, LoraConfig::default());
-        let committed = Committed::plain(Adapter::init(&base, &lora, 0));
-        Ok(Self { base: Arc::new(base), lora, committed })
+        let (foundation, lora) = (Foundation::open(None)?, LoraConfig::default());
+        let committed = Committed::plain(foundation.initial(&lora, 0));
+        Ok(Self { foundation, lora, committed })
     }
 
     fn of_folder(folder: &Path) -> Result<Self, Failure> {
@@ -97,7 +110,8 @@ impl Chosen {
                  that Python's peft saved",
             )
         })?;
-        Ok(Self { base: Arc::new(base), lora, committed: Committed::plain(adapter) })
+        let foundation = Foundation::Embedded(Arc::new(base));
+        Ok(Self { foundation, lora, committed: Committed::plain(adapter) })
     }
 }
 

@@ -81,9 +81,7 @@ pub fn run(
     tell: &mut dyn FnMut(Progress),
 ) -> Result<Evaluation, Failure> {
     let device = device::open(compute)?;
-    let Chosen { base, lora, committed } = Chosen::read(source)?;
-    let mut umm = Umm::new(&base, &lora, &device).map_err(Failure::input)?;
-    umm.set_committed(&committed).map_err(Failure::input)?;
+    let umm = Chosen::read(source)?.umm(&device)?;
     let mut paper = shard::exam(order.data, order.extent)?;
     if let Some(path) = order.prompts {
         paper.prompts = prompts(path, &umm)?;

@@ -11,6 +11,8 @@ use witan_protocol::federation::Federation;
 
 use super::compare::{Comparer, Comparison};
 use super::device::Device;
+use super::foundation::Foundation;
+use super::learner::{self, Learner};
 use super::score::{Exam, Marks, Undrawn, by_task};
 use super::shard::{self, Extent};
 use super::turns::Turns;
@@ -125,10 +127,20 @@ pub fn start(case: Case) -> Result<Handle, Failure> {
 
 struct Judge {
     case: Case,
-    umm: Umm,
-    exam: Exam,
+    bench: Bench,
     stopping: Arc<AtomicBool>,
     say: mpsc::Sender<Result<Verdict, Failure>>,
+}
+
+/// The model with its held-out data.
+enum Bench {
+    Embedded(Box<Embedded>),
+    Checkpoint(Box<dyn Learner>),
+}
+
+struct Embedded {
+    umm: Umm,
+    exam: Exam,
 }
 
 impl Judge {
@@ -138,19 +150,32 @@ impl Judge {
         say: mpsc::Sender<Result<Verdict, Failure>>,
     ) -> Result<Self, Failure> {
         let Case { ground, device, .. } = &case;
-        let umm = Umm::new(&ground.base, &ground.lora, device).map_err(Failure::input)?;
-        let exam = Exam::new(&umm, shard::exam(&case.data, Extent::Sample)?);
-        Ok(Self { case, umm, exam, stopping, say })
+        let paper = shard::exam(&case.data, Extent::Sample)?;
+        let bench = match &ground.foundation {
+            Foundation::Embedded(base) => {
+                let umm = Umm::new(base, &ground.lora, device).map_err(Failure::input)?;
+                let exam = Exam::new(&umm, paper);
+                Bench::Embedded(Box::new(Embedded { umm, exam }))
+            }
+            Foundation::Blip3o(checkpoint) => {
+                let lora = &ground.lora;
+                Bench::Checkpoint(learner::examined(checkpoint, lora, paper.dataset, device)?)
+            }
+        };
+        Ok(Self { case, bench, stopping, say })
     }
 
     fn run(&mut self, mut asked: mpsc::Receiver<Question>) -> Result<(), Failure> {
         let initial = Committed::plain(Adapter::clone(&self.case.ground.initial));
-        let ceiling = self.exam.ceiling();
-        if let Some(overall) = ceiling.all.overall() {
-            self.tell(Verdict::Ceiling { overall, by_task: by_task(&ceiling) });
-        }
-        if self.exam.undrawn().count > 0 {
-            self.tell(Verdict::Undrawn(self.exam.undrawn().clone()));
+        if let Bench::Embedded(embedded) = &self.bench {
+            let exam = &embedded.exam;
+            let ceiling = exam.ceiling();
+            if let Some(overall) = ceiling.all.overall() {
+                self.tell(Verdict::Ceiling { overall, by_task: by_task(&ceiling) });
+            }
+            if exam.undrawn().count > 0 {
+                self.tell(Verdict::Undrawn(exam.undrawn().clone()));
+            }
         }
         let marks = self.marks(&initial)?;
         self.tell(Verdict::Round { round: 0, marks });
@@ -162,8 +187,12 @@ impl Judge {
                     self.tell(Verdict::Round { round, marks });
                 }
                 Question::Comparison => {
-                    let Self { case, exam, stopping, say, .. } = self;
-                    let comparison = Comparer { case, exam, stopping, say }.compare()?;
+                    let Self { case, bench, stopping, say } = self;
+                    let Bench::Embedded(embedded) = bench else {
+                        return case.ground.foundation.embedded().map(drop);
+                    };
+                    let comparison =
+                        Comparer { case, exam: &embedded.exam, stopping, say }.compare()?;
                     self.tell(Verdict::Compared(Box::new(comparison)));
                 }
             }
@@ -173,8 +202,18 @@ impl Judge {
 
     fn marks(&mut self, committed: &Committed) -> Result<Marks, Failure> {
         let _turn = self.case.turns.take(|| self.is_stopping()).map_err(Failure::environment)?;
-        self.umm.set_committed(committed).map_err(Failure::input)?;
-        Ok(self.exam.marks(&self.umm, self.case.federation.document().seed))
+        let seed = self.case.federation.document().seed;
+        match &mut self.bench {
+            Bench::Embedded(embedded) => {
+                let Embedded { umm, exam } = &mut **embedded;
+                umm.set_committed(committed).map_err(Failure::input)?;
+                Ok(exam.marks(umm, seed))
+            }
+            Bench::Checkpoint(learner) => {
+                learner.adopt(committed)?;
+                learner.marks(seed)
+            }
+        }
     }
 
     fn tell(&self, verdict: Verdict) {

@@ -44,6 +44,15 @@ impl Marks {
         self.vqa_accuracy.unwrap_or(0.0) + self.drawing_accuracy.unwrap_or(0.0)
     }
 
+    /// As a member's update carries them, with the loss of its training.
+    pub fn scores(&self, loss: f32) -> Scores {
+        Scores {
+            loss,
+            vqa_accuracy: self.vqa_accuracy.map(|share| share as f32),
+            drawing_accuracy: self.drawing_accuracy.map(|share| share as f32),
+        }
+    }
+
     /// The marks of scored answers and drawings.
     pub fn of(answered: &vqa::Report, drawn: &geneval::Report) -> Self {
         let answer_types = answered.by_answer_type.iter().map(|(kind, it)| (kind.name(), it));
@@ -129,11 +138,7 @@ impl Exam {
 
     /// A member's own small exam: its held-out questions and the captions of its held-out pictures.
     pub fn of_member(umm: &Umm, held_out: &Dataset) -> Self {
-        let first = |count_max: usize, count: usize| (0..count.min(count_max)).collect::<Vec<_>>();
-        let dataset = held_out.subset(
-            &first(MEMBER_QUESTIONS_MAX, held_out.questions.len()),
-            &first(MEMBER_DRAWINGS_MAX, held_out.captions.len()),
-        );
+        let dataset = small(held_out);
         let prompts = dataset.captions.iter().filter_map(prompt_case).collect();
         Self::new(umm, ExamPaper { dataset, prompts })
     }
@@ -152,16 +157,6 @@ impl Exam {
     /// What is drawn, in words.
     pub fn captions(&self) -> Vec<&str> {
         self.prompts.iter().map(|case| case.prompt.prompt.as_str()).collect()
-    }
-
-    /// The marks as a member's update carries them.
-    pub fn scores(&self, umm: &Umm, seed: u64) -> Scores {
-        let marks = self.marks(umm, seed);
-        Scores {
-            loss: 0.0,
-            vqa_accuracy: marks.vqa_accuracy.map(|share| share as f32),
-            drawing_accuracy: marks.drawing_accuracy.map(|share| share as f32),
-        }
     }
 
     /// The share of the exam's own captioned pictures that the detector finds right: no drawing can
@@ -184,6 +179,15 @@ impl Exam {
         let (cases, shown): (Vec<_>, Vec<_>) = judged.unzip();
         geneval::score(&cases, &shown)
     }
+}
+
+/// As much of a member's held-out data as it scores itself on.
+pub fn small(held_out: &Dataset) -> Dataset {
+    let first = |count_max: usize, count: usize| (0..count.min(count_max)).collect::<Vec<_>>();
+    held_out.subset(
+        &first(MEMBER_QUESTIONS_MAX, held_out.questions.len()),
+        &first(MEMBER_DRAWINGS_MAX, held_out.captions.len()),
+    )
 }
 
 /// Questions a member scores itself on each round: enough to see a trend, a fraction of a second.

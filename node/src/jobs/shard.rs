@@ -112,11 +112,11 @@ pub fn exam(source: &DataSource, extent: Extent) -> Result<ExamPaper, Failure> {
 
 /// Checks a source before anything is started: every file, id and image is there and can be read,
 /// and each member has a part. Returns those, by roster number, who will sit out: they have nothing
-/// that the model can be taught.
+/// that a model of only these words can be taught.
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn check(source: &DataSource) -> Result<Vec<usize>, Failure> {
+pub fn check(source: &DataSource, words: Option<&Tokenizer>) -> Result<Vec<usize>, Failure> {
     if let DataSource::Scenes { share, count, .. } = source {
         let (examples, members) = (scene_count(share, *count), share.of);
         return match examples < members {
@@ -129,12 +129,12 @@ pub fn check(source: &DataSource) -> Result<Vec<usize>, Failure> {
     let parts = parts(&train.questions, &train.captions, source.share())?;
     train.check_images().map_err(bad_data)?;
     held_out.check_images().map_err(bad_data)?;
-    let tokenizer = Tokenizer::new();
+    let Some(words) = words else { return Ok(Vec::new()) };
     let is_idle = |part: &Part| {
         let mut questions = part.questions.iter().map(|index| &train.questions[*index]);
         let mut captions = part.captions.iter().map(|index| &train.captions[*index]);
-        !questions.any(|question| encoded::is_taught(&tokenizer, question))
-            && !captions.any(|caption| tokenizer.encode(&caption.caption).is_ok())
+        !questions.any(|question| encoded::is_taught(words, question))
+            && !captions.any(|caption| words.encode(&caption.caption).is_ok())
     };
     let idle: Vec<_> = (0..parts.len()).filter(|index| is_idle(&parts[*index])).collect();
     if idle.len() == parts.len() {

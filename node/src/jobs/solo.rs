@@ -152,7 +152,7 @@ impl Solo {
         let (start, plan) = (&self.terms.ground.initial, self.plan(candidate)?);
         let mut course = Course::begin(umm, start, shard, &plan).map_err(Failure::input)?;
         if let Some(paused) = desk.earlier(candidate)? {
-            course = course.resume(umm, shard, paused).map_err(Failure::input)?;
+            course = course.resume(umm, paused).map_err(Failure::input)?;
         }
         let mut progress = |step: Step| {
             desk.on_step(candidate, step);
@@ -181,6 +181,8 @@ impl Solo {
             local_steps: usize::try_from(steps).map_err(Failure::usage)?,
             batch_questions: training.batch_questions as usize,
             batch_captions: training.batch_captions as usize,
+            accumulation: training.accumulation as usize,
+            gradient_norm_max: training.gradient_norm_max.map(|norm| norm as f32),
             schedule: Schedule {
                 learning_rate: training.learning_rate / together,
                 learning_rate_final: training.learning_rate_final / together,
@@ -198,7 +200,7 @@ impl Solo {
 
 fn umm(terms: &Terms) -> Result<Umm, Failure> {
     let Terms { ground, device, .. } = terms;
-    Umm::new(&ground.base, &ground.lora, device).map_err(Failure::input)
+    Umm::new(ground.foundation.embedded()?, &ground.lora, device).map_err(Failure::input)
 }
 
 /// How many times one trainer's step size the members of a federation take: √members. Their mean damps the noise of a

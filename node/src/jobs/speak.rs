@@ -24,10 +24,7 @@ impl Speaker {
     /// If there is no such device, or the adapter cannot be read.
     pub fn new(source: Source<'_>, compute: Compute) -> Result<Self, Failure> {
         let device = device::open(compute)?;
-        let Chosen { base, lora, committed } = Chosen::read(source)?;
-        let mut umm = Umm::new(&base, &lora, &device).map_err(Failure::input)?;
-        umm.set_committed(&committed).map_err(Failure::input)?;
-        Ok(Self { umm })
+        Ok(Self { umm: Chosen::read(source)?.umm(&device)? })
     }
 
     /// The answer to a question about the picture in a file.

@@ -7,16 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
-use witan_model::data::tokenizer::WordError;
-use witan_model::{Adapter, Committed, EncodedShard, LoraConfig, Schedule, TrainPlan, Umm, delta};
+use witan_model::{Adapter, Committed, LoraConfig, Schedule, TrainPlan, delta};
 use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::{Federation, Training};
 use witan_protocol::io::JobId;
 use witan_protocol::member::Round;
 
 use super::device::{self, Device};
+use super::learner::{self, Learner};
 use super::owed::Owed;
-use super::score::Exam;
 use super::shard::{self, Shard};
 use super::turns::{Turn, Turns};
 use super::{Event, Ground, Task};
@@ -44,13 +43,6 @@ pub struct Shelves {
     pub blobs: Blobs,
     /// What compression lost.
     pub owed: Owed,
-}
-
-/// The model and the member's data, encoded once, on the first turn.
-struct Bench {
-    umm: Umm,
-    training: EncodedShard,
-    held_out: Exam,
 }
 
 impl Trainer {
@@ -89,12 +81,13 @@ impl Trainer {
 
     /// Works until the queue closes.
     pub fn run(self, mut tasks: mpsc::Receiver<Task>, events: mpsc::Sender<Event>) {
-        let mut bench = None;
+        // Loaded on the first turn.
+        let mut learner = None;
         while let Some(task) = tasks.blocking_recv() {
             let Task::Train { job, round, start } = task else {
                 unreachable!("only training is queued here")
             };
-            let event = match self.train(job, round, &start, &mut bench, &events) {
+            let event = match self.train(job, round, &start, &mut learner, &events) {
                 Ok(Some(event)) => event,
                 Ok(None) => return,
                 Err(failure) => Event::TrainFailed { job, round, reason: failure.message },
@@ -111,13 +104,13 @@ impl Trainer {
         job: JobId,
         round: Round,
         start: &BlobRef,
-        bench: &mut Option<Bench>,
+        learner: &mut Option<Box<dyn Learner>>,
         events: &mpsc::Sender<Event>,
     ) -> Result<Option<Event>, Failure> {
         let Some(_turn) = self.turn()? else { return Ok(None) };
-        let bench = match bench {
-            Some(bench) => bench,
-            None => bench.insert(self.bench()?),
+        let learner = match learner {
+            Some(learner) => learner,
+            None => learner.insert(self.learner()?),
         };
         let steps = u64::from(self.training.local_steps);
         let tell = |step, loss| {
@@ -129,20 +122,17 @@ impl Trainer {
         let whole = self.ground.committed(&self.shelves.blobs.read(start)?);
         let whole = whole.map_err(Failure::input)?;
         let own = whole.cut(self.rank);
-        bench.umm.set_committed(&own).map_err(Failure::input)?;
-        let mut scores = bench.held_out.scores(&bench.umm, self.seed ^ round.0);
-        let plan = self.plan(round);
-        let trained =
-            witan_model::train(&mut bench.umm, &own.adapter, &bench.training, &plan, &mut |step| {
-                let loss = step.answer_loss.unwrap_or(0.0) + step.flow_loss.unwrap_or(0.0);
-                tell(step.step as u64, loss);
-                match self.is_stopping() {
-                    true => ControlFlow::Break(()),
-                    false => ControlFlow::Continue(()),
-                }
-            });
-        let Some(trained) = trained.map_err(Failure::input)? else { return Ok(None) };
-        scores.loss = trained.loss;
+        learner.adopt(&own)?;
+        let marks = learner.marks(self.seed ^ round.0)?;
+        let trained = learner.train(&own.adapter, &self.plan(round), &mut |step| {
+            let loss = step.answer_loss.unwrap_or(0.0) + step.flow_loss.unwrap_or(0.0);
+            tell(step.step as u64, loss);
+            match self.is_stopping() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        })?;
+        let Some(trained) = trained else { return Ok(None) };
         let change = trained.adapter.delta(&own.adapter);
         Ok(Some(Event::Trained {
             job,
@@ -150,7 +140,7 @@ impl Trainer {
             delta: self.publish(round, &whole, change)?,
             examples: trained.examples,
             steps: trained.steps,
-            scores,
+            scores: marks.scores(trained.loss),
         }))
     }
 
@@ -178,18 +168,12 @@ impl Trainer {
         Ok(self.shelves.blobs.put(&bytes)?)
     }
 
-    fn bench(&self) -> Result<Bench, Failure> {
+    fn learner(&self) -> Result<Box<dyn Learner>, Failure> {
         let LoraConfig { rank, alpha, .. } = self.ground.lora;
         // The same scale in front of a lower rank.
         let alpha = alpha * self.rank as f64 / rank as f64;
         let lora = LoraConfig { rank: self.rank, alpha, ..self.ground.lora.clone() };
-        let umm = Umm::new(&self.ground.base, &lora, &self.device).map_err(Failure::input)?;
-        let training = EncodedShard::encode(&umm, &self.shard.training);
-        if training.example_count() == 0 {
-            return Err(nothing_to_train_on(training.unknown()));
-        }
-        let held_out = Exam::of_member(&umm, &self.shard.held_out);
-        Ok(Bench { umm, training, held_out })
+        learner::open(&self.ground.foundation, &lora, &self.shard, &self.device)
     }
 
     fn plan(&self, round: Round) -> TrainPlan {
@@ -198,6 +182,8 @@ impl Trainer {
             local_steps: self.training.local_steps as usize,
             batch_questions: self.training.batch_questions as usize,
             batch_captions: self.training.batch_captions as usize,
+            accumulation: self.training.accumulation as usize,
+            gradient_norm_max: self.training.gradient_norm_max.map(|norm| norm as f32),
             schedule: Schedule {
                 learning_rate: self.training.learning_rate,
                 learning_rate_final: self.training.learning_rate_final,
@@ -223,12 +209,6 @@ impl Trainer {
     }
 }
 
-/// Why a member without one usable example sits out.
-pub fn nothing_to_train_on(unknown: Option<&WordError>) -> Failure {
-    let because = unknown.map(|error| format!(": {error}")).unwrap_or_default();
-    Failure::input(format!("no question with a one-word answer and no caption{because}"))
-}
-
 /// The rank this member trains: the federation's, unless its settings and the strategy allow a lower one.
 fn rank(ground: &Ground, settings: &Settings) -> Result<usize, Failure> {
     let whole = ground.lora.rank;
@@ -249,18 +229,18 @@ fn rank(ground: &Ground, settings: &Settings) -> Result<usize, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::embedded_base;
+    use crate::jobs::foundation::Foundation;
     use crate::jobs::recipe::Recipe;
     use crate::settings::{DataSource, Share};
     use witan_model::{Codec, Strategy};
 
     #[test]
     fn a_lower_rank_is_for_strategies_that_mix_ranks() {
-        let base = embedded_base().unwrap();
+        let foundation = Foundation::open(None).unwrap();
         let lora = LoraConfig::default();
-        let initial = Arc::new(Adapter::init(&base, &lora, 1));
+        let initial = Arc::new(foundation.initial(&lora, 1));
         let recipe = Recipe { strategy: Strategy::FlexLora, codec: Codec::Float32 };
-        let flexible = Ground { base: Arc::new(base), lora, initial, recipe };
+        let flexible = Ground { foundation, lora, initial, recipe };
         let recipe = Recipe { strategy: Strategy::FedAvg, ..recipe };
         let rigid = Ground { recipe, ..flexible.clone() };
         let share = Share { index: 0, of: 1, alpha: None, by: None, seed: 1 };
@@ -271,6 +251,7 @@ mod tests {
             threads: 1,
             device: device::Compute::Cpu,
             turns: None,
+            model: None,
             rank,
         };
         assert_eq!(rank(&flexible, &settings(Some(2))).unwrap(), 2);

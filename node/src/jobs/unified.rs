@@ -3,24 +3,22 @@
 use std::path::Path;
 use std::time::Instant;
 
-use witan_model::blip3o::pixels::{Patches, PixelBounds};
+use witan_model::blip3o::pixels::Patches;
+use witan_model::blip3o::shard::ReadError;
 use witan_model::blip3o::tuning::{Captions, Question, Tuning};
-use witan_model::blip3o::{Blip3o, Blip3oConfig, prompt};
-use witan_model::causal::Kept;
+use witan_model::blip3o::{Blip3o, Blip3oConfig, Reader};
 use witan_model::data::picture;
 use witan_model::peft;
-use witan_model::text::TextTokenizer;
 use witan_model::umm::flow::{Noise, start_noise};
 
-use super::checkpoint::{self, Survey, Trial, Tried, bad};
+use super::checkpoint::{self, Activations, Survey, Trial, Tried, bad};
 use super::device::{self, Compute};
 use crate::error::Failure;
 
 /// A loaded model with its tokenizer.
 pub struct Unified {
     blip3o: Blip3o,
-    tokenizer: TextTokenizer,
-    bounds: PixelBounds,
+    reader: Reader,
 }
 
 impl Unified {
@@ -35,21 +33,20 @@ impl Unified {
             return Err(bad(folder, &format!("a {} neither sees nor draws", survey.kind))
                 .hint("give a BLIP3o checkpoint; `witan model say` asks a language model"));
         };
-        let tokenizer =
-            TextTokenizer::open(folder).map_err(|error| checkpoint::unspoken(folder, &error))?;
-        let bounds = PixelBounds::of(folder).map_err(|error| bad(folder, &error))?;
+        let reader = Reader::open(folder).map_err(|error| bad(folder, &error))?;
         let adapter = adapter.map(|adapter| {
             peft::import_like(adapter, |lora| Blip3o::fresh_adapter(config, lora, 0))
                 .map_err(|error| bad(adapter, &error))
         });
         let adapter = adapter.transpose()?;
         let lora = adapter.as_ref().map(|(_, lora)| lora);
-        let mut blip3o = Blip3o::load(&survey.files, config, lora, Kept::AsStored, &device)
-            .map_err(|error| bad(folder, &error))?;
+        let mut blip3o =
+            Blip3o::load(&survey.files, config, lora, Activations::Recomputed, &device)
+                .map_err(|error| bad(folder, &error))?;
         if let Some((adapter, _)) = &adapter {
             blip3o.set_adapter(adapter).map_err(|error| bad(folder, &error))?;
         }
-        Ok(Self { blip3o, tokenizer, bounds })
+        Ok(Self { blip3o, reader })
     }
 
     /// The likeliest answer to a question about the picture in a file, of at most `count` tokens.
@@ -59,19 +56,10 @@ impl Unified {
     pub fn answer(&self, image: &Path, question: &str, count: usize) -> Result<String, Failure> {
         let bytes = std::fs::read(image).map_err(|error| bad(image, &error))?;
         let picture = picture::decode(&bytes).map_err(|error| bad(image, &error))?;
-        let vision = &self.blip3o.config().vision;
-        let patches =
-            Patches::of(&picture, self.bounds, vision).map_err(|error| bad(image, &error))?;
-        let pads = patches.token_count(vision);
-        let text = self.encode(&prompt::question(question, pads))?;
-        let image_token = self.blip3o.config().image_token;
-        if text.iter().filter(|token| **token == image_token).count() != pads {
-            return Err(Failure::input("tokenizer.json has no token for pictures")
-                .hint("it must be the one that belongs to the weights"));
-        }
-        let end = self.tokenizer.token(prompt::END);
-        let said = self.blip3o.answer(&self.blip3o.look(&patches), &text, end, count);
-        self.tokenizer.decode(&said).map_err(Failure::input)
+        let (blip3o, reader) = (&self.blip3o, &self.reader);
+        let seen = reader.look(blip3o, &picture).map_err(|error| bad(image, &error))?;
+        let question = reader.question(blip3o, question).map_err(misread)?;
+        reader.answer(blip3o, &seen, &question, count).map_err(misread)
     }
 
     /// The features of a drawing as a safetensors file: `features`, `[1, places, channels]`.
@@ -79,16 +67,13 @@ impl Unified {
     /// # Errors
     /// If the tokenizer is another model's.
     pub fn draw(&self, caption: &str, seed: u64) -> Result<Vec<u8>, Failure> {
-        let text = self.encode(&prompt::caption(caption))?;
+        let text = self.reader.caption(&self.blip3o, caption).map_err(misread)?;
         Ok(self.blip3o.features_file(&text, seed))
     }
+}
 
-    fn encode(&self, text: &str) -> Result<Vec<u32>, Failure> {
-        let tokens = self.tokenizer.encode(text).map_err(Failure::input)?;
-        let rows = self.blip3o.config().trunk.language.vocab_size;
-        checkpoint::known(&tokens, rows)?;
-        Ok(tokens)
-    }
+fn misread(error: ReadError) -> Failure {
+    Failure::input(error).hint("tokenizer.json must be the one that belongs to the weights")
 }
 
 /// Trains a fresh adapter for two steps: a made-up question about a made-up picture, and a made-up caption.
@@ -103,8 +88,7 @@ pub fn try_step(
 ) -> Result<Tried, Failure> {
     let Trial { lora, tokens, compute, activations } = trial;
     let device = device::open(*compute)?;
-    let kept = activations.kept();
-    let mut blip3o = Blip3o::load(&survey.files, config, Some(lora), kept, &device)
+    let mut blip3o = Blip3o::load(&survey.files, config, Some(lora), *activations, &device)
         .map_err(|error| bad(folder, &error))?;
     blip3o
         .set_adapter(&Blip3o::fresh_adapter(config, lora, 0))
@@ -123,11 +107,11 @@ pub fn try_step(
         targets: vec![0.5; size],
         noise: Noise { levels: vec![0.5], values: start_noise(0, 0, size), kept: vec![1.0] },
     };
-    let mut tuning = Tuning::new(blip3o, *activations);
+    let mut tuning = Tuning::new(blip3o);
     let losses = tuning.step(&question, captions(), checkpoint::RATE);
     let started = Instant::now();
     tuning.step(&question, captions(), checkpoint::RATE);
-    Ok(Tried::now(losses.answer + losses.flow, started.elapsed()))
+    Ok(Tried::now(losses.sum(), started.elapsed()))
 }
 
 /// Tokens along one side of the made-up picture: as many as a picture of 448 pixels has.
@@ -136,7 +120,6 @@ const PLAIN_TOKENS: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::checkpoint::Activations;
 
     fn pinned(family: &str) -> std::path::PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/parity").join(family)

@@ -18,8 +18,8 @@ use witan_protocol::member::MemberId;
 
 use crate::error::Failure;
 use crate::home::Home;
-use crate::jobs::LoraConfig;
 use crate::jobs::device::Compute;
+use crate::jobs::foundation::Foundation;
 use crate::jobs::solo::together;
 use crate::jobs::turns::Turns;
 use crate::settings::{By, DataSource, Settings, Share};
@@ -45,6 +45,9 @@ pub struct Plan {
     pub strategy: Strategy,
     /// How deltas are written.
     pub compression: Compression,
+    /// An absolute path to a BLIP3o checkpoint's folder; `None`: the embedded model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<PathBuf>,
     /// Where the nodes and the judge compute.
     pub device: Compute,
     /// An absolute path to a folder of VQA v2's files; `None`: the embedded scenes.
@@ -60,6 +63,12 @@ pub struct Plan {
     pub batch_questions: u32,
     /// Captions of one training step.
     pub batch_captions: u32,
+    /// Batches whose gradients' mean makes one step.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub accumulation: u32,
+    /// The norm that gradients are scaled down to if theirs is above it; `None`: they stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gradient_norm_max: Option<f64>,
     /// AdamW's step size of one trainer at first; members take [`together`] times that.
     pub learning_rate: f64,
 }
@@ -77,12 +86,15 @@ impl Default for Plan {
             local_steps: 60,
             strategy: Strategy::FedAvgM { momentum: 0.5 },
             compression: Compression::default(),
+            model: None,
             device: Compute::default(),
             vqa: None,
             captions: None,
             scenes: None,
             batch_questions: 12,
             batch_captions: 4,
+            accumulation: 1,
+            gradient_norm_max: None,
             learning_rate: 1.5e-3,
         }
     }
@@ -97,6 +109,8 @@ impl Plan {
             local_steps: self.local_steps,
             batch_questions: self.batch_questions,
             batch_captions: self.batch_captions,
+            accumulation: self.accumulation,
+            gradient_norm_max: self.gradient_norm_max,
             learning_rate,
             // So that the members end where they agree.
             learning_rate_final: learning_rate / 10.0,
@@ -104,6 +118,11 @@ impl Plan {
             strategy: self.strategy,
             compression: self.compression,
         }
+    }
+
+    /// Questions and captions of one step.
+    pub fn examples_of_a_step(&self) -> u32 {
+        self.batch_questions.saturating_add(self.batch_captions).saturating_mul(self.accumulation)
     }
 
     /// Where the data of node `index` come from.
@@ -159,7 +178,7 @@ impl Folder {
     ///
     /// # Errors
     /// If `dir` holds something else, or cannot be written.
-    pub fn create(dir: &Path, plan: Plan, base: Digest) -> Result<Self, Failure> {
+    pub fn create(dir: &Path, plan: Plan, foundation: &Foundation) -> Result<Self, Failure> {
         Self::is_free(dir)?;
         let turns = std::thread::available_parallelism().map_or(1, usize::from);
         Turns::create(&dir.join("turns"), turns).map_err(|error| cannot_write(dir, &error))?;
@@ -169,7 +188,7 @@ impl Folder {
             home.create()?;
             members.push(home.create_key(node_seed(plan.seed, index))?);
         }
-        let federation = federation(&plan, &members, base)?;
+        let federation = federation(&plan, &members, foundation)?;
         for index in 0..plan.nodes {
             let home = home_path(dir, index);
             write(&home.join("federation.toml"), federation.to_toml().as_bytes())?;
@@ -223,8 +242,12 @@ impl Folder {
     }
 }
 
-fn federation(plan: &Plan, members: &[MemberId], base: Digest) -> Result<Federation, Failure> {
-    let lora = LoraConfig::default();
+fn federation(
+    plan: &Plan,
+    members: &[MemberId],
+    foundation: &Foundation,
+) -> Result<Federation, Failure> {
+    let lora = foundation.lora();
     let member = |(index, key): (usize, &MemberId)| Member {
         name: format!("node-{index:02}"),
         key: *key,
@@ -234,7 +257,7 @@ fn federation(plan: &Plan, members: &[MemberId], base: Digest) -> Result<Federat
     Federation::new(Document {
         name: "testnet".into(),
         seed: plan.seed,
-        base,
+        base: foundation.digest()?,
         bootstrap: Vec::new(),
         lora: Lora {
             rank: u32::try_from(lora.rank).map_err(Failure::usage)?,
@@ -261,6 +284,7 @@ fn settings(plan: &Plan, index: usize) -> Settings {
         threads: 1,
         // As seen from the home, so that the whole folder can be moved.
         turns: Some(PathBuf::from("../../turns")),
+        model: plan.model.clone(),
         rank: None,
         device: plan.device,
     }
@@ -285,6 +309,15 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
     Failure::environment(format!("cannot write {}: {error}", path.display()))
         .hint("choose with --dir a folder you can write to, on a disk with room")
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 /// What says that a folder is a testnet's.

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::{path, witan};
+use serde_json::Value;
+
+use crate::support::{TESTNET, finished, home, path, witan};
 
 #[test]
 fn a_checkpoint_of_every_family_is_looked_over_and_trained_for_a_step() {
@@ -44,6 +46,79 @@ fn the_table_has_every_preset_from_configuration_alone() {
     for told in ["tiny", "blip3o-4b", "blip3o-8b", "1021x", "1403x", "model.dit.model.layers.*"] {
         assert!(ended.out.contains(told), "{told:?} in {ended:?}");
     }
+}
+
+#[test]
+fn a_federation_trains_a_checkpoint_and_every_member_verifies_it() {
+    // The other testnet first: two at once on two cores let views time out that should not.
+    finished();
+    let folder = tempfile::tempdir().unwrap();
+    let (dir, model) = (folder.path().join("net"), pinned("blip3o"));
+    let made_of = ["--model", path(&model), "--scenes", "80", "--rounds", "2"];
+    let steps = ["--batch-questions", "2", "--batch-captions", "1", "--accumulation", "2"];
+    let more = ["--clip", "1.0", "--json", "--dir", path(&dir)];
+    let ended = witan(&[TESTNET, &made_of, &steps, &more].concat());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let report: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((&report["verified"], &report["ledger_heads_agree"]), (&4.into(), &true.into()));
+    for round in report["rounds"].as_array().unwrap() {
+        // Four members, two steps of two batches of three examples each.
+        assert_eq!((&round["included"], &round["examples"]), (&4.into(), &48.into()), "{round:#}");
+    }
+
+    let home = home(&dir, 2);
+    let ended = witan(&["verify", "--home", path(&home)]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let picture = model.join("picture.png");
+    witan(&["ask", "--home", path(&home), path(&picture), "what is it?"]).refused(
+        3,
+        "not the embedded model",
+        "witan export --peft",
+    );
+    let adapter = folder.path().join("peft");
+    let ended = witan(&["export", "--peft", path(&adapter), "--home", path(&home)]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let drawn = |name: &str, flags: &[&str]| {
+        let file = folder.path().join(name);
+        let draw = ["model", "draw", path(&model), "a red star", "--out", path(&file)];
+        let ended = witan(&[&draw, flags].concat());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        fs::read(file).unwrap()
+    };
+    let before = drawn("before.safetensors", &[]);
+    assert_ne!(drawn("after.safetensors", &["--adapter", path(&adapter)]), before, "it learnt");
+
+    let settings = home.join("node.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    let line = text.lines().find(|line| line.starts_with("model = ")).unwrap();
+    fs::write(&settings, text.replace(line, "")).unwrap();
+    witan(&["run", "--home", path(&home)]).refused(3, "the base model differs", "`model`");
+    let other = folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    for file in fs::read_dir(&model).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.is_file() {
+            fs::copy(&file, other.join(file.file_name().unwrap())).unwrap();
+        }
+    }
+    let pixels = "{\"min_pixels\": 1024, \"max_pixels\": 1024}";
+    fs::write(other.join("preprocessor_config.json"), pixels).unwrap();
+    fs::write(&settings, text.replace(line, &format!("model = {other:?}"))).unwrap();
+    witan(&["run", "--home", path(&home)]).refused(3, "this one's is", "same checkpoint");
+}
+
+#[test]
+fn a_testnet_of_a_checkpoint_that_is_none_or_that_should_be_compared_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("net");
+    let testnet = |model: &Path, flags: &[&str]| {
+        let model = ["--model", path(model), "--dir", path(&dir)];
+        witan(&[&["testnet", "--nodes", "4"], &model[..], flags].concat())
+    };
+    testnet(&pinned("blip3o"), &[]).refused(2, "for the embedded model only", "--no-compare");
+    testnet(&pinned("llama"), &["--no-compare"]).refused(3, "neither sees nor draws", "BLIP3o");
+    let fedex = ["--no-compare", "--strategy", "fedex"];
+    testnet(&pinned("blip3o"), &fedex).refused(3, "fedex adds to the base", "flexlora");
+    assert!(!dir.exists());
 }
 
 fn pinned(family: &str) -> PathBuf {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use witan::jobs;
+use witan::jobs::foundation::Foundation;
 use witan::testnet::prepare::{Folder, Plan};
 
 use crate::support::{Running, finished, path, witan};
@@ -24,8 +24,8 @@ impl Council {
         finished();
         let folder = tempfile::tempdir().unwrap();
         let plan = Plan { nodes: 4, rounds, alpha: None, local_steps: 1, ..Plan::default() };
-        let base = jobs::base_digest(&jobs::embedded_base().unwrap());
-        let testnet = Folder::create(&folder.path().join("council"), plan, base).unwrap();
+        let embedded = Foundation::open(None).unwrap();
+        let testnet = Folder::create(&folder.path().join("council"), plan, &embedded).unwrap();
         let home = folder.path().join("bootstrap");
         let listen = ["--stop-on-eof", "--listen", "/ip4/127.0.0.1/tcp/0"];
         let flags = [&["bootstrap", "--home", path(&home)][..], &listen].concat();

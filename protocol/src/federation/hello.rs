@@ -124,6 +124,9 @@ impl Federation {
         field("training.local_steps", training.local_steps.to_string());
         field("training.batch_questions", training.batch_questions.to_string());
         field("training.batch_captions", training.batch_captions.to_string());
+        field("training.accumulation", training.accumulation.to_string());
+        let norm = training.gradient_norm_max.map_or("none".to_owned(), |norm| norm.to_string());
+        field("training.gradient_norm_max", norm);
         field("training.learning_rate", training.learning_rate.to_string());
         field("training.learning_rate_final", training.learning_rate_final.to_string());
         field("training.weight_decay", training.weight_decay.to_string());

@@ -22,7 +22,7 @@ impl Scene {
                 }
             });
         }
-        Picture { pixels: pixels.into_iter().map(|value| value.round() as u8).collect() }
+        Picture::new(pixels.into_iter().map(|value| value.round() as u8).collect())
     }
 }
 

@@ -158,7 +158,7 @@ fn an_empty_or_random_picture_holds_nothing_asked_for() {
     let cases = crate::data::scenes::prompts(crate::data::vocabulary::Vocabulary::Domain, 1, 10);
     let drawings: Vec<Picture> = cases
         .iter()
-        .map(|_| Picture { pixels: (0..64 * 64 * 3).map(|_| rng.random()).collect() })
+        .map(|_| Picture::new((0..64 * 64 * 3).map(|_| rng.random()).collect()))
         .collect();
     let report = score(&cases, &drawings);
     assert!(report.all.overall().unwrap() < 0.05, "{report}");
@@ -205,10 +205,10 @@ fn blurred(picture: &Picture) -> Picture {
             }
         }
     }
-    Picture { pixels }
+    Picture::new(pixels)
 }
 
 fn noisy(picture: &Picture, rng: &mut ChaCha8Rng) -> Picture {
     let shake = |value: &u8| (i16::from(*value) + rng.random_range(-12..=12)).clamp(0, 255) as u8;
-    Picture { pixels: picture.pixels.iter().map(shake).collect() }
+    Picture::new(picture.pixels.iter().map(shake).collect())
 }

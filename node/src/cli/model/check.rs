@@ -8,6 +8,7 @@ use crate::cli::output;
 use crate::error::Failure;
 use crate::jobs::checkpoint::{self, Activations, Blip3oConfig, Memory, Survey, Trial, Tried};
 use crate::jobs::device::Compute;
+use crate::jobs::foundation::Foundation;
 
 /// Look a checkpoint over: what is in it, what is missing, and whether this device can train it.
 ///
@@ -51,10 +52,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         found(out, &survey)?;
         needed(out, memory, args)
     })?;
-    whole(&survey, args)?;
+    checkpoint::is_whole(&args.folder, &survey)?;
     if !args.headers {
         checkpoint::read_all(&args.folder, &survey)?;
         output::print(|out| writeln!(out, "numbers    all finite"))?;
+    }
+    if survey.blip3o.is_some() && !args.headers {
+        let base = Foundation::open(Some(&args.folder))?.digest()?;
+        output::print(|out| writeln!(out, "base       {base}, as federation.toml names it"))?;
     }
     if args.step {
         let tried = checkpoint::try_step(&args.folder, &survey, &trial)?;
@@ -86,7 +91,7 @@ fn found(out: &mut dyn Write, survey: &Survey) -> io::Result<()> {
     writeln!(
         out,
         "files      {}: {} tensors, {} numbers, {}",
-        survey.files.file_count(),
+        survey.files.paths().len(),
         survey.files.tensors().len(),
         count(survey.parameter_count()),
         formats.collect::<Vec<_>>().join(", "),
@@ -149,25 +154,6 @@ fn needed(out: &mut dyn Write, memory: Memory, args: &Args) -> io::Result<()> {
             writeln!(out, "device     cpu with {} available: {can}", bytes(free))
         }
         (device, _) => writeln!(out, "device     {device}: its memory is not known; try --step"),
-    }
-}
-
-fn whole(survey: &Survey, args: &Args) -> Result<(), Failure> {
-    let folder = args.folder.display();
-    if let Some(shape) = survey.misshapen().first() {
-        return Err(Failure::input(format!(
-            "{folder}: tensor {} has shape {:?}, config.json says {:?}",
-            shape.name, shape.found, shape.expected
-        ))
-        .hint("config.json and the weights must come from the same model"));
-    }
-    match survey.missing()[..] {
-        [] => Ok(()),
-        [first, ..] => Err(Failure::input(format!(
-            "{folder}: {} tensors are missing, the first is {first}",
-            survey.missing().len()
-        ))
-        .hint("copy every file that the index names, and the index of the same model")),
     }
 }
 

@@ -56,7 +56,7 @@ impl Folder {
 
     /// What a person is told of this folder, which must hold all of `what` and the way out.
     fn is_refused(&self, what: &[&str]) {
-        let failure = check(&self.source(0)).unwrap_err();
+        let failure = check(&self.source(0), Some(&Tokenizer::new())).unwrap_err();
         for part in what {
             assert!(failure.message.contains(part), "{failure}");
         }
@@ -157,7 +157,7 @@ fn a_member_decodes_its_own_images_only() {
 #[test]
 fn a_wrong_folder_is_refused_before_anything_is_started() {
     let folder = Folder::new();
-    check(&folder.source(0)).unwrap();
+    check(&folder.source(0), Some(&Tokenizer::new())).unwrap();
     std::fs::remove_file(folder.image("val2014", 7)).unwrap();
     folder.is_refused(&["image 7 is missing", "COCO_val2014_000000000007"]);
 
@@ -188,7 +188,10 @@ fn a_wrong_folder_is_refused_before_anything_is_started() {
 fn more_members_than_questions_are_refused() {
     let folder = Folder::new();
     let share = Share { index: 0, of: 200, alpha: Some(0.5), by: None, seed: 5 };
-    let failure =
-        check(&DataSource::of(Some(folder.dir.path().into()), None, 5, share)).unwrap_err();
+    let failure = check(
+        &DataSource::of(Some(folder.dir.path().into()), None, 5, share),
+        Some(&Tokenizer::new()),
+    )
+    .unwrap_err();
     assert!(failure.message.contains("80 examples are too few for 200 members"), "{failure}");
 }

@@ -1,0 +1,214 @@
+//! A member of a federation that trains a BLIP3o: its data as the checkpoint reads them, its steps, its answers. The
+//! checkpoint is the small random one of `parity`.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use witan_model::blip3o::{Blip3o, Blip3oConfig, Reader, Shard, Tower};
+use witan_model::checkpoint::read_weights;
+use witan_model::data::vqa_v2::Split;
+use witan_model::data::{AnswerType, Dataset, Picture, VqaExample, captions, picture};
+use witan_model::tensor_files::TensorFiles;
+use witan_model::umm::language::Activations;
+use witan_model::{Adapter, Device, LoraConfig, Schedule, TrainError, TrainPlan, Trained, train};
+
+#[test]
+fn a_member_learns_to_answer_and_to_draw_the_same_bits_each_time() {
+    let (_folder, data) = data();
+    let rounds = [(); 2].map(|()| {
+        let mut blip3o = blip3o();
+        let tower = tower();
+        let shard = Shard::encode(&blip3o, &reader(), &data, tower.as_ref()).unwrap();
+        assert_eq!((shard.example_count(), shard.undrawable_count()), (4, 0));
+        round(&mut blip3o, &shard, &plan(40)).unwrap()
+    });
+    let [(trained, losses), (again, _)] = rounds;
+    assert_eq!((trained.steps, trained.examples), (40, 40 * 4));
+    let fell = |losses: Vec<f32>| {
+        let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
+        mean(&losses[30..]) / mean(&losses[..10])
+    };
+    let [answers, drawings] = losses;
+    assert!(fell(answers.clone()) < 0.8, "{answers:?}");
+    assert!(fell(drawings.clone()) < 0.98, "{drawings:?}");
+    assert!(trained.adapter.to_bytes() == again.adapter.to_bytes());
+}
+
+#[test]
+fn a_member_sees_and_is_asked_about_the_whole_picture_in_its_file() {
+    let (_folder, data) = data();
+    let whole = picture::decode(&fs::read(pinned().join("picture.png")).unwrap()).unwrap();
+    assert_eq!(data.pictures[0].whole().unwrap(), whole);
+    let reader = reader();
+    let ask = |data: &Dataset| {
+        let mut blip3o = blip3o();
+        let shard = Shard::encode(&blip3o, &reader, data, None).unwrap();
+        assert_eq!(shard.answers(&blip3o, &reader).unwrap().len(), 2);
+        round(&mut blip3o, &shard, &plan(1)).unwrap().0.loss
+    };
+    let small = |picture: &Picture| Picture::new(picture.pixels.clone());
+    let smaller = Dataset { pictures: data.pictures.iter().map(small).collect(), ..data.clone() };
+    assert_ne!(ask(&data), ask(&smaller), "64 by 64 pixels say something else");
+}
+
+#[test]
+fn what_a_drawing_should_become_is_what_timms_tower_makes_of_the_picture() {
+    let (_folder, data) = data();
+    let found = tower().unwrap().features(&data.pictures[0]).unwrap();
+    let pinned = read_weights(&fs::read(pinned().join("reference.safetensors")).unwrap()).unwrap();
+    let expected = &pinned["tower"].values;
+    let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() <= 1e-4 * largest, "{found} for {expected}");
+    }
+}
+
+#[test]
+fn without_a_tower_captions_are_counted_and_left_out() {
+    let (_folder, data) = data();
+    let mut blip3o = blip3o();
+    let shard = Shard::encode(&blip3o, &reader(), &data, None).unwrap();
+    assert_eq!((shard.example_count(), shard.undrawable_count()), (2, 2));
+    let (trained, _) = round(&mut blip3o, &shard, &plan(1)).unwrap();
+    assert_eq!(trained.examples, 2);
+    let drawn_only = Dataset { questions: Vec::new(), ..data };
+    let nothing = Shard::encode(&blip3o, &reader(), &drawn_only, None).unwrap();
+    assert!(matches!(round(&mut blip3o, &nothing, &plan(1)), Err(TrainError::Empty)));
+}
+
+#[test]
+fn a_step_of_two_half_batches_learns_from_as_much_as_one_of_a_whole() {
+    let (_folder, data) = data();
+    let mut blip3o = blip3o();
+    let shard = Shard::encode(&blip3o, &reader(), &data, None).unwrap();
+    let whole = round(&mut blip3o, &shard, &plan(1)).unwrap().0;
+    let halves = TrainPlan { batch_questions: 1, accumulation: 2, ..plan(1) };
+    let halves = round(&mut blip3o, &shard, &halves).unwrap().0;
+    assert_eq!(halves.examples, whole.examples);
+    // One answer has a token more than the other, so that the mean of both means weighs it a little less.
+    assert!((halves.loss - whole.loss).abs() < 0.2, "{} and {}", halves.loss, whole.loss);
+    let pinned_down = TrainPlan { gradient_norm_max: Some(1e-12), ..plan(1) };
+    let pinned_down = round(&mut blip3o, &shard, &pinned_down).unwrap().0;
+    let moved = |trained: &Trained| {
+        let change = trained.adapter.delta(&start());
+        change.tensors().values().flat_map(|it| &it.values).map(|it| it.abs()).sum::<f32>()
+    };
+    assert!(moved(&pinned_down) < 0.01 * moved(&whole), "so small that AdamW's epsilon is more");
+}
+
+#[test]
+fn a_picture_that_is_gone_when_it_is_due_is_named() {
+    let (folder, data) = data();
+    let mut blip3o = blip3o();
+    let shard = Shard::encode(&blip3o, &reader(), &data, None).unwrap();
+    fs::remove_file(folder.path().join("0.png")).unwrap();
+    fs::write(folder.path().join("1.png"), "no picture").unwrap();
+    let error = round(&mut blip3o, &shard, &plan(1)).unwrap_err();
+    assert!(matches!(error, TrainError::Unreadable(_)), "{error}");
+    assert!(error.to_string().contains(".png"), "{error}");
+}
+
+#[test]
+fn a_tower_of_other_sizes_is_refused_and_none_is_none() {
+    let (folder, config) = (tempfile::tempdir().unwrap(), config());
+    let open = || Tower::open(folder.path(), &config.trunk.diffusion, &Device::flex());
+    assert!(open().unwrap().is_none());
+    let own = folder.path().join("eva_clip_vision_tower");
+    fs::create_dir(&own).unwrap();
+    let refused = || open().map(drop).unwrap_err().to_string();
+    assert!(refused().contains("model.safetensors"), "{}", refused());
+    let file = own.join("model.safetensors");
+    fs::copy(pinned().parent().unwrap().join("eva/model.safetensors"), &file).unwrap();
+    assert!(refused().contains("features of [16, 16]"), "{}", refused());
+    fs::write(own.join("config.json"), "{\"num_heads\": 0}").unwrap();
+    assert!(refused().contains("num_heads"), "{}", refused());
+}
+
+/// Two pictures in files, each with a question and a caption.
+fn data() -> (TempDir, Dataset) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(pinned().join("picture.png"), folder.path().join("0.png")).unwrap();
+    let red = Picture::plain([200, 0, 0]).to_png().unwrap();
+    fs::write(folder.path().join("1.png"), red).unwrap();
+    let lines = "{\"image\": \"0.png\", \"caption\": \"stripes\"}\n{\"image\": \"1.png\", \
+                 \"caption\": \"a red square\"}\n";
+    let file = folder.path().join("pairs.jsonl");
+    fs::write(&file, lines).unwrap();
+    // A tenth is held out of the training split: with two lines, none.
+    let mut data = captions::read(&file, Split::Train).unwrap().whole().unwrap();
+    assert_eq!(data.captions.len(), 2);
+    let question = |picture: usize, answer: &str| VqaExample {
+        question_id: picture as u64,
+        picture,
+        question: "what colour is it?".into(),
+        answers: vec![answer.into(); 10],
+        answer: answer.into(),
+        answer_type: AnswerType::Other,
+        question_type: "what colour".into(),
+        is_new: false,
+    };
+    data.questions = vec![question(0, "grey"), question(1, "red")];
+    (folder, data)
+}
+
+fn round(
+    blip3o: &mut Blip3o,
+    shard: &Shard,
+    plan: &TrainPlan,
+) -> Result<(Trained, [Vec<f32>; 2]), TrainError> {
+    let mut losses = [Vec::new(), Vec::new()];
+    let trained = train(blip3o, &start(), shard, plan, &mut |step| {
+        losses[0].extend(step.answer_loss);
+        losses[1].extend(step.flow_loss);
+        ControlFlow::Continue(())
+    })?;
+    Ok((trained.expect("nobody stops it"), losses))
+}
+
+fn plan(steps: usize) -> TrainPlan {
+    TrainPlan {
+        local_steps: steps,
+        batch_questions: 2,
+        batch_captions: 2,
+        schedule: Schedule::constant(1e-2),
+        ..TrainPlan::default()
+    }
+}
+
+fn lora() -> LoraConfig {
+    let targets = ["q_proj", "v_proj", "to_q", "to_v"].map(String::from).to_vec();
+    LoraConfig { rank: 4, alpha: 8.0, dropout: 0.0, targets }
+}
+
+fn start() -> Adapter {
+    Blip3o::fresh_adapter(&config(), &lora(), 1)
+}
+
+fn blip3o() -> Blip3o {
+    let files = TensorFiles::open(&pinned()).unwrap();
+    let again = Activations::Recomputed;
+    let mut blip3o =
+        Blip3o::load(&files, &config(), Some(&lora()), again, &Device::flex()).unwrap();
+    blip3o.set_adapter(&start()).unwrap();
+    blip3o
+}
+
+fn config() -> Blip3oConfig {
+    let bytes = fs::read(pinned().join("config.json")).unwrap();
+    Blip3oConfig::read(&bytes, &TensorFiles::open(&pinned()).unwrap()).unwrap()
+}
+
+fn reader() -> Reader {
+    Reader::open(&pinned()).unwrap()
+}
+
+fn tower() -> Option<Tower> {
+    Tower::open(&pinned(), &config().trunk.diffusion, &Device::flex()).unwrap()
+}
+
+fn pinned() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity/blip3o")
+}

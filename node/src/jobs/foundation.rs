@@ -1,0 +1,199 @@
+//! What a federation's members adapt: the model in the program, or a BLIP3o checkpoint in a folder of each member's.
+//!
+//! A federation names it by a digest. That of the embedded model needs nothing else; of a checkpoint each member says
+//! in `node.toml` where it has it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use witan_model::anatomy::ATTENTION;
+use witan_model::blip3o::{Blip3o, Blip3oConfig};
+use witan_model::data::tokenizer::Tokenizer;
+use witan_model::survey::Survey;
+use witan_model::{Adapter, Base, LoraConfig};
+use witan_protocol::digest::Digest;
+use witan_protocol::federation::{Federation, Strategy};
+
+use super::checkpoint::{self, bad};
+use super::{base_digest, embedded_base};
+use crate::error::Failure;
+use crate::home::Home;
+use crate::settings::Settings;
+
+/// A frozen model.
+#[derive(Clone)]
+pub enum Foundation {
+    /// The one in the program.
+    Embedded(Arc<Base>),
+    /// One in a folder, of which this is what its headers say.
+    Blip3o(Arc<Checkpoint>),
+}
+
+/// A BLIP3o checkpoint that is not loaded.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What lies there.
+    pub survey: Survey,
+    /// Its sizes.
+    pub config: Blip3oConfig,
+}
+
+impl Foundation {
+    /// The model in the program, or the checkpoint in a folder.
+    ///
+    /// # Errors
+    /// If the folder holds no whole BLIP3o.
+    pub fn open(folder: Option<&Path>) -> Result<Self, Failure> {
+        let Some(folder) = folder else { return Ok(Self::Embedded(Arc::new(embedded_base()?))) };
+        let survey = checkpoint::survey(folder)?;
+        checkpoint::is_whole(folder, &survey)?;
+        let Some(config) = survey.blip3o.clone() else {
+            let message = format!("a {} neither sees nor draws", survey.kind);
+            return Err(bad(folder, &message).hint("a federation trains a BLIP3o checkpoint"));
+        };
+        Ok(Self::Blip3o(Arc::new(Checkpoint { folder: folder.to_owned(), survey, config })))
+    }
+
+    /// The one that a home's federation trains.
+    ///
+    /// # Errors
+    /// If it is not the embedded one and `node.toml` does not say where it lies, or nothing whole lies there.
+    pub fn of(home: &Home, federation: &Federation) -> Result<Self, Failure> {
+        let embedded = embedded_base()?;
+        if base_digest(&embedded) == federation.document().base {
+            return Ok(Self::Embedded(Arc::new(embedded)));
+        }
+        match Settings::read(&home.settings_file())?.model {
+            Some(folder) => Self::open(Some(&folder)),
+            None => Err(other_base(federation, &base_digest(&embedded), "this program's")),
+        }
+    }
+
+    /// Reads all of it and checks that it is the one the federation names.
+    ///
+    /// # Errors
+    /// If it is another, or cannot be read.
+    pub fn check(&self, federation: &Federation) -> Result<(), Failure> {
+        let found = self.digest()?;
+        match found == federation.document().base {
+            true => Ok(()),
+            false => Err(other_base(federation, &found, "this one's")),
+        }
+    }
+
+    /// The digest by which a federation names it: of the embedded one sizes and weights, of a checkpoint every file
+    /// that says what it computes.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn digest(&self) -> Result<Digest, Failure> {
+        match self {
+            Self::Embedded(base) => Ok(base_digest(base)),
+            Self::Blip3o(checkpoint) => checkpoint.digest(),
+        }
+    }
+
+    /// Refuses a strategy that cannot be used with it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn takes(&self, strategy: Strategy) -> Result<(), Failure> {
+        match (self, strategy) {
+            (Self::Blip3o(_), Strategy::FedEx) => {
+                let message =
+                    "the strategy fedex adds to the base, and a checkpoint's stays as it is stored";
+                Err(Failure::input(message).hint("agree on another strategy, such as flexlora"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How an adapter of it is usually made.
+    pub fn lora(&self) -> LoraConfig {
+        match self {
+            Self::Embedded(_) => LoraConfig::default(),
+            Self::Blip3o(_) => LoraConfig {
+                rank: RANK,
+                alpha: 2.0 * RANK as f64,
+                dropout: 0.0,
+                targets: ATTENTION.iter().map(|target| target.to_string()).collect(),
+            },
+        }
+    }
+
+    /// The adapter before round 1: it changes nothing.
+    pub fn initial(&self, lora: &LoraConfig, seed: u64) -> Adapter {
+        match self {
+            Self::Embedded(base) => Adapter::init(base, lora, seed),
+            Self::Blip3o(checkpoint) => Blip3o::fresh_adapter(&checkpoint.config, lora, seed),
+        }
+    }
+
+    /// The only words it can be taught; none: it reads all.
+    pub fn words(&self) -> Option<Tokenizer> {
+        matches!(self, Self::Embedded(_)).then(Tokenizer::new)
+    }
+
+    /// The bytes of all its numbers in f32.
+    pub fn full_bytes(&self) -> u64 {
+        4 * match self {
+            Self::Embedded(base) => base.parameter_count() as u64,
+            Self::Blip3o(checkpoint) => checkpoint.survey.parameter_count(),
+        }
+    }
+
+    /// The one in the program.
+    ///
+    /// # Errors
+    /// If it is a checkpoint: what was asked for is done for the embedded model only.
+    pub fn embedded(&self) -> Result<&Arc<Base>, Failure> {
+        match self {
+            Self::Embedded(base) => Ok(base),
+            Self::Blip3o(checkpoint) => {
+                let folder = checkpoint.folder.display();
+                let message = format!("this federation trains {folder}, not the embedded model");
+                Err(Failure::input(message).hint(
+                    "write the adapter with `witan export --peft DIR` and give it to `witan model \
+                     ask` or `witan model draw` with --adapter DIR",
+                ))
+            }
+        }
+    }
+}
+
+impl Checkpoint {
+    fn digest(&self) -> Result<Digest, Failure> {
+        let weights = self.survey.files.paths().iter().cloned();
+        let others = OTHERS.map(|name| self.folder.join(name)).into_iter();
+        let mut whole = Vec::new();
+        for path in others.filter(|path| path.exists()).chain(weights) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let mut hasher = blake3::Hasher::new();
+            File::open(&path)
+                .and_then(|file| hasher.update_reader(file).map(drop))
+                .map_err(|error| bad(&path, &error))?;
+            whole.extend_from_slice(format!("{name} {}\n", hasher.finalize().to_hex()).as_bytes());
+        }
+        Ok(Digest::of_kind("witan base checkpoint", &whole))
+    }
+}
+
+fn other_base(federation: &Federation, found: &Digest, whose: &str) -> Failure {
+    let named = federation.document().base.short();
+    Failure::input(format!(
+        "the base model differs: federation.toml names {named}, {whose} is {}",
+        found.short()
+    ))
+    .hint(
+        "every member needs the same base: the same release of this program, or the same \
+         checkpoint, whose folder node.toml names with `model`",
+    )
+}
+
+/// FedUMM's rank.
+const RANK: usize = 16;
+/// What says how weights are used, beside them.
+const OTHERS: [&str; 3] = ["config.json", "preprocessor_config.json", "tokenizer.json"];

@@ -1,0 +1,209 @@
+//! What a member does with a model, whichever it is: take in an adapter, train it, score it.
+
+use std::ops::ControlFlow;
+
+use witan_model::blip3o::{self, Blip3o, Reader, Tower};
+use witan_model::data::tokenizer::WordError;
+use witan_model::data::{Dataset, VqaExample};
+use witan_model::evaluate::{geneval, vqa};
+use witan_model::umm::language::Activations;
+use witan_model::{
+    Adapter, Base, Committed, EncodedShard, LoraConfig, Step, TrainPlan, Trained, Umm,
+};
+
+use super::checkpoint::bad;
+use super::device::Device;
+use super::foundation::{Checkpoint, Foundation};
+use super::score::{self, Exam, Marks};
+use super::shard::Shard;
+use crate::error::Failure;
+
+/// Hears of every step, and may stop the training.
+pub type Progress<'a> = &'a mut (dyn FnMut(Step) -> ControlFlow<()> + Send);
+
+/// A model with one member's data.
+pub trait Learner {
+    /// Puts in what a round committed.
+    ///
+    /// # Errors
+    /// If it is not of this model.
+    fn adopt(&mut self, committed: &Committed) -> Result<(), Failure>;
+
+    /// Trains from `start`; none if it was stopped.
+    ///
+    /// # Errors
+    /// If the loss leaves the finite numbers, or data cannot be read any more.
+    fn train(
+        &mut self,
+        start: &Adapter,
+        plan: &TrainPlan,
+        progress: Progress<'_>,
+    ) -> Result<Option<Trained>, Failure>;
+
+    /// The marks, on the member's held-out data, of the adapter that is in.
+    ///
+    /// # Errors
+    /// If data cannot be read any more.
+    fn marks(&self, seed: u64) -> Result<Marks, Failure>;
+}
+
+/// Loads a model with room for an adapter, and reads a member's data with it.
+///
+/// # Errors
+/// If the model cannot be loaded, or the data have nothing for it to learn.
+pub fn open(
+    foundation: &Foundation,
+    lora: &LoraConfig,
+    data: &Shard,
+    device: &Device,
+) -> Result<Box<dyn Learner>, Failure> {
+    match foundation {
+        Foundation::Embedded(base) => Ok(Box::new(Embedded::open(base, lora, data, device)?)),
+        Foundation::Blip3o(checkpoint) => {
+            let held_out = score::small(&data.held_out);
+            let data = Shard { training: data.training.clone(), held_out };
+            let unified = Unified::open(checkpoint, lora, data, device)?;
+            let captions = unified.training.undrawable_count();
+            if unified.training.example_count() == 0 {
+                return Err(nothing_to_ask(captions));
+            }
+            if captions > 0 {
+                tracing::error!(
+                    captions,
+                    "left out: the checkpoint has no {}",
+                    blip3o::tower::FOLDER
+                );
+            }
+            Ok(Box::new(unified))
+        }
+    }
+}
+
+/// A checkpoint that is only scored, on all of `held_out`.
+///
+/// # Errors
+/// If it cannot be loaded.
+pub fn examined(
+    checkpoint: &Checkpoint,
+    lora: &LoraConfig,
+    held_out: Dataset,
+    device: &Device,
+) -> Result<Box<dyn Learner>, Failure> {
+    let data = Shard { training: Dataset::default(), held_out };
+    Ok(Box::new(Unified::open(checkpoint, lora, data, device)?))
+}
+
+/// The embedded model; pictures have passed its frozen encoder.
+struct Embedded {
+    umm: Umm,
+    training: EncodedShard,
+    held_out: Exam,
+}
+
+impl Embedded {
+    fn open(
+        base: &Base,
+        lora: &LoraConfig,
+        data: &Shard,
+        device: &Device,
+    ) -> Result<Self, Failure> {
+        let umm = Umm::new(base, lora, device).map_err(Failure::input)?;
+        let training = EncodedShard::encode(&umm, &data.training);
+        if training.example_count() == 0 {
+            return Err(nothing_to_train_on(training.unknown()));
+        }
+        let held_out = Exam::of_member(&umm, &data.held_out);
+        Ok(Self { umm, training, held_out })
+    }
+}
+
+impl Learner for Embedded {
+    fn adopt(&mut self, committed: &Committed) -> Result<(), Failure> {
+        self.umm.set_committed(committed).map_err(Failure::input)
+    }
+
+    fn train(
+        &mut self,
+        start: &Adapter,
+        plan: &TrainPlan,
+        progress: Progress<'_>,
+    ) -> Result<Option<Trained>, Failure> {
+        witan_model::train(&mut self.umm, start, &self.training, plan, progress)
+            .map_err(Failure::input)
+    }
+
+    fn marks(&self, seed: u64) -> Result<Marks, Failure> {
+        Ok(self.held_out.marks(&self.umm, seed))
+    }
+}
+
+/// A BLIP3o; it answers its held-out questions, and its drawings, which are features, are not judged.
+struct Unified {
+    blip3o: Blip3o,
+    reader: Reader,
+    training: blip3o::Shard,
+    held_out: blip3o::Shard,
+    questions: Vec<VqaExample>,
+}
+
+impl Unified {
+    fn open(
+        checkpoint: &Checkpoint,
+        lora: &LoraConfig,
+        data: Shard,
+        device: &Device,
+    ) -> Result<Self, Failure> {
+        let Checkpoint { folder, survey, config } = checkpoint;
+        let tower = Tower::open(folder, &config.trunk.diffusion, device)
+            .map_err(|error| bad(folder, &error))?;
+        let reader = Reader::open(folder).map_err(|error| bad(folder, &error))?;
+        // Layers are computed again: the weights stay as they are stored, and memory is what a member lacks first.
+        let again = Activations::Recomputed;
+        let blip3o = Blip3o::load(&survey.files, config, Some(lora), again, device)
+            .map_err(|error| bad(folder, &error))?;
+        let read = |data, tower| {
+            blip3o::Shard::encode(&blip3o, &reader, data, tower).map_err(Failure::input)
+        };
+        let training = read(&data.training, tower.as_ref())?;
+        let held_out = read(&data.held_out, None)?;
+        Ok(Self { training, held_out, questions: data.held_out.questions, blip3o, reader })
+    }
+}
+
+impl Learner for Unified {
+    fn adopt(&mut self, committed: &Committed) -> Result<(), Failure> {
+        self.blip3o.set_adapter(&committed.adapter).map_err(Failure::input)
+    }
+
+    fn train(
+        &mut self,
+        start: &Adapter,
+        plan: &TrainPlan,
+        progress: Progress<'_>,
+    ) -> Result<Option<Trained>, Failure> {
+        witan_model::train(&mut self.blip3o, start, &self.training, plan, progress)
+            .map_err(Failure::input)
+    }
+
+    fn marks(&self, _seed: u64) -> Result<Marks, Failure> {
+        let answers = self.held_out.answers(&self.blip3o, &self.reader);
+        let answers = answers.map_err(Failure::input)?;
+        Ok(Marks::of(&vqa::score(&self.questions, &answers), &geneval::Report::default()))
+    }
+}
+
+/// Why a member without one usable example sits out.
+pub fn nothing_to_train_on(unknown: Option<&WordError>) -> Failure {
+    let because = unknown.map(|error| format!(": {error}")).unwrap_or_default();
+    Failure::input(format!("no question with a one-word answer and no caption{because}"))
+}
+
+fn nothing_to_ask(captions: usize) -> Failure {
+    match captions {
+        0 => Failure::input("neither a question nor a caption to train on"),
+        some => Failure::input(format!(
+            "no question, and {some} captions cannot be drawn without the tower that makes their targets"
+        ))
+        .hint(format!("put EVA-CLIP's tower into the checkpoint's folder {}", blip3o::tower::FOLDER)),
+    }
+}
