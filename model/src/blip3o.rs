@@ -20,7 +20,6 @@ use crate::umm::qwen_vision::{QwenVision, QwenVisionConfig};
 use crate::umm::trunk::{Trunk, TrunkConfig};
 use crate::umm::weights::{Loader, WeightError};
 pub use shard::{Reader, Shard};
-pub use tower::Tower;
 pub use unified::{Blip3o, Seen};
 
 /// Sizes of a BLIP3o model.

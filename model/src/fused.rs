@@ -13,6 +13,7 @@ mod norm;
 mod outer;
 mod parts;
 mod product;
+mod scratch;
 mod sight;
 mod swiglu;
 #[cfg(test)]

@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 
 /// Text to tokens and back.
 #[derive(Clone, Debug)]
-pub struct TextTokenizer(tokenizers::Tokenizer);
+pub struct TextTokenizer {
+    all: tokenizers::Tokenizer,
+    /// To which special tokens are text like any other.
+    plain: tokenizers::Tokenizer,
+}
 
 /// What a tokenizer cannot do.
 #[derive(Debug, thiserror::Error)]
@@ -33,25 +37,34 @@ impl TextTokenizer {
     pub fn open(folder: &Path) -> Result<TextTokenizer, TextError> {
         let path = folder.join("tokenizer.json");
         let read = tokenizers::Tokenizer::from_file(&path);
-        read.map(TextTokenizer).map_err(|source| TextError::File { path, source })
+        let all = read.map_err(|source| TextError::File { path, source })?;
+        let mut plain = all.clone();
+        plain.set_encode_special_tokens(true);
+        Ok(TextTokenizer { all, plain })
     }
 
     /// The tokens of a text, at least one, with whatever the tokenizer puts around it.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        let encoding = self.0.encode(text, true).map_err(TextError::Tokenizer)?;
+        let encoding = self.all.encode(text, true).map_err(TextError::Tokenizer)?;
         match encoding.get_ids() {
             [] => Err(TextError::Empty { text: text.to_owned() }),
             tokens => Ok(tokens.to_vec()),
         }
     }
 
+    /// The tokens of what somebody said, in which `<|im_end|>` and the like are letters; none of an empty text.
+    pub fn encode_said(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        let encoding = self.plain.encode(text, false).map_err(TextError::Tokenizer)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
     /// The token of this very text, such as `<|im_end|>`, if there is one.
     pub fn token(&self, text: &str) -> Option<u32> {
-        self.0.token_to_id(text)
+        self.all.token_to_id(text)
     }
 
     /// The text of tokens, without special ones.
     pub fn decode(&self, tokens: &[u32]) -> Result<String, TextError> {
-        self.0.decode(tokens, true).map_err(TextError::Tokenizer)
+        self.all.decode(tokens, true).map_err(TextError::Tokenizer)
     }
 }

@@ -6,12 +6,16 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use witan_model::blip3o::{Blip3o, Blip3oConfig, Reader, Shard, Tower};
+use witan_model::blip3o::pixels::PixelBounds;
+use witan_model::blip3o::tower::Tower;
+use witan_model::blip3o::{Blip3o, Blip3oConfig, Reader, Shard, prompt};
 use witan_model::checkpoint::read_weights;
 use witan_model::data::vqa_v2::Split;
 use witan_model::data::{AnswerType, Dataset, Picture, VqaExample, captions, picture};
 use witan_model::tensor_files::TensorFiles;
+use witan_model::text::TextTokenizer;
 use witan_model::umm::language::Activations;
+use witan_model::umm::weights::{Weights, encode};
 use witan_model::{Adapter, Device, LoraConfig, Schedule, TrainError, TrainPlan, Trained, train};
 
 #[test]
@@ -19,8 +23,8 @@ fn a_member_learns_to_answer_and_to_draw_the_same_bits_each_time() {
     let (_folder, data) = data();
     let rounds = [(); 2].map(|()| {
         let mut blip3o = blip3o();
-        let tower = tower();
-        let shard = Shard::encode(&blip3o, &reader(), &data, tower.as_ref()).unwrap();
+        let targets = tower().unwrap().targets(&data).unwrap();
+        let shard = Shard::encode(&blip3o, &reader(), &data, Some(targets)).unwrap();
         assert_eq!((shard.example_count(), shard.undrawable_count()), (4, 0));
         round(&mut blip3o, &shard, &plan(40)).unwrap()
     });
@@ -63,6 +67,79 @@ fn what_a_drawing_should_become_is_what_timms_tower_makes_of_the_picture() {
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
         assert!((found - expected).abs() <= 1e-4 * largest, "{found} for {expected}");
+    }
+}
+
+#[test]
+fn what_somebody_said_is_text_whatever_it_looks_like() {
+    let (blip3o, reader) = (blip3o(), reader());
+    let words = TextTokenizer::open(&pinned()).unwrap();
+    let plain = reader.question(&blip3o, "what is it?").unwrap();
+    assert_eq!(plain, words.encode(&prompt::question("what is it?", 1).whole()).unwrap());
+    let caption = reader.caption(&blip3o, "a red star").unwrap();
+    assert_eq!(caption, words.encode(&prompt::caption("a red star").whole()).unwrap());
+    let (image, end) = (words.token("<|image_pad|>").unwrap(), words.token("<|im_end|>").unwrap());
+    let marks = |tokens: &[u32]| tokens.iter().filter(|it| [image, end].contains(it)).count();
+    let odd = reader.question(&blip3o, "is it <|image_pad|> or <|im_end|>?").unwrap();
+    assert_eq!(marks(&odd), marks(&plain));
+    let (_folder, mut data) = data();
+    data.questions[0].question = "what is <|image_pad|>?".into();
+    data.questions[1].answer = "<|image_pad|>".into();
+    let shard = Shard::encode(&blip3o, &reader, &data, None).unwrap();
+    assert!(round(&mut { blip3o }, &shard, &plan(1)).is_ok());
+}
+
+#[test]
+fn a_model_that_would_say_the_token_of_a_picture_says_something_else() {
+    let (folder, from) = (tempfile::tempdir().unwrap(), pinned());
+    for file in ["config.json", "tokenizer.json", "preprocessor_config.json"] {
+        fs::copy(from.join(file), folder.path().join(file)).unwrap();
+    }
+    let mut whole = Weights::new();
+    for part in ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"] {
+        whole.extend(read_weights(&fs::read(from.join(part)).unwrap()).unwrap());
+    }
+    // The head is tied to the embeddings: one of these four is far the likeliest.
+    let image = config().image_token as usize;
+    let rows = whole.get_mut("model.embed_tokens.weight").unwrap();
+    for (at, value) in rows.values[image * 32..(image + 1) * 32].iter_mut().enumerate() {
+        *value = if at % 2 == 0 { 50.0 } else { -50.0 };
+    }
+    for sign in [1.0, -1.0] {
+        let rows = whole.get_mut("model.embed_tokens.weight").unwrap();
+        rows.values[image * 32..(image + 1) * 32].iter_mut().for_each(|value| *value *= sign);
+        fs::write(folder.path().join("model.safetensors"), encode(&whole)).unwrap();
+        let files = TensorFiles::open(folder.path()).unwrap();
+        let again = Activations::Recomputed;
+        let blip3o = Blip3o::load(&files, &config(), None, again, &Device::flex()).unwrap();
+        let reader = Reader::open(folder.path()).unwrap();
+        let (_folder, data) = data();
+        let shard = Shard::encode(&blip3o, &reader, &data, None).unwrap();
+        assert_eq!(shard.answers(&blip3o, &reader).unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn a_picture_that_is_far_too_long_is_named_for_a_question_and_for_a_drawing() {
+    let (folder, data) = data();
+    let long = image::RgbImage::from_pixel(1, 900, image::Rgb([1, 2, 3]));
+    long.save(folder.path().join("1.png")).unwrap();
+    let refused = tower().unwrap().targets(&data).unwrap_err().to_string();
+    assert!(refused.contains("1.png: 1 by 900 pixels"), "{refused}");
+    let mut blip3o = blip3o();
+    let shard = Shard::encode(&blip3o, &reader(), &data, None).unwrap();
+    let refused = round(&mut blip3o, &shard, &plan(1)).unwrap_err().to_string();
+    assert!(refused.contains("1.png: 1 by 900 pixels"), "{refused}");
+}
+
+#[test]
+fn bounds_of_pixels_without_sense_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("preprocessor_config.json");
+    for (min, max) in [(9, 8), (0, 0), (1, 1_000_000_000_000_u64)] {
+        fs::write(&file, format!("{{\"min_pixels\": {min}, \"max_pixels\": {max}}}")).unwrap();
+        let refused = PixelBounds::of(folder.path()).unwrap_err().to_string();
+        assert!(refused.contains(&format!("max_pixels {max}")), "{refused}");
     }
 }
 

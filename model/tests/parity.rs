@@ -156,7 +156,7 @@ fn the_whole_of_blip3o_reads_a_picture_and_answers_as_transformers_does() {
     let bounds = PixelBounds::of(&folder("blip3o")).unwrap();
     let patches = Patches::of(&picture, bounds, &whole.config().vision).unwrap();
     assert_close("patches", &patches.values, &pinned["patches"].values);
-    let text = words().encode(&prompt::question("what colour is it?", 24)).unwrap();
+    let text = words().encode(&prompt::question("what colour is it?", 24).whole()).unwrap();
     assert_eq!(text, tokens(&pinned["question"]));
     let seen = whole.look(&patches);
     assert_close("logits", &whole.logits(&seen, &text, 4), &pinned["logits"].values);
@@ -166,7 +166,7 @@ fn the_whole_of_blip3o_reads_a_picture_and_answers_as_transformers_does() {
 #[test]
 fn the_whole_of_blip3o_draws_the_features_that_diffusers_does() {
     let (whole, pinned) = (blip3o(None, Activations::Kept), reference("blip3o"));
-    let text = words().encode(&prompt::caption("a red star")).unwrap();
+    let text = words().encode(&prompt::caption("a red star").whole()).unwrap();
     assert_eq!(text, tokens(&pinned["caption"]));
     assert_close("states", &whole.states(&text), &pinned["states"].values);
     let drawn = whole.draw(&text, pinned["noise"].values.clone());
@@ -187,13 +187,15 @@ fn the_whole_of_blip3o_learns_both_tasks_as_peft_does() {
     let encode = |text: &str| words.encode(text).unwrap();
     let question = |(asked, answer): (&str, &str)| Question {
         seen: &seen,
-        text: encode(&prompt::question(asked, 24)),
+        text: encode(&prompt::question(asked, 24).whole()),
         answer: encode(&format!("{answer}{}", prompt::END)),
     };
     let questions = [("what colour is it?", "red"), ("is there a tree?", "no")].map(question);
     let values = |name: &str| pinned[name].values.clone();
     let captions = || Captions {
-        texts: ["a red star", "two blue circles"].map(|it| encode(&prompt::caption(it))).to_vec(),
+        texts: ["a red star", "two blue circles"]
+            .map(|it| encode(&prompt::caption(it).whole()))
+            .to_vec(),
         targets: values("targets"),
         noise: Noise { levels: values("levels"), values: values("hidden"), kept: values("kept") },
     };

@@ -142,5 +142,5 @@ const FIRST: &str = "\
 Exit codes: 2 arguments, 3 input, 4 busy, 5 disk or network, 6 altered history, 7 incomplete,
             8 members lost, 130 interrupted.
 
-First:  witan testnet                                   16 nodes on this machine, about 5 minutes
+First:  witan testnet                                   16 nodes on this machine, about 9 minutes
 Then:   witan rounds --home witan-testnet/nodes/00      what they committed";

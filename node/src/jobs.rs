@@ -26,6 +26,7 @@ pub mod train;
 pub mod turns;
 pub mod unified;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -173,7 +174,19 @@ impl Ground {
             targets: document.lora.targets.clone(),
         };
         foundation.takes(document.training.strategy)?;
-        Ok(Self::of(foundation, lora, &document.training, document.seed))
+        let ground = Self::of(foundation, lora, &document.training, document.seed);
+        let layers = ground.layers();
+        let adapts_none = |target: &&String| {
+            let one = LoraConfig { targets: vec![target.to_string()], ..ground.lora.clone() };
+            !layers.iter().any(|layer| one.adapts(layer))
+        };
+        match document.lora.targets.iter().find(adapts_none) {
+            None => Ok(ground),
+            Some(target) => Err(Failure::input(format!(
+                "federation.toml: lora.targets: no layer of the model is called {target:?}"
+            ))
+            .hint("name the ends of layers' names, such as \"q_proj\"; `witan model table --layers` lists them")),
+        }
     }
 
     /// The same without a federation.
@@ -231,8 +244,12 @@ impl Jobs {
         let trainer = train::Trainer::new(ground.clone(), federation, settings, shelves, stop)?;
         let aggregator = aggregate::Aggregator::new(ground, blobs);
         let for_trainer = events.clone();
-        spawn("witan-train", move || trainer.run(train_tasks, for_trainer))?;
-        spawn("witan-aggregate", move || aggregator.run(compute_tasks, events))?;
+        let broken = |events: mpsc::Sender<Event>| {
+            move |failure| drop(events.blocking_send(Event::Broken(failure)))
+        };
+        let (if_trainer, if_aggregator) = (broken(events.clone()), broken(events.clone()));
+        spawn("witan-train", move || trainer.run(train_tasks, for_trainer), if_trainer)?;
+        spawn("witan-aggregate", move || aggregator.run(compute_tasks, events), if_aggregator)?;
         Ok((Self { train, compute, stopping }, receiver))
     }
 
@@ -257,10 +274,23 @@ impl Jobs {
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+/// Starts a thread. If it panics, which is our own bug, whoever waits for it is told by `on_panic`.
+fn spawn(
+    name: &'static str,
+    work: impl FnOnce() + Send + 'static,
+    on_panic: impl FnOnce(Failure) + Send + 'static,
+) -> Result<(), Failure> {
+    let guarded = move || {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+            let words = panic.downcast_ref::<String>().map(String::as_str);
+            let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+            let message = format!("thread {name} panicked: {}", words.unwrap_or("without words"));
+            on_panic(Failure::environment(message).hint("this is a bug of this program"));
+        }
+    };
     std::thread::Builder::new()
         .name(name.into())
-        .spawn(work)
+        .spawn(guarded)
         .map(|_| ())
         .map_err(|error| Failure::environment(format!("cannot start thread {name}: {error}")))
 }
@@ -276,4 +306,18 @@ const EVENTS_MAX: usize = 256;
 /// If it is damaged: the program must be built again.
 pub fn embedded_base() -> Result<Base, Failure> {
     Ok(Base::embedded())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_panics_says_so() {
+        let (say, hear) = std::sync::mpsc::channel();
+        let told = move |failure| drop(say.send(failure));
+        spawn("some-thread", || panic!("for {}", "a test"), told).unwrap();
+        let failure: Failure = hear.recv_timeout(std::time::Duration::from_secs(30)).unwrap();
+        assert_eq!(failure.message, "thread some-thread panicked: for a test");
+    }
 }

@@ -128,7 +128,8 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
     testnet.stop_all().await;
     drop(bootstrap);
     outcome?;
-    testnet.conclude(request.compare, (federation_s, peak_bytes), screen).await
+    let compare = request.compare && testnet.folder.plan.model.is_none();
+    testnet.conclude(compare, (federation_s, peak_bytes), screen).await
 }
 
 impl Testnet {
@@ -189,7 +190,7 @@ impl Testnet {
                 {
                     let message = format!("no node can train round {round}: {reason}");
                     return Err(Failure::new(FailureKind::Incomplete, message)
-                        .hint("the words a member can be taught: witan ask --words"));
+                        .hint(self.ground.foundation.what_can_be_taught()));
                 }
             }
             Report::Ended { index, code, last_words } => {
@@ -321,12 +322,6 @@ fn prepare(request: &Request, screen: &Screen) -> Result<Folder, Failure> {
         device::open(plan.device)?;
         let foundation = Foundation::open(plan.model.as_deref())?;
         foundation.takes(plan.strategy)?;
-        if request.compare {
-            foundation.embedded().map_err(|_| {
-                Failure::usage("members alone and all data in one place are trained for the embedded model only")
-                    .hint("add --no-compare")
-            })?;
-        }
         request.kill_aggregator.map_or(Ok(()), |round| Strike::check(round, plan))?;
         request.kill.map_or(Ok(()), |toll| toll.check(plan))?;
         for index in shard::check(&plan.data(0), foundation.words().as_ref())? {

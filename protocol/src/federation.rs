@@ -321,7 +321,7 @@ fn check_training(training: &Training) -> Result<(), FederationError> {
     require((1..=65_536).contains(&t.accumulation), field, t.accumulation, "1 to 65536")?;
     let norm = t.gradient_norm_max.unwrap_or(1.0);
     let field = "training.gradient_norm_max";
-    require(norm.is_finite() && norm > 0.0, field, norm, "a positive number")?;
+    require((1e-30..=1e30).contains(&norm), field, norm, "1e-30 to 1e30")?;
     let rate = t.learning_rate;
     let field = "training.learning_rate";
     require(rate.is_finite() && rate > 0.0, field, rate, "a positive number")?;

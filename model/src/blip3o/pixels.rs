@@ -39,11 +39,19 @@ impl Default for PixelBounds {
 }
 
 impl PixelBounds {
+    fn checked(self) -> Result<PixelBounds, BoundsError> {
+        let PixelBounds { min_pixels, max_pixels } = self;
+        match min_pixels <= max_pixels && (1..=PIXELS_MAX).contains(&max_pixels) {
+            true => Ok(self),
+            false => Err(BoundsError::Range { min_pixels, max_pixels }),
+        }
+    }
+
     /// Those of a folder's `preprocessor_config.json`; the usual ones if there is none.
     pub fn of(folder: &Path) -> Result<PixelBounds, BoundsError> {
         let path = folder.join("preprocessor_config.json");
         match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(BoundsError::Json),
+            Ok(bytes) => serde_json::from_slice::<PixelBounds>(&bytes)?.checked(),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(PixelBounds::default()),
             Err(error) => Err(BoundsError::File(error)),
         }
@@ -58,7 +66,18 @@ pub enum BoundsError {
     File(#[source] std::io::Error),
     /// It is not what it should be.
     #[error("preprocessor_config.json is malformed: {0}")]
-    Json(#[source] serde_json::Error),
+    Json(#[from] serde_json::Error),
+    /// No picture can be brought to such a number of pixels.
+    #[error(
+        "preprocessor_config.json: min_pixels {min_pixels}, max_pixels {max_pixels}: expected the first to be at most \
+         the second, and that from 1 to {PIXELS_MAX}"
+    )]
+    Range {
+        /// At least.
+        min_pixels: usize,
+        /// At most.
+        max_pixels: usize,
+    },
 }
 
 /// Why a picture cannot be read.
@@ -122,8 +141,11 @@ impl Patches {
 }
 
 /// The middle of a picture as EVA-CLIP reads it: `[1, 3, side, side]`.
-pub fn middle(picture: &RgbImage, side: usize, device: &Device) -> Tensor<4> {
-    let [height, width] = [picture.height() as usize, picture.width() as usize];
+///
+/// # Errors
+/// If one side is far longer than the other.
+pub fn middle(picture: &RgbImage, side: usize, device: &Device) -> Result<Tensor<4>, TooLong> {
+    let [height, width] = sides(picture)?;
     let short = height.min(width);
     let resized = bicubic(picture, [height * side / short, width * side / short]);
     let cut = |length: usize| ((length - side) as f64 / 2.0).round_ties_even() as usize;
@@ -134,7 +156,16 @@ pub fn middle(picture: &RgbImage, side: usize, device: &Device) -> Tensor<4> {
             normalised(&resized, [left + x, top + y], colour)
         })
         .collect();
-    Tensor::from_data(TensorData::new(values, [1, 3, side, side]), device)
+    Ok(Tensor::from_data(TensorData::new(values, [1, 3, side, side]), device))
+}
+
+/// Height and width.
+fn sides(picture: &RgbImage) -> Result<[usize; 2], TooLong> {
+    let [height, width] = [picture.height() as usize, picture.width() as usize];
+    match height.max(width) > 200 * height.min(width) || height == 0 {
+        true => Err(TooLong { width, height }),
+        false => Ok([height, width]),
+    }
 }
 
 /// Height and width in whole tokens of `unit` pixels, within the bounds if they can be.
@@ -143,12 +174,8 @@ fn whole_tokens(
     PixelBounds { min_pixels, max_pixels }: PixelBounds,
     unit: usize,
 ) -> Result<[usize; 2], TooLong> {
-    let sides = [picture.height() as f64, picture.width() as f64];
+    let sides = sides(picture)?.map(|side| side as f64);
     let (area, unit) = (sides[0] * sides[1], unit as f64);
-    if sides[0].max(sides[1]) > 200.0 * sides[0].min(sides[1]) || area == 0.0 {
-        let [height, width] = sides.map(|side| side as usize);
-        return Err(TooLong { width, height });
-    }
     let nearest = sides.map(|side| (side / unit).round_ties_even() * unit);
     let pixels = nearest[0] * nearest[1];
     let sides = if pixels > max_pixels as f64 {
@@ -223,6 +250,8 @@ fn cubic(x: f64) -> f64 {
     }
 }
 
+/// Ten times those of Qwen2.5-VL's own bounds.
+const PIXELS_MAX: usize = 1 << 27;
 /// Bits of a weight behind the point.
 const PRECISION: u32 = 22;
 const HALF: i64 = 1 << (PRECISION - 1);

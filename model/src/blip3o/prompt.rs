@@ -2,22 +2,42 @@
 
 use crate::umm::rows::Place;
 
+/// What BLIP3o is told. Where it is cut stands a special token, so that the tokens of the parts are those of the whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompt {
+    /// Up to what somebody said.
+    pub before: String,
+    /// What somebody said, and the words around it.
+    pub said: String,
+    /// What follows.
+    pub after: String,
+}
+
+impl Prompt {
+    /// All of it.
+    pub fn whole(&self) -> String {
+        [&self.before[..], &self.said, &self.after].concat()
+    }
+}
+
 /// A question about a picture of `tokens` tokens, as BLIP3o is evaluated on VQA.
-pub fn question(question: &str, tokens: usize) -> String {
+pub fn question(question: &str, tokens: usize) -> Prompt {
     let picture = format!("{VISION_START}{}{VISION_END}", IMAGE_PAD.repeat(tokens));
-    chat(&format!("{picture}{question}\nAnswer the question using a single word or phrase."))
+    Prompt {
+        before: format!("{SYSTEM}{START}user\n{picture}"),
+        said: format!("{question}\nAnswer the question using a single word or phrase."),
+        after: ANSWER.to_owned(),
+    }
 }
 
 /// A caption to draw; the image queries follow.
-pub fn caption(caption: &str) -> String {
-    let wish = format!("Please generate image based on the following caption: {caption}");
-    format!("{}{DRAW}", chat(&wish))
-}
-
-fn chat(user: &str) -> String {
-    format!(
-        "{START}system\nYou are a helpful assistant.{END}\n{START}user\n{user}{END}\n{START}assistant\n"
-    )
+pub fn caption(caption: &str) -> Prompt {
+    let wish = "Please generate image based on the following caption:";
+    Prompt {
+        before: format!("{SYSTEM}{START}"),
+        said: format!("user\n{wish} {caption}"),
+        after: format!("{ANSWER}{DRAW}"),
+    }
 }
 
 /// Where the tokens of a text with one picture of `grid` tokens stand, as Qwen2.5-VL counts: the text after a picture
@@ -42,6 +62,10 @@ pub(super) fn places(text: &[u32], image: u32, grid: [usize; 2]) -> Vec<Place> {
     places
 }
 
+/// The turn before the user's.
+const SYSTEM: &str = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n";
+/// Ends the user's turn and begins the model's.
+const ANSWER: &str = "<|im_end|>\n<|im_start|>assistant\n";
 /// Begins a turn.
 const START: &str = "<|im_start|>";
 /// Ends a turn.

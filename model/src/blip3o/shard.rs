@@ -3,8 +3,6 @@
 //! Texts are tokens once and for all. Pictures stay in their files, because they are large: what the frozen encoder saw
 //! of them is kept as far as a bound allows, what the tower made of the captioned ones is kept whole.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +11,8 @@ use burn::optim::GradientsParams;
 use image::RgbImage;
 
 use super::pixels::{BoundsError, PixelBounds, TooLong};
-use super::tower::Tower;
+use super::prompt::Prompt;
+use super::tower::Targets;
 use super::tuning::{Captions, Question};
 use super::{Blip3o, Network, Seen, prompt};
 use crate::data::{CaptionExample, DataError, Dataset, Picture, VqaExample};
@@ -35,8 +34,7 @@ pub struct Shard {
     bounds: PixelBounds,
     questions: Vec<Asked>,
     captions: Vec<Captioned>,
-    /// What a drawing of a captioned picture should become.
-    targets: BTreeMap<usize, Vec<f32>>,
+    targets: Targets,
     seen: Vec<OnceLock<Seen>>,
     /// Numbers kept of what was seen.
     kept: AtomicUsize,
@@ -69,7 +67,15 @@ pub enum ReadError {
     #[error(transparent)]
     Picture(#[from] DataError),
     /// A picture is too long.
-    #[error("a picture has {0}")]
+    #[error("{name}: {error}")]
+    Long {
+        /// Where it lies.
+        name: String,
+        /// How long.
+        error: TooLong,
+    },
+    /// A picture given as such is too long.
+    #[error(transparent)]
     TooLong(#[from] TooLong),
     /// The tokenizer is another model's.
     #[error("tokenizer.json has no token {image} for pictures, or one beyond the model's {rows}")]
@@ -79,6 +85,12 @@ pub enum ReadError {
         /// Tokens that the model knows.
         rows: usize,
     },
+}
+
+impl ReadError {
+    pub(super) fn of(picture: &Picture, error: TooLong) -> ReadError {
+        ReadError::Long { name: picture.to_string(), error }
+    }
 }
 
 impl Reader {
@@ -105,10 +117,9 @@ impl Reader {
     /// If the tokenizer is another model's.
     pub fn question(&self, blip3o: &Blip3o, question: &str) -> Result<Vec<u32>, ReadError> {
         let text = self.encode(blip3o, &prompt::question(question, 1))?;
-        let image = blip3o.config().image_token;
-        match text.iter().filter(|token| **token == image).count() {
-            1 => Ok(text),
-            _ => Err(foreign(blip3o)),
+        match text.contains(&blip3o.config().image_token) {
+            true => Ok(text),
+            false => Err(foreign(blip3o)),
         }
     }
 
@@ -136,8 +147,19 @@ impl Reader {
         Ok(self.tokenizer.decode(&said)?)
     }
 
-    fn encode(&self, blip3o: &Blip3o, text: &str) -> Result<Vec<u32>, ReadError> {
-        let tokens = self.tokenizer.encode(text)?;
+    /// An answer to learn, and the token that ends it.
+    fn answered(&self, blip3o: &Blip3o, answer: &str) -> Result<Vec<u32>, ReadError> {
+        let end = self.tokenizer.token(prompt::END).ok_or_else(|| foreign(blip3o))?;
+        let mut tokens = self.tokenizer.encode_said(answer)?;
+        tokens.push(end);
+        Ok(tokens)
+    }
+
+    fn encode(&self, blip3o: &Blip3o, prompt: &Prompt) -> Result<Vec<u32>, ReadError> {
+        let tokenizer = &self.tokenizer;
+        let said = tokenizer.encode_said(&prompt.said)?;
+        let tokens =
+            [tokenizer.encode(&prompt.before)?, said, tokenizer.encode(&prompt.after)?].concat();
         let rows = blip3o.config().trunk.language.vocab_size;
         match tokens.iter().all(|token| (*token as usize) < rows) {
             true => Ok(tokens),
@@ -147,41 +169,32 @@ impl Reader {
 }
 
 impl Shard {
-    /// Reads a member's data; with a tower, its captions too.
+    /// Reads a member's data; its captions too, if there are targets for them.
     ///
     /// # Errors
-    /// If the tokenizer is another model's, or a captioned picture cannot be read.
+    /// If the tokenizer is another model's.
     pub fn encode(
         blip3o: &Blip3o,
         reader: &Reader,
         data: &Dataset,
-        tower: Option<&Tower>,
+        targets: Option<Targets>,
     ) -> Result<Shard, ReadError> {
         let ask = |example: &VqaExample| -> Result<Asked, ReadError> {
-            let answer = format!("{}{}", example.answer, prompt::END);
             Ok(Asked {
                 picture: example.picture,
                 text: reader.question(blip3o, &example.question)?,
-                answer: reader.encode(blip3o, &answer)?,
+                answer: reader.answered(blip3o, &example.answer)?,
             })
         };
-        let drawn = if tower.is_some() { &data.captions[..] } else { &[] };
+        let drawn = if targets.is_some() { &data.captions[..] } else { &[] };
         let say = |example: &CaptionExample| -> Result<Captioned, ReadError> {
             let text = reader.caption(blip3o, &example.caption)?;
             Ok(Captioned { picture: example.picture, text })
         };
-        let mut targets = BTreeMap::new();
-        if let Some(tower) = tower {
-            for caption in drawn {
-                if let Entry::Vacant(place) = targets.entry(caption.picture) {
-                    place.insert(tower.features(&data.pictures[caption.picture])?);
-                }
-            }
-        }
         Ok(Shard {
             questions: data.questions.iter().map(ask).collect::<Result<_, _>>()?,
             captions: drawn.iter().map(say).collect::<Result<_, _>>()?,
-            targets,
+            targets: targets.unwrap_or_default(),
             seen: data.pictures.iter().map(|_| OnceLock::new()).collect(),
             pictures: data.pictures.clone(),
             bounds: reader.bounds,
@@ -216,7 +229,10 @@ impl Shard {
         if let Some(seen) = self.seen[picture].get() {
             return Ok(seen.clone());
         }
-        let seen = blip3o.look_at(&self.pictures[picture].whole()?, self.bounds)?;
+        let shown = &self.pictures[picture];
+        let seen = blip3o
+            .look_at(&shown.whole()?, self.bounds)
+            .map_err(|error| ReadError::of(shown, error))?;
         let numbers = seen.token_count() * blip3o.config().trunk.language.hidden_size;
         if self.kept.load(Ordering::Relaxed) + numbers <= SEEN_NUMBERS_MAX {
             self.kept.fetch_add(numbers, Ordering::Relaxed);

@@ -104,13 +104,18 @@ impl Blip3o {
         floats(trunk.text_logits(extra, &rows, last, &self.config.trunk))
     }
 
-    /// The likeliest tokens after a text about a picture, until `end` is said or `count` are.
+    /// The likeliest tokens after a text about a picture, until `end` is said or `count` are. None of them is the one
+    /// that stands for a picture, which an answer cannot show.
     ///
     /// Panics as [`Blip3o::logits`] does.
     pub fn answer(&self, seen: &Seen, text: &[u32], end: Option<u32>, count: usize) -> Vec<u32> {
         let mut said = text.to_vec();
         while said.len() < text.len() + count {
-            let token = likeliest(&self.logits(seen, &said, 1));
+            let mut logits = self.logits(seen, &said, 1);
+            if let Some(logit) = logits.get_mut(self.config.image_token as usize) {
+                *logit = f32::NEG_INFINITY;
+            }
+            let token = likeliest(&logits);
             if Some(token) == end {
                 break;
             }

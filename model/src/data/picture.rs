@@ -122,6 +122,16 @@ impl Picture {
     }
 }
 
+/// Where it lies.
+impl std::fmt::Display for Picture {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.file {
+            Some(path) => write!(formatter, "{}", path.display()),
+            None => formatter.write_str("a picture without a file"),
+        }
+    }
+}
+
 /// They show the same, wherever they come from.
 impl PartialEq for Picture {
     fn eq(&self, other: &Self) -> bool {

@@ -7,6 +7,7 @@
 use rayon::prelude::*;
 
 use super::parts::{PARALLEL, assembled};
+use super::scratch::Scratch;
 use crate::vector::widest;
 
 /// A row-major matrix, or some columns of one.
@@ -44,30 +45,17 @@ impl<'a> Rows<'a> {
 pub struct Panels {
     depth: usize,
     columns: usize,
-    values: Vec<f32>,
+    values: Scratch,
 }
 
 impl Panels {
     /// Packs `[depth, columns]`, given row by row.
     pub fn of(matrix: Rows, [depth, columns]: [usize; 2]) -> Panels {
-        if packs_in_parallel(depth * columns) {
-            return Panels::packed([depth, columns], |panel, [start, end], width| {
-                for (index, place) in panel.chunks_exact_mut(width).enumerate() {
-                    place[..end - start].copy_from_slice(&matrix.row(index)[start..end]);
-                }
-            });
-        }
-        // On one thread nothing has to be zero first.
-        let lanes = widest(Lanes);
-        let mut values = Vec::with_capacity(depth * columns.next_multiple_of(lanes));
-        for (start, width) in panels(columns, lanes) {
-            let filled = width.min(columns - start);
-            for index in 0..depth {
-                values.extend_from_slice(&matrix.row(index)[start..start + filled]);
-                values.extend(std::iter::repeat_n(0.0, width - filled));
+        Panels::packed([depth, columns], |panel, [start, end], width| {
+            for (index, place) in panel.chunks_exact_mut(width).enumerate() {
+                place[..end - start].copy_from_slice(&matrix.row(index)[start..end]);
             }
-        }
-        Panels { depth, columns, values }
+        })
     }
 
     /// Packs the transpose of `[columns, depth]`, given row by row.
@@ -84,7 +72,7 @@ impl Panels {
         })
     }
 
-    /// `pack` fills a panel of some width, which is zero, with the columns of a range.
+    /// `pack` fills a panel of some width with the columns of a range; where they are fewer, the rest is zero.
     fn packed(
         [depth, columns]: [usize; 2],
         pack: impl Fn(&mut [f32], [usize; 2], usize) + Sync,
@@ -92,21 +80,21 @@ impl Panels {
         let lanes = widest(Lanes);
         let wide = 2 * lanes;
         let length = panels(columns, lanes).map(|(_, width)| width * depth).sum();
-        let mut values = vec![0.0; length];
+        let mut values = Scratch::of_any(length);
         let fill = |(index, panel): (usize, &mut [f32])| {
             let start = index * wide;
-            pack(panel, [start, columns.min(start + wide)], panel.len() / depth);
+            let (end, width) = (columns.min(start + wide), panel.len() / depth);
+            if end - start < width {
+                panel.fill(0.0);
+            }
+            pack(panel, [start, end], width);
         };
-        match packs_in_parallel(length) {
+        match length >= PARALLEL && rayon::current_num_threads() > 1 {
             true => values.par_chunks_mut(wide * depth).enumerate().for_each(fill),
             false => values.chunks_mut(wide * depth).enumerate().for_each(fill),
         }
         Panels { depth, columns, values }
     }
-}
-
-fn packs_in_parallel(length: usize) -> bool {
-    length >= PARALLEL && rayon::current_num_threads() > 1
 }
 
 /// How many values one vector of this processor holds.

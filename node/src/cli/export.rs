@@ -8,7 +8,8 @@ use crate::jobs::chosen::Chosen;
 
 /// Write a committed adapter as a folder that Python's peft loads.
 ///
-/// `PeftModel.from_pretrained(base, DIR)` reads it; `witan ask` and `witan draw` do with --adapter DIR.
+/// `PeftModel.from_pretrained(base, DIR)` reads it; `witan ask` and `witan draw` do with --adapter DIR, of a checkpoint
+/// `witan model ask` and `witan model draw`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The folder to write adapter_config.json and adapter_model.safetensors into.
@@ -33,6 +34,6 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let (count, rank) = (chosen.committed.adapter.parameter_count(), chosen.lora.rank);
     output::print(|out| {
         writeln!(out, "{}: rank {rank}, {count} numbers", args.peft.display())?;
-        writeln!(out, "next: witan ask --adapter {} PICTURE QUESTION", args.peft.display())
+        writeln!(out, "next: {}", chosen.foundation.ask_command(&args.peft))
     })
 }

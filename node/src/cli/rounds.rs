@@ -46,8 +46,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .filter(|(record, _)| args.round.is_none_or(|round| record.round.0 == round))
         .map(|(record, roster)| row(&home, roster, record))
         .collect::<Result<_, _>>()?;
-    let names = Ground::of_home(&home, &federation);
-    let names = names.map_or_else(|_| Vec::new(), |ground| ground.layers());
+    let ground = Ground::of_home(&home, &federation).ok();
+    let names = ground.as_ref().map_or_else(Vec::new, Ground::layers);
+    let is_scored = ground.is_some_and(|ground| ground.foundation.embedded().is_ok());
     rows.iter_mut().for_each(|row| row.name_layers(&names));
     if let (Some(round), true) = (args.round, rows.is_empty() && file.damage.is_none()) {
         let hint = match file.records.len() {
@@ -65,21 +66,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         false => {
             let alone = rows.iter().filter(|_| args.round.is_some());
             alone.into_iter().try_for_each(|row| layers_for_people(out, row))?;
-            for_people(out, &home, &federation, &rows)
+            for_people(out, &federation, &rows)?;
+            next(out, (&home, is_scored), rows.last().map(|row| row.round))
         }
     })?;
     file.damage.map_or(Ok(()), |damage| Err(damage.into()))
 }
-fn for_people(
-    out: &mut dyn Write,
-    home: &Home,
-    federation: &Federation,
-    rows: &[RoundRow],
-) -> io::Result<()> {
+fn for_people(out: &mut dyn Write, federation: &Federation, rows: &[RoundRow]) -> io::Result<()> {
     let document = federation.document();
     let Some(last) = rows.last() else {
-        writeln!(out, "{}: no round is committed yet", document.name)?;
-        return writeln!(out, "\nnext: {}", home.command("status"));
+        return writeln!(out, "{}: no round is committed yet", document.name);
     };
     writeln!(out, "{}: round {} of {}\n", document.name, last.round, document.training.rounds)?;
     let header = [
@@ -120,18 +116,26 @@ fn for_people(
     }
     writeln!(out, "VQA and drawn: members' own tests of the adapter the round started from.")?;
     let strategy = document.training.strategy;
-    writeln!(
-        out,
-        "naive: what averaging A and B apart misses of mean(BA); combined by {strategy}."
-    )?;
-    next(out, home, last.round)
+    writeln!(out, "naive: what averaging A and B apart misses of mean(BA); combined by {strategy}.")
 }
 
-/// What to type after a look at the ledger.
-fn next(out: &mut dyn Write, home: &Home, round: Round) -> io::Result<()> {
+/// What to type after a look at the ledger; `witan eval` scores the embedded model only.
+fn next(
+    out: &mut dyn Write,
+    (home, is_scored): (&Home, bool),
+    last: Option<Round>,
+) -> io::Result<()> {
+    let Some(round) = last else { return writeln!(out, "\nnext: {}", home.command("status")) };
     let (verify, log) = (home.command("verify"), home.command("log"));
     writeln!(out, "\nnext: {verify}      checks every line of this")?;
     writeln!(out, "      {log} --round {round}   shows how it came about")?;
+    if !is_scored {
+        return writeln!(
+            out,
+            "      {} --peft DIR   writes the newest adapter",
+            home.command("export")
+        );
+    }
     let eval = home.command("eval");
     writeln!(
         out,
@@ -180,7 +184,8 @@ mod tests {
             .map(|record| row(&filled.home, filled.federation.founders(), record).unwrap())
             .collect();
         let mut text = Vec::new();
-        for_people(&mut text, &filled.home, &filled.federation, &rows).unwrap();
+        for_people(&mut text, &filled.federation, &rows).unwrap();
+        next(&mut text, (&filled.home, true), Some(Round(3))).unwrap();
         let text = String::from_utf8(text).unwrap();
         println!("{text}");
         for expected in [
@@ -192,6 +197,7 @@ mod tests {
             "round 2: member-4 is absent: no update had arrived",
             &rows[2].record_digest.short(),
             "next: witan verify --home ",
+            "--round 3   scores it on held-out data",
         ] {
             assert!(text.contains(expected), "{expected} in\n{text}");
         }

@@ -138,9 +138,9 @@ impl Step {
             ))
             .hint("1 is the default: every batch makes a step"));
         }
-        if clip.is_some_and(|norm| !(norm > 0.0 && norm.is_finite())) {
+        if clip.is_some_and(|norm| !(1e-30..=1e30).contains(&norm)) {
             let norm = clip.unwrap_or_default();
-            return Err(Failure::usage(format!("--clip {norm}: expected a positive number"))
+            return Err(Failure::usage(format!("--clip {norm}: expected 1e-30 to 1e30"))
                 .hint("1.0 is usual; leave it out, and gradients stay as they are"));
         }
         if !(learning_rate > 0.0 && learning_rate <= 1.0) {

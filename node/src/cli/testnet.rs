@@ -30,7 +30,8 @@ pub struct Args {
     /// How deltas are written: none, bf16, int8 or top-k, with a number such as top-k:keep=0.05.
     #[arg(long, value_name = "NAME", default_value_t)]
     compression: Compression,
-    /// Train a BLIP3o checkpoint in this folder instead of the embedded model; every node loads it.
+    /// Train a BLIP3o checkpoint in this folder instead of the embedded model; every node loads it. It is not compared
+    /// with members alone and all data in one place.
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
     /// The testnet's folder, to be made; 16 nodes write about 135 MB a round into it.
@@ -74,6 +75,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     } else {
         let home = Home::at(args.dir.join("nodes").join("00"));
         let try_it = match report.vqa.as_ref().or(report.captions.as_ref()) {
+            _ if report.model.is_some() => format!("{} --peft DIR", home.command("export")),
             None => format!("{} \"a crimson disc\" --out disc.png", home.command("draw")),
             Some(_) => format!("{} IMAGE \"what shape is in the image?\"", home.command("ask")),
         };

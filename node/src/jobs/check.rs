@@ -28,6 +28,7 @@ pub fn with_model<T>(
 ) -> Result<T, Failure> {
     let federation = home.read_federation()?;
     let ground = Ground::of_home(home, &federation)?;
+    ground.foundation.check(&federation)?;
     let start = BlobRef::of(&ground.initial.to_bytes());
     let aggregator = Aggregator::new(ground, Blobs::open(home.blobs())?);
     let aggregate = |check: &AggregateCheck| {

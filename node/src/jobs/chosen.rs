@@ -78,6 +78,7 @@ impl Chosen {
     fn of_home(home: &Home, round: Option<u64>) -> Result<Self, Failure> {
         let federation = home.read_federation()?;
         let ground = Ground::of_home(home, &federation)?;
+        ground.foundation.check(&federation)?;
         let records = open::committed(home, &federation, &ground)?;
         let mut proposals = records.iter().map(|audited| &audited.record.proposal);
         let wanted = match round {

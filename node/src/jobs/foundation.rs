@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use witan_model::anatomy::ATTENTION;
-use witan_model::blip3o::{Blip3o, Blip3oConfig};
+use witan_model::blip3o::{Blip3o, Blip3oConfig, tower};
 use witan_model::data::tokenizer::Tokenizer;
 use witan_model::survey::Survey;
+use witan_model::tensor_files::TensorFiles;
 use witan_model::{Adapter, Base, LoraConfig};
 use witan_protocol::digest::Digest;
 use witan_protocol::federation::{Federation, Strategy};
@@ -20,6 +21,7 @@ use super::{base_digest, embedded_base};
 use crate::error::Failure;
 use crate::home::Home;
 use crate::settings::Settings;
+use crate::shell;
 
 /// A frozen model.
 #[derive(Clone)]
@@ -111,6 +113,17 @@ impl Foundation {
         }
     }
 
+    /// The digest of the tower that makes a checkpoint's targets, if it has one.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn tower_digest(&self) -> Result<Option<Digest>, Failure> {
+        match self {
+            Self::Embedded(_) => Ok(None),
+            Self::Blip3o(checkpoint) => checkpoint.tower_digest(),
+        }
+    }
+
     /// How an adapter of it is usually made.
     pub fn lora(&self) -> LoraConfig {
         match self {
@@ -135,6 +148,28 @@ impl Foundation {
     /// The only words it can be taught; none: it reads all.
     pub fn words(&self) -> Option<Tokenizer> {
         matches!(self, Self::Embedded(_)).then(Tokenizer::new)
+    }
+
+    /// What to do about data it cannot be taught.
+    pub fn what_can_be_taught(&self) -> &'static str {
+        match self {
+            Self::Embedded(_) => "the words a member can be taught: witan ask --words",
+            Self::Blip3o(_) => {
+                "see that every picture can be read; docs/INSTITUTIONS.md says what captions need"
+            }
+        }
+    }
+
+    /// How to ask what was exported to `adapter`.
+    pub fn ask_command(&self, adapter: &Path) -> String {
+        let (witan, adapter) = (shell::witan(), shell::word(adapter));
+        match self {
+            Self::Embedded(_) => format!("{witan} ask --adapter {adapter} PICTURE QUESTION"),
+            Self::Blip3o(checkpoint) => {
+                let folder = shell::word(&checkpoint.folder);
+                format!("{witan} model ask {folder} PICTURE QUESTION --adapter {adapter}")
+            }
+        }
     }
 
     /// The bytes of all its numbers in f32.
@@ -165,20 +200,40 @@ impl Foundation {
 }
 
 impl Checkpoint {
+    /// The digest of the tower that makes targets, if there is one; no part of what a federation agrees on.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn tower_digest(&self) -> Result<Option<Digest>, Failure> {
+        let folder = self.folder.join(tower::FOLDER);
+        if !folder.is_dir() {
+            return Ok(None);
+        }
+        let files = TensorFiles::open(&folder).map_err(|error| bad(&folder, &error))?;
+        let config = folder.join("config.json");
+        let paths = files.paths().iter().cloned().chain(config.exists().then_some(config));
+        digest_of("witan tower", paths).map(Some)
+    }
+
     fn digest(&self) -> Result<Digest, Failure> {
         let weights = self.survey.files.paths().iter().cloned();
         let others = OTHERS.map(|name| self.folder.join(name)).into_iter();
-        let mut whole = Vec::new();
-        for path in others.filter(|path| path.exists()).chain(weights) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let mut hasher = blake3::Hasher::new();
-            File::open(&path)
-                .and_then(|file| hasher.update_reader(file).map(drop))
-                .map_err(|error| bad(&path, &error))?;
-            whole.extend_from_slice(format!("{name} {}\n", hasher.finalize().to_hex()).as_bytes());
-        }
-        Ok(Digest::of_kind("witan base checkpoint", &whole))
+        digest_of("witan base checkpoint", others.filter(|path| path.exists()).chain(weights))
     }
+}
+
+/// The digest of files, each with its name.
+fn digest_of(kind: &str, files: impl Iterator<Item = PathBuf>) -> Result<Digest, Failure> {
+    let mut whole = String::new();
+    for path in files {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let mut hasher = blake3::Hasher::new();
+        File::open(&path)
+            .and_then(|file| hasher.update_reader(file).map(drop))
+            .map_err(|error| bad(&path, &error))?;
+        whole += &format!("{name} {}\n", hasher.finalize().to_hex());
+    }
+    Ok(Digest::of_kind(kind, whole.as_bytes()))
 }
 
 fn other_base(federation: &Federation, found: &Digest, whose: &str) -> Failure {

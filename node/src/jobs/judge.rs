@@ -116,12 +116,14 @@ pub fn start(case: Case) -> Result<Handle, Failure> {
     let (say, verdicts) = mpsc::channel(QUESTIONS_MAX);
     let stopping = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stopping);
-    spawn("witan-judge", move || {
+    let if_panics = say.clone();
+    let work = move || {
         if let Err(failure) = Judge::open(case, flag, say.clone()).and_then(|mut it| it.run(asked))
         {
             let _ = say.blocking_send(Err(failure));
         }
-    })?;
+    };
+    spawn("witan-judge", work, move |failure| drop(if_panics.blocking_send(Err(failure))))?;
     Ok(Handle { questions, verdicts, stopping })
 }
 

@@ -2,7 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use witan_model::blip3o::{self, Blip3o, Reader, Tower};
+use witan_model::blip3o::tower::{self, Targets, Tower};
+use witan_model::blip3o::{self, Blip3o, Reader};
 use witan_model::data::tokenizer::WordError;
 use witan_model::data::{Dataset, VqaExample};
 use witan_model::evaluate::{geneval, vqa};
@@ -68,11 +69,7 @@ pub fn open(
                 return Err(nothing_to_ask(captions));
             }
             if captions > 0 {
-                tracing::error!(
-                    captions,
-                    "left out: the checkpoint has no {}",
-                    blip3o::tower::FOLDER
-                );
+                tracing::error!(captions, "left out: the checkpoint has no {}", tower::FOLDER);
             }
             Ok(Box::new(unified))
         }
@@ -154,17 +151,17 @@ impl Unified {
         device: &Device,
     ) -> Result<Self, Failure> {
         let Checkpoint { folder, survey, config } = checkpoint;
-        let tower = Tower::open(folder, &config.trunk.diffusion, device)
-            .map_err(|error| bad(folder, &error))?;
+        // Before the model is there: the tower is large, and is needed no longer afterwards.
+        let targets = targets(checkpoint, &data.training, device)?;
         let reader = Reader::open(folder).map_err(|error| bad(folder, &error))?;
         // Layers are computed again: the weights stay as they are stored, and memory is what a member lacks first.
         let again = Activations::Recomputed;
         let blip3o = Blip3o::load(&survey.files, config, Some(lora), again, device)
             .map_err(|error| bad(folder, &error))?;
-        let read = |data, tower| {
-            blip3o::Shard::encode(&blip3o, &reader, data, tower).map_err(Failure::input)
+        let read = |data, targets| {
+            blip3o::Shard::encode(&blip3o, &reader, data, targets).map_err(Failure::input)
         };
-        let training = read(&data.training, tower.as_ref())?;
+        let training = read(&data.training, targets)?;
         let held_out = read(&data.held_out, None)?;
         Ok(Self { training, held_out, questions: data.held_out.questions, blip3o, reader })
     }
@@ -192,6 +189,21 @@ impl Learner for Unified {
     }
 }
 
+/// What drawings of captioned pictures should become; none without a tower, or without captions.
+fn targets(
+    Checkpoint { folder, config, .. }: &Checkpoint,
+    data: &Dataset,
+    device: &Device,
+) -> Result<Option<Targets>, Failure> {
+    if data.captions.is_empty() {
+        return Ok(None);
+    }
+    let own = folder.join(tower::FOLDER);
+    let tower = Tower::open(folder, &config.trunk.diffusion, device);
+    let tower = tower.map_err(|error| bad(&own, &error))?;
+    tower.map(|tower| tower.targets(data)).transpose().map_err(Failure::input)
+}
+
 /// Why a member without one usable example sits out.
 pub fn nothing_to_train_on(unknown: Option<&WordError>) -> Failure {
     let because = unknown.map(|error| format!(": {error}")).unwrap_or_default();
@@ -204,6 +216,6 @@ fn nothing_to_ask(captions: usize) -> Failure {
         some => Failure::input(format!(
             "no question, and {some} captions cannot be drawn without the tower that makes their targets"
         ))
-        .hint(format!("put EVA-CLIP's tower into the checkpoint's folder {}", blip3o::tower::FOLDER)),
+        .hint(format!("put EVA-CLIP's tower into the checkpoint's folder {}", tower::FOLDER)),
     }
 }

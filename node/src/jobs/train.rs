@@ -108,10 +108,6 @@ impl Trainer {
         events: &mpsc::Sender<Event>,
     ) -> Result<Option<Event>, Failure> {
         let Some(_turn) = self.turn()? else { return Ok(None) };
-        let learner = match learner {
-            Some(learner) => learner,
-            None => learner.insert(self.learner()?),
-        };
         let steps = u64::from(self.training.local_steps);
         let tell = |step, loss| {
             let event = Event::Progress { job, round, step, steps, loss };
@@ -119,6 +115,10 @@ impl Trainer {
             let _ = events.try_send(event);
         };
         tell(0, 0.0);
+        let learner = match learner {
+            Some(learner) => learner,
+            None => learner.insert(self.learner()?),
+        };
         let whole = self.ground.committed(&self.shelves.blobs.read(start)?);
         let whole = whole.map_err(Failure::input)?;
         let own = whole.cut(self.rank);

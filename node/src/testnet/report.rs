@@ -34,6 +34,9 @@ pub struct TestnetReport {
     pub vqa: Option<PathBuf>,
     /// The file of image and caption pairs.
     pub captions: Option<PathBuf>,
+    /// The checkpoint that was trained; left out for the embedded model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<PathBuf>,
     /// How updates were combined.
     pub strategy: String,
     /// How deltas were written.
@@ -189,6 +192,7 @@ impl TestnetReport {
             seed: folder.plan.seed,
             alpha: folder.plan.alpha,
             by: folder.plan.by,
+            model: folder.plan.model.clone(),
             vqa: folder.plan.vqa.clone(),
             captions: folder.plan.captions.clone(),
             strategy: folder.plan.strategy.to_string(),

@@ -66,6 +66,10 @@ fn a_federation_trains_a_checkpoint_and_every_member_verifies_it() {
         assert_eq!((&round["included"], &round["examples"]), (&4.into(), &48.into()), "{round:#}");
     }
 
+    let ended = witan(&["testnet", "--resume", "--dir", path(&dir)]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("export --home") && !ended.out.contains(" draw "), "{ended:?}");
+
     let home = home(&dir, 2);
     let ended = witan(&["verify", "--home", path(&home)]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -75,27 +79,34 @@ fn a_federation_trains_a_checkpoint_and_every_member_verifies_it() {
         "not the embedded model",
         "witan export --peft",
     );
-    let adapter = folder.path().join("peft");
-    let ended = witan(&["export", "--peft", path(&adapter), "--home", path(&home)]);
+    what_it_learnt_is_exported(&home, &model, folder.path());
+    another_base_is_refused(&home, &model, &folder.path().join("other"));
+}
+
+fn what_it_learnt_is_exported(home: &Path, model: &Path, folder: &Path) {
+    let adapter = folder.join("peft");
+    let ended = witan(&["export", "--peft", path(&adapter), "--home", path(home)]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("model ask") && ended.out.contains("blip3o"), "{ended:?}");
     let drawn = |name: &str, flags: &[&str]| {
-        let file = folder.path().join(name);
-        let draw = ["model", "draw", path(&model), "a red star", "--out", path(&file)];
+        let file = folder.join(name);
+        let draw = ["model", "draw", path(model), "a red star", "--out", path(&file)];
         let ended = witan(&[&draw, flags].concat());
         assert_eq!(ended.code, Some(0), "{ended:?}");
         fs::read(file).unwrap()
     };
     let before = drawn("before.safetensors", &[]);
     assert_ne!(drawn("after.safetensors", &["--adapter", path(&adapter)]), before, "it learnt");
+}
 
+fn another_base_is_refused(home: &Path, model: &Path, other: &Path) {
     let settings = home.join("node.toml");
     let text = fs::read_to_string(&settings).unwrap();
     let line = text.lines().find(|line| line.starts_with("model = ")).unwrap();
     fs::write(&settings, text.replace(line, "")).unwrap();
-    witan(&["run", "--home", path(&home)]).refused(3, "the base model differs", "`model`");
-    let other = folder.path().join("other");
-    fs::create_dir(&other).unwrap();
-    for file in fs::read_dir(&model).unwrap().map(|entry| entry.unwrap().path()) {
+    witan(&["run", "--home", path(home)]).refused(3, "the base model differs", "`model`");
+    fs::create_dir(other).unwrap();
+    for file in fs::read_dir(model).unwrap().map(|entry| entry.unwrap().path()) {
         if file.is_file() {
             fs::copy(&file, other.join(file.file_name().unwrap())).unwrap();
         }
@@ -103,18 +114,25 @@ fn a_federation_trains_a_checkpoint_and_every_member_verifies_it() {
     let pixels = "{\"min_pixels\": 1024, \"max_pixels\": 1024}";
     fs::write(other.join("preprocessor_config.json"), pixels).unwrap();
     fs::write(&settings, text.replace(line, &format!("model = {other:?}"))).unwrap();
-    witan(&["run", "--home", path(&home)]).refused(3, "this one's is", "same checkpoint");
+    for command in ["run", "verify"] {
+        let ended = witan(&[command, "--home", path(home)]);
+        ended.refused(3, "this one's is", "same checkpoint");
+    }
+    fs::write(&settings, &text).unwrap();
+    let federation = home.join("federation.toml");
+    let agreed = fs::read_to_string(&federation).unwrap();
+    fs::write(&federation, agreed.replacen("\"q_proj\"", "\"q_porj\"", 1)).unwrap();
+    witan(&["run", "--home", path(home)]).refused(3, "no layer of the model is called", "q_proj");
 }
 
 #[test]
-fn a_testnet_of_a_checkpoint_that_is_none_or_that_should_be_compared_is_refused() {
+fn a_testnet_of_a_checkpoint_that_is_none_or_of_a_strategy_it_cannot_take_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("net");
     let testnet = |model: &Path, flags: &[&str]| {
         let model = ["--model", path(model), "--dir", path(&dir)];
         witan(&[&["testnet", "--nodes", "4"], &model[..], flags].concat())
     };
-    testnet(&pinned("blip3o"), &[]).refused(2, "for the embedded model only", "--no-compare");
     testnet(&pinned("llama"), &["--no-compare"]).refused(3, "neither sees nor draws", "BLIP3o");
     let fedex = ["--no-compare", "--strategy", "fedex"];
     testnet(&pinned("blip3o"), &fedex).refused(3, "fedex adds to the base", "flexlora");

@@ -58,8 +58,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         output::print(|out| writeln!(out, "numbers    all finite"))?;
     }
     if survey.blip3o.is_some() && !args.headers {
-        let base = Foundation::open(Some(&args.folder))?.digest()?;
-        output::print(|out| writeln!(out, "base       {base}, as federation.toml names it"))?;
+        let foundation = Foundation::open(Some(&args.folder))?;
+        let (base, tower) = (foundation.digest()?, foundation.tower_digest()?);
+        let tower = tower.map_or("none: captions cannot be learnt".to_owned(), |it| it.to_string());
+        output::print(|out| {
+            writeln!(out, "base       {base}, as federation.toml names it")?;
+            writeln!(out, "tower      {tower}")
+        })?;
     }
     if args.step {
         let tried = checkpoint::try_step(&args.folder, &survey, &trial)?;
