@@ -7,7 +7,6 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use witan_model::anatomy::ATTENTION;
 use witan_model::blip3o::{Blip3o, Blip3oConfig, tower};
 use witan_model::data::tokenizer::Tokenizer;
 use witan_model::survey::Survey;
@@ -128,12 +127,7 @@ impl Foundation {
     pub fn lora(&self) -> LoraConfig {
         match self {
             Self::Embedded(_) => LoraConfig::default(),
-            Self::Blip3o(_) => LoraConfig {
-                rank: RANK,
-                alpha: 2.0 * RANK as f64,
-                dropout: 0.0,
-                targets: ATTENTION.iter().map(|target| target.to_string()).collect(),
-            },
+            Self::Blip3o(checkpoint) => checkpoint::lora(&checkpoint.survey, RANK),
         }
     }
 

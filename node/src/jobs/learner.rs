@@ -63,15 +63,15 @@ pub fn open(
         Foundation::Blip3o(checkpoint) => {
             let held_out = score::small(&data.held_out);
             let data = Shard { training: data.training.clone(), held_out };
-            let unified = Unified::open(checkpoint, lora, data, device)?;
-            let captions = unified.training.undrawable_count();
-            if unified.training.example_count() == 0 {
+            let learner = Checkpointed::open(checkpoint, lora, data, device)?;
+            let captions = learner.training.undrawable_count();
+            if learner.training.example_count() == 0 {
                 return Err(nothing_to_ask(captions));
             }
             if captions > 0 {
                 tracing::error!(captions, "left out: the checkpoint has no {}", tower::FOLDER);
             }
-            Ok(Box::new(unified))
+            Ok(Box::new(learner))
         }
     }
 }
@@ -87,7 +87,7 @@ pub fn examined(
     device: &Device,
 ) -> Result<Box<dyn Learner>, Failure> {
     let data = Shard { training: Dataset::default(), held_out };
-    Ok(Box::new(Unified::open(checkpoint, lora, data, device)?))
+    Ok(Box::new(Checkpointed::open(checkpoint, lora, data, device)?))
 }
 
 /// The embedded model; pictures have passed its frozen encoder.
@@ -135,7 +135,7 @@ impl Learner for Embedded {
 }
 
 /// A BLIP3o; it answers its held-out questions, and its drawings, which are features, are not judged.
-struct Unified {
+struct Checkpointed {
     blip3o: Blip3o,
     reader: Reader,
     training: blip3o::Shard,
@@ -143,7 +143,7 @@ struct Unified {
     questions: Vec<VqaExample>,
 }
 
-impl Unified {
+impl Checkpointed {
     fn open(
         checkpoint: &Checkpoint,
         lora: &LoraConfig,
@@ -167,7 +167,7 @@ impl Unified {
     }
 }
 
-impl Learner for Unified {
+impl Learner for Checkpointed {
     fn adopt(&mut self, committed: &Committed) -> Result<(), Failure> {
         self.blip3o.set_adapter(&committed.adapter).map_err(Failure::input)
     }
