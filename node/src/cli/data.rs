@@ -122,6 +122,14 @@ fn for_people(out: &mut dyn Write, title: &str, shown: &Shown, show: &Show) -> i
         let (total, held_out) = (sides.training + sides.held_out, sides.held_out);
         writeln!(out, "{total:>7} {what}, {held_out} kept aside for its own scores")?;
     }
+    let all = shown.questions.training + shown.captions.training;
+    if shown.taught < all {
+        let taught = shown.taught;
+        writeln!(
+            out,
+            "{taught:>7} of the {all} it trains on can be taught to the embedded model: it knows few words"
+        )?;
+    }
     for (title, labels) in shown.charts() {
         writeln!(out, "\n{title}")?;
         let most = labels.iter().map(|label| label.count).max().unwrap_or(1).max(1);

@@ -48,6 +48,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
             let _ = sender.send(event.clone());
         };
         let node = open::node(&home, (admission, args.device), Box::new(queue)).await?;
+        if !args.json {
+            // Who has another file has another number, and is not found through a bootstrap peer.
+            let id = home.read_federation()?.id().to_string();
+            output::print(|out| {
+                writeln!(out, "federation {}, the same for all members", &id[..16])
+            })?;
+        }
         let roster = Arc::clone(node.driver.participant.roster());
         let started = Happening::Started { name: node.name, rounds: node.rounds };
         let started = NodeEvent { at_ms: unix_ms(), what: started };
@@ -96,6 +103,9 @@ fn for_people(out: &mut dyn Write, roster: &Roster, event: &NodeEvent) -> io::Re
         Happening::Connected { member } => writeln!(out, "connected to {}", name(member)),
         Happening::Disconnected { member } => writeln!(out, "lost {}", name(member)),
         Happening::PeerRefused { peer, reason } => writeln!(out, "turned {peer} away: {reason}"),
+        Happening::Training { round, step: 0, steps, .. } => {
+            writeln!(out, "round {round}: {steps} steps begin")
+        }
         Happening::Training { round, step, steps, loss } => {
             writeln!(out, "round {round}: step {step}/{steps}, loss {loss:.3}")
         }

@@ -91,13 +91,13 @@ impl Results {
         Ok(())
     }
 
-    /// Both tasks against what the busiest member has received so far.
+    /// Both tasks against what the busiest member has received so far, a line for each number of members.
     fn plot_bytes(&self, canvas: &Canvas<'_>) -> Drawn {
         for ((panel, title), task) in
             canvas.split_evenly((1, 2)).iter().zip(["VQA, %", "drawings, %"]).zip(TASKS)
         {
             let mut lines: Vec<Line> = Vec::new();
-            for column in self.columns() {
+            for column in self.best_known() {
                 // One seed shows the course; the table has the mean of the ends.
                 let Some((cell, report)) = self.of(column).next() else { continue };
                 let name = format!("{} members, α {}", cell.clients, cell.alpha_name());
@@ -163,6 +163,16 @@ impl Results {
             .border_style(GREY)
             .draw()?;
         Ok(())
+    }
+
+    /// Of each number of members the unevenness with most seeds, the first of equals: what is received does not depend
+    /// on it, and a line for each would hide them all.
+    fn best_known(&self) -> Vec<(usize, Option<f64>)> {
+        let columns = self.columns();
+        let known = columns.chunk_by(|one, other| one.0 == other.0);
+        let seeds = |column: &(usize, Option<f64>)| self.of(*column).count();
+        let most = known.filter_map(|columns| columns.iter().rev().max_by_key(|it| seeds(it)));
+        most.copied().collect()
     }
 
     fn alphas(&self) -> Vec<Option<f64>> {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use witan_model::data::partition::subject;
+use witan_model::data::tokenizer::Tokenizer;
 use witan_model::data::{AnswerType, Dataset};
+use witan_model::encoded;
 use witan_model::sheet::{Chart, Sheet, Tile};
 
 use super::shard::{self, Shard};
@@ -21,6 +23,8 @@ pub struct Shown {
     pub questions: Sides,
     /// Captions likewise.
     pub captions: Sides,
+    /// How many of the questions and captions it trains on the embedded model knows the words of.
+    pub taught: usize,
     /// Questions by VQA v2's kinds of answer.
     pub answer_types: Vec<Label>,
     /// Questions by answer, the most frequent first: what the Dirichlet partition goes by.
@@ -60,12 +64,16 @@ impl Shown {
             training: count(&training),
             held_out: count(&held_out),
         };
+        let words = Tokenizer::new();
+        let asked = training.questions.iter().filter(|it| encoded::is_taught(&words, it)).count();
+        let said = training.captions.iter().filter(|it| words.encode(&it.caption).is_ok()).count();
         let questions = || training.questions.iter().chain(&held_out.questions);
         let captions = || training.captions.iter().chain(&held_out.captions);
         Ok(Self {
             pictures: sides(|data| data.pictures.len()),
             questions: sides(|data| data.questions.len()),
             captions: sides(|data| data.captions.len()),
+            taught: asked + said,
             answer_types: labels(questions().map(|it| AnswerType::name(it.answer_type).to_owned())),
             answers: labels(questions().map(|it| it.answer.clone())),
             subjects: labels(captions().map(subject)),

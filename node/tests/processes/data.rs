@@ -89,6 +89,11 @@ fn a_share_is_shown_in_words_as_json_and_as_a_picture() {
         assert!(ended.out.contains(told), "{told} in {ended:?}");
     }
     assert!(fs::read(&sheet).unwrap().starts_with(b"\x89PNG"));
+    assert!(!ended.out.contains("can be taught"), "it knows every word: {ended:?}");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("a blue circle", "a pleural effusion")).unwrap();
+    let ended = witan(&show);
+    assert!(ended.out.contains("it trains on can be taught to the embedded model"), "{ended:?}");
     let scenes = witan(&["data", "show", "--by", "answer-type", "--node", "2", "--json"]);
     let scenes: Value = serde_json::from_str(&scenes.out).unwrap();
     assert_eq!(scenes["answer_types"].as_array().unwrap().len(), 1, "{scenes:#}");
