@@ -90,6 +90,30 @@ fn what_somebody_said_is_text_whatever_it_looks_like() {
 }
 
 #[test]
+fn a_word_that_the_model_has_no_embedding_for_is_refused_in_a_question_and_in_an_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(pinned().join("tokenizer.json")).unwrap();
+    let mut larger: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mut word = larger["added_tokens"][0].clone();
+    word["id"] = config().trunk.language.vocab_size.into();
+    word["content"] = "zebra".into();
+    word["special"] = false.into();
+    larger["added_tokens"].as_array_mut().unwrap().push(word);
+    fs::write(folder.path().join("tokenizer.json"), larger.to_string()).unwrap();
+    let (blip3o, reader) = (blip3o(), Reader::open(folder.path()).unwrap());
+    let (_folder, data) = data();
+    for place in ["question", "answer"] {
+        let mut data = data.clone();
+        match place {
+            "question" => data.questions[0].question = "is it a zebra?".into(),
+            _ => data.questions[0].answer = "zebra".into(),
+        }
+        let refused = Shard::encode(&blip3o, &reader, &data, None).map(drop).unwrap_err();
+        assert!(refused.to_string().contains("beyond the model's 264"), "{place}: {refused}");
+    }
+}
+
+#[test]
 fn a_model_that_would_say_the_token_of_a_picture_says_something_else() {
     let (folder, from) = (tempfile::tempdir().unwrap(), pinned());
     for file in ["config.json", "tokenizer.json", "preprocessor_config.json"] {

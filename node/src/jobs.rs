@@ -164,7 +164,7 @@ impl Ground {
     /// The model's part of `federation`.
     ///
     /// # Errors
-    /// If the federation's strategy cannot be used with the model.
+    /// If the federation's strategy cannot be used with the model, or a target of its adapter is no layer of it.
     pub fn new(foundation: Foundation, federation: &Federation) -> Result<Self, Failure> {
         let document = federation.document();
         let lora = LoraConfig {

@@ -152,19 +152,14 @@ impl Reader {
         let end = self.tokenizer.token(prompt::END).ok_or_else(|| foreign(blip3o))?;
         let mut tokens = self.tokenizer.encode_said(answer)?;
         tokens.push(end);
-        Ok(tokens)
+        known(blip3o, tokens)
     }
 
     fn encode(&self, blip3o: &Blip3o, prompt: &Prompt) -> Result<Vec<u32>, ReadError> {
         let tokenizer = &self.tokenizer;
         let said = tokenizer.encode_said(&prompt.said)?;
-        let tokens =
-            [tokenizer.encode(&prompt.before)?, said, tokenizer.encode(&prompt.after)?].concat();
-        let rows = blip3o.config().trunk.language.vocab_size;
-        match tokens.iter().all(|token| (*token as usize) < rows) {
-            true => Ok(tokens),
-            false => Err(foreign(blip3o)),
-        }
+        let parts = [tokenizer.encode(&prompt.before)?, said, tokenizer.encode(&prompt.after)?];
+        known(blip3o, parts.concat())
     }
 }
 
@@ -305,6 +300,15 @@ fn unfolded(text: &[u32], image: u32, count: usize) -> Vec<u32> {
     text.iter().flat_map(times).collect()
 }
 
+/// Refuses tokens that the model has no embedding for.
+fn known(blip3o: &Blip3o, tokens: Vec<u32>) -> Result<Vec<u32>, ReadError> {
+    let rows = blip3o.config().trunk.language.vocab_size;
+    match tokens.iter().all(|token| (*token as usize) < rows) {
+        true => Ok(tokens),
+        false => Err(foreign(blip3o)),
+    }
+}
+
 fn foreign(blip3o: &Blip3o) -> ReadError {
     let config = blip3o.config();
     ReadError::Foreign { image: config.image_token, rows: config.trunk.language.vocab_size }
@@ -312,5 +316,6 @@ fn foreign(blip3o: &Blip3o) -> ReadError {
 
 /// Tokens of an answer at most, as BLIP3o is evaluated on VQA.
 pub const ANSWER_TOKENS_MAX: usize = 16;
-/// A gigabyte: the pictures of about 300 questions of BLIP3o-Model-4B; all of a small model's.
+/// A gigabyte: of BLIP3o-Model-4B, whose tokens have 2048 numbers, 64 to 512 pictures of 2048 to 256 tokens, as its
+/// bounds for VQA allow.
 const SEEN_NUMBERS_MAX: usize = 1 << 28;

@@ -1,7 +1,7 @@
 //! Buffers that a thread uses again and again.
 //!
 //! A step of training packs every matrix anew, a gigabyte and a half for 135 million numbers. An allocator that gives
-//! such memory back between two uses has the system make it zero each time, which is a tenth of the step.
+//! such memory back between two uses has the system make it zero each time (`docs/LOG.md` has what that took).
 
 use std::cell::RefCell;
 use std::mem;

@@ -62,8 +62,7 @@ pub fn open(
         Foundation::Embedded(base) => Ok(Box::new(Embedded::open(base, lora, data, device)?)),
         Foundation::Blip3o(checkpoint) => {
             let held_out = score::small(&data.held_out);
-            let data = Shard { training: data.training.clone(), held_out };
-            let learner = Checkpointed::open(checkpoint, lora, data, device)?;
+            let learner = Checkpointed::open(checkpoint, lora, (&data.training, held_out), device)?;
             let captions = learner.training.undrawable_count();
             if learner.training.example_count() == 0 {
                 return Err(nothing_to_ask(captions));
@@ -86,8 +85,8 @@ pub fn examined(
     held_out: Dataset,
     device: &Device,
 ) -> Result<Box<dyn Learner>, Failure> {
-    let data = Shard { training: Dataset::default(), held_out };
-    Ok(Box::new(Checkpointed::open(checkpoint, lora, data, device)?))
+    let nothing = Dataset::default();
+    Ok(Box::new(Checkpointed::open(checkpoint, lora, (&nothing, held_out), device)?))
 }
 
 /// The embedded model; pictures have passed its frozen encoder.
@@ -147,12 +146,12 @@ impl Checkpointed {
     fn open(
         checkpoint: &Checkpoint,
         lora: &LoraConfig,
-        data: Shard,
+        (training, held_out): (&Dataset, Dataset),
         device: &Device,
     ) -> Result<Self, Failure> {
         let Checkpoint { folder, survey, config } = checkpoint;
         // Before the model is there: the tower is large, and is needed no longer afterwards.
-        let targets = targets(checkpoint, &data.training, device)?;
+        let targets = targets(checkpoint, training, device)?;
         let reader = Reader::open(folder).map_err(|error| bad(folder, &error))?;
         // Layers are computed again: the weights stay as they are stored, and memory is what a member lacks first.
         let again = Activations::Recomputed;
@@ -161,9 +160,8 @@ impl Checkpointed {
         let read = |data, targets| {
             blip3o::Shard::encode(&blip3o, &reader, data, targets).map_err(Failure::input)
         };
-        let training = read(&data.training, targets)?;
-        let held_out = read(&data.held_out, None)?;
-        Ok(Self { training, held_out, questions: data.held_out.questions, blip3o, reader })
+        let (training, examined) = (read(training, targets)?, read(&held_out, None)?);
+        Ok(Self { training, held_out: examined, questions: held_out.questions, blip3o, reader })
     }
 }
 
