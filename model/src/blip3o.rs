@@ -6,6 +6,7 @@
 pub mod pixels;
 pub mod prompt;
 pub mod shard;
+pub mod targets;
 pub mod tower;
 pub mod tuning;
 mod unified;
@@ -20,6 +21,7 @@ use crate::umm::qwen_vision::{QwenVision, QwenVisionConfig};
 use crate::umm::trunk::{Trunk, TrunkConfig};
 use crate::umm::weights::{Loader, WeightError};
 pub use shard::{Reader, Shard};
+pub use targets::Targets;
 pub use unified::{Blip3o, Seen};
 
 /// Sizes of a BLIP3o model.

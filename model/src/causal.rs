@@ -12,7 +12,7 @@ use crate::config::language::LanguageConfig;
 use crate::tensor_files::TensorFiles;
 use crate::train::descent::Descent;
 use crate::umm::Adapted;
-use crate::umm::language::{Activations, Language, Task};
+use crate::umm::language::{Activations, Context, Language, Task};
 use crate::umm::rows::Rows;
 pub use crate::umm::weights::Kept;
 use crate::umm::weights::{Loader, WeightError, floats};
@@ -78,11 +78,14 @@ impl Causal {
     ///
     /// Panics as [`Causal::logits`] does.
     pub fn greedy(&self, prompts: &[Vec<u32>], count: usize) -> Vec<Vec<u32>> {
-        let language = self.adapted.network.valid();
+        let (language, config) = (self.adapted.network.valid(), &self.config);
+        let mut context = Context::default();
         let mut rows = prompts.to_vec();
         for _ in 0..count {
-            let after = floats(logits(&language, &self.config, &rows, 1));
-            for (row, after) in rows.iter_mut().zip(after.chunks_exact(self.config.vocab_size)) {
+            let read = slots(rows.iter().map(|row| &row[..]));
+            let task = Task { extra: None, rows: &read, last: 1, config };
+            let after = floats(language.next_logits(&mut context, task));
+            for (row, after) in rows.iter_mut().zip(after.chunks_exact(config.vocab_size)) {
                 row.push(likeliest(after));
             }
         }

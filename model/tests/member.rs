@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use witan_model::blip3o::pixels::PixelBounds;
 use witan_model::blip3o::tower::Tower;
-use witan_model::blip3o::{Blip3o, Blip3oConfig, Reader, Shard, prompt};
+use witan_model::blip3o::{Blip3o, Blip3oConfig, Reader, Shard, Targets, prompt};
 use witan_model::checkpoint::read_weights;
 use witan_model::data::vqa_v2::Split;
 use witan_model::data::{AnswerType, Dataset, Picture, VqaExample, captions, picture};
@@ -23,7 +23,7 @@ fn a_member_learns_to_answer_and_to_draw_the_same_bits_each_time() {
     let (_folder, data) = data();
     let rounds = [(); 2].map(|()| {
         let mut blip3o = blip3o();
-        let targets = tower().unwrap().targets(&data).unwrap();
+        let (_shelf, targets) = targets(&data);
         let shard = Shard::encode(&blip3o, &reader(), &data, Some(targets)).unwrap();
         assert_eq!((shard.example_count(), shard.undrawable_count()), (4, 0));
         round(&mut blip3o, &shard, &plan(40)).unwrap()
@@ -60,7 +60,7 @@ fn a_member_sees_and_is_asked_about_the_whole_picture_in_its_file() {
 #[test]
 fn what_a_drawing_should_become_is_what_timms_tower_makes_of_the_picture() {
     let (_folder, data) = data();
-    let found = tower().unwrap().features(&data.pictures[0]).unwrap();
+    let found = tower().features(&data.pictures[0]).unwrap();
     let pinned = read_weights(&fs::read(pinned().join("reference.safetensors")).unwrap()).unwrap();
     let expected = &pinned["tower"].values;
     let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
@@ -68,6 +68,32 @@ fn what_a_drawing_should_become_is_what_timms_tower_makes_of_the_picture() {
     for (found, expected) in found.iter().zip(expected) {
         assert!((found - expected).abs() <= 1e-4 * largest, "{found} for {expected}");
     }
+}
+
+#[test]
+fn a_target_is_made_once_and_again_for_another_picture_or_another_tower() {
+    let (folder, data) = data();
+    let (shelf, made) = targets(&data);
+    let files = || fs::read_dir(shelf.path().join("new")).unwrap().map(|file| file.unwrap().path());
+    assert_eq!((made.missing(), files().count()), (vec![], 2));
+    assert_eq!(made.of(0).unwrap(), tower().features(&data.pictures[0]).unwrap());
+    let drawing = &config().trunk.diffusion;
+    let of = |tower| Targets::within(&shelf.path().join("new"), tower, drawing, &data).unwrap();
+    assert_eq!((of(&TOWER).missing(), of(&[8; 32]).missing()), (vec![], vec![0, 1]));
+    fs::copy(folder.path().join("0.png"), folder.path().join("1.png")).unwrap();
+    assert!(of(&TOWER).missing().is_empty(), "one picture twice is one picture");
+    image::RgbImage::new(9, 9).save(folder.path().join("1.png")).unwrap();
+    assert_eq!(of(&TOWER).missing(), [1]);
+
+    for file in files() {
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[0] ^= 1;
+        fs::write(&file, bytes).unwrap();
+    }
+    let damaged = made.of(0).unwrap_err().to_string();
+    assert!(damaged.contains(": damaged; remove it"), "{damaged}");
+    files().for_each(|file| fs::write(file, b"cut").unwrap());
+    assert_eq!(made.missing(), [0, 1]);
 }
 
 #[test]
@@ -148,7 +174,8 @@ fn a_picture_that_is_far_too_long_is_named_for_a_question_and_for_a_drawing() {
     let (folder, data) = data();
     let long = image::RgbImage::from_pixel(1, 900, image::Rgb([1, 2, 3]));
     long.save(folder.path().join("1.png")).unwrap();
-    let refused = tower().unwrap().targets(&data).unwrap_err().to_string();
+    let targets = Targets::within(folder.path(), &TOWER, &config().trunk.diffusion, &data).unwrap();
+    let refused = targets.make(1, &data.pictures[1], &tower()).unwrap_err().to_string();
     assert!(refused.contains("1.png: 1 by 900 pixels"), "{refused}");
     let mut blip3o = blip3o();
     let shard = Shard::encode(&blip3o, &reader(), &data, None).unwrap();
@@ -306,9 +333,23 @@ fn reader() -> Reader {
     Reader::open(&pinned()).unwrap()
 }
 
-fn tower() -> Option<Tower> {
-    Tower::open(&pinned(), &config().trunk.diffusion, &Device::flex()).unwrap()
+fn tower() -> Tower {
+    Tower::open(&pinned(), &config().trunk.diffusion, &Device::flex()).unwrap().unwrap()
 }
+
+/// Targets of all captions, and the folder that has them.
+fn targets(data: &Dataset) -> (TempDir, Targets) {
+    let shelf = tempfile::tempdir().unwrap();
+    let drawing = &config().trunk.diffusion;
+    let targets = Targets::within(&shelf.path().join("new"), &TOWER, drawing, data).unwrap();
+    for picture in targets.missing() {
+        targets.make(picture, &data.pictures[picture], &tower()).unwrap();
+    }
+    (shelf, targets)
+}
+
+/// What the tower is called here.
+const TOWER: [u8; 32] = [7; 32];
 
 fn pinned() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity/blip3o")

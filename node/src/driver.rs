@@ -157,6 +157,10 @@ impl Driver {
         heartbeat: &mut Heartbeat,
     ) -> Result<Option<Input>, Failure> {
         Ok(match event {
+            jobs::Event::Preparing { done, pictures } => {
+                self.say(Happening::Preparing { done, pictures });
+                None
+            }
             jobs::Event::Progress { job, round, step, steps, loss } => {
                 self.say(Happening::Training { round, step, steps, loss });
                 heartbeat.is_due(job).then_some(Input::Progress { job, step, steps, loss })

@@ -49,6 +49,13 @@ pub enum Happening {
         /// Why.
         reason: String,
     },
+    /// Before the first training, what drawings of captioned pictures should become is made.
+    Preparing {
+        /// Pictures done.
+        done: usize,
+        /// Pictures in all.
+        pictures: usize,
+    },
     /// Training waits for its turn at the cores, or has begun.
     Training {
         /// The round.

@@ -5,7 +5,7 @@
 //! federation.toml  what all members agreed on                control.sock    answers `witan status`
 //! node.toml        this node's own settings                  blobs/ab/abcd…  adapters, named by digest
 //! journal/records.log, journal/wal.log   the truth           db/             sled: an index over it
-//! owed/7           what compression lost in round 7
+//! owed/7           what compression lost in round 7      targets/ab12…   what drawings should become
 //! ```
 //! Nothing else in the program spells one of these names.
 
@@ -151,6 +151,11 @@ impl Home {
     /// The folder of what compression lost and later deltas will bring.
     pub fn owed(&self) -> PathBuf {
         self.root.join("owed")
+    }
+
+    /// The folder of what drawings of captioned pictures should become.
+    pub fn targets(&self) -> PathBuf {
+        self.root.join("targets")
     }
 
     fn lock_file(&self) -> PathBuf {

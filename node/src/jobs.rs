@@ -22,6 +22,7 @@ pub mod shard;
 pub mod show;
 pub mod solo;
 pub mod speak;
+pub mod tower;
 pub mod train;
 pub mod turns;
 pub mod unified;
@@ -42,10 +43,9 @@ use witan_protocol::record::{Aggregate, Scores};
 use crate::error::Failure;
 use crate::home::Home;
 use crate::settings::Settings;
-use crate::store::blobs::Blobs;
 use foundation::Foundation;
-use owed::Owed;
 use recipe::Recipe;
+use train::Shelves;
 
 /// Work asked of the jobs.
 #[derive(Debug)]
@@ -84,6 +84,13 @@ pub enum Task {
 /// What came of it.
 #[derive(Debug)]
 pub enum Event {
+    /// Targets of drawings are made before the first step, of so many pictures.
+    Preparing {
+        /// Pictures done.
+        done: usize,
+        /// Pictures in all.
+        pictures: usize,
+    },
     /// A training step was done (or, at step 0, the turn has come).
     Progress {
         /// The job.
@@ -232,14 +239,13 @@ impl Jobs {
         ground: Ground,
         federation: &Federation,
         settings: &Settings,
-        blobs: Blobs,
-        owed: Owed,
+        shelves: Shelves,
     ) -> Result<(Self, mpsc::Receiver<Event>), Failure> {
         let stopping = Arc::new(AtomicBool::new(false));
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let (train, train_tasks) = mpsc::channel(TASKS_MAX);
         let (compute, compute_tasks) = mpsc::channel(TASKS_MAX);
-        let shelves = train::Shelves { blobs: blobs.clone(), owed };
+        let blobs = shelves.blobs.clone();
         let stop = Arc::clone(&stopping);
         let trainer = train::Trainer::new(ground.clone(), federation, settings, shelves, stop)?;
         let aggregator = aggregate::Aggregator::new(ground, blobs);

@@ -17,6 +17,7 @@ use crate::events::NodeEvent;
 use crate::home::Home;
 use crate::jobs::device::Compute;
 use crate::jobs::owed::Owed;
+use crate::jobs::train::Shelves;
 use crate::jobs::{Ground, Jobs};
 use crate::net::{self, NetSettings};
 use crate::settings::Settings;
@@ -99,8 +100,9 @@ pub async fn node(
         return Err(not_a_member(home, &me));
     }
     let name = roster.name_of(&me);
-    let (jobs, job_events) =
-        Jobs::start(ground, &federation, &settings, blobs.clone(), Owed::within(home.owed()))?;
+    let owed = Owed::within(home.owed());
+    let shelves = Shelves { blobs: blobs.clone(), owed, targets: home.targets() };
+    let (jobs, job_events) = Jobs::start(ground, &federation, &settings, shelves)?;
     let (net, net_events) = net::start(NetSettings {
         seed: identity.seed(),
         federation,

@@ -48,6 +48,9 @@ pub struct Document {
     pub seed: u64,
     /// Digest of the frozen base model, in hexadecimal.
     pub base: Digest,
+    /// Digest of the tower that makes a BLIP3o's training targets; left out: each member has its own, or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tower: Option<Digest>,
     /// Addresses of bootstrap peers; operational.
     #[serde(default)]
     pub bootstrap: Vec<String>,

@@ -22,6 +22,7 @@ fn document() -> Document {
         name: "test".into(),
         seed: 1,
         base: Digest([9; 32]),
+        tower: None,
         bootstrap: vec!["/ip4/127.0.0.1/tcp/4000".into()],
         lora: Lora { rank: 8, alpha: 16.0, dropout: 0.05, targets: vec!["q".into(), "v".into()] },
         training: Training {

@@ -297,6 +297,7 @@ pub fn document(size: usize, rounds: u64) -> Document {
         name: "simulated".into(),
         seed: 1,
         base: Digest([9; 32]),
+        tower: None,
         bootstrap: Vec::new(),
         lora: Lora { rank: 8, alpha: 16.0, dropout: 0.0, targets: vec!["q".into()] },
         training: Training {

@@ -1,9 +1,9 @@
 //! A member's data as BLIP3o reads them, and how it is taught by them.
 //!
 //! Texts are tokens once and for all. Pictures stay in their files, because they are large: what the frozen encoder saw
-//! of them is kept as far as a bound allows, what the tower made of the captioned ones is kept whole.
+//! of them is kept as far as a bound allows, what drawings of the captioned ones should become lies in files too.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,7 +12,7 @@ use image::RgbImage;
 
 use super::pixels::{BoundsError, PixelBounds, TooLong};
 use super::prompt::Prompt;
-use super::tower::Targets;
+use super::targets::Targets;
 use super::tuning::{Captions, Question};
 use super::{Blip3o, Network, Seen, prompt};
 use crate::data::{CaptionExample, DataError, Dataset, Picture, VqaExample};
@@ -34,7 +34,8 @@ pub struct Shard {
     bounds: PixelBounds,
     questions: Vec<Asked>,
     captions: Vec<Captioned>,
-    targets: Targets,
+    /// Of the captioned pictures; none without a tower.
+    targets: Option<Targets>,
     seen: Vec<OnceLock<Seen>>,
     /// Numbers kept of what was seen.
     kept: AtomicUsize,
@@ -66,6 +67,14 @@ pub enum ReadError {
     /// A picture is gone or damaged.
     #[error(transparent)]
     Picture(#[from] DataError),
+    /// What a drawing should become cannot be kept, or had back.
+    #[error("{}: {source}", path.display())]
+    Target {
+        /// Its file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// A picture is too long.
     #[error("{name}: {error}")]
     Long {
@@ -189,7 +198,7 @@ impl Shard {
         Ok(Shard {
             questions: data.questions.iter().map(ask).collect::<Result<_, _>>()?,
             captions: drawn.iter().map(say).collect::<Result<_, _>>()?,
-            targets: targets.unwrap_or_default(),
+            targets,
             seen: data.pictures.iter().map(|_| OnceLock::new()).collect(),
             pictures: data.pictures.clone(),
             bounds: reader.bounds,
@@ -218,6 +227,10 @@ impl Shard {
             reader.answer(blip3o, &seen, &asked.text, ANSWER_TOKENS_MAX)
         };
         self.questions.iter().map(answer).collect()
+    }
+
+    fn target(&self, picture: usize) -> Result<Vec<f32>, ReadError> {
+        self.targets.as_ref().expect("captions are read only with targets").of(picture)
     }
 
     fn see(&self, blip3o: &Blip3o, picture: usize) -> Result<Seen, ReadError> {
@@ -283,9 +296,11 @@ impl Pupil for Blip3o {
             })
             .collect();
         let said: Vec<&Captioned> = captions.iter().map(|at| &shard.captions[*at]).collect();
+        let targets: Result<Vec<Vec<f32>>, _> =
+            said.iter().map(|said| shard.target(said.picture)).collect();
         let captions = Captions {
             texts: said.iter().map(|said| said.text.clone()).collect(),
-            targets: said.iter().flat_map(|said| &shard.targets[&said.picture]).copied().collect(),
+            targets: targets.map_err(unreadable)?.concat(),
             noise,
         };
         let answer = (!questions.is_empty()).then(|| self.pull_answers(&questions, gather));

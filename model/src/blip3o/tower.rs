@@ -1,7 +1,5 @@
 //! The tower that says what a drawing should become: EVA-CLIP, in a folder of its own inside the checkpoint's.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
@@ -9,7 +7,7 @@ use serde::Deserialize;
 
 use super::pixels::middle;
 use super::shard::ReadError;
-use crate::data::{Dataset, Picture};
+use crate::data::Picture;
 use crate::tensor_files::{FilesError, TensorFiles};
 use crate::umm::diffusion::DiffusionConfig;
 use crate::umm::eva::{Eva, EvaConfig, pooled};
@@ -112,24 +110,7 @@ impl Tower {
         let pixels = pixels.map_err(|error| ReadError::of(picture, error))?;
         Ok(floats(pooled(self.eva.forward(pixels, self.config), self.square)))
     }
-
-    /// The same of every captioned picture.
-    ///
-    /// # Errors
-    /// If one of them cannot be read.
-    pub fn targets(&self, data: &Dataset) -> Result<Targets, ReadError> {
-        let mut targets = Targets::new();
-        for caption in &data.captions {
-            if let Entry::Vacant(place) = targets.entry(caption.picture) {
-                place.insert(self.features(&data.pictures[caption.picture])?);
-            }
-        }
-        Ok(targets)
-    }
 }
-
-/// What drawings of captioned pictures should become, by the places of the pictures in their dataset.
-pub type Targets = BTreeMap<usize, Vec<f32>>;
 
 /// Where it lies, under the name by which it is released.
 pub const FOLDER: &str = "eva_clip_vision_tower";

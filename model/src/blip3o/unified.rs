@@ -13,7 +13,7 @@ use crate::tensor_files::TensorFiles;
 use crate::umm::Adapted;
 use crate::umm::diffusion::DiffusionConfig;
 use crate::umm::flow::start_noise;
-use crate::umm::language::Activations;
+use crate::umm::language::{Activations, Context, Task};
 use crate::umm::rows::Rows;
 use crate::umm::weights::{HostTensor, Loader, WeightError, Weights, encode, floats};
 
@@ -109,9 +109,14 @@ impl Blip3o {
     ///
     /// Panics as [`Blip3o::logits`] does.
     pub fn answer(&self, seen: &Seen, text: &[u32], end: Option<u32>, count: usize) -> Vec<u32> {
+        let language = self.adapted.network.trunk.language.valid();
+        let config = &self.config.trunk.language;
+        let mut context = Context::default();
         let mut said = text.to_vec();
         while said.len() < text.len() + count {
-            let mut logits = self.logits(seen, &said, 1);
+            let (rows, extra) = self.rows(&[(seen, &said)]);
+            let task = Task { extra: Some(extra), rows: &rows, last: 1, config };
+            let mut logits = floats(language.next_logits(&mut context, task));
             if let Some(logit) = logits.get_mut(self.config.image_token as usize) {
                 *logit = f32::NEG_INFINITY;
             }

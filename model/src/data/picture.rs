@@ -6,6 +6,7 @@
 use image::codecs::png::PngEncoder;
 use image::imageops::{self, FilterType};
 use image::{ColorType, ImageEncoder, ImageFormat, ImageReader, Limits, RgbImage};
+use std::borrow::Cow;
 use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
 use std::sync::Arc;
@@ -65,13 +66,26 @@ impl Picture {
     /// If the file is gone or changed to something that is no picture.
     pub fn whole(&self) -> Result<RgbImage, DataError> {
         match &self.file {
-            Some(path) => decode(&bounded::bytes(path, FILE_BYTES_MAX)?).map_err(|source| {
-                DataError::Image { image: "the picture".into(), path: path.to_path_buf(), source }
+            Some(path) => decode(&self.bytes()?).map_err(|source| DataError::Image {
+                image: "the picture".into(),
+                path: path.to_path_buf(),
+                source,
             }),
             None => {
                 let pixel = |x: u32, y: u32| image::Rgb(self.pixel(x as usize, y as usize));
                 Ok(RgbImage::from_fn(SIDE as u32, SIDE as u32, pixel))
             }
+        }
+    }
+
+    /// The bytes of its file; its pixels if it never had one.
+    ///
+    /// # Errors
+    /// If the file is gone, or too large.
+    pub fn bytes(&self) -> Result<Cow<'_, [u8]>, DataError> {
+        match &self.file {
+            Some(path) => Ok(Cow::Owned(bounded::bytes(path, FILE_BYTES_MAX)?)),
+            None => Ok(Cow::Borrowed(&self.pixels)),
         }
     }
 

@@ -353,20 +353,24 @@ mod tests {
     #[test]
     fn attention_to_what_came_before_and_its_twin_agree() {
         let heads = Heads { count: 4, shared: 2, width: 32 };
-        let sight = Sight::backward(&[0, 9], 27, 32, 10_000);
-        let each_its_own = Sight::backward_by(&[0, 9], 27, 32, |[row, position, pair]| {
+        let sight = Sight::backward(&[0, 9], 0..27, 32, 10_000);
+        let each_its_own = Sight::backward_by(&[0, 9], 0..27, 32, |[row, position, pair]| {
             (row + 1) as f64 * position as f64 * 0.3 / (pair + 1) as f64
         });
         for rows in [27, 16, 1] {
             assert_twins([rows, 27], heads, &sight);
             assert_twins([rows, 27], heads, &each_its_own);
         }
+        let read_on = Sight::backward(&[0, 9], 11..27, 32, 10_000);
+        for rows in [16, 1] {
+            assert_twins([rows, 27], heads, &read_on);
+        }
     }
 
     #[test]
     fn attention_of_rows_too_long_to_keep_their_probabilities_and_its_twin_agree() {
         let (length, heads) = (KEPT_COLUMNS + 31, Heads { count: 4, shared: 2, width: 8 });
-        let sight = Sight::backward(&[0, 70], length, 8, 10_000);
+        let sight = Sight::backward(&[0, 70], 0..length, 8, 10_000);
         for rows in [length, 67] {
             assert_twins([rows, length], heads, &sight);
             assert_twins([rows, length], heads, &Sight::everywhere());

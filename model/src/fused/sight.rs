@@ -28,6 +28,8 @@ pub struct Sight(pub(super) Option<Arc<Order>>);
 pub(super) struct Order {
     /// Positions at the start of each row that nobody may read.
     padding: Vec<usize>,
+    /// The first position that looks; those before it are only looked at.
+    first: usize,
     pub(super) angles: Angles,
     twin: OnceLock<Twin>,
 }
@@ -46,7 +48,7 @@ pub(super) struct Angles {
 struct Twin {
     /// `[batch or 1, positions, 1, width / 2]` each.
     angles: [Tensor<4>; 2],
-    /// Added to the scores: `[batch, 1, positions, positions]`.
+    /// Added to the scores: `[batch, 1, positions that look, positions]`.
     mask: Tensor<4>,
 }
 
@@ -56,28 +58,31 @@ impl Sight {
         Sight(None)
     }
 
-    /// Rows of `length` positions, row `i` beginning with `padding[i]` that nobody may read; the others are
-    /// read by themselves and by those after them. Queries and keys of `width` are turned by their position.
-    pub fn backward(padding: &[usize], length: usize, width: usize, theta: u32) -> Sight {
+    /// Rows that begin with as many positions as `padding` says that nobody may read; the others are read by
+    /// themselves and by those after them. Only those in `looking`, to a row's end, look. Queries and keys of `width`
+    /// are turned by their position.
+    pub fn backward(padding: &[usize], looking: Range<usize>, width: usize, theta: u32) -> Sight {
         let half = width / 2;
         let angle = |[_, position, pair]: [usize; 3]| {
             position as f64 * frequency(f64::from(theta), pair, half)
         };
-        Sight::turned(padding, Angles::new([1, length, half], angle))
+        Sight::turned(padding, looking.start, Angles::new([1, looking.end, half], angle))
     }
 
     /// The same where `angle([row, position, pair])` tells how far each pair of channels is turned.
     pub fn backward_by(
         padding: &[usize],
-        length: usize,
+        looking: Range<usize>,
         width: usize,
         angle: impl Fn([usize; 3]) -> f64,
     ) -> Sight {
-        Sight::turned(padding, Angles::new([padding.len(), length, width / 2], angle))
+        let angles = Angles::new([padding.len(), looking.end, width / 2], angle);
+        Sight::turned(padding, looking.start, angles)
     }
 
-    fn turned(padding: &[usize], angles: Angles) -> Sight {
-        Sight(Some(Arc::new(Order { padding: padding.to_vec(), angles, twin: OnceLock::new() })))
+    fn turned(padding: &[usize], first: usize, angles: Angles) -> Sight {
+        let (padding, twin) = (padding.to_vec(), OnceLock::new());
+        Sight(Some(Arc::new(Order { padding, first, angles, twin })))
     }
 }
 
@@ -96,14 +101,15 @@ impl Order {
         self.twin.get_or_init(|| {
             let Angles { length, half, .. } = self.angles;
             let rows = self.angles.cosine.len() / (length * half);
-            let mut mask = vec![HIDDEN; self.padding.len() * length * length];
+            let looking = length - self.first;
+            let mut mask = vec![HIDDEN; self.padding.len() * looking * length];
             for (at, columns) in mask.chunks_exact_mut(length).enumerate() {
-                columns[self.seen(at / length, at % length)].fill(0.0);
+                columns[self.seen(at / looking, self.first + at % looking)].fill(0.0);
             }
             let table = |values: &Vec<f32>| {
                 Tensor::from_data(TensorData::new(values.clone(), [rows, length, 1, half]), device)
             };
-            let mask = TensorData::new(mask, [self.padding.len(), 1, length, length]);
+            let mask = TensorData::new(mask, [self.padding.len(), 1, looking, length]);
             Twin {
                 angles: [&self.angles.cosine, &self.angles.sine].map(table),
                 mask: Tensor::from_data(mask, device),
@@ -153,7 +159,8 @@ pub(super) fn plain(
     let scores = query.matmul(key.swap_dims(2, 3));
     let scores = match twin {
         Some(Twin { mask, .. }) => {
-            scores.add(mask.clone().narrow(2, columns - rows, rows).repeat_dim(2, group))
+            let looking = mask.dims()[2];
+            scores.add(mask.clone().narrow(2, looking - rows, rows).repeat_dim(2, group))
         }
         None => scores,
     };

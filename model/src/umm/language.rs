@@ -11,7 +11,7 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::module::linear;
 
-use super::layers::{Beside, Heads, Layer, LayerNames, LayerSizes, Norm, Sight};
+use super::layers::{Beside, Heads, Layer, LayerNames, LayerSizes, Memory, Norm, Sight};
 use super::rows::Rows;
 use super::weights::{Init, Loader, WeightError};
 use crate::config::language::{Family, LanguageConfig};
@@ -29,6 +29,14 @@ pub struct Language {
     head: Option<Linear>,
 }
 
+/// What a language model has read of a batch, so that reading on costs only what is new.
+#[derive(Debug, Default)]
+pub struct Context {
+    layers: Vec<Memory>,
+    /// Positions of every row that were read.
+    length: usize,
+}
+
 /// Who may look at whom in a left-padded batch, and which last positions are wanted.
 struct Reading {
     sight: Sight,
@@ -36,11 +44,12 @@ struct Reading {
 }
 
 impl Reading {
-    /// Positions stand one after the other, unless the rows tell their places.
-    fn new(rows: &Rows, last: usize, config: &LanguageConfig) -> Reading {
+    /// Positions stand one after the other, unless the rows tell their places. The first `read` were read before.
+    fn new(rows: &Rows, read: usize, last: usize, config: &LanguageConfig) -> Reading {
         let Rows { padding, length, places, .. } = rows;
+        let looking = read..*length;
         let Some(places) = places else {
-            let sight = Sight::backward(padding, *length, config.head_dim, config.rope_theta);
+            let sight = Sight::backward(padding, looking, config.head_dim, config.rope_theta);
             return Reading { sight, last };
         };
         let (theta, half) = (f64::from(config.rope_theta), config.head_dim / 2);
@@ -51,7 +60,7 @@ impl Reading {
             Some(at) => f64::from(places[row][at][axis(pair)]) * frequency(theta, pair, half),
             None => 0.0,
         };
-        let sight = Sight::backward_by(padding, *length, config.head_dim, angle);
+        let sight = Sight::backward_by(padding, looking, config.head_dim, angle);
         Reading { sight, last }
     }
 }
@@ -107,12 +116,37 @@ impl Language {
         last: usize,
         config: &LanguageConfig,
     ) -> Tensor<3> {
-        let reading = Reading::new(rows, last, config);
+        let reading = Reading::new(rows, 0, last, config);
         let mut x = self.embedded(extra, rows, config);
         for index in 0..self.layers.len() {
-            x = self.layer(index, x, &reading, config);
+            x = self.layer(index, x, (&reading, None), config);
         }
         self.norm.forward(x)
+    }
+
+    /// The same of rows that go on where the context ends, which then ends with them; `last` of the new positions.
+    ///
+    /// Panics unless every row has become longer, and by as much.
+    fn read_on(&self, context: &mut Context, task: Task<'_>) -> Tensor<3> {
+        let Task { extra, rows, last, config } = task;
+        let reading = Reading::new(rows, context.length, last, config);
+        let mut x = self.embedded(extra, &rows.after(context.length), config);
+        context.layers.resize_with(self.layers.len(), Memory::default);
+        for (index, memory) in context.layers.iter_mut().enumerate() {
+            x = self.layer(index, x, (&reading, Some(memory)), config);
+        }
+        context.length = rows.length;
+        self.norm.forward(x)
+    }
+
+    /// The logits of what follows rows that go on where the context ends, which then ends with them.
+    ///
+    /// Panics as [`Language::read_on`] does, or if more than the last position is asked for.
+    ///
+    /// # Shapes
+    /// - output: `[batch, vocabulary]`
+    pub fn next_logits(&self, context: &mut Context, task: Task<'_>) -> Tensor<2> {
+        self.logits(self.read_on(context, task).squeeze_dim(1))
     }
 
     fn embedded(
@@ -130,12 +164,12 @@ impl Language {
         &self,
         index: usize,
         x: Tensor<3>,
-        reading: &Reading,
+        (reading, memory): (&Reading, Option<&mut Memory>),
         config: &LanguageConfig,
     ) -> Tensor<3> {
         let is_last = index + 1 == self.layers.len();
         let rows = if is_last { reading.last } else { x.dims()[1] };
-        self.layers[index].forward(x, rows, config.heads(), &reading.sight)
+        self.layers[index].forward(x, rows, config.heads(), (&reading.sight, memory))
     }
 
     /// The logits over the vocabulary.

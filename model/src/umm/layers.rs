@@ -202,20 +202,46 @@ impl Projections {
         }
     }
 
-    /// Projects, and lets every query look at what it sees.
+    /// Projects, and lets every query look at what it sees: at what is remembered, too.
     ///
     /// # Shapes
     /// - queried: `[batch, rows, width]`, the last `rows` of the sequence
-    /// - attended: `[batch, columns, width]`
+    /// - attended: `[batch, columns, width]`, the last `columns` of it, of which the others are remembered
     /// - output: `[batch, rows, heads * head width]`
     pub fn attend(
         &self,
         queried: Tensor<3>,
         attended: Tensor<3>,
         heads: Heads,
-        sight: &Sight,
+        (sight, memory): (&Sight, Option<&mut Memory>),
     ) -> Tensor<3> {
-        fused::attention(self.project(queried, attended, heads), heads, sight)
+        let [query, key, value] = self.project(queried, attended, heads);
+        let [key, value] = match memory {
+            Some(memory) => memory.extended([key, value]),
+            None => [key, value],
+        };
+        fused::attention([query, key, value], heads, sight)
+    }
+}
+
+/// The keys and values of what one attention layer has read; keys are not turned yet.
+///
+/// # Shapes
+/// - each: `[batch, positions, heads * head width]`
+#[derive(Clone, Debug, Default)]
+pub struct Memory(Option<[Tensor<3>; 2]>);
+
+impl Memory {
+    /// Adds what was read now, and gives all.
+    fn extended(&mut self, now: [Tensor<3>; 2]) -> [Tensor<3>; 2] {
+        let [key, value] = now;
+        let all = match self.0.take() {
+            Some([keys, values]) => {
+                [Tensor::cat(vec![keys, key], 1), Tensor::cat(vec![values, value], 1)]
+            }
+            None => [key, value],
+        };
+        self.0.insert(all).clone()
     }
 }
 
@@ -290,16 +316,22 @@ impl Layer {
         })
     }
 
-    /// The last `rows` positions after the layer.
+    /// The last `rows` positions after the layer, which reads on from what is remembered.
     ///
     /// # Shapes
     /// - x: `[batch, positions, width]`
     /// - output: `[batch, rows, width]`
-    pub fn forward(&self, x: Tensor<3>, rows: usize, heads: Heads, sight: &Sight) -> Tensor<3> {
+    pub fn forward(
+        &self,
+        x: Tensor<3>,
+        rows: usize,
+        heads: Heads,
+        seen: (&Sight, Option<&mut Memory>),
+    ) -> Tensor<3> {
         let length = x.dims()[1];
         let h = self.attention_norm.forward(x.clone());
         let queried = h.clone().narrow(1, length - rows, rows);
-        let attended = self.out.forward(self.projections.attend(queried, h, heads, sight));
+        let attended = self.out.forward(self.projections.attend(queried, h, heads, seen));
         let x = x.narrow(1, length - rows, rows).add(attended);
         let h = self.feed_norm.forward(x.clone());
         x.add(self.feed_forward.forward(h))

@@ -54,6 +54,17 @@ impl Rows {
         Rows { places: Some(places), ..self }
     }
 
+    /// The slots behind the first `count` positions of every row.
+    ///
+    /// Panics unless there are some.
+    pub(super) fn after(&self, count: usize) -> Rows {
+        assert!(count < self.length, "nothing to read behind position {count}");
+        let rows = self.slots.chunks_exact(self.length);
+        let slots = rows.flat_map(|row| &row[count..]).copied().collect();
+        let padding = self.padding.iter().map(|pad| pad.saturating_sub(count)).collect();
+        Rows { slots, padding, length: self.length - count, places: None }
+    }
+
     /// How many rows there are, and how long they are with their padding.
     pub fn shape(&self) -> [usize; 2] {
         [self.padding.len(), self.length]

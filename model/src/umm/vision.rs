@@ -92,7 +92,7 @@ impl Vision {
         let x = x.reshape([batch, config.vision_hidden_size, GRID_CELLS]).swap_dims(1, 2);
         let mut x = x.add(self.position.val().unsqueeze());
         for block in &self.blocks {
-            x = block.forward(x, GRID_CELLS, vision_heads(config), &Sight::everywhere());
+            x = block.forward(x, GRID_CELLS, vision_heads(config), (&Sight::everywhere(), None));
         }
         self.norm.forward(x)
     }

@@ -64,6 +64,7 @@ fn federation() -> Federation {
         name: "test".into(),
         seed: 1,
         base: Digest([9; 32]),
+        tower: None,
         bootstrap: Vec::new(),
         lora: Lora { rank: 8, alpha: 16.0, dropout: 0.0, targets: vec!["q".into()] },
         training,

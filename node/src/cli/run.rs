@@ -103,6 +103,9 @@ fn for_people(out: &mut dyn Write, roster: &Roster, event: &NodeEvent) -> io::Re
         Happening::Connected { member } => writeln!(out, "connected to {}", name(member)),
         Happening::Disconnected { member } => writeln!(out, "lost {}", name(member)),
         Happening::PeerRefused { peer, reason } => writeln!(out, "turned {peer} away: {reason}"),
+        Happening::Preparing { done, pictures } => {
+            writeln!(out, "targets of drawings: {done} of {pictures} pictures")
+        }
         Happening::Training { round, step: 0, steps, .. } => {
             writeln!(out, "round {round}: {steps} steps begin")
         }

@@ -7,15 +7,15 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use witan_model::blip3o::{Blip3o, Blip3oConfig, tower};
+use witan_model::blip3o::{Blip3o, Blip3oConfig};
 use witan_model::data::tokenizer::Tokenizer;
 use witan_model::survey::Survey;
-use witan_model::tensor_files::TensorFiles;
 use witan_model::{Adapter, Base, LoraConfig};
 use witan_protocol::digest::Digest;
 use witan_protocol::federation::{Federation, Strategy};
 
 use super::checkpoint::{self, bad};
+use super::tower::Tower;
 use super::{base_digest, embedded_base};
 use crate::error::Failure;
 use crate::home::Home;
@@ -112,14 +112,32 @@ impl Foundation {
         }
     }
 
-    /// The digest of the tower that makes a checkpoint's targets, if it has one.
+    /// What makes a checkpoint's targets, if it has that.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn tower_digest(&self) -> Result<Option<Digest>, Failure> {
+    pub fn tower(&self) -> Result<Option<Tower>, Failure> {
         match self {
             Self::Embedded(_) => Ok(None),
-            Self::Blip3o(checkpoint) => checkpoint.tower_digest(),
+            Self::Blip3o(checkpoint) => Tower::of(checkpoint),
+        }
+    }
+
+    /// The same, checked to be the one the federation names, if it names one.
+    ///
+    /// # Errors
+    /// If it is another, or cannot be read.
+    pub fn agreed_tower(&self, federation: &Federation) -> Result<Option<Tower>, Failure> {
+        let tower = self.tower()?;
+        match (&tower, federation.document().tower) {
+            (Some(found), Some(named)) if found.digest != named => Err(Failure::input(format!(
+                "{}: federation.toml names the tower {}, this one is {}",
+                found.folder().display(),
+                named.short(),
+                found.digest.short()
+            ))
+            .hint("every member that learns to draw needs the same tower; one without it learns to answer")),
+            _ => Ok(tower),
         }
     }
 
@@ -194,21 +212,6 @@ impl Foundation {
 }
 
 impl Checkpoint {
-    /// The digest of the tower that makes targets, if there is one; no part of what a federation agrees on.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    fn tower_digest(&self) -> Result<Option<Digest>, Failure> {
-        let folder = self.folder.join(tower::FOLDER);
-        if !folder.is_dir() {
-            return Ok(None);
-        }
-        let files = TensorFiles::open(&folder).map_err(|error| bad(&folder, &error))?;
-        let config = folder.join("config.json");
-        let paths = files.paths().iter().cloned().chain(config.exists().then_some(config));
-        digest_of("witan tower", paths).map(Some)
-    }
-
     fn digest(&self) -> Result<Digest, Failure> {
         let weights = self.survey.files.paths().iter().cloned();
         let others = OTHERS.map(|name| self.folder.join(name)).into_iter();
@@ -217,7 +220,10 @@ impl Checkpoint {
 }
 
 /// The digest of files, each with its name.
-fn digest_of(kind: &str, files: impl Iterator<Item = PathBuf>) -> Result<Digest, Failure> {
+pub(super) fn digest_of(
+    kind: &str,
+    files: impl Iterator<Item = PathBuf>,
+) -> Result<Digest, Failure> {
     let mut whole = String::new();
     for path in files {
         let name = path.file_name().unwrap_or_default().to_string_lossy();

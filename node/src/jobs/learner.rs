@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use witan_model::blip3o::tower::{self, Targets, Tower};
-use witan_model::blip3o::{self, Blip3o, Reader};
+use witan_model::blip3o::tower::FOLDER;
+use witan_model::blip3o::{self, Blip3o, Reader, Targets};
 use witan_model::data::tokenizer::WordError;
 use witan_model::data::{Dataset, VqaExample};
 use witan_model::evaluate::{geneval, vqa};
@@ -48,27 +48,29 @@ pub trait Learner {
     fn marks(&self, seed: u64) -> Result<Marks, Failure>;
 }
 
-/// Loads a model with room for an adapter, and reads a member's data with it.
+/// Loads a model with room for an adapter, and reads a member's data with it; its captions for a checkpoint only with
+/// targets.
 ///
 /// # Errors
 /// If the model cannot be loaded, or the data have nothing for it to learn.
 pub fn open(
     foundation: &Foundation,
     lora: &LoraConfig,
-    data: &Shard,
+    (data, targets): (&Shard, Option<Targets>),
     device: &Device,
 ) -> Result<Box<dyn Learner>, Failure> {
     match foundation {
         Foundation::Embedded(base) => Ok(Box::new(Embedded::open(base, lora, data, device)?)),
         Foundation::Blip3o(checkpoint) => {
             let held_out = score::small(&data.held_out);
-            let learner = Checkpointed::open(checkpoint, lora, (&data.training, held_out), device)?;
+            let learner =
+                Checkpointed::open(checkpoint, lora, (&data.training, targets), held_out, device)?;
             let captions = learner.training.undrawable_count();
             if learner.training.example_count() == 0 {
                 return Err(nothing_to_ask(captions));
             }
             if captions > 0 {
-                tracing::error!(captions, "left out: the checkpoint has no {}", tower::FOLDER);
+                tracing::error!(captions, "left out: the checkpoint has no {FOLDER}");
             }
             Ok(Box::new(learner))
         }
@@ -86,7 +88,7 @@ pub fn examined(
     device: &Device,
 ) -> Result<Box<dyn Learner>, Failure> {
     let nothing = Dataset::default();
-    Ok(Box::new(Checkpointed::open(checkpoint, lora, (&nothing, held_out), device)?))
+    Ok(Box::new(Checkpointed::open(checkpoint, lora, (&nothing, None), held_out, device)?))
 }
 
 /// The embedded model; pictures have passed its frozen encoder.
@@ -146,12 +148,11 @@ impl Checkpointed {
     fn open(
         checkpoint: &Checkpoint,
         lora: &LoraConfig,
-        (training, held_out): (&Dataset, Dataset),
+        (training, targets): (&Dataset, Option<Targets>),
+        held_out: Dataset,
         device: &Device,
     ) -> Result<Self, Failure> {
         let Checkpoint { folder, survey, config } = checkpoint;
-        // Before the model is there: the tower is large, and is needed no longer afterwards.
-        let targets = targets(checkpoint, training, device)?;
         let reader = Reader::open(folder).map_err(|error| bad(folder, &error))?;
         // Layers are computed again: the weights stay as they are stored, and memory is what a member lacks first.
         let again = Activations::Recomputed;
@@ -187,21 +188,6 @@ impl Learner for Checkpointed {
     }
 }
 
-/// What drawings of captioned pictures should become; none without a tower, or without captions.
-fn targets(
-    Checkpoint { folder, config, .. }: &Checkpoint,
-    data: &Dataset,
-    device: &Device,
-) -> Result<Option<Targets>, Failure> {
-    if data.captions.is_empty() {
-        return Ok(None);
-    }
-    let own = folder.join(tower::FOLDER);
-    let tower = Tower::open(folder, &config.trunk.diffusion, device);
-    let tower = tower.map_err(|error| bad(&own, &error))?;
-    tower.map(|tower| tower.targets(data)).transpose().map_err(Failure::input)
-}
-
 /// Why a member without one usable example sits out.
 pub fn nothing_to_train_on(unknown: Option<&WordError>) -> Failure {
     let because = unknown.map(|error| format!(": {error}")).unwrap_or_default();
@@ -214,6 +200,6 @@ fn nothing_to_ask(captions: usize) -> Failure {
         some => Failure::input(format!(
             "no question, and {some} captions cannot be drawn without the tower that makes their targets"
         ))
-        .hint(format!("put EVA-CLIP's tower into the checkpoint's folder {}", tower::FOLDER)),
+        .hint(format!("put EVA-CLIP's tower into the checkpoint's folder {}", FOLDER)),
     }
 }

@@ -2,7 +2,7 @@
 //! the delta as the federation writes deltas. The data and their cached features live on this thread and nowhere else.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,6 +17,7 @@ use super::device::{self, Device};
 use super::learner::{self, Learner};
 use super::owed::Owed;
 use super::shard::{self, Shard};
+use super::tower::Tower;
 use super::turns::{Turn, Turns};
 use super::{Event, Ground, Task};
 use crate::error::Failure;
@@ -31,6 +32,7 @@ pub struct Trainer {
     threads: usize,
     device: Device,
     shard: Shard,
+    tower: Option<Tower>,
     turns: Turns,
     rank: usize,
     shelves: Shelves,
@@ -43,6 +45,8 @@ pub struct Shelves {
     pub blobs: Blobs,
     /// What compression lost.
     pub owed: Owed,
+    /// What drawings should become.
+    pub targets: PathBuf,
 }
 
 impl Trainer {
@@ -65,13 +69,20 @@ impl Trainer {
                 .hint("a node that shares its machine with no other needs no `turns` in node.toml")
         })?;
         let rank = rank(&ground, settings)?;
+        let shard = shard::read(&settings.data)?;
+        // Before the first round: who has another tower than agreed must not start.
+        let tower = match shard.training.captions[..] {
+            [] => None,
+            _ => ground.foundation.agreed_tower(federation)?,
+        };
         Ok(Self {
             ground,
             training: federation.document().training.clone(),
             seed: federation.document().seed,
             threads: settings.threads,
             device,
-            shard: shard::read(&settings.data)?,
+            shard,
+            tower,
             turns,
             rank,
             shelves,
@@ -117,7 +128,10 @@ impl Trainer {
         tell(0, 0.0);
         let learner = match learner {
             Some(learner) => learner,
-            None => learner.insert(self.learner()?),
+            None => match self.learner(events)? {
+                Some(ready) => learner.insert(ready),
+                None => return Ok(None),
+            },
         };
         let whole = self.ground.committed(&self.shelves.blobs.read(start)?);
         let whole = whole.map_err(Failure::input)?;
@@ -168,12 +182,33 @@ impl Trainer {
         Ok(self.shelves.blobs.put(&bytes)?)
     }
 
-    fn learner(&self) -> Result<Box<dyn Learner>, Failure> {
+    /// The model with this member's data; none if the node is stopping.
+    fn learner(&self, events: &mpsc::Sender<Event>) -> Result<Option<Box<dyn Learner>>, Failure> {
         let LoraConfig { rank, alpha, .. } = self.ground.lora;
         // The same scale in front of a lower rank.
         let alpha = alpha * self.rank as f64 / rank as f64;
         let lora = LoraConfig { rank: self.rank, alpha, ..self.ground.lora.clone() };
-        learner::open(&self.ground.foundation, &lora, &self.shard, &self.device)
+        let data = &self.shard.training;
+        let mut told = |done: usize, pictures: usize| {
+            if done == pictures || done.is_multiple_of(pictures.div_ceil(PREPARING_TOLD)) {
+                let _ = events.try_send(Event::Preparing { done, pictures });
+            }
+            match self.is_stopping() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        };
+        let targets = match &self.tower {
+            None => None,
+            Some(tower) => {
+                match tower.targets(data, &self.shelves.targets, &self.device, &mut told)? {
+                    None => return Ok(None),
+                    made => made,
+                }
+            }
+        };
+        let data = (&self.shard, targets);
+        learner::open(&self.ground.foundation, &lora, data, &self.device).map(Some)
     }
 
     fn plan(&self, round: Round) -> TrainPlan {
@@ -208,6 +243,9 @@ impl Trainer {
         self.stopping.load(Ordering::Relaxed)
     }
 }
+
+/// How often it is told how far the targets of drawings are.
+const PREPARING_TOLD: usize = 20;
 
 /// The rank this member trains: the federation's, unless its settings and the strategy allow a lower one.
 fn rank(ground: &Ground, settings: &Settings) -> Result<usize, Failure> {

@@ -258,6 +258,7 @@ fn federation(
         name: "testnet".into(),
         seed: plan.seed,
         base: foundation.digest()?,
+        tower: foundation.tower()?.map(|tower| tower.digest),
         bootstrap: Vec::new(),
         lora: Lora {
             rank: u32::try_from(lora.rank).map_err(Failure::usage)?,

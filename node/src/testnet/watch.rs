@@ -161,7 +161,7 @@ impl Watch {
                 *most = (most.0.max(spent.0), most.1.max(spent.1));
             }
             Happening::Protocol { notice } => self.notice(index, event.at_ms, notice),
-            Happening::Listening { .. } | Happening::Stopping => {}
+            Happening::Listening { .. } | Happening::Preparing { .. } | Happening::Stopping => {}
         }
     }
 

@@ -80,7 +80,22 @@ fn a_federation_trains_a_checkpoint_and_every_member_verifies_it() {
         "witan export --peft",
     );
     what_it_learnt_is_exported(&home, &model, folder.path());
+    a_tower_is_agreed_on_and_asked_once(&home);
     another_base_is_refused(&home, &model, &folder.path().join("other"));
+}
+
+fn a_tower_is_agreed_on_and_asked_once(home: &Path) {
+    assert!(fs::read_dir(home.join("targets")).unwrap().count() > 0, "kept for the next start");
+    let agreed = fs::read_to_string(home.join("federation.toml")).unwrap();
+    let line = agreed.lines().find(|line| line.starts_with("tower = ")).unwrap();
+    let other = home.with_file_name("other");
+    fs::create_dir(&other).unwrap();
+    for file in ["key.pem", "node.toml"] {
+        fs::copy(home.join(file), other.join(file)).unwrap();
+    }
+    let named = format!("tower = \"{}\"", "0f".repeat(32));
+    fs::write(other.join("federation.toml"), agreed.replace(line, &named)).unwrap();
+    witan(&["run", "--home", path(&other)]).refused(3, "names the tower 0f0f", "the same tower");
 }
 
 fn what_it_learnt_is_exported(home: &Path, model: &Path, folder: &Path) {

@@ -28,6 +28,7 @@ fn a_gpu_that_is_not_there_is_refused_by_every_command_that_computes() {
         &["run", "--home", home],
         &["ask", "--home", home, "none.png", "what shape is it?"],
         &["draw", "--home", home, "a red circle", "--out", new],
+        &["model", "check", "none"],
     ] {
         without_gpu(&[args, &["--device", "cuda"]].concat()).refused(5, what, hint);
     }

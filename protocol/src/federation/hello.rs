@@ -115,7 +115,9 @@ impl Federation {
         let mut field = |name: &str, value: String| fields.insert(name.to_owned(), value);
         field("name", document.name.clone());
         field("seed", document.seed.to_string());
-        field("base", document.base.to_string()[..16].to_owned());
+        let short = |digest: &Digest| digest.to_string()[..16].to_owned();
+        field("base", short(&document.base));
+        field("tower", document.tower.as_ref().map_or("none".to_owned(), short));
         field("lora.rank", lora.rank.to_string());
         field("lora.alpha", lora.alpha.to_string());
         field("lora.dropout", lora.dropout.to_string());

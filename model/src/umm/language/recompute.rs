@@ -59,11 +59,12 @@ impl Language {
             gather(loss.backward());
             return value;
         }
-        let reading = Reading::new(rows, last, config);
+        let reading = Reading::new(rows, 0, last, config);
         let embedded = self.embedded(extra, rows, config);
         let mut inputs = vec![embedded.clone().inner()];
         for index in 0..self.layers.len() {
-            let output = self.layer(index, inputs[index].clone().autodiff(), &reading, config);
+            let output =
+                self.layer(index, inputs[index].clone().autodiff(), (&reading, None), config);
             inputs.push(output.inner());
         }
         let mut next_input = || inputs.pop().map(|input| input.autodiff().require_grad());
@@ -75,7 +76,7 @@ impl Language {
         gather(gradients);
         for index in (0..self.layers.len()).rev() {
             let input = next_input().expect("every layer has an input");
-            let output = self.layer(index, input.clone(), &reading, config);
+            let output = self.layer(index, input.clone(), (&reading, None), config);
             let mut gradients = output.mul(pulled.autodiff()).sum().backward();
             pulled = input.grad_remove(&mut gradients).expect(WANTED);
             gather(gradients);

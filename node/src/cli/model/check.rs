@@ -7,7 +7,7 @@ use super::{bytes, count};
 use crate::cli::output;
 use crate::error::Failure;
 use crate::jobs::checkpoint::{self, Activations, Blip3oConfig, Memory, Survey, Trial, Tried};
-use crate::jobs::device::Compute;
+use crate::jobs::device::{self, Compute};
 use crate::jobs::foundation::Foundation;
 
 /// Look a checkpoint over: what is in it, what is missing, and whether this device can train it.
@@ -40,6 +40,7 @@ pub struct Args {
 
 /// Prints what was found.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    device::open(args.device)?;
     let survey = checkpoint::survey(&args.folder)?;
     let trial = Trial {
         lora: checkpoint::lora(&survey, args.rank.into()),
@@ -59,8 +60,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     if survey.blip3o.is_some() && !args.headers {
         let foundation = Foundation::open(Some(&args.folder))?;
-        let (base, tower) = (foundation.digest()?, foundation.tower_digest()?);
-        let tower = tower.map_or("none: captions cannot be learnt".to_owned(), |it| it.to_string());
+        let (base, tower) = (foundation.digest()?, foundation.tower()?);
+        let tower = match tower {
+            Some(tower) => format!("{}, likewise", tower.digest),
+            None => "none: captions cannot be learnt".to_owned(),
+        };
         output::print(|out| {
             writeln!(out, "base       {base}, as federation.toml names it")?;
             writeln!(out, "tower      {tower}")
