@@ -1,6 +1,7 @@
 //! The command line: one file per command. Only this folder prints.
 
 mod ask;
+mod bar;
 mod bootstrap;
 mod data;
 mod draw;

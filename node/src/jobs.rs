@@ -181,19 +181,8 @@ impl Ground {
             targets: document.lora.targets.clone(),
         };
         foundation.takes(document.training.strategy)?;
-        let ground = Self::of(foundation, lora, &document.training, document.seed);
-        let layers = ground.layers();
-        let adapts_none = |target: &&String| {
-            let one = LoraConfig { targets: vec![target.to_string()], ..ground.lora.clone() };
-            !layers.iter().any(|layer| one.adapts(layer))
-        };
-        match document.lora.targets.iter().find(adapts_none) {
-            None => Ok(ground),
-            Some(target) => Err(Failure::input(format!(
-                "federation.toml: lora.targets: no layer of the model is called {target:?}"
-            ))
-            .hint("name the ends of layers' names, such as \"q_proj\"; `witan model table --layers` lists them")),
-        }
+        foundation.has_layers(&lora)?;
+        Ok(Self::of(foundation, lora, &document.training, document.seed))
     }
 
     /// The same without a federation.

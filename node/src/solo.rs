@@ -23,7 +23,7 @@ use crate::jobs::score::{Exam, by_task};
 use crate::jobs::shard::{self, Extent};
 use crate::jobs::solo::{Candidate, Desk, Paused, Solo, Step, Terms, Trained, kept};
 use crate::jobs::turns::Turns;
-use crate::jobs::{Ground, LoraConfig, Umm, chosen, device};
+use crate::jobs::{Ground, Umm, chosen, device};
 use crate::shell;
 use crate::testnet::prepare::Plan;
 pub use report::{SoloReport, SoloRow};
@@ -91,8 +91,8 @@ pub fn run(
     let foundation = Foundation::open(None)?;
     let base_digest = foundation.digest()?;
     let device = device::open(order.plan.device)?;
-    let training = order.plan.training();
-    let ground = Ground::of(foundation, LoraConfig::default(), &training, order.plan.seed);
+    let (training, lora) = (order.plan.training(), order.plan.lora.of(foundation.lora()));
+    let ground = Ground::of(foundation, lora, &training, order.plan.seed);
     let umm =
         Umm::new(ground.foundation.embedded()?, &ground.lora, &device).map_err(Failure::input)?;
     let exam = Exam::new(&umm, shard::exam(&data, Extent::Sample)?);
@@ -261,7 +261,9 @@ fn begin(dir: &Path, order: &Order) -> Result<Order, Failure> {
         ))
         .hint("choose another folder with --dir"));
     }
-    shard::check(&order.plan.data(0), Foundation::open(None)?.words().as_ref())?;
+    let foundation = Foundation::open(None)?;
+    foundation.has_layers(&order.plan.lora.of(foundation.lora()))?;
+    shard::check(&order.plan.data(0), foundation.words().as_ref())?;
     std::fs::create_dir_all(dir)
         .map_err(|error| Failure::environment(format!("cannot make {}: {error}", dir.display())))?;
     write(&dir.join(ORDER), &json(order))?;

@@ -322,6 +322,7 @@ fn prepare(request: &Request, screen: &Screen) -> Result<Folder, Failure> {
         device::open(plan.device)?;
         let foundation = Foundation::open(plan.model.as_deref())?;
         foundation.takes(plan.strategy)?;
+        foundation.has_layers(&plan.lora.of(foundation.lora()))?;
         request.kill_aggregator.map_or(Ok(()), |round| Strike::check(round, plan))?;
         request.kill.map_or(Ok(()), |toll| toll.check(plan))?;
         for index in shard::check(&plan.data(0), foundation.words().as_ref())? {

@@ -217,16 +217,21 @@ impl Shard {
         self.undrawable
     }
 
-    /// The likeliest answers to all questions.
+    /// The likeliest answer to a question.
+    ///
+    /// Panics if there is no such question.
     ///
     /// # Errors
     /// If a picture cannot be read any more, or the tokenizer fails.
-    pub fn answers(&self, blip3o: &Blip3o, reader: &Reader) -> Result<Vec<String>, ReadError> {
-        let answer = |asked: &Asked| {
-            let seen = self.see(blip3o, asked.picture)?;
-            reader.answer(blip3o, &seen, &asked.text, ANSWER_TOKENS_MAX)
-        };
-        self.questions.iter().map(answer).collect()
+    pub fn answer(
+        &self,
+        blip3o: &Blip3o,
+        reader: &Reader,
+        question: usize,
+    ) -> Result<String, ReadError> {
+        let asked = &self.questions[question];
+        let seen = self.see(blip3o, asked.picture)?;
+        reader.answer(blip3o, &seen, &asked.text, ANSWER_TOKENS_MAX)
     }
 
     fn target(&self, picture: usize) -> Result<Vec<f32>, ReadError> {

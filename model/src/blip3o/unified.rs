@@ -152,10 +152,11 @@ impl Blip3o {
         floats(trunk.denoise(states, noise, config))
     }
 
-    /// The features of a drawing from a seed's noise, as a safetensors file: `features`, `[1, places, channels]`.
-    pub fn features_file(&self, text: &[u32], seed: u64) -> Vec<u8> {
+    /// The features of a drawing from the noise of a stream of a seed, as a safetensors file: `features`,
+    /// `[1, places, channels]`.
+    pub fn features_file(&self, text: &[u32], (seed, stream): (u64, u64)) -> Vec<u8> {
         let DiffusionConfig { places, channels, .. } = self.config.trunk.diffusion;
-        let values = self.draw(text, start_noise(seed, 0, places * channels));
+        let values = self.draw(text, start_noise(seed, stream, places * channels));
         let features = HostTensor { shape: vec![1, places, channels], values };
         encode(&Weights::from([("features".to_owned(), features)]))
     }

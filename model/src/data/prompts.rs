@@ -4,6 +4,8 @@ use super::scenes::PromptCase;
 use super::vocabulary::has_new_word;
 use super::{DataError, bounded};
 use crate::evaluate::geneval::Prompt;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::path::Path;
 
 /// The prompts with their lines' numbers, from 1.
@@ -17,6 +19,28 @@ pub fn read(path: &Path) -> Result<Vec<(usize, PromptCase)>, DataError> {
     }
     let case = |prompt: Prompt| PromptCase { is_new: has_new_word(&prompt.prompt), prompt };
     Ok(lines.into_iter().map(|(line, prompt)| (line, case(prompt))).collect())
+}
+
+/// A line of GenEval's file whose classes nobody here knows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Unread {
+    /// What to draw.
+    pub prompt: String,
+    /// What its scorer reads.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// The prompts of a file, whatever is to be seen in their drawings.
+///
+/// # Errors
+/// A line without a prompt, or no line at all.
+pub fn read_any(path: &Path) -> Result<Vec<Unread>, DataError> {
+    let lines = bounded::json_lines(path)?;
+    if lines.is_empty() {
+        return Err(DataError::NoLine { path: path.to_owned() });
+    }
+    Ok(lines.into_iter().map(|(_, prompt)| prompt).collect())
 }
 
 #[cfg(test)]

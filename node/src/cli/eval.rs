@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use super::bar::Bar;
 use super::output::percent;
 use super::{output, source};
 use crate::error::Failure;
 use crate::home::Home;
+use crate::jobs::chosen::Source;
 use crate::jobs::device::Compute;
-use crate::jobs::evaluate::{self, Evaluation, Order, Progress};
+use crate::jobs::evaluate::{self, Evaluation, Order};
 use crate::jobs::score::{Marks, by_task};
 use crate::jobs::shard::Extent;
 use crate::settings::{DataSource, Settings, Share};
@@ -32,6 +33,9 @@ pub struct Args {
     /// Instead of a home: an adapter that Python's peft or `witan export` wrote.
     #[arg(long, value_name = "FOLDER", conflicts_with = "home")]
     adapter: Option<PathBuf>,
+    /// A BLIP3o checkpoint's folder instead of the embedded model; --adapter goes on it.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "home")]
+    model: Option<PathBuf>,
     /// A folder of VQA v2's own files to ask about.
     #[arg(long, value_name = "FOLDER")]
     vqa: Option<PathBuf>,
@@ -83,9 +87,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     };
     let mut bar = Bar::new(args.json);
     let (home, adapter) = (args.home.as_deref(), args.adapter.as_deref());
-    let evaluation = source::read(home, args.round, adapter, |source| {
+    let mut evaluate = |source: Source<'_>| {
         evaluate::run(source, &order, args.device, &mut |progress| bar.tell(progress))
-    })?;
+    };
+    let evaluation = match &args.model {
+        Some(folder) => evaluate(Source::Checkpoint(folder, adapter)),
+        None => source::read(home, args.round, adapter, evaluate),
+    }?;
     bar.end();
     let report = Report::new(args, &data, &order, &evaluation);
     output::print(|out| match args.json {
@@ -138,11 +146,16 @@ struct Report {
 impl Report {
     fn new(args: &Args, data: &DataSource, order: &Order<'_>, evaluation: &Evaluation) -> Self {
         let (right, prompts) = evaluation.prompts;
+        let base =
+            args.model.as_ref().map(|folder| format!("the checkpoint in {}", folder.display()));
         let model = match (&args.home, &args.adapter, args.round) {
             (Some(home), _, Some(round)) => format!("round {round} of {}", home.display()),
             (Some(home), _, None) => format!("the newest round of {}", home.display()),
-            (None, Some(adapter), _) => format!("the adapter in {}", adapter.display()),
-            (None, None, _) => "the base, without any adapter".to_owned(),
+            (None, Some(adapter), _) => match base {
+                Some(base) => format!("{base} with the adapter in {}", adapter.display()),
+                None => format!("the adapter in {}", adapter.display()),
+            },
+            (None, None, _) => base.unwrap_or("the base".to_owned()) + ", without any adapter",
         };
         let part = if args.sample { "a sample of what" } else { "what" };
         let data = format!("{part} is held out of {data}");
@@ -178,6 +191,12 @@ fn for_people(out: &mut dyn Write, report: &Report, evaluation: &Evaluation) -> 
             rows.push(row(&format!("\"{name} …\""), tally.asked, tally.fraction()));
         }
         writeln!(out, "{}", output::trimmed(&output::table(&["VQA v2", "right", "of"], rows)))?;
+    }
+    if evaluation.draws_features {
+        return writeln!(
+            out,
+            "no drawings: a checkpoint's are features, which `witan model draw --prompts` writes for its own decoder"
+        );
     }
     if report.prompts == 0 {
         return writeln!(out, "no drawings: these data hold no captions with words it knows");
@@ -216,46 +235,5 @@ fn for_people(out: &mut dyn Write, report: &Report, evaluation: &Evaluation) -> 
     writeln!(out, "ceiling: what that detector finds right of the real pictures.")
 }
 
-/// A bar for each stage; a plain line at the end of each where there is no terminal.
-struct Bar {
-    is_silent: bool,
-    bar: Option<(&'static str, ProgressBar)>,
-}
-
-impl Bar {
-    fn new(is_silent: bool) -> Self {
-        Self { is_silent, bar: None }
-    }
-
-    fn tell(&mut self, progress: Progress) {
-        let Progress { stage, done, total } = progress;
-        if self.is_silent {
-            return;
-        }
-        let bar = match &self.bar {
-            Some((known, bar)) if *known == stage => bar,
-            _ => {
-                self.end();
-                let style =
-                    ProgressStyle::with_template("{prefix:9} {bar:30} {pos}/{len} {eta} left")
-                        .expect("the template is well formed");
-                let bar = ProgressBar::new(total as u64).with_style(style).with_prefix(stage);
-                &self.bar.insert((stage, bar)).1
-            }
-        };
-        bar.set_position(done as u64);
-        if bar.is_hidden() && done == total {
-            // Whoever read this may go away; the work goes on.
-            let _ = writeln!(io::stderr(), "{stage} {done}/{total}");
-        }
-    }
-
-    fn end(&mut self) {
-        if let Some((_, bar)) = self.bar.take() {
-            bar.finish_and_clear();
-        }
-    }
-}
-
 /// More drawings of a prompt than anyone compares.
-const IMAGES_MAX: usize = 100;
+pub(super) const IMAGES_MAX: usize = 100;

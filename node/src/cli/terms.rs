@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Failure;
 use crate::jobs::device::Compute;
 use crate::settings::By;
-use crate::testnet::prepare::Plan;
+use crate::testnet::prepare::{Plan, Shape};
 
 /// Data, steps and batch of a federation.
 #[derive(Debug, clap::Args)]
@@ -80,6 +80,45 @@ pub struct Step {
         allow_negative_numbers = true
     )]
     learning_rate: f64,
+    #[command(flatten)]
+    lora: Lora,
+}
+
+/// The adapter.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Lora {
+    /// Rank of the adapter; 8, and 16 of a checkpoint's, if left out.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    lora_rank: Option<u16>,
+    /// Its alpha; twice its rank if left out.
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    lora_alpha: Option<f64>,
+    /// Share of its input that a training step drops; none if left out.
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    lora_dropout: Option<f64>,
+    /// Ends of the names of the layers that carry it, such as q_proj,k_proj,v_proj; `witan model table` has the usual.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    lora_targets: Option<Vec<String>>,
+}
+
+impl Lora {
+    fn shape(&self) -> Result<Shape, Failure> {
+        let Self { lora_rank: rank, lora_alpha: alpha, lora_dropout: dropout, lora_targets } = self;
+        if let Some(alpha) = alpha.filter(|alpha| !(*alpha > 0.0 && alpha.is_finite())) {
+            return Err(Failure::usage(format!(
+                "--lora-alpha {alpha}: expected a positive number"
+            ))
+            .hint("twice the rank is usual"));
+        }
+        if let Some(dropout) = dropout.filter(|dropout| !(0.0..1.0).contains(dropout)) {
+            return Err(Failure::usage(format!(
+                "--lora-dropout {dropout}: expected at least 0, less than 1"
+            ))
+            .hint("0.05 and 0.1 are usual in the field; here none is"));
+        }
+        let targets = lora_targets.clone();
+        Ok(Shape { rank: *rank, alpha: *alpha, dropout: *dropout, targets })
+    }
 }
 
 impl Terms {
@@ -124,7 +163,7 @@ impl Step {
     /// # Errors
     /// An empty batch, one no memory holds, or a step size that is none.
     pub fn plan(&self, plan: Plan) -> Result<Plan, Failure> {
-        let Self { batch_questions, batch_captions, accumulation, clip, learning_rate } = *self;
+        let Self { batch_questions, batch_captions, accumulation, clip, learning_rate, .. } = *self;
         if !(1..=BATCH_MAX).contains(&batch_questions.saturating_add(batch_captions)) {
             return Err(Failure::usage(format!(
                 "--batch-questions {batch_questions} and --batch-captions {batch_captions}: \
@@ -155,6 +194,7 @@ impl Step {
             accumulation,
             gradient_norm_max: clip,
             learning_rate,
+            lora: self.lora.shape()?,
             ..plan
         })
     }
@@ -182,7 +222,7 @@ pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// What says of a new federation what it is to be; one that is resumed knows.
-pub const SAID_ONCE: [&str; 16] = [
+pub const SAID_ONCE: [&str; 20] = [
     "nodes",
     "rounds",
     "alpha",
@@ -198,6 +238,10 @@ pub const SAID_ONCE: [&str; 16] = [
     "accumulation",
     "clip",
     "learning_rate",
+    "lora_rank",
+    "lora_alpha",
+    "lora_dropout",
+    "lora_targets",
     "device",
 ];
 /// Examples of one step: 1024 times the usual.

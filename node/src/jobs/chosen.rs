@@ -7,7 +7,7 @@ use witan_model::{Adapter, Committed, LoraConfig, Umm, peft};
 use witan_protocol::digest::BlobRef;
 
 use super::device::Device;
-use super::foundation::Foundation;
+use super::foundation::{Checkpoint, Foundation};
 use super::{Ground, embedded_base};
 use crate::error::Failure;
 use crate::home::Home;
@@ -23,6 +23,8 @@ pub enum Source<'a> {
     Folder(&'a Path),
     /// The base that ships in the program, with no adapter.
     Base,
+    /// A BLIP3o checkpoint's folder, and that of an adapter for it.
+    Checkpoint(&'a Path, Option<&'a Path>),
 }
 
 /// An adapter with the base it belongs to.
@@ -45,6 +47,7 @@ impl Chosen {
             Source::Home(home, round) => Self::of_home(home, round),
             Source::Folder(folder) => Self::of_folder(folder),
             Source::Base => Self::of_base(),
+            Source::Checkpoint(folder, adapter) => Self::of_checkpoint(folder, adapter),
         }
     }
 
@@ -101,6 +104,16 @@ impl Chosen {
         let (foundation, lora) = (Foundation::open(None)?, LoraConfig::default());
         let committed = Committed::plain(foundation.initial(&lora, 0));
         Ok(Self { foundation, lora, committed })
+    }
+
+    fn of_checkpoint(folder: &Path, adapter: Option<&Path>) -> Result<Self, Failure> {
+        let checkpoint = Checkpoint::open(folder)?;
+        let (adapter, lora) = match adapter {
+            Some(adapter) => checkpoint.import(adapter)?,
+            None => checkpoint.unadapted(),
+        };
+        let foundation = Foundation::Blip3o(Arc::new(checkpoint));
+        Ok(Self { foundation, lora, committed: Committed::plain(adapter) })
     }
 
     fn of_folder(folder: &Path) -> Result<Self, Failure> {

@@ -7,14 +7,16 @@ use std::path::Path;
 
 use serde::Serialize;
 use witan_model::Umm;
-use witan_model::data::{self, scenes::PromptCase};
+use witan_model::data::{self, VqaExample, scenes::PromptCase};
 use witan_model::evaluate::geneval::folder::{Folder, FolderError};
 use witan_model::evaluate::{geneval, vqa};
 
 use super::chosen::{Chosen, Source};
 use super::device::{self, Compute};
+use super::foundation::Foundation;
 use super::score::{Exam, Undrawn};
 use super::shard::{self, Extent};
+use super::unified::Unified;
 use crate::error::Failure;
 use crate::settings::DataSource;
 
@@ -61,6 +63,8 @@ pub struct Evaluation {
     pub ceiling: geneval::Report,
     /// Prompts left out.
     pub undrawn: Undrawn,
+    /// Whether it is a checkpoint's, whose drawings nothing here judges.
+    pub draws_features: bool,
 }
 
 /// One line of VQA v2's results file.
@@ -81,23 +85,23 @@ pub fn run(
     tell: &mut dyn FnMut(Progress),
 ) -> Result<Evaluation, Failure> {
     let device = device::open(compute)?;
-    let umm = Chosen::read(source)?.umm(&device)?;
+    let chosen = Chosen::read(source)?;
+    if let Foundation::Blip3o(checkpoint) = &chosen.foundation {
+        let mut unified = Unified::open(checkpoint, Some(&chosen.lora), &device)?;
+        unified.blip3o.set_adapter(&chosen.committed.adapter).map_err(Failure::input)?;
+        return checkpoint_run(&unified, order, tell);
+    }
+    let umm = chosen.umm(&device)?;
     let mut paper = shard::exam(order.data, order.extent)?;
     if let Some(path) = order.prompts {
         paper.prompts = prompts(path, &umm)?;
     }
     // Before the long work: what cannot be written is better told now.
-    let results = order.results.map(|path| create(path).map(|file| (path, file))).transpose()?;
+    let results = ResultsFile::create(order.results)?;
     let export = order.export.map(|root| Folder::create(root).map_err(unwritten)).transpose()?;
     let exam = Exam::new(&umm, paper);
     let answers = answers(&umm, &exam, tell);
-    if let Some((path, mut file)) = results {
-        let questions = exam.dataset().questions.iter().zip(&answers);
-        let lines = questions
-            .map(|(question, answer)| Answer { question_id: question.question_id, answer });
-        let json = serde_json::to_vec(&lines.collect::<Vec<_>>()).expect("answers are plain JSON");
-        file.write_all(&json).map_err(|error| unwritable(path, &error))?;
-    }
+    results.write(&exam.dataset().questions, &answers)?;
     let (drawn, prompts) = drawings(&umm, &exam, order, (export.as_ref(), tell))?;
     Ok(Evaluation {
         answered: vqa::score(&exam.dataset().questions, &answers),
@@ -105,7 +109,55 @@ pub fn run(
         prompts,
         ceiling: exam.ceiling(),
         undrawn: exam.undrawn().clone(),
+        draws_features: false,
     })
+}
+
+/// A checkpoint answers; its drawings are features, which nothing here judges.
+fn checkpoint_run(
+    unified: &Unified,
+    order: &Order<'_>,
+    tell: &mut dyn FnMut(Progress),
+) -> Result<Evaluation, Failure> {
+    if order.prompts.is_some() || order.export.is_some() {
+        let message =
+            "a checkpoint draws features, which are judged once its own decoder has painted them";
+        return Err(Failure::usage(message)
+            .hint("write them in GenEval's folders with `witan model draw DIR --prompts FILE --out FOLDER`"));
+    }
+    let results = ResultsFile::create(order.results)?;
+    let dataset = shard::exam(order.data, order.extent)?.dataset;
+    let (shard, total) = (unified.read(&dataset, None)?, dataset.questions.len());
+    let mut answers = Vec::with_capacity(total);
+    for question in 0..total {
+        answers.push(unified.answer_of(&shard, question)?);
+        tell(Progress { stage: "answering", done: answers.len(), total });
+    }
+    results.write(&dataset.questions, &answers)?;
+    let answered = vqa::score(&dataset.questions, &answers);
+    Ok(Evaluation { answered, draws_features: true, ..Evaluation::default() })
+}
+
+/// VQA v2's results file, if one is wanted.
+struct ResultsFile<'a>(Option<(&'a Path, File)>);
+
+impl<'a> ResultsFile<'a> {
+    fn create(path: Option<&'a Path>) -> Result<Self, Failure> {
+        let create = |path| match File::create(path) {
+            Ok(file) => Ok((path, file)),
+            Err(error) => Err(unwritable(path, &error)),
+        };
+        path.map(create).transpose().map(Self)
+    }
+
+    fn write(self, questions: &[VqaExample], answers: &[String]) -> Result<(), Failure> {
+        let Some((path, mut file)) = self.0 else { return Ok(()) };
+        let lines = questions.iter().zip(answers);
+        let lines =
+            lines.map(|(question, answer)| Answer { question_id: question.question_id, answer });
+        let json = serde_json::to_vec(&lines.collect::<Vec<_>>()).expect("answers are plain JSON");
+        file.write_all(&json).map_err(|error| unwritable(path, &error))
+    }
 }
 
 /// The prompts of a file, which must all be drawn, or the score would be of other prompts.
@@ -167,17 +219,13 @@ fn drawings(
     Ok((report, (right, cases.len())))
 }
 
-fn create(path: &Path) -> Result<File, Failure> {
-    File::create(path).map_err(|error| unwritable(path, &error))
-}
-
 fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::environment(format!("cannot write {}: {error}", path.display()))
         .hint("name a file in a folder you can write to with --results")
 }
 
-fn unwritten(error: FolderError) -> Failure {
-    let hint = "name a folder that is new or empty with --geneval-export";
+pub(super) fn unwritten(error: FolderError) -> Failure {
+    let hint = "name a folder that is new or empty with --geneval-export or --out";
     match error {
         FolderError::Taken { .. } => Failure::input(error).hint(hint),
         FolderError::Unwritable { .. } => Failure::environment(error).hint(hint),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use witan_model::blip3o::{Blip3o, Blip3oConfig};
 use witan_model::data::tokenizer::Tokenizer;
 use witan_model::survey::Survey;
-use witan_model::{Adapter, Base, LoraConfig};
+use witan_model::{Adapter, Base, LoraConfig, peft, strategy};
 use witan_protocol::digest::Digest;
 use witan_protocol::federation::{Federation, Strategy};
 
@@ -49,13 +49,7 @@ impl Foundation {
     /// If the folder holds no whole BLIP3o.
     pub fn open(folder: Option<&Path>) -> Result<Self, Failure> {
         let Some(folder) = folder else { return Ok(Self::Embedded(Arc::new(embedded_base()?))) };
-        let survey = checkpoint::survey(folder)?;
-        checkpoint::is_whole(folder, &survey)?;
-        let Some(config) = survey.blip3o.clone() else {
-            let message = format!("a {} neither sees nor draws", survey.kind);
-            return Err(bad(folder, &message).hint("a federation trains a BLIP3o checkpoint"));
-        };
-        Ok(Self::Blip3o(Arc::new(Checkpoint { folder: folder.to_owned(), survey, config })))
+        Ok(Self::Blip3o(Arc::new(Checkpoint::open(folder)?)))
     }
 
     /// The one that a home's federation trains.
@@ -109,6 +103,26 @@ impl Foundation {
                 Err(Failure::input(message).hint("agree on another strategy, such as flexlora"))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Refuses a target that no layer is called by.
+    ///
+    /// # Errors
+    /// Which it is.
+    pub fn has_layers(&self, lora: &LoraConfig) -> Result<(), Failure> {
+        let initial = self.initial(lora, 0);
+        let layers: Vec<_> = strategy::layers(&initial).map(|layer| layer.path).collect();
+        let adapts_none = |target: &&String| {
+            let one = LoraConfig { targets: vec![target.to_string()], ..lora.clone() };
+            !layers.iter().any(|layer| one.adapts(layer))
+        };
+        match lora.targets.iter().find(adapts_none) {
+            None => Ok(()),
+            Some(target) => Err(Failure::input(format!(
+                "LoRA's targets: no layer of the model is called {target:?}"
+            ))
+            .hint("name the ends of layers' names, such as \"q_proj\"; `witan model table --layers` lists them")),
         }
     }
 
@@ -212,6 +226,36 @@ impl Foundation {
 }
 
 impl Checkpoint {
+    /// The one in a folder, whose headers are read.
+    ///
+    /// # Errors
+    /// If the folder holds no whole BLIP3o.
+    pub fn open(folder: &Path) -> Result<Self, Failure> {
+        let survey = checkpoint::survey(folder)?;
+        checkpoint::is_whole(folder, &survey)?;
+        let Some(config) = survey.blip3o.clone() else {
+            let message = format!("a {} neither sees nor draws", survey.kind);
+            return Err(bad(folder, &message)
+                .hint("give a BLIP3o checkpoint; `witan model say` asks a language model"));
+        };
+        Ok(Self { folder: folder.to_owned(), survey, config })
+    }
+
+    /// An adapter for it that Python's peft or `witan export` wrote.
+    ///
+    /// # Errors
+    /// If it is none, or another model's.
+    pub fn import(&self, adapter: &Path) -> Result<(Adapter, LoraConfig), Failure> {
+        peft::import_like(adapter, |lora| Blip3o::fresh_adapter(&self.config, lora, 0))
+            .map_err(|error| bad(adapter, &error))
+    }
+
+    /// The smallest adapter that changes nothing.
+    pub fn unadapted(&self) -> (Adapter, LoraConfig) {
+        let lora = checkpoint::lora(&self.survey, 1);
+        (Blip3o::fresh_adapter(&self.config, &lora, 0), lora)
+    }
+
     fn digest(&self) -> Result<Digest, Failure> {
         let weights = self.survey.files.paths().iter().cloned();
         let others = OTHERS.map(|name| self.folder.join(name)).into_iter();

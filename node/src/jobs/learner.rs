@@ -3,20 +3,19 @@
 use std::ops::ControlFlow;
 
 use witan_model::blip3o::tower::FOLDER;
-use witan_model::blip3o::{self, Blip3o, Reader, Targets};
+use witan_model::blip3o::{self, Targets};
 use witan_model::data::tokenizer::WordError;
 use witan_model::data::{Dataset, VqaExample};
 use witan_model::evaluate::{geneval, vqa};
-use witan_model::umm::language::Activations;
 use witan_model::{
     Adapter, Base, Committed, EncodedShard, LoraConfig, Step, TrainPlan, Trained, Umm,
 };
 
-use super::checkpoint::bad;
 use super::device::Device;
 use super::foundation::{Checkpoint, Foundation};
 use super::score::{self, Exam, Marks};
 use super::shard::Shard;
+use super::unified::Unified;
 use crate::error::Failure;
 
 /// Hears of every step, and may stop the training.
@@ -137,8 +136,7 @@ impl Learner for Embedded {
 
 /// A BLIP3o; it answers its held-out questions, and its drawings, which are features, are not judged.
 struct Checkpointed {
-    blip3o: Blip3o,
-    reader: Reader,
+    unified: Unified,
     training: blip3o::Shard,
     held_out: blip3o::Shard,
     questions: Vec<VqaExample>,
@@ -152,23 +150,16 @@ impl Checkpointed {
         held_out: Dataset,
         device: &Device,
     ) -> Result<Self, Failure> {
-        let Checkpoint { folder, survey, config } = checkpoint;
-        let reader = Reader::open(folder).map_err(|error| bad(folder, &error))?;
-        // Layers are computed again: the weights stay as they are stored, and memory is what a member lacks first.
-        let again = Activations::Recomputed;
-        let blip3o = Blip3o::load(&survey.files, config, Some(lora), again, device)
-            .map_err(|error| bad(folder, &error))?;
-        let read = |data, targets| {
-            blip3o::Shard::encode(&blip3o, &reader, data, targets).map_err(Failure::input)
-        };
-        let (training, examined) = (read(training, targets)?, read(&held_out, None)?);
-        Ok(Self { training, held_out: examined, questions: held_out.questions, blip3o, reader })
+        let unified = Unified::open(checkpoint, Some(lora), device)?;
+        let (training, examined) =
+            (unified.read(training, targets)?, unified.read(&held_out, None)?);
+        Ok(Self { training, held_out: examined, questions: held_out.questions, unified })
     }
 }
 
 impl Learner for Checkpointed {
     fn adopt(&mut self, committed: &Committed) -> Result<(), Failure> {
-        self.blip3o.set_adapter(&committed.adapter).map_err(Failure::input)
+        self.unified.blip3o.set_adapter(&committed.adapter).map_err(Failure::input)
     }
 
     fn train(
@@ -177,13 +168,14 @@ impl Learner for Checkpointed {
         plan: &TrainPlan,
         progress: Progress<'_>,
     ) -> Result<Option<Trained>, Failure> {
-        witan_model::train(&mut self.blip3o, start, &self.training, plan, progress)
+        witan_model::train(&mut self.unified.blip3o, start, &self.training, plan, progress)
             .map_err(Failure::input)
     }
 
     fn marks(&self, _seed: u64) -> Result<Marks, Failure> {
-        let answers = self.held_out.answers(&self.blip3o, &self.reader);
-        let answers = answers.map_err(Failure::input)?;
+        let answers = (0..self.questions.len())
+            .map(|question| self.unified.answer_of(&self.held_out, question))
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Marks::of(&vqa::score(&self.questions, &answers), &geneval::Report::default()))
     }
 }

@@ -3,22 +3,27 @@
 use std::path::Path;
 use std::time::Instant;
 
+use witan_model::LoraConfig;
 use witan_model::blip3o::pixels::Patches;
 use witan_model::blip3o::shard::ReadError;
 use witan_model::blip3o::tuning::{Captions, Question, Tuning};
-use witan_model::blip3o::{Blip3o, Blip3oConfig, Reader};
-use witan_model::data::picture;
-use witan_model::peft;
+use witan_model::blip3o::{Blip3o, Blip3oConfig, Reader, Shard, Targets};
+use witan_model::data::{Dataset, picture, prompts};
+use witan_model::evaluate::geneval::folder::Folder;
 use witan_model::umm::flow::{Noise, start_noise};
 
 use super::checkpoint::{self, Activations, Survey, Trial, Tried, bad};
-use super::device::{self, Compute};
+use super::device::{self, Compute, Device};
+use super::evaluate::{Progress, unwritten};
+use super::foundation::Checkpoint;
 use crate::error::Failure;
 
 /// A loaded model with its tokenizer.
 pub struct Unified {
-    blip3o: Blip3o,
-    reader: Reader,
+    /// The model.
+    pub blip3o: Blip3o,
+    /// Its tokenizer.
+    pub reader: Reader,
 }
 
 impl Unified {
@@ -28,25 +33,47 @@ impl Unified {
     /// If there is no such device, or the folder or the adapter is not what it should be.
     pub fn load(folder: &Path, adapter: Option<&Path>, compute: Compute) -> Result<Self, Failure> {
         let device = device::open(compute)?;
-        let survey = checkpoint::survey(folder)?;
-        let Some(config) = &survey.blip3o else {
-            return Err(bad(folder, &format!("a {} neither sees nor draws", survey.kind))
-                .hint("give a BLIP3o checkpoint; `witan model say` asks a language model"));
-        };
-        let reader = Reader::open(folder).map_err(|error| bad(folder, &error))?;
-        let adapter = adapter.map(|adapter| {
-            peft::import_like(adapter, |lora| Blip3o::fresh_adapter(config, lora, 0))
-                .map_err(|error| bad(adapter, &error))
-        });
-        let adapter = adapter.transpose()?;
-        let lora = adapter.as_ref().map(|(_, lora)| lora);
-        let mut blip3o =
-            Blip3o::load(&survey.files, config, lora, Activations::Recomputed, &device)
-                .map_err(|error| bad(folder, &error))?;
+        let checkpoint = Checkpoint::open(folder)?;
+        let adapter = adapter.map(|adapter| checkpoint.import(adapter)).transpose()?;
+        let mut unified = Self::open(&checkpoint, adapter.as_ref().map(|(_, lora)| lora), &device)?;
         if let Some((adapter, _)) = &adapter {
-            blip3o.set_adapter(adapter).map_err(|error| bad(folder, &error))?;
+            unified.blip3o.set_adapter(adapter).map_err(|error| bad(folder, &error))?;
         }
+        Ok(unified)
+    }
+
+    /// Loads a checkpoint, with room for an adapter.
+    ///
+    /// # Errors
+    /// If it cannot be loaded.
+    pub fn open(
+        checkpoint: &Checkpoint,
+        lora: Option<&LoraConfig>,
+        device: &Device,
+    ) -> Result<Self, Failure> {
+        let Checkpoint { folder, survey, config } = checkpoint;
+        let reader = Reader::open(folder).map_err(|error| bad(folder, &error))?;
+        // Layers are computed again: the weights stay as they are stored, and memory is what a member lacks first.
+        let again = Activations::Recomputed;
+        let blip3o = Blip3o::load(&survey.files, config, lora, again, device)
+            .map_err(|error| bad(folder, &error))?;
         Ok(Self { blip3o, reader })
+    }
+
+    /// Reads data with it; captions only with targets.
+    ///
+    /// # Errors
+    /// If the tokenizer is another model's.
+    pub fn read(&self, data: &Dataset, targets: Option<Targets>) -> Result<Shard, Failure> {
+        Shard::encode(&self.blip3o, &self.reader, data, targets).map_err(Failure::input)
+    }
+
+    /// The likeliest answer to a question of data that were read.
+    ///
+    /// # Errors
+    /// If a picture cannot be read any more, or the tokenizer fails.
+    pub fn answer_of(&self, shard: &Shard, question: usize) -> Result<String, Failure> {
+        shard.answer(&self.blip3o, &self.reader, question).map_err(Failure::input)
     }
 
     /// The likeliest answer to a question about the picture in a file, of at most `count` tokens.
@@ -62,13 +89,58 @@ impl Unified {
         reader.answer(blip3o, &seen, &question, count).map_err(misread)
     }
 
-    /// The features of a drawing as a safetensors file: `features`, `[1, places, channels]`.
+    /// The features of a drawing from the noise of a stream of a seed, as a safetensors file: `features`,
+    /// `[1, places, channels]`.
     ///
     /// # Errors
     /// If the tokenizer is another model's.
-    pub fn draw(&self, caption: &str, seed: u64) -> Result<Vec<u8>, Failure> {
+    pub fn draw(&self, caption: &str, noise: (u64, u64)) -> Result<Vec<u8>, Failure> {
         let text = self.reader.caption(&self.blip3o, caption).map_err(misread)?;
-        Ok(self.blip3o.features_file(&text, seed))
+        Ok(self.blip3o.features_file(&text, noise))
+    }
+}
+
+/// Prompts of a file in GenEval's form, each drawn so many times from a seed's noise.
+#[derive(Clone, Copy, Debug)]
+pub struct Drawings<'a> {
+    /// The file.
+    pub prompts: &'a Path,
+    /// Drawings of each.
+    pub images: usize,
+    /// Decides the noise.
+    pub seed: u64,
+}
+
+impl Unified {
+    /// Draws the prompts of a file into a folder laid out as GenEval's: features in place of pictures. Image `k` of
+    /// prompt `i` starts from stream `i` of the noise of `seed + k`.
+    ///
+    /// # Errors
+    /// If the file is none, the tokenizer another model's, or the folder cannot be written.
+    pub fn draw_all(
+        &self,
+        drawings: Drawings<'_>,
+        folder: &Path,
+        tell: &mut dyn FnMut(Progress),
+    ) -> Result<usize, Failure> {
+        let Drawings { prompts, images, seed } = drawings;
+        let prompts = prompts::read_any(prompts).map_err(|error| {
+            Failure::input(error)
+                .hint("prompts are lines as of GenEval's evaluation_metadata.jsonl")
+        })?;
+        let folder = Folder::create(folder).map_err(unwritten)?;
+        let total = prompts.len() * images;
+        for image in 0..images {
+            for (number, prompt) in prompts.iter().enumerate() {
+                let noise = (seed.wrapping_add(image as u64), number as u64);
+                let features = self.draw(&prompt.prompt, noise)?;
+                let added = folder.add_file((number, prompt), (image, "safetensors"), &features);
+                added.map_err(unwritten)?;
+                let done = image * prompts.len() + number + 1;
+                tell(Progress { stage: "drawing", done, total });
+            }
+        }
+        Ok(total)
     }
 }
 
@@ -131,10 +203,10 @@ mod tests {
         let load = |adapter: Option<&Path>| Unified::load(&folder, adapter, Compute::Cpu).unwrap();
         let (plain, adapted) = (load(None), load(Some(&folder.join("adapter"))));
         plain.answer(&folder.join("picture.png"), "what colour is it?", 3).unwrap();
-        let drawn = plain.draw("a red star", 1).unwrap();
-        assert_eq!(plain.draw("a red star", 1).unwrap(), drawn);
-        assert_ne!(plain.draw("a red star", 2).unwrap(), drawn);
-        assert_ne!(adapted.draw("a red star", 1).unwrap(), drawn);
+        let drawn = plain.draw("a red star", (1, 0)).unwrap();
+        assert_eq!(plain.draw("a red star", (1, 0)).unwrap(), drawn);
+        assert_ne!(plain.draw("a red star", (1, 2)).unwrap(), drawn);
+        assert_ne!(adapted.draw("a red star", (1, 0)).unwrap(), drawn);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use witan_protocol::member::MemberId;
 
 use crate::error::Failure;
 use crate::home::Home;
+use crate::jobs::LoraConfig;
 use crate::jobs::device::Compute;
 use crate::jobs::foundation::Foundation;
 use crate::jobs::solo::together;
@@ -71,6 +72,40 @@ pub struct Plan {
     pub gradient_norm_max: Option<f64>,
     /// AdamW's step size of one trainer at first; members take [`together`] times that.
     pub learning_rate: f64,
+    /// What the adapter is, where it is not the model's usual one.
+    #[serde(default, skip_serializing_if = "Shape::is_usual")]
+    pub lora: Shape,
+}
+
+/// An adapter's settings, as PEFT's `LoraConfig` has them; `None`: as usual.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Rank of the factors.
+    pub rank: Option<u16>,
+    /// Scale numerator; twice the rank if only that is given.
+    pub alpha: Option<f64>,
+    /// Dropout on the adapter's input.
+    pub dropout: Option<f64>,
+    /// Ends of the names of the layers that carry an adapter.
+    pub targets: Option<Vec<String>>,
+}
+
+impl Shape {
+    /// An adapter like the usual one but for what is given here.
+    pub fn of(&self, usual: LoraConfig) -> LoraConfig {
+        let rank = self.rank.map(usize::from);
+        let doubled = rank.map(|rank| 2.0 * rank as f64);
+        LoraConfig {
+            rank: rank.unwrap_or(usual.rank),
+            alpha: self.alpha.or(doubled).unwrap_or(usual.alpha),
+            dropout: self.dropout.unwrap_or(usual.dropout),
+            targets: self.targets.clone().unwrap_or(usual.targets),
+        }
+    }
+
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Default for Plan {
@@ -96,6 +131,7 @@ impl Default for Plan {
             accumulation: 1,
             gradient_norm_max: None,
             learning_rate: 1.5e-3,
+            lora: Shape::default(),
         }
     }
 }
@@ -247,7 +283,7 @@ fn federation(
     members: &[MemberId],
     foundation: &Foundation,
 ) -> Result<Federation, Failure> {
-    let lora = foundation.lora();
+    let lora = plan.lora.of(foundation.lora());
     let member = |(index, key): (usize, &MemberId)| Member {
         name: format!("node-{index:02}"),
         key: *key,

@@ -56,8 +56,10 @@ fn a_federation_trains_a_checkpoint_and_every_member_verifies_it() {
     let (dir, model) = (folder.path().join("net"), pinned("blip3o"));
     let made_of = ["--model", path(&model), "--scenes", "80", "--rounds", "2"];
     let steps = ["--batch-questions", "2", "--batch-captions", "1", "--accumulation", "2"];
+    let lora =
+        ["--lora-rank", "2", "--lora-dropout", "0.1", "--lora-targets", "q_proj,v_proj,to_q"];
     let more = ["--clip", "1.0", "--json", "--dir", path(&dir)];
-    let ended = witan(&[TESTNET, &made_of, &steps, &more].concat());
+    let ended = witan(&[TESTNET, &made_of, &steps, &lora, &more].concat());
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let report: Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!((&report["verified"], &report["ledger_heads_agree"]), (&4.into(), &true.into()));
@@ -71,6 +73,10 @@ fn a_federation_trains_a_checkpoint_and_every_member_verifies_it() {
     assert!(ended.out.contains("export --home") && !ended.out.contains(" draw "), "{ended:?}");
 
     let home = home(&dir, 2);
+    let agreed = fs::read_to_string(home.join("federation.toml")).unwrap();
+    for line in ["rank = 2\n", "alpha = 4.0\n", "dropout = 0.1\n"] {
+        assert!(agreed.contains(line), "{line:?} in {agreed}");
+    }
     let ended = witan(&["verify", "--home", path(&home)]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let picture = model.join("picture.png");
@@ -80,8 +86,54 @@ fn a_federation_trains_a_checkpoint_and_every_member_verifies_it() {
         "witan export --peft",
     );
     what_it_learnt_is_exported(&home, &model, folder.path());
+    what_was_exported_is_evaluated_as_the_home_is(&home, &model, folder.path());
     a_tower_is_agreed_on_and_asked_once(&home);
     another_base_is_refused(&home, &model, &folder.path().join("other"));
+}
+
+fn what_was_exported_is_evaluated_as_the_home_is(home: &Path, model: &Path, folder: &Path) {
+    let (adapter, results) = (folder.join("peft"), folder.join("results.json"));
+    let scored = |flags: &[&str]| {
+        let ended = witan(&[&["eval", "--json", "--results", path(&results)], flags].concat());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let report: Value = serde_json::from_str(&ended.out).unwrap();
+        let answers: Value = serde_json::from_slice(&fs::read(&results).unwrap()).unwrap();
+        assert_eq!(report["questions"], answers.as_array().unwrap().len());
+        assert!(report["vqa_accuracy"].is_f64() && report["drawing_accuracy"].is_null());
+        (report["vqa_accuracy"].clone(), answers)
+    };
+    let of_home = scored(&["--home", path(home)]);
+    let of_model = scored(&["--model", path(model), "--adapter", path(&adapter)]);
+    assert_eq!(of_home, of_model);
+    let drawn = folder.join("drawn");
+    let flags = ["eval", "--model", path(model), "--geneval-export", path(&drawn)];
+    witan(&flags).refused(2, "draws features", "witan model draw");
+}
+
+#[test]
+fn prompts_of_any_class_are_drawn_into_folders_as_genevals() {
+    let folder = tempfile::tempdir().unwrap();
+    let (prompts, out) = (folder.path().join("prompts.jsonl"), folder.path().join("drawn"));
+    let line = r#"{"tag": "single_object", "include": [{"class": "bench", "count": 1}], "prompt": "a bench"}"#;
+    fs::write(&prompts, format!("{line}\n{}\n", line.replace("bench", "cow"))).unwrap();
+    let model = pinned("blip3o");
+    let draw = ["model", "draw", path(&model), "--prompts", path(&prompts), "--images", "2"];
+    let draw = [&draw[..], &["--out", path(&out)]].concat();
+    let ended = witan(&draw);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let read = |name: &str| fs::read(out.join(name)).unwrap();
+    let sample =
+        |number: usize, image: usize| read(&format!("0000{number}/samples/000{image}.safetensors"));
+    let kept: Value = serde_json::from_slice(&read("00001/metadata.jsonl")).unwrap();
+    assert_eq!(kept, serde_json::from_str::<Value>(&line.replace("bench", "cow")).unwrap());
+    let all = [sample(0, 0), sample(0, 1), sample(1, 0), sample(1, 1)];
+    assert!((1..4).all(|at| all[at] != all[at - 1]));
+    let one = folder.path().join("one.safetensors");
+    witan(&["model", "draw", path(&model), "a bench", "--seed", "1", "--out", path(&one)]);
+    assert_eq!(fs::read(one).unwrap(), all[1], "the second is the first of the next seed");
+    witan(&draw).refused(3, "is not empty", "--out");
+    fs::write(&prompts, "{\"tag\": \"single_object\"}").unwrap();
+    witan(&draw).refused(3, "line 1", "GenEval");
 }
 
 fn a_tower_is_agreed_on_and_asked_once(home: &Path) {
@@ -151,6 +203,13 @@ fn a_testnet_of_a_checkpoint_that_is_none_or_of_a_strategy_it_cannot_take_is_ref
     testnet(&pinned("llama"), &["--no-compare"]).refused(3, "neither sees nor draws", "BLIP3o");
     let fedex = ["--no-compare", "--strategy", "fedex"];
     testnet(&pinned("blip3o"), &fedex).refused(3, "fedex adds to the base", "flexlora");
+    let lora = ["--no-compare", "--lora-targets", "q_porj"];
+    testnet(&pinned("blip3o"), &lora).refused(3, "no layer of the model is called", "q_proj");
+    for (flag, value) in
+        [("--lora-dropout", "1"), ("--lora-dropout", "nan"), ("--lora-alpha", "-3")]
+    {
+        testnet(&pinned("blip3o"), &[flag, value]).refused(2, flag, "usual");
+    }
     assert!(!dir.exists());
 }
 

@@ -10,6 +10,7 @@
 
 use super::Prompt;
 use crate::data::Picture;
+use serde::Serialize;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -64,13 +65,26 @@ impl Folder {
         image: usize,
         drawing: &Picture,
     ) -> Result<(), FolderError> {
+        let png = drawing.to_png().expect("a drawing has a picture's size");
+        self.add_file((number, prompt), (image, "png"), &png)
+    }
+
+    /// The same of a drawing in a file of another kind, of a prompt whatever its classes.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn add_file(
+        &self,
+        (number, prompt): (usize, &impl Serialize),
+        (image, ending): (usize, &str),
+        drawing: &[u8],
+    ) -> Result<(), FolderError> {
         let folder = self.root.join(format!("{number:05}"));
         let samples = folder.join("samples");
         let line = serde_json::to_string(prompt).expect("a prompt is plain JSON") + "\n";
-        let png = drawing.to_png().expect("a drawing has a picture's size");
         write(&samples, |path| fs::create_dir_all(path))?;
         write(&folder.join("metadata.jsonl"), |path| fs::write(path, line))?;
-        write(&samples.join(format!("{image:04}.png")), |path| fs::write(path, png))
+        write(&samples.join(format!("{image:04}.{ending}")), |path| fs::write(path, drawing))
     }
 }
 
