@@ -5,7 +5,7 @@
 #
 # PEFT's folder (model/tests/peft) goes through `witan export --adapter … --peft …`; what comes out must be the same
 # tensors byte for byte, and PEFT must load it onto the same base with the same logits and drawing. `make` first
-# makes the pinned folder anew. Python's packages go into target/peft-venv.
+# makes the pinned folder anew. Python's packages go into target/peft-venv. WITAN names a program that is built already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${VENV:-target/peft-venv}
@@ -18,6 +18,7 @@ trap 'rm -rf "$folder"' EXIT
 if [ "${1:-}" = make ]; then
     "$venv/bin/python" scripts/peft_round_trip.py make
 fi
-cargo run --quiet --release --locked -- export --adapter model/tests/peft --peft "$folder/out"
+witan=(${WITAN:-cargo run --quiet --release --locked --})
+"${witan[@]}" export --adapter model/tests/peft --peft "$folder/out"
 cmp "$folder/out/adapter_model.safetensors" model/tests/peft/adapter_model.safetensors
 "$venv/bin/python" scripts/peft_round_trip.py check "$folder/out"
