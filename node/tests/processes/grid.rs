@@ -34,6 +34,8 @@ fn two_cells_draw_the_same_number_of_samples_and_are_run_once() {
             .map(|path| fs::read_to_string(path).unwrap());
         assert!(plot.starts_with("<svg") && plot == copy, "{name}");
     }
+    let times = fs::read_to_string(dir.join("time.svg")).unwrap();
+    assert!(times.contains("until the last update") && times.contains("last update to commit"));
     let text = fs::read_to_string(&page).unwrap();
     assert!(text.contains("steps of 2 questions and 0 captions"), "{text}");
     assert!(text.contains("| 2 members, α iid | 1 |") && text.contains("page/score.svg"), "{text}");
