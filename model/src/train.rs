@@ -77,6 +77,8 @@ pub struct Step {
     pub step: usize,
     /// Steps of the round.
     pub steps: usize,
+    /// Questions and captions drawn for this step; of what the shard has none, none are.
+    pub examples: u64,
     /// Mean cross-entropy of the answers, if there were questions.
     pub answer_loss: Option<f32>,
     /// Flow-matching loss of the drawings, if there were captions.

@@ -78,6 +78,32 @@ fn a_round_lowers_both_losses() {
 }
 
 #[test]
+fn a_step_tells_what_it_drew_and_not_what_was_planned() {
+    let (base, lora) = (base(), LoraConfig::default());
+    let mut umm = Umm::new(&base, &lora, &Device::flex()).unwrap();
+    let start = Adapter::init(&base, &lora, 1);
+    let plan = TrainPlan {
+        local_steps: 2,
+        batch_questions: 4,
+        batch_captions: 3,
+        accumulation: 2,
+        ..TrainPlan::default()
+    };
+    let both = data();
+    let asked_only = Dataset { captions: Vec::new(), ..both.clone() };
+    for (data, expected) in [(both, [14, 14]), (asked_only, [8, 8])] {
+        let shard = EncodedShard::encode(&umm, &data);
+        let mut found = Vec::new();
+        let trained = train(&mut umm, &start, &shard, &plan, &mut |step| {
+            found.push(step.examples);
+            ControlFlow::Continue(())
+        });
+        assert_eq!(found, expected);
+        assert_eq!(trained.unwrap().unwrap().examples, found.iter().sum::<u64>());
+    }
+}
+
+#[test]
 fn a_round_repeats_bit_for_bit_and_another_seed_differs() {
     let bytes = round(4).0.adapter.to_bytes();
     assert!(bytes == round(4).0.adapter.to_bytes(), "two rounds of one seed differ");

@@ -13,6 +13,7 @@ pub mod log;
 mod member;
 mod model;
 pub mod output;
+mod pace;
 mod pretrain;
 pub mod progress;
 pub mod rounds;

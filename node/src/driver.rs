@@ -161,8 +161,8 @@ impl Driver {
                 self.say(Happening::Preparing { done, pictures });
                 None
             }
-            jobs::Event::Progress { job, round, step, steps, loss } => {
-                self.say(Happening::Training { round, step, steps, loss });
+            jobs::Event::Progress { job, round, step, steps, examples, loss } => {
+                self.say(Happening::Training { round, step, steps, examples, loss });
                 heartbeat.is_due(job).then_some(Input::Progress { job, step, steps, loss })
             }
             jobs::Event::Trained { job, round, delta, examples, steps, scores } => {

@@ -64,6 +64,8 @@ pub enum Happening {
         step: u64,
         /// Steps in all.
         steps: u64,
+        /// Questions and captions drawn for these steps; of what the data lack, none are.
+        examples: u64,
         /// The newest loss; 0 before the first step.
         loss: f32,
     },

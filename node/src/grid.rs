@@ -26,7 +26,7 @@ use crate::cli::screen::Screen;
 use crate::error::{Failure, FailureKind};
 use crate::interrupt::Interrupt;
 use crate::jobs::foundation::Foundation;
-use crate::jobs::shard;
+use crate::jobs::shard::{self, Taught};
 use crate::shell;
 use crate::solo::{self, SoloReport};
 use crate::testnet::report::TestnetReport;
@@ -49,11 +49,37 @@ pub struct Request {
     pub is_silent: bool,
 }
 
+impl Request {
+    /// The same without questions or captions in a step where the data have none that can be taught: none are drawn
+    /// then, and all cells' samples are reckoned from those of a step.
+    ///
+    /// # Errors
+    /// If the data are wrong, or nothing is left of a step.
+    fn of_its_data(&self) -> Result<Self, Failure> {
+        let mut request = self.clone();
+        let plan = &mut request.common.plan;
+        let source = plan.data(0);
+        let taught = Taught::of(&source, Foundation::open(None)?.words().as_ref())?;
+        if !taught.questions {
+            plan.batch_questions = 0;
+        }
+        if !taught.captions {
+            plan.batch_captions = 0;
+        }
+        match plan.examples_of_a_step() {
+            0 => Err(Failure::input(format!("{source} has nothing the steps can teach"))
+                .hint("see --batch-questions and --batch-captions; witan ask --words lists words")),
+            _ => Ok(request),
+        }
+    }
+}
+
 /// Runs what the folder has no result of, and writes tables and plots of all it has.
 ///
 /// # Errors
 /// A folder of another grid, a run that fails or loses a member, an interruption.
 pub async fn run(request: &Request) -> Result<Results, Failure> {
+    let request = &request.of_its_data()?;
     let dir = &request.dir;
     for cell in &request.cells {
         cell.check(&request.common)?;

@@ -101,6 +101,8 @@ pub enum Event {
         step: u64,
         /// Steps in all.
         steps: u64,
+        /// Questions and captions drawn for these steps.
+        examples: u64,
         /// The newest loss.
         loss: f32,
     },

@@ -59,8 +59,6 @@ pub enum Told {
         steps: u64,
         /// Those done by an earlier run.
         done: u64,
-        /// Questions and captions of a step.
-        examples_of_a_step: u32,
     },
     /// A step was taken.
     Stepped {
@@ -170,9 +168,7 @@ impl Shelf<'_> {
                 }
             }
         }
-        let examples_of_a_step = self.order.plan.examples_of_a_step();
-        let trainings = wanted.len();
-        (self.tell)(Told::Begins { trainings, steps, done, examples_of_a_step });
+        (self.tell)(Told::Begins { trainings: wanted.len(), steps, done });
         Ok(open)
     }
 

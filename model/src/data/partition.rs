@@ -4,7 +4,8 @@
 //! sorted order) one draw of the members' proportions, a shuffle of the class's examples, and cuts
 //! at the floor of the cumulative proportions. Two deviations: the random generator is ChaCha8, and
 //! no member is left with too little ([`fill_small`]), where the original may leave a member
-//! without anything.
+//! without anything. Kept of the original: the floor gives the last example of every class to the
+//! last member, so that it has most of the answers that are given once or twice.
 //!
 //! Every member computes the whole partition from the seed and keeps its own part; nobody is asked.
 
@@ -75,8 +76,7 @@ pub struct Part {
 }
 
 /// Shares questions and captions out, each on their own; no picture is needed for it. Without
-/// captions, the parts have none. The Dirichlet partition goes by answer, and by "colour shape" of a
-/// caption's first object.
+/// captions, the parts have none. The Dirichlet partition goes by answer, and by [`subject`].
 pub fn parts(
     questions: &[VqaExample],
     captions: &[CaptionExample],
@@ -219,11 +219,11 @@ fn check(examples: usize, members: usize) -> Result<(), PartitionError> {
     }
 }
 
-/// "red circle" of the caption's first object; what the caption does not say is left open. A caption
-/// without a rule is a class of its own.
+/// "red circle" of the caption's first object; what the caption does not say is left open. Captions
+/// without a rule, of which nobody said what they show, are one class together.
 pub fn subject(caption: &CaptionExample) -> String {
     let Some(first) = caption.prompt.as_ref().and_then(|prompt| prompt.include.first()) else {
-        return caption.caption.clone();
+        return NO_RULE.to_owned();
     };
     let colour = first.color.map_or("any", |colour| colour.name());
     let shape = first.class.map_or("shape", |shape| shape.name());
@@ -233,6 +233,8 @@ pub fn subject(caption: &CaptionExample) -> String {
 /// A member has at least this part of an even share.
 const MINIMUM_DIVISOR: usize = 4;
 const CAPTION_SEED: u64 = 0x6361_7074_696f_6e73;
+/// The class of captions without a rule; no colour is called so.
+const NO_RULE: &str = "no rule";
 
 #[cfg(test)]
 mod tests {
@@ -284,6 +286,27 @@ mod tests {
         };
         assert!(spread(0.1) > spread(1.0));
         assert!(spread(1.0) > spread(100.0));
+    }
+
+    #[test]
+    fn captions_without_a_rule_are_shared_out_as_one_class() {
+        let caption = |index| CaptionExample {
+            picture: index,
+            caption: format!("caption {index}"),
+            prompt: None,
+            is_new: false,
+        };
+        let captions: Vec<_> = (0..320).map(caption).collect();
+        let sizes = |alpha| {
+            let parts = parts(&[], &captions, 16, Partition::Dirichlet(alpha), 1).unwrap();
+            let shares: Vec<_> = parts.into_iter().map(|part| part.captions).collect();
+            assert!(is_complete(&shares, 320));
+            shares.iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        let even = sizes(100.0);
+        assert!(even.iter().all(|size| (10..=30).contains(size)), "{even:?}");
+        let uneven = sizes(0.1);
+        assert!(uneven.iter().max() > Some(&60), "{uneven:?}");
     }
 
     #[test]

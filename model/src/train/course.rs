@@ -105,6 +105,7 @@ impl<P: Pupil> Course<P> {
 
     fn step(&mut self, pupil: &mut P, shard: &P::Shard) -> Result<Step, TrainError> {
         let step = self.done + 1;
+        let taken = self.batches.taken;
         let losses = self.gather(pupil, shard)?;
         let sum = losses.sum();
         if !sum.is_finite() {
@@ -120,6 +121,7 @@ impl<P: Pupil> Course<P> {
         Ok(Step {
             step,
             steps: self.plan.local_steps,
+            examples: self.batches.taken - taken,
             answer_loss: losses.answer,
             flow_loss: losses.flow,
         })

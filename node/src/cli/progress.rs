@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::pace::Pace;
 use crate::jobs::score::Marks;
 use crate::jobs::solo::Step;
 use crate::solo::Told;
@@ -20,8 +21,8 @@ pub struct Progress {
 /// What the bar has seen of this run.
 struct State {
     began: Instant,
-    examples_of_a_step: f64,
     steps: u64,
+    examples: u64,
     losses: Option<f32>,
 }
 
@@ -36,21 +37,18 @@ impl Progress {
             .expect("the template is well formed");
         let bar = ProgressBar::with_draw_target(None, target).with_style(style);
         let is_plain = bar.is_hidden() && !is_silent;
-        let state =
-            State { began: Instant::now(), examples_of_a_step: 0.0, steps: 0, losses: None };
+        let state = State { began: Instant::now(), steps: 0, examples: 0, losses: None };
         Self { bar, is_plain, state: Mutex::new(state) }
     }
 
     /// Shows what is told.
     pub fn tell(&self, told: &Told) {
         match told {
-            Told::Begins { trainings, steps, done, examples_of_a_step } => {
+            Told::Begins { trainings, steps, done } => {
                 self.bar.set_length(*steps);
                 self.bar.set_position(*done);
                 self.bar.reset_eta();
-                let mut state = self.state();
-                state.began = Instant::now();
-                state.examples_of_a_step = *examples_of_a_step as f64;
+                self.state().began = Instant::now();
                 if self.is_plain {
                     line(&format!("{trainings} to train, {done} of {steps} steps done"));
                 }
@@ -76,13 +74,14 @@ impl Progress {
         let loss = step.answer_loss.unwrap_or(0.0) + step.flow_loss.unwrap_or(0.0);
         let mut state = self.state();
         state.steps += 1;
+        state.examples += step.examples;
         let smooth = state.losses.map_or(loss, |smooth| smooth + (loss - smooth) * SMOOTHING);
         state.losses = Some(smooth);
-        let seconds = state.began.elapsed().as_secs_f64().max(1e-3);
-        let rate = state.steps as f64 * state.examples_of_a_step / seconds;
+        let seconds = state.began.elapsed().as_secs_f64();
+        let pace = Pace { seconds, steps: state.steps, examples: state.examples };
         drop(state);
         self.bar.inc(1);
-        let said = format!("{what}: loss {smooth:.3}, {rate:.0} samples/s");
+        let said = format!("{what}: loss {smooth:.3}, {:.0} samples/s", pace.rate());
         let is_told = step.step.is_multiple_of(PLAIN_EVERY) || [1, step.steps].contains(&step.step);
         if self.is_plain && is_told {
             let left = self.bar.eta().as_secs();

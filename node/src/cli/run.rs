@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use witan_protocol::Roster;
 use witan_protocol::io::Notice;
+use witan_protocol::member::Round;
 
+use super::pace::Pace;
 use super::{block_on, output, stop_requested};
 use crate::driver::unix_ms;
 use crate::error::{Failure, FailureKind};
@@ -60,11 +62,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let started = NodeEvent { at_ms: unix_ms(), what: started };
         let telling = std::thread::spawn(move || {
             let mut out = io::stdout();
+            let mut began = None;
             // Whoever read this may go away; the node goes on.
             for event in std::iter::once(started).chain(events) {
                 let written = match args.json {
                     true => output::json_line(&mut out, &event),
-                    false => for_people(&mut out, &roster, &event),
+                    false => for_people(&mut out, &roster, &event, &mut began),
                 };
                 if written.is_err() {
                     return;
@@ -94,8 +97,23 @@ pub fn complete(lost: &[String]) -> Result<(), Failure> {
         .hint("start them again: they catch up; --allow-absent accepts a run that lost members"))
 }
 
+/// The first step heard of in a round's training, from which its pace is reckoned: before it, pictures may have been
+/// encoded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Began {
+    round: Round,
+    at_ms: u64,
+    step: u64,
+    examples: u64,
+}
+
 /// The roster is that of the start: who came later is named by its key.
-fn for_people(out: &mut dyn Write, roster: &Roster, event: &NodeEvent) -> io::Result<()> {
+fn for_people(
+    out: &mut dyn Write,
+    roster: &Roster,
+    event: &NodeEvent,
+    began: &mut Option<Began>,
+) -> io::Result<()> {
     let name = |member| roster.name_of(member);
     match &event.what {
         Happening::Started { name, rounds } => writeln!(out, "{name} is up with {rounds} rounds"),
@@ -107,10 +125,13 @@ fn for_people(out: &mut dyn Write, roster: &Roster, event: &NodeEvent) -> io::Re
             writeln!(out, "targets of drawings: {done} of {pictures} pictures")
         }
         Happening::Training { round, step: 0, steps, .. } => {
+            *began = None;
             writeln!(out, "round {round}: {steps} steps begin")
         }
-        Happening::Training { round, step, steps, loss } => {
-            writeln!(out, "round {round}: step {step}/{steps}, loss {loss:.3}")
+        &Happening::Training { round, step, steps, examples, loss } => {
+            let now = Began { round, at_ms: event.at_ms, step, examples };
+            let pace = pace(began, now, steps);
+            writeln!(out, "round {round}: step {step}/{steps}, loss {loss:.3}{pace}")
         }
         Happening::SitsOut { round, reason } => writeln!(out, "round {round}: sits out: {reason}"),
         Happening::Adopted { round, .. } => writeln!(out, "round {round}: adopted"),
@@ -118,6 +139,22 @@ fn for_people(out: &mut dyn Write, roster: &Roster, event: &NodeEvent) -> io::Re
         Happening::Protocol { notice } => notice_for_people(out, roster, notice),
         Happening::Trained { .. } | Happening::BlobStored { .. } => Ok(()),
     }
+}
+
+/// ", 93 samples/s, 12 s left" of the round's training; empty at the first step heard of.
+fn pace(began: &mut Option<Began>, now: Began, steps: u64) -> String {
+    let first = *began.get_or_insert(now);
+    if first.round != now.round || first.step >= now.step {
+        *began = Some(now);
+        return String::new();
+    }
+    let pace = Pace {
+        seconds: now.at_ms.saturating_sub(first.at_ms) as f64 / 1000.0,
+        steps: now.step - first.step,
+        examples: now.examples.saturating_sub(first.examples),
+    };
+    let left = pace.left_s(steps.saturating_sub(now.step)).unwrap_or_default();
+    format!(", {:.0} samples/s, {left:.0} s left", pace.rate())
 }
 
 fn notice_for_people(out: &mut dyn Write, roster: &Roster, notice: &Notice) -> io::Result<()> {
@@ -161,3 +198,22 @@ fn notice_for_people(out: &mut dyn Write, roster: &Roster, notice: &Notice) -> i
 
 /// Events told but not yet written; past this the node waits for whoever reads its output.
 const EVENTS_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_training_tells_its_pace_and_the_time_left_from_its_second_step_on() {
+        let mut began = None;
+        let mut told = |at_ms, round, step, examples| {
+            pace(&mut began, Began { round: Round(round), at_ms, step, examples }, 10)
+        };
+        assert_eq!(told(60_000, 1, 1, 12), "");
+        assert_eq!(told(60_500, 1, 2, 24), ", 24 samples/s, 4 s left");
+        assert_eq!(told(64_000, 1, 10, 120), ", 27 samples/s, 0 s left");
+        assert_eq!(told(90_000, 2, 1, 12), "", "another round");
+        assert_eq!(told(91_000, 2, 2, 24), ", 12 samples/s, 8 s left");
+        assert_eq!(told(99_000, 2, 1, 12), "", "the same round again");
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Equal samples: every cell, every member-alone row and the centralised row draw `samples` questions and captions in
 //! all, summed over members and rounds and counted each time they are drawn. Fewer members take more local steps of
-//! the same batch in the same number of rounds.
+//! the same batch in the same number of rounds. Of what the data lack, a batch of the plan has none already.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -44,9 +44,11 @@ impl Results {
         text += "\n";
         text += &self.costs_table();
         text += "\nSamples: what the updates in the aggregates say they have drawn, by their signatures; where it is \
-                 less than above, updates missed their round and the cell is no equal. Received and sent: megabytes of the busiest member. Training: from the beginning of the round to \
-                 its last update, members of one machine taking turns at its cores. Vote: from the last update to \
-                 the first commit. Peak: the most memory a node's process held.\n\n";
+                 less than above, updates missed their round, or a member had no question or no caption that can be \
+                 taught, and the cell is no equal. Received and sent: megabytes of the busiest member. To the last \
+                 update: from the beginning of the round, with the time in which members of one machine wait for \
+                 their turns at its cores. To the commit: from the last update to the first commit, with every \
+                 member's own computation of the aggregate. Peak: the most memory a node's process held.\n\n";
         text += &format!("![score against bytes]({prefix}bytes.svg)\n\n");
         text += &format!("![time of a round]({prefix}time.svg)\n");
         text
@@ -200,9 +202,10 @@ impl Results {
     }
 
     fn costs_table(&self) -> String {
-        let mut text = "| a round | samples | received | sent | training | vote | peak |\n\
+        let mut text =
+            "| a round | samples | received | sent | to the last update | to the commit | peak |\n\
                         |---|---|---|---|---|---|---|\n"
-            .to_owned();
+                .to_owned();
         for column in self.columns() {
             let samples: BTreeSet<u64> = self.of(column).map(|(_, report)| drawn(report)).collect();
             let units = [("MB", 1), ("MB", 1), ("s", 1), ("s", 2), ("MB", 0)];

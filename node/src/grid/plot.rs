@@ -113,7 +113,8 @@ impl Results {
         Ok(())
     }
 
-    /// Bars: training below, vote above.
+    /// Bars: below until the last update, waits for turns and all; above from it to the commit, every member's own
+    /// computation of the aggregate and all.
     fn plot_times(&self, canvas: &Canvas<'_>) -> Drawn {
         let columns = self.columns();
         let of = |column, index: usize| {
@@ -121,7 +122,7 @@ impl Results {
             Mean::over(values).map_or(0.0, |mean| mean.value)
         };
         let bars: Vec<_> = columns.iter().map(|column| (of(*column, 2), of(*column, 3))).collect();
-        let most = bars.iter().map(|(train, vote)| train + vote).fold(1.0, f64::max);
+        let most = bars.iter().map(|(update, commit)| update + commit).fold(1.0, f64::max);
         let name = |at: &f64| {
             let column =
                 columns.get(at.floor() as usize).filter(|_| (at.fract() - 0.5).abs() < 0.01);
@@ -144,11 +145,10 @@ impl Results {
             .x_desc("members, α")
             .y_desc("seconds of a round")
             .draw()?;
-        for (part, colour, label) in
-            [(0, COLOURS[0], "computation"), (1, COLOURS[1], "communication and vote")]
-        {
-            let boxes = bars.iter().enumerate().map(|(index, (train, vote))| {
-                let (low, high) = if part == 0 { (0.0, *train) } else { (*train, train + vote) };
+        for (part, colour, label) in [(0, COLOURS[0], LAST_UPDATE), (1, COLOURS[1], COMMIT)] {
+            let boxes = bars.iter().enumerate().map(|(index, (update, commit))| {
+                let (low, high) =
+                    if part == 0 { (0.0, *update) } else { (*update, update + commit) };
                 let left = index as f64;
                 Rectangle::new([(left + 0.2, low), (left + 0.8, high)], colour.filled())
             });
@@ -252,4 +252,6 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(60, 60, 60),
     RGBColor(150, 150, 150),
 ];
+const LAST_UPDATE: &str = "until the last update";
+const COMMIT: &str = "last update to commit";
 const GREY: RGBColor = RGBColor(190, 190, 190);

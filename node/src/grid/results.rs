@@ -209,7 +209,7 @@ pub fn drawn(report: &TestnetReport) -> u64 {
 }
 
 /// What a round cost, in the mean over the rounds this run has seen: megabytes that the busiest member received and
-/// sent, seconds of training, seconds from the last update to the commit.
+/// sent, seconds until the last update, seconds from it to the commit; then megabytes of memory.
 pub fn costs(report: &TestnetReport) -> [Option<f64>; 5] {
     let rounds = || report.rounds.iter().filter(|round| round.train_s.is_some());
     let mean = |value: fn(&crate::testnet::report::RoundRow) -> f64| {
@@ -246,7 +246,7 @@ const HEAD: &str = "# Results\n\n";
 const LINE: &str = "<!-- `witan grid` writes what is below -->";
 const CSV_HEAD: &str = "what,members,alpha,seed,samples,vqa,vqa_old_words,vqa_new_words,drawings,\
                         drawings_old_words,drawings_new_words,received_mb_a_round,sent_mb_a_round,\
-                        train_s_a_round,vote_s_a_round,peak_mb\n";
+                        last_update_s_a_round,commit_s_a_round,peak_mb\n";
 
 #[cfg(test)]
 mod tests {

@@ -110,6 +110,36 @@ pub fn exam(source: &DataSource, extent: Extent) -> Result<ExamPaper, Failure> {
     Ok(ExamPaper { dataset, prompts })
 }
 
+/// Of which kinds a source has what a model can be taught.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taught {
+    /// Whether it has such questions.
+    pub questions: bool,
+    /// Whether it has such captions.
+    pub captions: bool,
+}
+
+impl Taught {
+    /// Looks through a source's questions and captions, of all members; no image is read. A model without `words` of
+    /// its own knows them all.
+    ///
+    /// # Errors
+    /// If the source is wrong.
+    pub fn of(source: &DataSource, words: Option<&Tokenizer>) -> Result<Self, Failure> {
+        let Some(catalogue) = catalogue(source, Split::Train)? else {
+            return Ok(Self { questions: true, captions: true });
+        };
+        let is_asked = |it: &VqaExample| words.is_none_or(|words| encoded::is_taught(words, it));
+        Ok(Self {
+            questions: catalogue.questions.iter().any(is_asked),
+            captions: catalogue
+                .captions
+                .iter()
+                .any(|it| words.is_none_or(|words| is_said(words, it))),
+        })
+    }
+}
+
 /// Checks a source before anything is started: every file, id and image is there and can be read,
 /// and each member has a part. Returns those, by roster number, who will sit out: they have nothing
 /// that a model of only these words can be taught.
@@ -134,7 +164,7 @@ pub fn check(source: &DataSource, words: Option<&Tokenizer>) -> Result<Vec<usize
         let mut questions = part.questions.iter().map(|index| &train.questions[*index]);
         let mut captions = part.captions.iter().map(|index| &train.captions[*index]);
         !questions.any(|question| encoded::is_taught(words, question))
-            && !captions.any(|caption| words.encode(&caption.caption).is_ok())
+            && !captions.any(|caption| is_said(words, caption))
     };
     let idle: Vec<_> = (0..parts.len()).filter(|index| is_idle(&parts[*index])).collect();
     if idle.len() == parts.len() {
@@ -143,6 +173,10 @@ pub fn check(source: &DataSource, words: Option<&Tokenizer>) -> Result<Vec<usize
             .hint("it learns questions and captions of words it knows: witan ask --words"));
     }
     Ok(idle)
+}
+
+fn is_said(words: &Tokenizer, caption: &CaptionExample) -> bool {
+    words.encode(&caption.caption).is_ok()
 }
 
 /// A caption as a prompt to draw from; none if no rule says what a right drawing is.

@@ -120,12 +120,12 @@ impl Trainer {
     ) -> Result<Option<Event>, Failure> {
         let Some(_turn) = self.turn()? else { return Ok(None) };
         let steps = u64::from(self.training.local_steps);
-        let tell = |step, loss| {
-            let event = Event::Progress { job, round, step, steps, loss };
+        let tell = |step, examples, loss| {
+            let event = Event::Progress { job, round, step, steps, examples, loss };
             // A full queue only means that the driver is behind: the next step tells again.
             let _ = events.try_send(event);
         };
-        tell(0, 0.0);
+        tell(0, 0, 0.0);
         let learner = match learner {
             Some(learner) => learner,
             None => match self.learner(events)? {
@@ -138,9 +138,11 @@ impl Trainer {
         let own = whole.cut(self.rank);
         learner.adopt(&own)?;
         let marks = learner.marks(self.seed ^ round.0)?;
+        let mut examples = 0;
         let trained = learner.train(&own.adapter, &self.plan(round), &mut |step| {
             let loss = step.answer_loss.unwrap_or(0.0) + step.flow_loss.unwrap_or(0.0);
-            tell(step.step as u64, loss);
+            examples += step.examples;
+            tell(step.step as u64, examples, loss);
             match self.is_stopping() {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),

@@ -234,8 +234,8 @@ impl TestnetReport {
             "aggregator",
             "here",
             "in",
-            "train",
-            "vote",
+            "last update",
+            "commit",
             "VQA",
             "drawings",
         ]);

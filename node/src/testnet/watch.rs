@@ -126,7 +126,7 @@ impl Watch {
             Happening::PeerRefused { peer, reason } => {
                 self.remark(format!("node-{index:02} turned {peer} away: {reason}"));
             }
-            Happening::Training { round, step, steps, loss } => {
+            Happening::Training { round, step, steps, loss, .. } => {
                 node.round = round.0;
                 node.step = (*step, *steps);
                 node.loss = (*step > 0).then_some(*loss);
