@@ -130,7 +130,7 @@ fn the_vision_encoder_sees_what_transformers_does() {
         (TensorFiles::open(&folder("qwen2_5_vl")).unwrap(), reference("qwen2_5_vl"));
     let whole = std::fs::read(folder("qwen2_5_vl").join("config.json")).unwrap();
     let whole: serde_json::Value = serde_json::from_slice(&whole).unwrap();
-    let config: QwenVisionConfig = serde_json::from_value(whole["vision_config"].clone()).unwrap();
+    let config = QwenVisionConfig::read(whole["vision_config"].as_object().unwrap()).unwrap();
     let device = Device::flex();
     let vision = QwenVision::load(&mut Loader::from_files(files, &device), &config).unwrap();
     let patches = tensor_of::<2>(&pinned["patches"], false, &device);
