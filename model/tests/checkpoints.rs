@@ -153,6 +153,33 @@ fn a_diffusion_transformer_whose_heads_do_not_share_out_is_refused() {
 }
 
 #[test]
+fn a_tensor_that_stands_in_two_files_is_named_with_both() {
+    let folder = copy("qwen3");
+    let [first, second] =
+        [1, 2].map(|at| folder.path().join(format!("model-0000{at}-of-00003.safetensors")));
+    std::fs::copy(&first, &second).unwrap();
+    let error = Survey::of(folder.path()).unwrap_err().to_string();
+    for told in ["tensor model.", "stands twice", "model-00001-of", "model-00002-of"] {
+        assert!(error.contains(told), "{told:?} in {error}");
+    }
+}
+
+#[test]
+fn two_names_that_are_one_tensors_are_named_with_it() {
+    let folder = copy("llama");
+    header::rewrite(&folder.path().join("model.safetensors"), |text| {
+        let newer = "model.language_model.layers.0.mlp.up_proj.weight";
+        text.replace("model.layers.0.mlp.gate_proj.weight", newer)
+    });
+    assert_eq!(
+        Survey::of(folder.path()).unwrap_err().to_string(),
+        "tensor model.layers.0.mlp.up_proj.weight stands twice: as \
+         model.language_model.layers.0.mlp.up_proj.weight in model.safetensors and as \
+         model.layers.0.mlp.up_proj.weight in model.safetensors"
+    );
+}
+
+#[test]
 fn a_cut_file_a_lying_header_and_a_file_elsewhere_are_named() {
     let folder = copy("llama");
     let file = folder.path().join("model.safetensors");
