@@ -12,9 +12,9 @@ pub mod tuning;
 mod unified;
 
 use burn::module::Module;
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use crate::config::language::{Family, LanguageConfig, LanguageConfigError};
+use crate::config::language::{Family, LanguageConfig, LanguageConfigError, number, part};
 use crate::tensor_files::TensorFiles;
 use crate::umm::diffusion::DiffusionConfig;
 use crate::umm::qwen_vision::{QwenVision, QwenVisionConfig};
@@ -79,26 +79,34 @@ impl Blip3oConfig {
 
     /// Reads `config.json`, and from the files' headers the sizes that it leaves out.
     pub fn read(config: &[u8], files: &TensorFiles) -> Result<Blip3oConfig, LanguageConfigError> {
-        let own: OwnKeys = serde_json::from_slice(config).map_err(LanguageConfigError::Json)?;
+        let own: Map<String, Value> =
+            serde_json::from_slice(config).map_err(LanguageConfigError::Json)?;
         let mut whole = Blip3oConfig::of(LanguageConfig::from_hugging_face(config)?);
-        let width = whole.trunk.language.hidden_size;
-        let queries = own.n_query.unwrap_or(whole.trunk.queries);
-        if queries == 0 || queries > QUERIES_MAX || queries.isqrt().pow(2) != queries {
-            return Err(LanguageConfigError::Key {
-                key: "n_query",
-                found: queries.into(),
-                expected: "a square number from 1 to 4096",
-            });
-        }
+        let LanguageConfig { hidden_size: width, vocab_size, .. } = whole.trunk.language;
+        let unlike = |key, expected| move |found| LanguageConfigError::Key { key, found, expected };
+        let (key, expected) = ("n_query", "a square number from 1 to 4096");
+        let queries = number(&own, key, whole.trunk.queries, &(1..=QUERIES_MAX))
+            .and_then(|count| match count.isqrt().pow(2) == count {
+                true => Ok(count),
+                false => Err(count.into()),
+            })
+            .map_err(unlike(key, expected))?;
         whole.trunk.queries = queries;
         // A drawing has as many places as queries.
         if let Some(sizes) = DiffusionConfig::of(files) {
+            if !sizes.shares_out() {
+                let DiffusionConfig { hidden_size: width, heads, keys, .. } = sizes;
+                return Err(LanguageConfigError::Drawing { width, heads, keys });
+            }
             whole.trunk.diffusion = DiffusionConfig { places: queries, condition: width, ..sizes };
         }
-        if let Some(vision) = own.vision_config {
-            whole.vision = QwenVisionConfig { out_hidden_size: width, ..vision.checked()? };
+        if let Some(vision) = part(&own, "vision_config")? {
+            let vision = QwenVisionConfig::read(vision)?;
+            whole.vision = QwenVisionConfig { out_hidden_size: width, ..vision };
         }
-        whole.image_token = own.image_token_id.unwrap_or(whole.image_token);
+        let (key, expected) = ("image_token_id", "a token of the vocabulary, not its first");
+        let image = number(&own, key, whole.image_token as usize, &(1..=vocab_size - 1));
+        whole.image_token = image.map_err(unlike(key, expected))? as u32;
         Ok(whole)
     }
 
@@ -125,14 +133,6 @@ impl Network {
     pub fn tensors(config: &Blip3oConfig) -> Vec<(String, Vec<usize>)> {
         Loader::list(|loader| Network::load(loader, config).map(drop))
     }
-}
-
-/// The keys of `config.json` that a language model's has not.
-#[derive(Deserialize)]
-struct OwnKeys {
-    n_query: Option<usize>,
-    image_token_id: Option<u32>,
-    vision_config: Option<QwenVisionConfig>,
 }
 
 /// Above any in use.

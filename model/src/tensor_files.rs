@@ -6,6 +6,7 @@
 //! the file meanwhile.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
@@ -37,6 +38,8 @@ pub struct Place {
     pub bytes: usize,
     file: usize,
     start: u64,
+    /// Its name in the file.
+    written: String,
 }
 
 /// Why a folder is no checkpoint.
@@ -59,6 +62,16 @@ pub enum FilesError {
         /// What it names.
         name: String,
     },
+    /// A tensor stands in the files more than once, so that nobody can say which is meant.
+    #[error("tensor {name} stands twice: as {} in {} and as {} in {}", first[0], first[1], second[0], second[1])]
+    Twice {
+        /// The name that both would have.
+        name: String,
+        /// The name it has at first, and the file's.
+        first: [String; 2],
+        /// The same of the second.
+        second: [String; 2],
+    },
     /// A file is cut, or no safetensors at all.
     #[error("{name} is cut or malformed ({bytes} bytes)")]
     Malformed {
@@ -75,9 +88,8 @@ impl TensorFiles {
         let mut files =
             TensorFiles { files: Vec::new(), paths: Vec::new(), tensors: BTreeMap::new() };
         for name in names(folder)? {
-            let path = folder.join(&name);
-            files.add(&path, name)?;
-            files.paths.push(path);
+            files.paths.push(folder.join(&name));
+            files.add(name)?;
         }
         Ok(files)
     }
@@ -110,8 +122,10 @@ impl TensorFiles {
         }
     }
 
-    fn add(&mut self, path: &Path, name: String) -> Result<(), FilesError> {
-        let wrap = |source| FilesError::File { path: path.to_owned(), source };
+    /// Reads the header of the last of the paths.
+    fn add(&mut self, name: String) -> Result<(), FilesError> {
+        let path = &self.paths[self.files.len()];
+        let wrap = |source| FilesError::File { path: path.clone(), source };
         let mut file = File::open(path).map_err(wrap)?;
         let bytes = file.metadata().map_err(wrap)?.len();
         let malformed = || FilesError::Malformed { name: name.clone(), bytes };
@@ -124,7 +138,9 @@ impl TensorFiles {
         let mut header = vec![0; length as usize];
         file.read_exact(&mut header).map_err(wrap)?;
         let metadata: Metadata = serde_json::from_slice(&header).map_err(|_| malformed())?;
-        for (name, info) in metadata.tensors() {
+        // In the order of their names, so that the same fault is always named the same.
+        let tensors: BTreeMap<_, _> = metadata.tensors().into_iter().collect();
+        for (written, info) in tensors {
             let (start, end) = info.data_offsets;
             let numbers = info.shape.iter().try_fold(1_usize, |all, axis| all.checked_mul(*axis));
             let expected = numbers.and_then(|numbers| numbers.checked_mul(info.dtype.bitsize()));
@@ -136,11 +152,30 @@ impl TensorFiles {
                 bytes: found.ok_or_else(malformed)?,
                 file: self.files.len(),
                 start: 8 + length + start as u64,
+                written,
             };
-            self.tensors.insert(plain_name(&name), place);
+            self.enter(place)?;
         }
         self.files.push(Arc::new(file));
         Ok(())
+    }
+
+    fn enter(&mut self, place: Place) -> Result<(), FilesError> {
+        let file = |place: &Place| {
+            let name = self.paths[place.file].file_name().unwrap_or_default();
+            [place.written.clone(), name.to_string_lossy().into_owned()]
+        };
+        match self.tensors.entry(plain_name(&place.written)) {
+            Entry::Vacant(free) => {
+                free.insert(place);
+                Ok(())
+            }
+            Entry::Occupied(taken) => Err(FilesError::Twice {
+                name: taken.key().clone(),
+                first: file(taken.get()),
+                second: file(&place),
+            }),
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! A checkpoint's folder is looked over without loading it, and what is wrong with it is named.
 
+#[path = "support/header.rs"]
+mod header;
+
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -56,7 +59,8 @@ fn of_blip3o_its_encoder_queries_and_diffusion_transformer_are_asked_for_too() {
     let folder = copy("qwen2");
     let config = folder.path().join("config.json");
     let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, text.replace("\"qwen2\"", "\"blip3o_qwen\"")).unwrap();
+    let whole = "\"blip3o_qwen\", \"image_token_id\": 63";
+    std::fs::write(&config, text.replace("\"qwen2\"", whole)).unwrap();
     let survey = Survey::of(folder.path()).unwrap();
     let missing = survey.missing();
     for name in
@@ -88,15 +92,90 @@ fn a_whole_blip3o_lacks_nothing_and_a_part_of_it_is_missed_by_name() {
 }
 
 #[test]
-fn a_size_of_the_vision_encoder_that_nothing_can_be_computed_with_is_named() {
+fn a_key_of_blip3os_own_that_nothing_can_be_computed_with_is_named() {
+    for (from, to, said) in [
+        ("\"num_heads\": 2", "\"num_heads\": 0", "vision_config.num_heads is 0, expected a number"),
+        ("\"num_heads\": 2", "\"num_heads\": 3", "hidden_size is 16, expected a multiple of four"),
+        ("\"depth\": 3", "\"depth\": \"3\"", "vision_config.depth is \"3\", expected a number"),
+        ("\"patch_size\": 4", "\"patch_size\": 4.5", "vision_config.patch_size is 4.5, expected"),
+        ("\"window_size\": 16", "\"window_size\": 1", "window_size is 1, expected a number from 8"),
+        (
+            "\"vision_config\": {",
+            "\"vision_config\": 3, \"x\": {",
+            "vision_config is 3, expected an",
+        ),
+        ("\"n_query\": 16", "\"n_query\": 15", "n_query is 15, expected a square number"),
+        ("\"n_query\": 16", "\"n_query\": \"16\"", "n_query is \"16\", expected a square number"),
+        ("260", "\"260\"", "image_token_id is \"260\", expected a token of the vocabulary"),
+        ("260", "264", "image_token_id is 264, expected a token of the vocabulary"),
+        ("260", "0", "image_token_id is 0, expected a token of the vocabulary, not its first"),
+        (
+            "\"tokens_per_second\": 4",
+            "\"hidden_act\": \"gelu\"",
+            "vision_config.hidden_act is \"gelu\"",
+        ),
+    ] {
+        let folder = copy("blip3o");
+        let config = folder.path().join("config.json");
+        let text = std::fs::read_to_string(&config).unwrap();
+        assert!(text.contains(from), "{from}");
+        std::fs::write(&config, text.replace(from, to)).unwrap();
+        let error = Survey::of(folder.path()).expect_err(to).to_string();
+        assert!(error.contains(said), "{said:?} in {error}");
+    }
+}
+
+#[test]
+fn a_key_of_the_encoders_that_is_null_or_absent_has_its_usual_value() {
     let folder = copy("blip3o");
     let config = folder.path().join("config.json");
     let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, text.replace("\"num_heads\": 2", "\"num_heads\": 0")).unwrap();
-    let error = Survey::of(folder.path()).unwrap_err().to_string();
+    let text = text.replace("\"spatial_merge_size\": 2,", "\"spatial_merge_size\": null,");
+    std::fs::write(&config, text.replace("\"temporal_patch_size\": 2,", "")).unwrap();
+    assert!(Survey::of(folder.path()).unwrap().misshapen().is_empty());
+}
+
+#[test]
+fn a_diffusion_transformer_whose_heads_do_not_share_out_is_refused() {
+    let folder = copy("blip3o");
+    let (name, axes) = ("model.dit.model.layers.0.attn1.to_k.weight", [16, 32]);
+    let file = folder.path().join("model-00002-of-00002.safetensors");
+    header::rewrite(&file, |text| {
+        let mut tensors: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(tensors[name]["shape"], serde_json::json!(axes));
+        tensors[name]["shape"] = serde_json::json!([1, 512]);
+        tensors.to_string()
+    });
     assert_eq!(
-        error,
-        "config.json: vision_config.num_heads is 0, which is no size of a vision encoder"
+        Survey::of(folder.path()).unwrap_err().to_string(),
+        "of a diffusion transformer of width 32, 4 heads cannot share keys of width 1"
+    );
+}
+
+#[test]
+fn a_tensor_that_stands_in_two_files_is_named_with_both() {
+    let folder = copy("qwen3");
+    let [first, second] =
+        [1, 2].map(|at| folder.path().join(format!("model-0000{at}-of-00003.safetensors")));
+    std::fs::copy(&first, &second).unwrap();
+    let error = Survey::of(folder.path()).unwrap_err().to_string();
+    for told in ["tensor model.", "stands twice", "model-00001-of", "model-00002-of"] {
+        assert!(error.contains(told), "{told:?} in {error}");
+    }
+}
+
+#[test]
+fn two_names_that_are_one_tensors_are_named_with_it() {
+    let folder = copy("llama");
+    header::rewrite(&folder.path().join("model.safetensors"), |text| {
+        let newer = "model.language_model.layers.0.mlp.up_proj.weight";
+        text.replace("model.layers.0.mlp.gate_proj.weight", newer)
+    });
+    assert_eq!(
+        Survey::of(folder.path()).unwrap_err().to_string(),
+        "tensor model.layers.0.mlp.up_proj.weight stands twice: as \
+         model.language_model.layers.0.mlp.up_proj.weight in model.safetensors and as \
+         model.layers.0.mlp.up_proj.weight in model.safetensors"
     );
 }
 

@@ -1,5 +1,6 @@
 //! The tower that says what a drawing should become: EVA-CLIP, in a folder of its own inside the checkpoint's.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
@@ -78,7 +79,8 @@ impl Tower {
             Ok(bytes) => {
                 serde_json::from_slice(&bytes).ok().map(|OwnConfig { num_heads }| num_heads)
             }
-            Err(_) => Some(HEADS),
+            Err(error) if error.kind() == ErrorKind::NotFound => Some(HEADS),
+            Err(source) => return Err(FilesError::File { path, source }.into()),
         };
         let heads = heads.filter(|heads| *heads > 0);
         let heads = heads.ok_or_else(|| TowerError::Config { path: path.clone() })?;

@@ -1,7 +1,10 @@
 //! Sizes of a decoder-only language model of the Llama and Qwen families, read from Hugging Face's `config.json`.
 //!
-//! What the file asks for and this program does not compute is refused by name. Keys that change nothing here (token
+//! What the file asks for and this program does not compute is refused by name, and so is a value of the wrong kind: a
+//! key that is absent or null has its usual value, never one that cannot be read. Keys that change nothing here (token
 //! ids, generation settings, the number format) are passed over.
+
+use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
@@ -51,7 +54,7 @@ pub enum LanguageConfigError {
     /// It is no JSON object, or one of its values has another form.
     #[error("config.json is malformed: {0}")]
     Json(#[source] serde_json::Error),
-    /// A key is absent or of the wrong kind.
+    /// A key is absent, of the wrong kind or out of range.
     #[error("config.json: {key} is {found}, expected {expected}")]
     Key {
         /// The key.
@@ -61,13 +64,41 @@ pub enum LanguageConfigError {
         /// What it should be.
         expected: &'static str,
     },
-    /// A size of the vision encoder that nothing can be computed with.
-    #[error("config.json: vision_config.{key} is {found}, which is no size of a vision encoder")]
+    /// A size of the vision encoder of the wrong kind or out of range.
+    #[error(
+        "config.json: vision_config.{key} is {found}, expected a number from {} to {}",
+        possible.start(),
+        possible.end()
+    )]
     Vision {
         /// The key.
         key: &'static str,
         /// What it is.
-        found: usize,
+        found: Value,
+        /// What it may be.
+        possible: RangeInclusive<usize>,
+    },
+    /// The vision encoder's width does not share out among its heads.
+    #[error(
+        "config.json: vision_config.hidden_size is {width}, expected a multiple of four times num_heads, which is {heads}"
+    )]
+    VisionHeads {
+        /// The width.
+        width: usize,
+        /// The heads.
+        heads: usize,
+    },
+    /// The diffusion transformer's heads do not share out what its tensors tell.
+    #[error(
+        "of a diffusion transformer of width {width}, {heads} heads cannot share keys of width {keys}"
+    )]
+    Drawing {
+        /// The width.
+        width: usize,
+        /// Query heads.
+        heads: usize,
+        /// Width of all keys.
+        keys: usize,
     },
     /// Heads do not share out evenly.
     #[error("config.json: {queries} query heads cannot share {keys} key heads")]
@@ -85,7 +116,7 @@ impl LanguageConfig {
         let whole: Map<String, Value> =
             serde_json::from_slice(bytes).map_err(LanguageConfigError::Json)?;
         // Newer Qwen2.5-VL files have the language model's keys in a part of their own.
-        let text = whole.get("text_config").and_then(Value::as_object);
+        let text = part(&whole, "text_config")?;
         let keys = Keys { whole: &whole, text };
         let family = keys.family()?;
         keys.refuse_what_is_not_computed(family)?;
@@ -95,7 +126,7 @@ impl LanguageConfig {
             return Err(LanguageConfigError::Heads { queries: heads, keys: shared });
         }
         let hidden_size = keys.positive("hidden_size")?;
-        let head_dim = keys.positive_or("head_dim", hidden_size / heads)?;
+        let head_dim = keys.head_dim(hidden_size / heads)?;
         Ok(LanguageConfig {
             family,
             vocab_size: keys.positive("vocab_size")?,
@@ -107,8 +138,8 @@ impl LanguageConfig {
             head_dim,
             rope_theta: keys.rope_theta()?,
             mrope_section: keys.mrope_section(head_dim)?,
-            rms_norm_eps: keys.get("rms_norm_eps").as_f64().unwrap_or(1e-6),
-            tie_word_embeddings: keys.is_on("tie_word_embeddings"),
+            rms_norm_eps: keys.epsilon()?,
+            tie_word_embeddings: keys.is_on("tie_word_embeddings")?,
         })
     }
 }
@@ -125,8 +156,30 @@ impl Keys<'_> {
         own.or_else(|| self.whole.get(key)).unwrap_or(&Value::Null)
     }
 
-    fn is_on(&self, key: &str) -> bool {
-        self.get(key).as_bool().unwrap_or(false)
+    fn is_on(&self, key: &'static str) -> Result<bool, LanguageConfigError> {
+        match self.get(key) {
+            Value::Null => Ok(false),
+            Value::Bool(on) => Ok(*on),
+            _ => Err(self.unlike(key, "true or false")),
+        }
+    }
+
+    fn epsilon(&self) -> Result<f64, LanguageConfigError> {
+        let key = "rms_norm_eps";
+        match (self.get(key), self.get(key).as_f64()) {
+            (Value::Null, _) => Ok(EPSILON),
+            (_, Some(number)) if (EPSILON_MIN..=1.0).contains(&number) => Ok(number),
+            _ => Err(self.unlike(key, "a number from 1e-12 to 1")),
+        }
+    }
+
+    /// Channels are turned in pairs.
+    fn head_dim(&self, usual: usize) -> Result<usize, LanguageConfigError> {
+        let (key, expected) = ("head_dim", "an even number from 2");
+        match self.positive_or(key, usual)? {
+            width if width > 0 && width.is_multiple_of(2) => Ok(width),
+            found => Err(LanguageConfigError::Key { key, found: found.into(), expected }),
+        }
     }
 
     fn positive(&self, key: &'static str) -> Result<usize, LanguageConfigError> {
@@ -148,17 +201,31 @@ impl Keys<'_> {
     }
 
     fn family(&self) -> Result<Family, LanguageConfigError> {
-        let whole = self.whole.get("model_type").and_then(Value::as_str);
-        match whole.unwrap_or_default() {
+        // Not the language model's own, which is called otherwise in a part.
+        let found = self.whole.get("model_type").unwrap_or(&Value::Null);
+        match found.as_str().unwrap_or_default() {
             "llama" => Ok(Family::Llama),
             "qwen2" | "qwen2_5_vl" | "blip3o_qwen" => Ok(Family::Qwen2),
             "qwen3" => Ok(Family::Qwen3),
-            _ => Err(self.unlike("model_type", "llama, qwen2, qwen2_5_vl, qwen3 or blip3o_qwen")),
+            _ => Err(LanguageConfigError::Key {
+                key: "model_type",
+                found: found.clone(),
+                expected: "llama, qwen2, qwen2_5_vl, qwen3 or blip3o_qwen",
+            }),
+        }
+    }
+
+    /// What one of the two says that tell how positions are turned.
+    fn rope(&self, key: &'static str, inner: &str) -> Result<&Value, LanguageConfigError> {
+        match self.get(key) {
+            Value::Null => Ok(&Value::Null),
+            Value::Object(own) => Ok(own.get(inner).unwrap_or(&Value::Null)),
+            _ => Err(self.unlike(key, "an object")),
         }
     }
 
     fn rope_theta(&self) -> Result<u32, LanguageConfigError> {
-        let nested = &self.get("rope_parameters")["rope_theta"];
+        let nested = self.rope("rope_parameters", "rope_theta")?;
         let theta = if nested.is_null() { self.get("rope_theta") } else { nested };
         match theta.as_f64() {
             None if theta.is_null() => Ok(10_000),
@@ -167,20 +234,31 @@ impl Keys<'_> {
             {
                 Ok(number as u32)
             }
-            _ => Err(self.unlike("rope_theta", "a whole number from 1")),
+            _ => Err(LanguageConfigError::Key {
+                key: "rope_theta",
+                found: theta.clone(),
+                expected: "a whole number from 1",
+            }),
         }
     }
 
     fn mrope_section(&self, head_dim: usize) -> Result<Option<[usize; 3]>, LanguageConfigError> {
-        let given = ["rope_scaling", "rope_parameters"].map(|key| (key, self.get(key)));
-        let given = given.map(|(key, value)| (key, &value["mrope_section"]));
-        let Some((key, section)) = given.into_iter().find(|(_, section)| !section.is_null()) else {
-            return Ok(None);
-        };
-        match serde_json::from_value::<[usize; 3]>(section.clone()) {
-            Ok(section) if section.iter().sum::<usize>() == head_dim / 2 => Ok(Some(section)),
-            _ => Err(self.unlike(key, "an mrope_section of three numbers, half a head in all")),
+        let half = head_dim / 2;
+        for key in ROPE {
+            let section = self.rope(key, "mrope_section")?;
+            if section.is_null() {
+                continue;
+            }
+            let section = serde_json::from_value::<[usize; 3]>(section.clone()).ok();
+            let section = section.filter(|it| it.iter().all(|pairs| *pairs <= half));
+            return match section.filter(|it| it.iter().sum::<usize>() == half) {
+                Some(section) => Ok(Some(section)),
+                None => {
+                    Err(self.unlike(key, "an mrope_section of three numbers, half a head in all"))
+                }
+            };
         }
+        Ok(None)
     }
 
     fn refuse_what_is_not_computed(&self, family: Family) -> Result<(), LanguageConfigError> {
@@ -189,22 +267,22 @@ impl Keys<'_> {
             return Err(self.unlike("hidden_act", "silu"));
         }
         // Qwen2's biases are always there, whatever the file says.
-        let biased = family != Family::Qwen2 && self.is_on("attention_bias");
+        let biased = self.is_on("attention_bias")? && family != Family::Qwen2;
         for (key, on) in [
             ("attention_bias", biased),
-            ("mlp_bias", self.is_on("mlp_bias")),
-            ("use_sliding_window", self.is_on("use_sliding_window")),
+            ("mlp_bias", self.is_on("mlp_bias")?),
+            ("use_sliding_window", self.is_on("use_sliding_window")?),
         ] {
             if on {
                 return Err(self.unlike(key, "false"));
             }
         }
-        for key in ["rope_scaling", "rope_parameters"] {
-            let kind = [&self.get(key)["rope_type"], &self.get(key)["type"]];
-            let kind = kind.into_iter().find_map(Value::as_str).unwrap_or("default");
-            // Of text alone, all three of mRoPE's positions are the same.
-            if !["default", "mrope"].contains(&kind) {
-                return Err(self.unlike(key, "unscaled positions"));
+        for key in ROPE {
+            for kind in [self.rope(key, "rope_type")?, self.rope(key, "type")?] {
+                // Of text alone, all three of mRoPE's positions are the same.
+                if !(kind.is_null() || kind == "default" || kind == "mrope") {
+                    return Err(self.unlike(key, "unscaled positions"));
+                }
             }
         }
         Ok(())
@@ -215,73 +293,44 @@ impl Keys<'_> {
     }
 }
 
+/// The part of the file under a key; none if it is absent or null.
+pub(crate) fn part<'a>(
+    whole: &'a Map<String, Value>,
+    key: &'static str,
+) -> Result<Option<&'a Map<String, Value>>, LanguageConfigError> {
+    match whole.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(part)) => Ok(Some(part)),
+        Some(found) => {
+            let found = found.clone();
+            Err(LanguageConfigError::Key { key, found, expected: "an object" })
+        }
+    }
+}
+
+/// The number under a key, `usual` if it is absent or null; otherwise what stands there.
+pub(crate) fn number(
+    part: &Map<String, Value>,
+    key: &str,
+    usual: usize,
+    possible: &RangeInclusive<usize>,
+) -> Result<usize, Value> {
+    let found = part.get(key).filter(|found| !found.is_null()).cloned();
+    let found = found.unwrap_or_else(|| usual.into());
+    let number = found.as_u64().and_then(|number| usize::try_from(number).ok());
+    number.filter(|number| possible.contains(number)).ok_or(found)
+}
+
+/// Where files tell how positions are turned, the newer place last.
+const ROPE: [&str; 2] = ["rope_scaling", "rope_parameters"];
+/// Every family's, where the file does not say.
+const EPSILON: f64 = 1e-6;
+/// Far below any in use, and far above what is nothing in f32.
+const EPSILON_MIN: f64 = 1e-12;
 /// Above any width or vocabulary in use; the product of two is far below overflow.
 const SIZE_MAX: u64 = 1 << 24;
 /// Above any depth in use: the tensors of every layer are listed before a file is opened.
 const LAYERS_MAX: usize = 1024;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::umm::language::Language;
-    use serde_json::json;
-
-    fn read(config: Value) -> Result<LanguageConfig, String> {
-        let bytes = serde_json::to_vec(&config).unwrap();
-        LanguageConfig::from_hugging_face(&bytes).map_err(|error| error.to_string())
-    }
-
-    fn llama() -> Value {
-        json!({
-            "model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "vocab_size": 49152,
-            "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3,
-            "rope_theta": 100000, "rms_norm_eps": 1e-5, "tie_word_embeddings": true,
-            "torch_dtype": "bfloat16", "rope_scaling": null, "unheard_of": [1],
-        })
-    }
-
-    #[test]
-    fn a_llama_of_135_million_numbers_is_read() {
-        let config = read(llama()).unwrap();
-        assert_eq!((config.head_dim, config.rope_theta), (64, 100_000));
-        let count = |(_, shape): &(String, Vec<usize>)| shape.iter().product::<usize>();
-        let tensors = Language::tensors(&config);
-        assert_eq!(tensors.iter().map(count).sum::<usize>(), 134_515_008);
-    }
-
-    #[test]
-    fn the_language_model_of_a_larger_one_is_read_wherever_its_keys_lie() {
-        let mut flat = llama();
-        flat["model_type"] = json!("qwen2_5_vl");
-        flat["rope_scaling"] = json!({"type": "mrope", "mrope_section": [8, 12, 12]});
-        let expected = read(flat.clone()).unwrap();
-        assert_eq!((expected.family, expected.mrope_section), (Family::Qwen2, Some([8, 12, 12])));
-        let nested = json!({"model_type": "qwen2_5_vl", "text_config": flat});
-        assert_eq!(read(nested).unwrap(), expected);
-        let mut newest = llama();
-        newest["rope_theta"] = Value::Null;
-        newest["rope_parameters"] = json!({"rope_theta": 100000.0, "rope_type": "default"});
-        assert_eq!(read(newest), read(llama()));
-    }
-
-    #[test]
-    fn what_is_not_computed_is_refused_by_name() {
-        for (key, value, said) in [
-            ("model_type", json!("gpt2"), "model_type is \"gpt2\", expected llama, qwen2"),
-            ("hidden_size", json!("576"), "hidden_size is \"576\", expected a number"),
-            ("vocab_size", json!(0), "vocab_size is 0, expected a number"),
-            ("num_hidden_layers", json!(1025), "num_hidden_layers is 1025, expected a number"),
-            ("hidden_act", json!("gelu"), "hidden_act is \"gelu\", expected silu"),
-            ("attention_bias", json!(true), "attention_bias is true, expected false"),
-            ("rope_scaling", json!({"rope_type": "llama3"}), "expected unscaled positions"),
-            ("num_key_value_heads", json!(4), "9 query heads cannot share 4 key heads"),
-            ("rope_scaling", json!({"mrope_section": [16, 24, 24]}), "half a head in all"),
-        ] {
-            let mut config = llama();
-            config[key] = value;
-            let found = read(config).unwrap_err();
-            assert!(found.contains(said), "{said:?} in {found}");
-        }
-        assert!(read(json!([1])).unwrap_err().contains("malformed"));
-    }
-}
+mod tests;

@@ -135,6 +135,16 @@ impl DiffusionConfig {
         })
     }
 
+    /// Whether heads are of one even width, and groups of them share a key head; nothing can be computed otherwise.
+    pub fn shares_out(&self) -> bool {
+        let Heads { count, shared, width } = self.attention();
+        width.is_multiple_of(2)
+            && self.hidden_size == count * width
+            && self.keys == shared * width
+            && shared > 0
+            && count.is_multiple_of(shared)
+    }
+
     fn attention(&self) -> Heads {
         let width = (self.hidden_size / self.heads).max(1);
         Heads { count: self.heads, shared: self.keys / width, width }

@@ -4,22 +4,23 @@
 //! neighbouring patches become one token of the language model. Patches come in the order of its image processor,
 //! those of one token side by side.
 
+use std::ops::RangeInclusive;
+
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::activation::gelu;
 use burn::tensor::module::linear;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::layers::{EPSILON, FeedForward, Heads, Norm, Sight};
 use super::weights::{Init, Loader, WeightError};
-use crate::config::language::LanguageConfigError;
+use crate::config::language::{LanguageConfigError, number};
 use crate::fused::{attention, frequency, turn};
 use crate::lora::applied;
 
 /// Sizes of the encoder: `vision_config` of a Qwen2.5-VL model; a key that is left out is as transformers has it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QwenVisionConfig {
     /// Blocks.
     pub depth: usize,
@@ -69,30 +70,60 @@ impl QwenVisionConfig {
         }
     }
 
-    /// The same, if something can be computed with it.
-    pub fn checked(self) -> Result<QwenVisionConfig, LanguageConfigError> {
-        let sizes = [
-            ("depth", self.depth, 1..=1024),
-            ("hidden_size", self.hidden_size, 1..=1 << 16),
-            ("intermediate_size", self.intermediate_size, 1..=1 << 20),
-            ("num_heads", self.num_heads, 1..=self.hidden_size / 4),
-            ("out_hidden_size", self.out_hidden_size, 1..=1 << 16),
-            ("patch_size", self.patch_size, 1..=256),
-            ("temporal_patch_size", self.temporal_patch_size, 1..=16),
-            ("in_channels", self.in_channels, 3..=3),
-            ("spatial_merge_size", self.spatial_merge_size, 1..=16),
-            ("window_size", self.window_size, self.patch_size * self.spatial_merge_size..=1 << 16),
-        ];
-        let wrong = sizes.into_iter().find(|(_, found, possible)| !possible.contains(found));
-        match wrong.map(|(key, found, _)| (key, found)) {
-            Some((key, found)) => Err(LanguageConfigError::Vision { key, found }),
-            // Pairs of channels are turned by row and by column.
-            None if !self.hidden_size.is_multiple_of(4 * self.num_heads) => {
-                Err(LanguageConfigError::Vision { key: "num_heads", found: self.num_heads })
-            }
-            None => Ok(self),
+    /// Reads `vision_config`.
+    pub fn read(part: &Map<String, Value>) -> Result<QwenVisionConfig, LanguageConfigError> {
+        let usual = QwenVisionConfig::default();
+        let size = |key: &'static str, usual: usize, possible: RangeInclusive<usize>| {
+            number(part, key, usual, &possible).map_err(|found| LanguageConfigError::Vision {
+                key,
+                found,
+                possible,
+            })
+        };
+        let width = size("hidden_size", usual.hidden_size, 1..=1 << 16)?;
+        let heads = size("num_heads", usual.num_heads, 1..=(width / 4).max(1))?;
+        // Pairs of channels are turned by row and by column.
+        if !width.is_multiple_of(4 * heads) {
+            return Err(LanguageConfigError::VisionHeads { width, heads });
         }
+        let patch_size = size("patch_size", usual.patch_size, 1..=256)?;
+        let merge = size("spatial_merge_size", usual.spatial_merge_size, 1..=16)?;
+        if !part.get("hidden_act").is_none_or(|act| act.is_null() || act == "silu") {
+            return Err(unlike(part, "hidden_act", "vision_config.hidden_act", "silu"));
+        }
+        Ok(QwenVisionConfig {
+            depth: size("depth", usual.depth, 1..=1024)?,
+            hidden_size: width,
+            intermediate_size: size("intermediate_size", usual.intermediate_size, 1..=1 << 20)?,
+            num_heads: heads,
+            out_hidden_size: size("out_hidden_size", usual.out_hidden_size, 1..=1 << 16)?,
+            patch_size,
+            temporal_patch_size: size("temporal_patch_size", usual.temporal_patch_size, 1..=16)?,
+            in_channels: size("in_channels", usual.in_channels, 3..=3)?,
+            spatial_merge_size: merge,
+            window_size: size("window_size", usual.window_size, patch_size * merge..=1 << 16)?,
+            fullatt_block_indexes: whole_blocks(part)?.unwrap_or(usual.fullatt_block_indexes),
+        })
     }
+}
+
+/// The blocks that look at the whole picture, if the file says which.
+fn whole_blocks(part: &Map<String, Value>) -> Result<Option<Vec<usize>>, LanguageConfigError> {
+    let key = "fullatt_block_indexes";
+    let Some(found) = part.get(key).filter(|found| !found.is_null()) else { return Ok(None) };
+    let blocks = serde_json::from_value(found.clone());
+    let named = "vision_config.fullatt_block_indexes";
+    blocks.map(Some).map_err(|_| unlike(part, key, named, "a list of the numbers of blocks"))
+}
+
+fn unlike(
+    part: &Map<String, Value>,
+    key: &str,
+    named: &'static str,
+    expected: &'static str,
+) -> LanguageConfigError {
+    let found = part.get(key).cloned().unwrap_or_default();
+    LanguageConfigError::Key { key: named, found, expected }
 }
 
 /// Patches to tokens.
