@@ -84,7 +84,7 @@ fn a_share_is_shown_in_words_as_json_and_as_a_picture() {
     let ended = witan(&[&show[..], &["--out", path(&sheet)]].concat());
     assert_eq!(ended.code, Some(0), "{ended:?}");
     for told in
-        ["node 1 of 2, iid, seed 1", "18 captions", "captions by first object", "a red circle █"]
+        ["node 1 of 2, iid, seed 1", "18 captions", "captions by first object", "no rule     █"]
     {
         assert!(ended.out.contains(told), "{told} in {ended:?}");
     }
