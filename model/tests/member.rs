@@ -81,11 +81,19 @@ fn layers_computed_again_drop_the_same_inputs_as_the_first_time() {
         blip3o.set_adapter(&start()).unwrap();
         let (_shelf, targets) = targets(&data);
         let shard = Shard::encode(&blip3o, &reader(), &data, Some(targets)).unwrap();
-        round(&mut blip3o, &shard, &plan(3)).unwrap().0.adapter.to_bytes()
+        round(&mut blip3o, &shard, &plan(3)).unwrap().0.adapter
     };
     let [kept, again] = [Activations::Kept, Activations::Recomputed].map(|it| trained(it, 0.3));
-    assert!(kept == again);
-    assert!(kept != trained(Activations::Kept, 0.0), "it does drop some");
+    let none = trained(Activations::Kept, 0.0);
+    let apart = |other: &Adapter| {
+        let values = |it: &Adapter| -> Vec<f32> {
+            it.tensors().values().flat_map(|tensor| tensor.values.clone()).collect()
+        };
+        let (kept, other) = (values(&kept), values(other));
+        kept.iter().zip(&other).map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max)
+    };
+    // The order in which gradients are added differs; AdamW moves a number by at most its step size, 1e-2, a step.
+    assert!(apart(&again) < 1e-4 && apart(&none) > 1e-2, "{} {}", apart(&again), apart(&none));
 }
 
 #[test]
