@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::adapter::{Adapter, AdapterError};
@@ -26,7 +25,7 @@ pub enum PeftError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The configuration has the wrong form.
+    /// The configuration is no JSON object.
     #[error("{CONFIG} is not a LoRA configuration: {0}")]
     Config(#[source] serde_json::Error),
     /// A setting this program does not compute.
@@ -36,6 +35,16 @@ pub enum PeftError {
         key: &'static str,
         /// What it is set to.
         value: Value,
+    },
+    /// A setting that is absent, of the wrong kind or out of range.
+    #[error("{CONFIG}: {key} is {value}, expected {expected}")]
+    Range {
+        /// The setting.
+        key: &'static str,
+        /// What it is set to: `null` if it is absent.
+        value: Value,
+        /// What it should be.
+        expected: &'static str,
     },
     /// The settings adapt nothing of this base.
     #[error("{CONFIG}: target_modules name no layer of this base")]
@@ -136,12 +145,23 @@ fn lora_of(bytes: &[u8]) -> Result<LoraConfig, PeftError> {
     if settings.get("target_modules").is_some_and(Value::is_string) {
         return Err(refused("target_modules"));
     }
-    let file = serde_json::from_value::<File>(Value::Object(settings.clone()));
-    let File { rank, alpha, dropout, targets } = file.map_err(PeftError::Config)?;
-    if rank == 0 || rank > RANK_MAX {
-        return Err(refused("r"));
-    }
-    Ok(LoraConfig { rank, alpha, dropout, targets })
+    let setting = |key: &str| settings.get(key).cloned().unwrap_or_default();
+    let unlike = |key, expected| PeftError::Range { key, value: setting(key), expected };
+    let rank = setting("r").as_u64().filter(|rank| (1..=RANK_MAX).contains(rank));
+    let alpha = setting("lora_alpha").as_f64();
+    let alpha = alpha.filter(|alpha| *alpha > 0.0 && (*alpha as f32).is_finite());
+    let dropout = match setting("lora_dropout") {
+        Value::Null => Some(0.0),
+        given => given.as_f64().filter(|share| (0.0..1.0).contains(share)),
+    };
+    let targets = serde_json::from_value(setting("target_modules"));
+    Ok(LoraConfig {
+        rank: rank.ok_or_else(|| unlike("r", "a whole number from 1 to 1024"))? as usize,
+        alpha: alpha.ok_or_else(|| unlike("lora_alpha", "a finite number above 0"))?,
+        dropout: dropout
+            .ok_or_else(|| unlike("lora_dropout", "a number from 0 up to but not including 1"))?,
+        targets: targets.map_err(|_| unlike("target_modules", "a list of the names of layers"))?,
+    })
 }
 
 /// Whether a setting is off.
@@ -161,18 +181,6 @@ fn because(error: &BaseError) -> String {
         BaseError::Malformed { bytes } => format!("cut or malformed ({bytes} bytes)"),
         other => other.to_string(),
     }
-}
-
-#[derive(Deserialize)]
-struct File {
-    #[serde(rename = "r")]
-    rank: usize,
-    #[serde(rename = "lora_alpha")]
-    alpha: f64,
-    #[serde(rename = "lora_dropout", default)]
-    dropout: f64,
-    #[serde(rename = "target_modules")]
-    targets: Vec<String>,
 }
 
 const CONFIG: &str = "adapter_config.json";
@@ -200,8 +208,8 @@ const UNSUPPORTED: [&str; 20] = [
     "use_rslora",
     "velora_config",
 ];
-/// Far above any rank in use; refused before tensors of that rank are made.
-const RANK_MAX: usize = 1024;
+/// A federation's bound, far above any rank in use; refused before tensors of that rank are made.
+const RANK_MAX: u64 = 1024;
 
 #[cfg(test)]
 mod tests;

@@ -64,18 +64,43 @@ fn a_setting_that_is_not_plain_lora_is_named() {
         ("rank_pattern", json!({"q_proj": 4})),
         ("peft_type", json!("IA3")),
         ("target_modules", json!("all-linear")),
-        ("r", json!(0)),
-        ("r", json!(1_000_000_000)),
     ] {
         let found = refused(|settings| drop(settings.insert(key.into(), value.clone())));
         assert_eq!(found, format!("adapter_config.json: {key} = {value} is not supported"));
     }
-    let found = refused(|settings| drop(settings.insert("r".into(), json!("two"))));
-    assert!(found.starts_with("adapter_config.json is not a LoRA configuration"), "{found}");
     let found = refused(|settings| {
         drop(settings.insert("target_modules".into(), json!(["attention"])));
     });
     assert_eq!(found, "adapter_config.json: target_modules name no layer of this base");
+}
+
+#[test]
+fn a_setting_out_of_range_or_of_another_kind_is_named_with_what_is_expected() {
+    for (key, value, expected) in [
+        ("r", json!(0), "a whole number from 1 to 1024"),
+        ("r", json!(1025), "a whole number from 1 to 1024"),
+        ("r", json!("two"), "a whole number from 1 to 1024"),
+        ("lora_alpha", json!(-3), "a finite number above 0"),
+        ("lora_alpha", json!(0), "a finite number above 0"),
+        ("lora_alpha", json!(1e300), "a finite number above 0"),
+        ("lora_alpha", json!("NaN"), "a finite number above 0"),
+        ("lora_alpha", json!(null), "a finite number above 0"),
+        ("lora_dropout", json!(7), "a number from 0 up to but not including 1"),
+        ("lora_dropout", json!(1.0), "a number from 0 up to but not including 1"),
+        ("lora_dropout", json!(-0.1), "a number from 0 up to but not including 1"),
+        ("target_modules", json!([1]), "a list of the names of layers"),
+    ] {
+        let found = refused(|settings| drop(settings.insert(key.into(), value.clone())));
+        assert_eq!(found, format!("adapter_config.json: {key} is {value}, expected {expected}"));
+    }
+    // Python writes it so, and it is no JSON.
+    let copied = copy(|_| ());
+    let path = copied.path().join(CONFIG);
+    let settings = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, settings.replacen("\"lora_alpha\":", "\"lora_alpha\":NaN,\"x\":", 1))
+        .unwrap();
+    let found = import(copied.path(), &Base::embedded()).unwrap_err().to_string();
+    assert!(found.starts_with("adapter_config.json is not a LoRA configuration: "), "{found}");
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER")]
     home: Option<PathBuf>,
     /// This round of the home, 0 for what all members started from; the newest if left out.
-    #[arg(long, value_name = "NUMBER", requires = "home")]
+    #[arg(long, value_name = "NUMBER", requires = "home", conflicts_with = "model")]
     round: Option<u64>,
     /// Instead of a home: an adapter that Python's peft or `witan export` wrote.
     #[arg(long, value_name = "FOLDER", conflicts_with = "home")]

@@ -9,6 +9,7 @@ use super::{block_on, output};
 use crate::error::Failure;
 use crate::grid::{self, Cell, Common, Request};
 use crate::jobs::device::Compute;
+use crate::jobs::foundation::Foundation;
 use crate::jobs::shard::SCENES_PER_MEMBER;
 use crate::shell;
 use crate::testnet::prepare::Plan;
@@ -125,6 +126,8 @@ fn common(args: &Args) -> Result<Common, Failure> {
         device: args.device,
         ..usual
     })?;
+    let embedded = Foundation::open(None)?;
+    embedded.has_layers(&plan.lora.of(embedded.lora()))?;
     Ok(Common { samples, plan })
 }
 

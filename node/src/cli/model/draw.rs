@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Drawings of each prompt.
-    #[arg(long, value_name = "COUNT", default_value_t = 4, requires = "prompts", value_parser = clap::value_parser!(u64).range(1..=IMAGES_MAX as u64))]
+    #[arg(long, value_name = "COUNT", default_value_t = 4, conflicts_with = "caption", value_parser = clap::value_parser!(u64).range(1..=IMAGES_MAX as u64))]
     images: u64,
     /// An adapter that Python's peft saved.
     #[arg(long, value_name = "FOLDER")]
