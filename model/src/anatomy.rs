@@ -4,6 +4,8 @@ use crate::blip3o::{Blip3oConfig, Network};
 use crate::checkpoint::Base;
 use crate::config::LoraConfig;
 use crate::delta::Codec;
+use crate::memory::{Demand, Memory, Trainee};
+use crate::umm::trunk::TrunkConfig;
 
 /// The configurations this program knows by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,45 @@ impl Preset {
             Preset::Blip3o4b => Network::tensors(&Blip3oConfig::released_4b()),
             Preset::Blip3o8b => Network::tensors(&Blip3oConfig::released_8b()),
         }
+    }
+
+    /// The sizes of what reads and what draws.
+    pub fn trunk(self) -> TrunkConfig {
+        match self {
+            Preset::Tiny => Base::embedded().config().trunk(),
+            Preset::Blip3o4b => Blip3oConfig::released_4b().trunk,
+            Preset::Blip3o8b => Blip3oConfig::released_8b().trunk,
+        }
+    }
+
+    /// The sizes of all of it, if it is a BLIP3o.
+    pub fn blip3o(self) -> Option<Blip3oConfig> {
+        match self {
+            Preset::Tiny => None,
+            Preset::Blip3o4b => Some(Blip3oConfig::released_4b()),
+            Preset::Blip3o8b => Some(Blip3oConfig::released_8b()),
+        }
+    }
+
+    /// Bytes of a number as it is stored: the released models' in bf16.
+    pub fn number_bytes(self) -> usize {
+        match self {
+            Preset::Tiny => 4,
+            Preset::Blip3o4b | Preset::Blip3o8b => 2,
+        }
+    }
+
+    /// What one step of LoRA holds in memory.
+    pub fn training(self, lora: &LoraConfig, demand: Demand) -> Memory {
+        let (tensors, trunk) = (self.tensors(), self.trunk());
+        let numbers: usize = tensors.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+        let trainee = Trainee {
+            tensors: &tensors,
+            stored_bytes: (numbers * self.number_bytes()) as u64,
+            language: &trunk.language,
+            trunk: Some(&trunk),
+        };
+        trainee.training(lora, demand)
     }
 
     /// Adapters to compare, each with what it adapts: for `tiny` the default of a federation; for BLIP3o FedUMM's

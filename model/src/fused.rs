@@ -30,6 +30,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, DispatchDevice, Flex, backend_e
 use burn::tensor::{DType, Tensor, TensorData};
 
 use attention::Attention;
+pub(crate) use attention::KEPT_COLUMNS;
 use cross_entropy::{CrossEntropy, Targets};
 pub use head::HeadLayout;
 use head::HeadLoss;

@@ -18,6 +18,7 @@ pub mod evaluate;
 mod fused;
 pub mod generate;
 pub mod lora;
+pub mod memory;
 pub mod peft;
 pub mod pretrain;
 pub mod sheet;

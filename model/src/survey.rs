@@ -1,18 +1,17 @@
-//! What lies in a checkpoint's folder, without loading it: what is there, what is missing, and what training would need.
+//! What lies in a checkpoint's folder, without loading it: what is there, what is missing, and what training would
+//! need.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::anatomy::adapter_numbers;
 use crate::blip3o::{Blip3oConfig, Network};
 use crate::config::LoraConfig;
 use crate::config::language::{LanguageConfig, LanguageConfigError};
+use crate::memory::{Demand, Memory, Trainee};
 use crate::tensor_files::{FilesError, TensorFiles};
-use crate::umm::diffusion::DiffusionConfig;
-use crate::umm::language::{Activations, Language};
-use crate::umm::trunk::TrunkConfig;
+use crate::umm::language::Language;
 use crate::umm::weights::WeightError;
 
 /// A checkpoint looked over.
@@ -39,17 +38,6 @@ pub struct Misshapen {
     pub expected: Vec<usize>,
     /// The file's.
     pub found: Vec<usize>,
-}
-
-/// What a LoRA training step holds in memory, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
-    /// The frozen weights.
-    pub weights: u64,
-    /// Adapter, gradients and both moments of AdamW.
-    pub adapter: u64,
-    /// What forward keeps for backward.
-    pub activations: u64,
 }
 
 /// Why a folder cannot be looked over.
@@ -143,66 +131,20 @@ impl Survey {
         Ok(())
     }
 
-    /// What one step of LoRA on `tokens` tokens needs, counted from the sizes.
-    ///
-    /// With layers computed again, matrices stay as they are stored, and what is cast, or made inside, is that of one
-    /// layer at a time.
-    pub fn training(&self, lora: &LoraConfig, tokens: usize, activations: Activations) -> Memory {
-        let numbers = |(name, shape): &(String, Vec<usize>)| adapter_numbers(name, shape, lora);
-        let adapter: usize = self.expected.iter().map(numbers).sum();
-        let language = &self.language;
-        let (layers, width) = (language.num_hidden_layers, language.hidden_size);
-        let inside = inside_layer(language, tokens) * tokens;
-        let head = 3 * language.vocab_size * tokens;
-        let drawn = self.blip3o.as_ref().map_or(0, |blip3o| inside_diffusion(&blip3o.trunk));
-        let (weights, made) = match activations {
-            Activations::Kept => (4 * self.numbers(|_| true), layers * inside + head + drawn),
-            Activations::Recomputed => {
-                let cast = self.numbers(|name| name.starts_with("model.layers.0."))
-                    + language.vocab_size * width;
-                (self.stored(), layers * width * tokens + inside + cast + head + drawn)
-            }
+    /// What one step of LoRA holds in memory.
+    pub fn training(&self, lora: &LoraConfig, demand: Demand) -> Memory {
+        let trainee = Trainee {
+            tensors: &self.expected,
+            stored_bytes: self.stored() as u64,
+            language: &self.language,
+            trunk: self.blip3o.as_ref().map(|blip3o| &blip3o.trunk),
         };
-        Memory {
-            weights: weights as u64,
-            adapter: adapter as u64 * 16,
-            activations: made as u64 * 4,
-        }
-    }
-
-    fn numbers(&self, wanted: impl Fn(&str) -> bool) -> usize {
-        let wanted = self.expected.iter().filter(|(name, _)| wanted(name));
-        wanted.map(|(_, shape)| shape.iter().product::<usize>()).sum()
+        trainee.training(lora, demand)
     }
 
     /// Bytes of what must be there, as the files have it.
     fn stored(&self) -> usize {
         let places = self.expected.iter().filter_map(|(name, _)| self.files.tensors().get(name));
         places.map(|place| place.bytes).sum()
-    }
-}
-
-/// Numbers that our operators keep of one token in one layer: its input and its norm's, queries, keys, values and what
-/// attention made of them, the probabilities, and of the SwiGLU both inner vectors and their product. The output head
-/// adds the logits, their exponentials and their gradient.
-fn inside_layer(language: &LanguageConfig, tokens: usize) -> usize {
-    let (heads, head) = (language.num_attention_heads, language.head_dim);
-    let (queries, keys) = (heads * head, language.num_key_value_heads * head);
-    let feed = 3 * language.intermediate_size;
-    6 * language.hidden_size + 2 * queries + 2 * keys + heads * tokens + feed
-}
-
-/// The same of the diffusion transformer, for one drawing: two attentions a block, norms before and after.
-fn inside_diffusion(trunk: &TrunkConfig) -> usize {
-    let DiffusionConfig { places, hidden_size, layers, heads, intermediate_size, .. } =
-        trunk.diffusion;
-    let place = 24 * hidden_size + heads * (places + trunk.queries) + 3 * intermediate_size;
-    layers * places * place
-}
-
-impl Memory {
-    /// All of it.
-    pub fn total(self) -> u64 {
-        self.weights + self.adapter + self.activations
     }
 }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::adapter::{Adapter, AdapterError};
 use crate::strategy::Strategy;
 pub(crate) use batch::Deck;
+pub(crate) use batch::NOISES;
 pub use batch::record;
 pub use course::{Course, Paused};
 use pupil::Pupil;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use witan_model::causal::Kept;
+use witan_model::memory::Demand;
 use witan_model::survey::Survey;
 use witan_model::tensor_files::TensorFiles;
 use witan_model::umm::language::Activations;
@@ -21,11 +22,13 @@ fn a_whole_checkpoint_is_counted_and_lacks_nothing() {
     assert!(survey.extra().is_empty());
     survey.read_all().unwrap();
     let lora = LoraConfig::default();
-    let [kept, recomputed] = [Activations::Kept, Activations::Recomputed]
-        .map(|activations| survey.training(&lora, 64, activations));
+    let [kept, recomputed] = [Activations::Kept, Activations::Recomputed].map(|activations| {
+        let demand = Demand { questions: 1, captions: 1, tokens: 64, activations };
+        survey.training(&lora, demand)
+    });
     assert_eq!(kept.weights, survey.parameter_count() * 4);
     assert_eq!(recomputed.weights, survey.parameter_count() * 2);
-    assert!(kept.total() > kept.weights + kept.adapter);
+    assert_eq!(kept.total(), kept.weights + kept.adapter + kept.activations + kept.rest);
     assert!(recomputed.activations < kept.activations);
 }
 

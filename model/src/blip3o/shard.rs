@@ -338,4 +338,4 @@ fn foreign(blip3o: &Blip3o) -> ReadError {
 pub const ANSWER_TOKENS_MAX: usize = 16;
 /// A gigabyte: of BLIP3o-Model-4B, whose tokens have 2048 numbers, 64 to 512 pictures of 2048 to 256 tokens, as its
 /// bounds for VQA allow.
-const SEEN_NUMBERS_MAX: usize = 1 << 28;
+pub(crate) const SEEN_NUMBERS_MAX: usize = 1 << 28;

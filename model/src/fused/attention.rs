@@ -316,7 +316,7 @@ vectorised! {
 const BLOCK_ROWS: usize = 64;
 /// Columns up to which probabilities are kept for backward; of longer rows they are most of the memory, and scoring
 /// again costs a sixth of the layer.
-const KEPT_COLUMNS: usize = 128;
+pub(crate) const KEPT_COLUMNS: usize = 128;
 
 #[cfg(test)]
 mod tests {

@@ -228,4 +228,4 @@ pub fn record(umm: &Umm, shard: &EncodedShard, plan: &TrainPlan) -> Result<Vec<u
 }
 
 /// Noise levels drawn for each caption of a step.
-const NOISES: usize = 2;
+pub(crate) const NOISES: usize = 2;

@@ -7,8 +7,12 @@ use std::time::{Duration, Instant};
 use witan_model::anatomy::ATTENTION;
 pub use witan_model::anatomy::{Part, Preset, Traffic, parts, traffic};
 pub use witan_model::blip3o::Blip3oConfig;
+use witan_model::blip3o::tower::FOLDER;
 use witan_model::causal::{Kept, Tuning};
-pub use witan_model::survey::{Memory, Survey};
+pub use witan_model::config::language::LanguageConfig;
+pub use witan_model::memory::{Demand, Memory};
+pub use witan_model::survey::Survey;
+use witan_model::tensor_files::TensorFiles;
 use witan_model::text::{TextError, TextTokenizer};
 pub use witan_model::umm::language::Activations;
 use witan_model::{Causal, LoraConfig, peft};
@@ -47,8 +51,33 @@ pub fn lora(survey: &Survey, rank: usize) -> LoraConfig {
         None => &["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
         Some(_) => &ATTENTION,
     };
+    adapting(targets, rank)
+}
+
+/// The same for a model known by name; of the embedded one, on all that its federations adapt.
+pub fn preset_lora(preset: Preset, rank: usize) -> LoraConfig {
+    match preset {
+        Preset::Tiny => LoraConfig { rank, ..LoraConfig::default() },
+        Preset::Blip3o4b | Preset::Blip3o8b => adapting(&ATTENTION, rank),
+    }
+}
+
+fn adapting(targets: &[&str], rank: usize) -> LoraConfig {
     let targets = targets.iter().map(|target| target.to_string()).collect();
     LoraConfig { rank, alpha: 2.0 * rank as f64, dropout: 0.0, targets }
+}
+
+/// The bytes of the tower that makes a checkpoint's targets, as it is kept while it does; none if there is no tower.
+///
+/// # Errors
+/// If its files are damaged.
+pub fn tower_bytes(folder: &Path) -> Result<Option<u64>, Failure> {
+    let folder = folder.join(FOLDER);
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let files = TensorFiles::open(&folder).map_err(|error| bad(&folder, &error))?;
+    Ok(Some(files.tensors().values().map(|place| place.bytes as u64).sum()))
 }
 
 /// Refuses a checkpoint that lacks a tensor, or has one of another shape.
@@ -89,12 +118,10 @@ pub fn read_all(folder: &Path, survey: &Survey) -> Result<(), Failure> {
 pub struct Trial {
     /// What is trained.
     pub lora: LoraConfig,
-    /// Tokens of a step.
-    pub tokens: usize,
+    /// What a step is about.
+    pub demand: Demand,
     /// Where.
     pub compute: Compute,
-    /// What backward finds.
-    pub activations: Activations,
 }
 
 /// Trains a fresh adapter for two steps on made-up rows; of a BLIP3o, on both tasks.
@@ -105,7 +132,8 @@ pub fn try_step(folder: &Path, survey: &Survey, trial: &Trial) -> Result<Tried, 
     if let Some(config) = &survey.blip3o {
         return unified::try_step(folder, survey, config, trial);
     }
-    let Trial { lora, tokens, compute, activations } = trial;
+    let Trial { lora, demand, compute } = trial;
+    let Demand { questions, tokens, activations, .. } = demand;
     let device = device::open(*compute)?;
     let config = &survey.language;
     let mut causal = Causal::load(&survey.files, config, Some(lora), activations.kept(), &device)
@@ -115,9 +143,10 @@ pub fn try_step(folder: &Path, survey: &Survey, trial: &Trial) -> Result<Tried, 
     let mut tuning = Tuning::new(causal, *activations);
     // Any tokens will do: every step costs the same.
     let row: Vec<u32> = (0..=*tokens).map(|at| (at * 7919 % config.vocab_size) as u32).collect();
-    let loss = tuning.step(std::slice::from_ref(&row), RATE);
+    let rows = vec![row; *questions];
+    let loss = tuning.step(&rows, RATE);
     let started = Instant::now();
-    tuning.step(&[row], RATE);
+    tuning.step(&rows, RATE);
     Ok(Tried::now(loss, started.elapsed()))
 }
 

@@ -10,9 +10,10 @@ use witan_model::blip3o::tuning::{Captions, Question, Tuning};
 use witan_model::blip3o::{Blip3o, Blip3oConfig, Reader, Shard, Targets};
 use witan_model::data::{Dataset, picture, prompts};
 use witan_model::evaluate::geneval::folder::Folder;
+use witan_model::memory::PICTURE_SIDE;
 use witan_model::umm::flow::{Noise, start_noise};
 
-use super::checkpoint::{self, Activations, Survey, Trial, Tried, bad};
+use super::checkpoint::{self, Activations, Demand, Survey, Trial, Tried, bad};
 use super::device::{self, Compute, Device};
 use super::evaluate::{Progress, unwritten};
 use super::foundation::Checkpoint;
@@ -148,7 +149,7 @@ fn misread(error: ReadError) -> Failure {
     Failure::input(error).hint("tokenizer.json must be the one that belongs to the weights")
 }
 
-/// Trains a fresh adapter for two steps: a made-up question about a made-up picture, and a made-up caption.
+/// Trains a fresh adapter for two steps: made-up questions about a made-up picture, and made-up captions.
 ///
 /// # Errors
 /// If there is no such device, or the checkpoint cannot be loaded.
@@ -158,36 +159,40 @@ pub fn try_step(
     config: &Blip3oConfig,
     trial: &Trial,
 ) -> Result<Tried, Failure> {
-    let Trial { lora, tokens, compute, activations } = trial;
+    let Trial { lora, demand, compute } = trial;
+    let Demand { tokens, activations, .. } = demand;
     let device = device::open(*compute)?;
     let mut blip3o = Blip3o::load(&survey.files, config, Some(lora), *activations, &device)
         .map_err(|error| bad(folder, &error))?;
     blip3o
         .set_adapter(&Blip3o::fresh_adapter(config, lora, 0))
         .map_err(|error| bad(folder, &error))?;
-    let patches = Patches::plain(&config.vision, PLAIN_TOKENS);
+    let patches = Patches::plain(&config.vision, PICTURE_SIDE);
     let seen = blip3o.look(&patches);
     let words =
         |count: usize| (0..count).map(|at| (at * 7919 % config.image_token as usize) as u32);
     let pads = std::iter::repeat_n(config.image_token, patches.token_count(&config.vision));
     let text = words(*tokens).chain(pads).collect();
-    let question = [Question { seen: &seen, text, answer: vec![1, 2] }];
+    let question = Question { seen: &seen, text, answer: vec![1, 2] };
+    let questions = vec![question; demand.questions];
     let diffusion = &config.trunk.diffusion;
     let size = diffusion.places * diffusion.channels;
+    let count = demand.captions;
     let captions = || Captions {
-        texts: vec![words(*tokens).collect()],
-        targets: vec![0.5; size],
-        noise: Noise { levels: vec![0.5], values: start_noise(0, 0, size), kept: vec![1.0] },
+        texts: vec![words(*tokens).collect(); count],
+        targets: vec![0.5; count * size],
+        noise: Noise {
+            levels: vec![0.5; count],
+            values: start_noise(0, 0, count * size),
+            kept: vec![1.0; count],
+        },
     };
     let mut tuning = Tuning::new(blip3o);
-    let losses = tuning.step(&question, captions(), checkpoint::RATE);
+    let losses = tuning.step(&questions, captions(), checkpoint::RATE);
     let started = Instant::now();
-    tuning.step(&question, captions(), checkpoint::RATE);
+    tuning.step(&questions, captions(), checkpoint::RATE);
     Ok(Tried::now(losses.sum(), started.elapsed()))
 }
-
-/// Tokens along one side of the made-up picture: as many as a picture of 448 pixels has.
-const PLAIN_TOKENS: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -214,7 +219,8 @@ mod tests {
         let survey = checkpoint::survey(&pinned("blip3o")).unwrap();
         let losses = [Activations::Kept, Activations::Recomputed].map(|activations| {
             let (lora, compute) = (checkpoint::lora(&survey, 2), Compute::Cpu);
-            let trial = Trial { lora, tokens: 8, compute, activations };
+            let demand = Demand { questions: 2, captions: 2, tokens: 8, activations };
+            let trial = Trial { lora, demand, compute };
             checkpoint::try_step(&pinned("blip3o"), &survey, &trial).unwrap().loss
         });
         assert!(losses[0].is_finite() && losses[0] == losses[1], "{losses:?}");

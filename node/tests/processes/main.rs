@@ -13,6 +13,7 @@ mod late;
 mod liar;
 mod losses;
 mod membership;
+mod memory;
 mod pictures;
 mod refused_starts;
 mod strangers;

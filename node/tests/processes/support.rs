@@ -29,6 +29,11 @@ pub struct Running {
     heard: Vec<String>,
 }
 
+/// A pinned checkpoint of this family.
+pub fn pinned(family: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/parity").join(family)
+}
+
 /// Runs `witan` with these arguments to its end.
 pub fn witan(args: &[&str]) -> Ended {
     finish(Command::new(env!("CARGO_BIN_EXE_witan")).args(args))

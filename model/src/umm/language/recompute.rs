@@ -63,9 +63,10 @@ impl Language {
         let embedded = self.embedded(extra, rows, config);
         let mut inputs = vec![embedded.clone().inner()];
         for index in 0..self.layers.len() {
-            let output =
-                self.layer(index, inputs[index].clone().autodiff(), (&reading, None), config);
+            let input = inputs[index].clone().autodiff().require_grad();
+            let output = self.layer(index, input.clone(), (&reading, None), config);
             inputs.push(output.inner());
+            forget(input);
         }
         let mut next_input = || inputs.pop().map(|input| input.autodiff().require_grad());
         let input = next_input().expect("the embeddings at least are there");
@@ -86,6 +87,12 @@ impl Language {
         }
         value
     }
+}
+
+/// Lets go of what was recorded of a tensor: Burn does so only when a backward pass through the same graph ends, and
+/// this is a short one. Otherwise all layers' insides, and the casts of their weights, would lie there until backward.
+fn forget(recorded: Tensor<3>) {
+    recorded.slice([0..1, 0..1, 0..1]).sum().backward();
 }
 
 const WANTED: &str = "the input wants its gradient";

@@ -1,37 +1,49 @@
 //! `witan model check`.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{bytes, count};
 use crate::cli::output;
 use crate::error::Failure;
-use crate::jobs::checkpoint::{self, Activations, Blip3oConfig, Memory, Survey, Trial, Tried};
+use crate::jobs::checkpoint::{
+    self, Activations, Blip3oConfig, Demand, LanguageConfig, Memory, Preset, Survey, Trial, Tried,
+};
 use crate::jobs::device::{self, Compute};
 use crate::jobs::foundation::Foundation;
 
 /// Look a checkpoint over: what is in it, what is missing, and whether this device can train it.
 ///
 /// Every number is read once. Exit code 3 if a tensor is missing, has another shape, or holds a number that is not
-/// finite.
+/// finite. With --preset the sizes and the memory of a model known by name are reckoned, without any file.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The checkpoint's folder: config.json beside model.safetensors, or files with their index.
-    folder: PathBuf,
+    #[arg(required_unless_present = "preset", conflicts_with = "preset")]
+    folder: Option<PathBuf>,
+    /// tiny, blip3o-4b or blip3o-8b, in place of a folder.
+    #[arg(long, value_name = "NAME", value_parser = preset)]
+    preset: Option<Preset>,
     /// Rank of the adapter whose training is reckoned with.
     #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     rank: u16,
-    /// Tokens of a training step.
+    /// Tokens of the text of each row of a training step; a question's picture has 256 beside them.
     #[arg(long, value_name = "COUNT", default_value_t = 512, value_parser = clap::value_parser!(u16).range(2..=32768))]
     tokens: u16,
+    /// Questions in a training step's batch; of a language model, rows of text.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    batch_questions: u16,
+    /// Captions in a training step's batch; a language model has none.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    batch_captions: u16,
     /// Look at the names and shapes only.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "preset")]
     headers: bool,
     /// Reckon with, and train with, layers that are computed again for backward, and weights kept as they are stored.
     #[arg(long)]
     recompute: bool,
-    /// Train for two steps on made-up text, and say what one took.
-    #[arg(long, conflicts_with = "headers")]
+    /// Train for two steps on made-up examples, and say what one took.
+    #[arg(long, conflicts_with_all = ["headers", "preset"])]
     step: bool,
     /// Train on cpu or cuda.
     #[arg(long, value_name = "DEVICE", default_value_t)]
@@ -40,51 +52,118 @@ pub struct Args {
 
 /// Prints what was found.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    match (&args.folder, args.preset) {
+        (Some(folder), _) => check(folder, args),
+        (None, Some(preset)) => reckon(preset, args),
+        (None, None) => Err(Failure::usage("neither a folder nor --preset")),
+    }
+}
+
+fn preset(name: &str) -> Result<Preset, String> {
+    let found = Preset::ALL.into_iter().find(|preset| preset.name() == name);
+    found.ok_or_else(|| format!("expected one of {}", Preset::ALL.map(Preset::name).join(", ")))
+}
+
+/// What the configuration of a model known by name tells.
+fn reckon(preset: Preset, args: &Args) -> Result<(), Failure> {
+    let (tensors, trunk) = (preset.tensors(), preset.trunk());
+    let numbers = tensors.iter().map(|(_, shape)| shape.iter().product::<usize>() as u64);
+    let numbers: u64 = numbers.sum();
+    let lora = checkpoint::preset_lora(preset, args.rank.into());
+    let memory = preset.training(&lora, args.demand());
+    output::print(|out| {
+        sizes(out, preset.name(), &trunk.language)?;
+        if let Some(blip3o) = preset.blip3o() {
+            both_ends(out, &blip3o)?;
+        }
+        let (count, stored) = (count(numbers), bytes(numbers * preset.number_bytes() as u64));
+        writeln!(out, "numbers    {count}, {stored} as they are stored")?;
+        needed(out, (memory, None), Kind::Unified, args)
+    })
+}
+
+/// What lies in a folder.
+fn check(folder: &Path, args: &Args) -> Result<(), Failure> {
     device::open(args.device)?;
-    let survey = checkpoint::survey(&args.folder)?;
+    let survey = checkpoint::survey(folder)?;
+    let kind = if survey.blip3o.is_some() { Kind::Unified } else { Kind::Language };
     let trial = Trial {
         lora: checkpoint::lora(&survey, args.rank.into()),
-        tokens: args.tokens.into(),
+        demand: args.demand(),
         compute: args.device,
-        activations: if args.recompute { Activations::Recomputed } else { Activations::Kept },
     };
-    let memory = survey.training(&trial.lora, trial.tokens, trial.activations);
+    let memory = survey.training(&trial.lora, trial.demand);
+    let tower = match kind {
+        Kind::Language => None,
+        Kind::Unified => checkpoint::tower_bytes(folder)?,
+    };
     output::print(|out| {
         found(out, &survey)?;
-        needed(out, memory, args)
+        needed(out, (memory, tower), kind, args)
     })?;
-    checkpoint::is_whole(&args.folder, &survey)?;
+    checkpoint::is_whole(folder, &survey)?;
     if !args.headers {
-        checkpoint::read_all(&args.folder, &survey)?;
+        checkpoint::read_all(folder, &survey)?;
         output::print(|out| writeln!(out, "numbers    all finite"))?;
     }
-    if survey.blip3o.is_some() && !args.headers {
-        let foundation = Foundation::open(Some(&args.folder))?;
-        let (base, tower) = (foundation.digest()?, foundation.tower()?);
-        let tower = match tower {
-            Some(tower) => format!("{}, likewise", tower.digest),
-            None => "none: captions cannot be learnt".to_owned(),
-        };
-        output::print(|out| {
-            writeln!(out, "base       {base}, as federation.toml names it")?;
-            writeln!(out, "tower      {tower}")
-        })?;
+    if kind == Kind::Unified && !args.headers {
+        named(folder)?;
     }
     if args.step {
-        let tried = checkpoint::try_step(&args.folder, &survey, &trial)?;
-        output::print(|out| took(out, tried, args.tokens.into()))?;
+        let tried = checkpoint::try_step(folder, &survey, &trial)?;
+        output::print(|out| took(out, tried, args.rows(kind) * u64::from(args.tokens)))?;
     }
     Ok(())
 }
 
-fn found(out: &mut dyn Write, survey: &Survey) -> io::Result<()> {
-    let config = &survey.language;
-    let formats = survey.bytes();
-    let formats = formats.iter().map(|(format, size)| format!("{} of {format}", bytes(*size)));
+/// Prints what a federation names.
+fn named(folder: &Path) -> Result<(), Failure> {
+    let foundation = Foundation::open(Some(folder))?;
+    let (base, tower) = (foundation.digest()?, foundation.tower()?);
+    let tower = match tower {
+        Some(tower) => format!("{}, likewise", tower.digest),
+        None => "none: captions cannot be learnt".to_owned(),
+    };
+    output::print(|out| {
+        writeln!(out, "base       {base}, as federation.toml names it")?;
+        writeln!(out, "tower      {tower}")
+    })
+}
+
+/// What a checkpoint can be trained for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Text alone.
+    Language,
+    /// Questions about pictures, and captions to draw.
+    Unified,
+}
+
+impl Args {
+    fn demand(&self) -> Demand {
+        Demand {
+            questions: self.batch_questions.into(),
+            captions: self.batch_captions.into(),
+            tokens: self.tokens.into(),
+            activations: match self.recompute {
+                true => Activations::Recomputed,
+                false => Activations::Kept,
+            },
+        }
+    }
+
+    /// Rows of text in a step.
+    fn rows(&self, kind: Kind) -> u64 {
+        let captions = if kind == Kind::Unified { self.batch_captions } else { 0 };
+        u64::from(self.batch_questions) + u64::from(captions)
+    }
+}
+
+/// The language model's sizes.
+fn sizes(out: &mut dyn Write, kind: &str, config: &LanguageConfig) -> io::Result<()> {
     writeln!(
         out,
-        "model      {}: width {}, {} layers, {} heads of {} on {} of keys, SwiGLU {}, {} tokens{}",
-        survey.kind,
+        "model      {kind}: width {}, {} layers, {} heads of {} on {} of keys, SwiGLU {}, {} tokens{}",
         config.hidden_size,
         config.num_hidden_layers,
         config.num_attention_heads,
@@ -93,7 +172,13 @@ fn found(out: &mut dyn Write, survey: &Survey) -> io::Result<()> {
         config.intermediate_size,
         config.vocab_size,
         if config.tie_word_embeddings { ", tied head" } else { "" },
-    )?;
+    )
+}
+
+fn found(out: &mut dyn Write, survey: &Survey) -> io::Result<()> {
+    let formats = survey.bytes();
+    let formats = formats.iter().map(|(format, size)| format!("{} of {format}", bytes(*size)));
+    sizes(out, &survey.kind, &survey.language)?;
     if let Some(blip3o) = &survey.blip3o {
         both_ends(out, blip3o)?;
     }
@@ -105,8 +190,9 @@ fn found(out: &mut dyn Write, survey: &Survey) -> io::Result<()> {
         count(survey.parameter_count()),
         formats.collect::<Vec<_>>().join(", "),
     )?;
-    list(out, "missing", &survey.missing())?;
-    list(out, "not used", &survey.extra())
+    // All of them: somebody must find each.
+    list(out, "missing", &survey.missing(), usize::MAX)?;
+    list(out, "not used", &survey.extra(), UNUSED_LISTED_MAX)
 }
 
 /// What a BLIP3o sees with and draws with.
@@ -134,39 +220,58 @@ fn both_ends(out: &mut dyn Write, blip3o: &Blip3oConfig) -> io::Result<()> {
     )
 }
 
-fn list(out: &mut dyn Write, what: &str, names: &[&str]) -> io::Result<()> {
+fn list(out: &mut dyn Write, what: &str, names: &[&str], listed_max: usize) -> io::Result<()> {
     match names {
         [] => writeln!(out, "{what:10} none"),
         names => {
-            let shown = names[..names.len().min(LISTED_MAX)].join(", ");
-            let more = names.len().saturating_sub(LISTED_MAX);
+            let shown = names[..names.len().min(listed_max)].join(", ");
+            let more = names.len().saturating_sub(listed_max);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             writeln!(out, "{what:10} {}: {shown}{more}", names.len())
         }
     }
 }
 
-fn needed(out: &mut dyn Write, memory: Memory, args: &Args) -> io::Result<()> {
+/// What training needs, with what the tower that makes targets does, and whether it is there.
+fn needed(
+    out: &mut dyn Write,
+    (memory, tower): (Memory, Option<u64>),
+    kind: Kind,
+    args: &Args,
+) -> io::Result<()> {
+    let Args { rank, tokens, batch_questions: questions, batch_captions: captions, .. } = args;
+    let rows = match kind {
+        Kind::Language => format!("{questions} rows"),
+        Kind::Unified => format!("{questions} questions and {captions} captions"),
+    };
+    let seen = match memory.seen {
+        0 => String::new(),
+        seen => format!(", what the encoder saw {} at most", bytes(seen)),
+    };
     writeln!(
         out,
-        "training   rank {}, {} tokens a step: {} (weights {}, adapter with its optimiser {}, activations {})",
-        args.rank,
-        args.tokens,
+        "training   rank {rank}, {rows} of {tokens} tokens a step: {} (weights {}, adapter with its optimiser {}, \
+         activations {}, the rest {}{seen})",
         bytes(memory.total()),
         bytes(memory.weights),
         bytes(memory.adapter),
         bytes(memory.activations),
+        bytes(memory.rest),
     )?;
+    if let Some(tower) = tower {
+        writeln!(out, "targets    {} for the tower, before the model is loaded", bytes(tower))?;
+    }
+    let most = memory.total().max(tower.unwrap_or(0));
     match (args.device, checkpoint::available_bytes()) {
         (Compute::Cpu, Some(free)) => {
-            let can = if free >= memory.total() { "can" } else { "cannot" };
+            let can = if free >= most { "can" } else { "cannot" };
             writeln!(out, "device     cpu with {} available: {can}", bytes(free))
         }
         (device, _) => writeln!(out, "device     {device}: its memory is not known; try --step"),
     }
 }
 
-fn took(out: &mut dyn Write, tried: Tried, tokens: usize) -> io::Result<()> {
+fn took(out: &mut dyn Write, tried: Tried, tokens: u64) -> io::Result<()> {
     let seconds = tried.step.as_secs_f64();
     let rate = tokens as f64 / seconds;
     write!(out, "step       {seconds:.2} s, {rate:.0} tokens/s, loss before {:.4}", tried.loss)?;
@@ -176,5 +281,5 @@ fn took(out: &mut dyn Write, tried: Tried, tokens: usize) -> io::Result<()> {
     }
 }
 
-/// Names listed of each kind.
-const LISTED_MAX: usize = 8;
+/// Names listed of tensors that nobody asks for.
+const UNUSED_LISTED_MAX: usize = 8;
