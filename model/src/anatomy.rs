@@ -57,23 +57,21 @@ impl Preset {
 
     /// The name and shape of every tensor.
     pub fn tensors(self) -> Vec<(String, Vec<usize>)> {
-        match self {
-            Preset::Tiny => {
+        match self.blip3o() {
+            Some(blip3o) => Network::tensors(&blip3o),
+            None => {
                 let base = Base::embedded();
                 let tensors = base.weights().iter();
                 tensors.map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect()
             }
-            Preset::Blip3o4b => Network::tensors(&Blip3oConfig::released_4b()),
-            Preset::Blip3o8b => Network::tensors(&Blip3oConfig::released_8b()),
         }
     }
 
     /// The sizes of what reads and what draws.
     pub fn trunk(self) -> TrunkConfig {
-        match self {
-            Preset::Tiny => Base::embedded().config().trunk(),
-            Preset::Blip3o4b => Blip3oConfig::released_4b().trunk,
-            Preset::Blip3o8b => Blip3oConfig::released_8b().trunk,
+        match self.blip3o() {
+            Some(blip3o) => blip3o.trunk,
+            None => Base::embedded().config().trunk(),
         }
     }
 

@@ -28,9 +28,15 @@ fn data() -> Dataset {
 }
 
 /// Trains a fresh adapter for a few steps and tells every step.
-fn round(seed: u64) -> (Trained, Vec<Step>) {
+/// The base with a fresh adapter in.
+fn beginner() -> (Umm, Adapter) {
     let (base, lora) = (base(), LoraConfig::default());
-    let mut umm = Umm::new(&base, &lora, &Device::flex()).unwrap();
+    let umm = Umm::new(&base, &lora, &Device::flex()).unwrap();
+    (umm, Adapter::init(&base, &lora, 1))
+}
+
+fn round(seed: u64) -> (Trained, Vec<Step>) {
+    let (mut umm, start) = beginner();
     let shard = EncodedShard::encode(&umm, &data());
     let plan = TrainPlan {
         local_steps: 12,
@@ -40,7 +46,6 @@ fn round(seed: u64) -> (Trained, Vec<Step>) {
         ..TrainPlan::default()
     };
     let mut steps = Vec::new();
-    let start = Adapter::init(&base, &lora, 1);
     let trained = train(&mut umm, &start, &shard, &plan, &mut |step| {
         steps.push(step);
         ControlFlow::Continue(())
@@ -79,9 +84,7 @@ fn a_round_lowers_both_losses() {
 
 #[test]
 fn a_step_tells_what_it_drew_and_not_what_was_planned() {
-    let (base, lora) = (base(), LoraConfig::default());
-    let mut umm = Umm::new(&base, &lora, &Device::flex()).unwrap();
-    let start = Adapter::init(&base, &lora, 1);
+    let (mut umm, start) = beginner();
     let plan = TrainPlan {
         local_steps: 2,
         batch_questions: 4,
@@ -112,10 +115,8 @@ fn a_round_repeats_bit_for_bit_and_another_seed_differs() {
 
 #[test]
 fn a_round_can_be_stopped() {
-    let (base, lora) = (base(), LoraConfig::default());
-    let mut umm = Umm::new(&base, &lora, &Device::flex()).unwrap();
+    let (mut umm, start) = beginner();
     let shard = EncodedShard::encode(&umm, &data());
-    let start = Adapter::init(&base, &lora, 1);
     let mut seen = 0;
     let stopped = train(&mut umm, &start, &shard, &TrainPlan::default(), &mut |_| {
         seen += 1;
@@ -200,8 +201,7 @@ fn an_adapter_of_another_rank_and_trailing_bytes_are_refused() {
 
 /// Trains four steps with a strategy; what moved, by tensor.
 fn moved(strategy: Strategy, round: u64) -> Adapter {
-    let (base, lora) = (base(), LoraConfig::default());
-    let mut umm = Umm::new(&base, &lora, &Device::flex()).unwrap();
+    let (mut umm, start) = beginner();
     let shard = EncodedShard::encode(&umm, &data());
     let plan = TrainPlan {
         local_steps: 4,
@@ -211,7 +211,6 @@ fn moved(strategy: Strategy, round: u64) -> Adapter {
         round,
         ..TrainPlan::default()
     };
-    let start = Adapter::init(&base, &lora, 1);
     let trained = train(&mut umm, &start, &shard, &plan, &mut |_| ControlFlow::Continue(()));
     trained.unwrap().unwrap().adapter.delta(&start)
 }

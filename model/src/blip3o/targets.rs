@@ -88,6 +88,8 @@ impl Targets {
 fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
     let unfinished = path.with_extension("unfinished");
-    File::create(&unfinished)?.write_all(bytes)?;
+    let mut file = File::create(&unfinished)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
     fs::rename(&unfinished, path)
 }

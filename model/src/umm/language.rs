@@ -11,7 +11,7 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::module::linear;
 
-use super::layers::{Beside, Heads, Layer, LayerNames, LayerSizes, Memory, Norm, Sight};
+use super::layers::{Beside, Heads, Layer, LayerNames, LayerSizes, Norm, Past, Sight};
 use super::rows::Rows;
 use super::weights::{Init, Loader, WeightError};
 use crate::config::language::{Family, LanguageConfig};
@@ -32,7 +32,7 @@ pub struct Language {
 /// What a language model has read of a batch, so that reading on costs only what is new.
 #[derive(Debug, Default)]
 pub struct Context {
-    layers: Vec<Memory>,
+    layers: Vec<Past>,
     /// Positions of every row that were read.
     length: usize,
 }
@@ -131,9 +131,9 @@ impl Language {
         let Task { extra, rows, last, config } = task;
         let reading = Reading::new(rows, context.length, last, config);
         let mut x = self.embedded(extra, &rows.after(context.length), config);
-        context.layers.resize_with(self.layers.len(), Memory::default);
-        for (index, memory) in context.layers.iter_mut().enumerate() {
-            x = self.layer(index, x, (&reading, Some(memory)), config);
+        context.layers.resize_with(self.layers.len(), Past::default);
+        for (index, past) in context.layers.iter_mut().enumerate() {
+            x = self.layer(index, x, (&reading, Some(past)), config);
         }
         context.length = rows.length;
         self.norm.forward(x)
@@ -164,12 +164,12 @@ impl Language {
         &self,
         index: usize,
         x: Tensor<3>,
-        (reading, memory): (&Reading, Option<&mut Memory>),
+        (reading, past): (&Reading, Option<&mut Past>),
         config: &LanguageConfig,
     ) -> Tensor<3> {
         let is_last = index + 1 == self.layers.len();
         let rows = if is_last { reading.last } else { x.dims()[1] };
-        self.layers[index].forward(x, rows, config.heads(), (&reading.sight, memory))
+        self.layers[index].forward(x, rows, config.heads(), (&reading.sight, past))
     }
 
     /// The logits over the vocabulary.

@@ -213,11 +213,11 @@ impl Projections {
         queried: Tensor<3>,
         attended: Tensor<3>,
         heads: Heads,
-        (sight, memory): (&Sight, Option<&mut Memory>),
+        (sight, past): (&Sight, Option<&mut Past>),
     ) -> Tensor<3> {
         let [query, key, value] = self.project(queried, attended, heads);
-        let [key, value] = match memory {
-            Some(memory) => memory.extended([key, value]),
+        let [key, value] = match past {
+            Some(past) => past.extended([key, value]),
             None => [key, value],
         };
         fused::attention([query, key, value], heads, sight)
@@ -229,9 +229,9 @@ impl Projections {
 /// # Shapes
 /// - each: `[batch, positions, heads * head width]`
 #[derive(Clone, Debug, Default)]
-pub struct Memory(Option<[Tensor<3>; 2]>);
+pub struct Past(Option<[Tensor<3>; 2]>);
 
-impl Memory {
+impl Past {
     /// Adds what was read now, and gives all.
     fn extended(&mut self, now: [Tensor<3>; 2]) -> [Tensor<3>; 2] {
         let [key, value] = now;
@@ -326,7 +326,7 @@ impl Layer {
         x: Tensor<3>,
         rows: usize,
         heads: Heads,
-        seen: (&Sight, Option<&mut Memory>),
+        seen: (&Sight, Option<&mut Past>),
     ) -> Tensor<3> {
         let length = x.dims()[1];
         let h = self.attention_norm.forward(x.clone());

@@ -7,12 +7,10 @@ use std::time::{Duration, Instant};
 use witan_model::anatomy::ATTENTION;
 pub use witan_model::anatomy::{Part, Preset, Traffic, parts, traffic};
 pub use witan_model::blip3o::Blip3oConfig;
-use witan_model::blip3o::tower::FOLDER;
 use witan_model::causal::{Kept, Tuning};
 pub use witan_model::config::language::LanguageConfig;
 pub use witan_model::memory::{Demand, Memory};
 pub use witan_model::survey::Survey;
-use witan_model::tensor_files::TensorFiles;
 use witan_model::text::{TextError, TextTokenizer};
 pub use witan_model::umm::language::Activations;
 use witan_model::{Causal, LoraConfig, peft};
@@ -65,19 +63,6 @@ pub fn preset_lora(preset: Preset, rank: usize) -> LoraConfig {
 fn adapting(targets: &[&str], rank: usize) -> LoraConfig {
     let targets = targets.iter().map(|target| target.to_string()).collect();
     LoraConfig { rank, alpha: 2.0 * rank as f64, dropout: 0.0, targets }
-}
-
-/// The bytes of the tower that makes a checkpoint's targets, as it is kept while it does; none if there is no tower.
-///
-/// # Errors
-/// If its files are damaged.
-pub fn tower_bytes(folder: &Path) -> Result<Option<u64>, Failure> {
-    let folder = folder.join(FOLDER);
-    if !folder.is_dir() {
-        return Ok(None);
-    }
-    let files = TensorFiles::open(&folder).map_err(|error| bad(&folder, &error))?;
-    Ok(Some(files.tensors().values().map(|place| place.bytes as u64).sum()))
 }
 
 /// Refuses a checkpoint that lacks a tensor, or has one of another shape.

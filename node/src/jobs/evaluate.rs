@@ -12,8 +12,8 @@ use witan_model::evaluate::geneval::folder::{Folder, FolderError};
 use witan_model::evaluate::{geneval, vqa};
 
 use super::chosen::{Chosen, Source};
-use super::device::{self, Compute};
-use super::foundation::Foundation;
+use super::device::{self, Compute, Device};
+use super::foundation::{Checkpoint, Foundation};
 use super::score::{Exam, Undrawn};
 use super::shard::{self, Extent};
 use super::unified::Unified;
@@ -87,9 +87,7 @@ pub fn run(
     let device = device::open(compute)?;
     let chosen = Chosen::read(source)?;
     if let Foundation::Blip3o(checkpoint) = &chosen.foundation {
-        let mut unified = Unified::open(checkpoint, Some(&chosen.lora), &device)?;
-        unified.blip3o.set_adapter(&chosen.committed.adapter).map_err(Failure::input)?;
-        return checkpoint_run(&unified, order, tell);
+        return checkpoint_run(&chosen, checkpoint, order, (&device, tell));
     }
     let umm = chosen.umm(&device)?;
     let mut paper = shard::exam(order.data, order.extent)?;
@@ -115,9 +113,10 @@ pub fn run(
 
 /// A checkpoint answers; its drawings are features, which nothing here judges.
 fn checkpoint_run(
-    unified: &Unified,
+    chosen: &Chosen,
+    checkpoint: &Checkpoint,
     order: &Order<'_>,
-    tell: &mut dyn FnMut(Progress),
+    (device, tell): (&Device, &mut dyn FnMut(Progress)),
 ) -> Result<Evaluation, Failure> {
     if order.prompts.is_some() || order.export.is_some() {
         let message =
@@ -125,8 +124,10 @@ fn checkpoint_run(
         return Err(Failure::usage(message)
             .hint("write them in GenEval's folders with `witan model draw DIR --prompts FILE --out FOLDER`"));
     }
-    let results = ResultsFile::create(order.results)?;
     let dataset = shard::exam(order.data, order.extent)?.dataset;
+    let results = ResultsFile::create(order.results)?;
+    let mut unified = Unified::open(checkpoint, Some(&chosen.lora), device)?;
+    unified.adopt(&chosen.committed.adapter)?;
     let (shard, total) = (unified.read(&dataset, None)?, dataset.questions.len());
     let mut answers = Vec::with_capacity(total);
     for question in 0..total {

@@ -159,7 +159,7 @@ impl Checkpointed {
 
 impl Learner for Checkpointed {
     fn adopt(&mut self, committed: &Committed) -> Result<(), Failure> {
-        self.unified.blip3o.set_adapter(&committed.adapter).map_err(Failure::input)
+        self.unified.adopt(&committed.adapter)
     }
 
     fn train(
@@ -192,6 +192,6 @@ fn nothing_to_ask(captions: usize) -> Failure {
         some => Failure::input(format!(
             "no question, and {some} captions cannot be drawn without the tower that makes their targets"
         ))
-        .hint(format!("put EVA-CLIP's tower into the checkpoint's folder {}", FOLDER)),
+        .hint(format!("put EVA-CLIP's tower into the checkpoint's folder {FOLDER}")),
     }
 }

@@ -34,12 +34,8 @@ impl Tower {
     /// # Errors
     /// If it cannot be read.
     pub fn of(checkpoint: &Arc<Checkpoint>) -> Result<Option<Self>, Failure> {
-        let folder = checkpoint.folder.join(FOLDER);
-        if !folder.is_dir() {
-            return Ok(None);
-        }
-        let files = TensorFiles::open(&folder).map_err(|error| bad(&folder, &error))?;
-        let config = folder.join("config.json");
+        let Some(files) = files(&checkpoint.folder)? else { return Ok(None) };
+        let config = checkpoint.folder.join(FOLDER).join("config.json");
         let paths = files.paths().iter().cloned().chain(config.exists().then_some(config));
         let digest = digest_of("witan tower", paths)?;
         Ok(Some(Self { checkpoint: Arc::clone(checkpoint), digest }))
@@ -81,5 +77,22 @@ impl Tower {
     /// Its folder.
     pub fn folder(&self) -> PathBuf {
         self.checkpoint.folder.join(FOLDER)
+    }
+}
+
+/// The bytes of the tower in a checkpoint's folder, as it is kept while it makes targets; none if there is no tower.
+///
+/// # Errors
+/// If its files are damaged.
+pub fn bytes(folder: &Path) -> Result<Option<u64>, Failure> {
+    let files = files(folder)?;
+    Ok(files.map(|files| files.tensors().values().map(|place| place.bytes as u64).sum()))
+}
+
+fn files(folder: &Path) -> Result<Option<TensorFiles>, Failure> {
+    let folder = folder.join(FOLDER);
+    match folder.is_dir() {
+        true => TensorFiles::open(&folder).map(Some).map_err(|error| bad(&folder, &error)),
+        false => Ok(None),
     }
 }

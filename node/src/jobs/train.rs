@@ -143,10 +143,7 @@ impl Trainer {
             let loss = step.answer_loss.unwrap_or(0.0) + step.flow_loss.unwrap_or(0.0);
             examples += step.examples;
             tell(step.step as u64, examples, loss);
-            match self.is_stopping() {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
+            self.goes_on()
         })?;
         let Some(trained) = trained else { return Ok(None) };
         let change = trained.adapter.delta(&own.adapter);
@@ -195,10 +192,7 @@ impl Trainer {
             if done == pictures || done.is_multiple_of(pictures.div_ceil(PREPARING_TOLD)) {
                 let _ = events.try_send(Event::Preparing { done, pictures });
             }
-            match self.is_stopping() {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
+            self.goes_on()
         };
         let targets = match &self.tower {
             None => None,
@@ -239,6 +233,13 @@ impl Trainer {
         self.turns
             .take(|| self.is_stopping())
             .map_err(|error| Failure::environment(format!("cannot take a turn: {error}")))
+    }
+
+    fn goes_on(&self) -> ControlFlow<()> {
+        match self.is_stopping() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     }
 
     fn is_stopping(&self) -> bool {

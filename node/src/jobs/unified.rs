@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Instant;
 
-use witan_model::LoraConfig;
 use witan_model::blip3o::pixels::Patches;
 use witan_model::blip3o::shard::ReadError;
 use witan_model::blip3o::tuning::{Captions, Question, Tuning};
@@ -12,6 +11,7 @@ use witan_model::data::{Dataset, picture, prompts};
 use witan_model::evaluate::geneval::folder::Folder;
 use witan_model::memory::PICTURE_SIDE;
 use witan_model::umm::flow::{Noise, start_noise};
+use witan_model::{Adapter, LoraConfig};
 
 use super::checkpoint::{self, Activations, Demand, Survey, Trial, Tried, bad};
 use super::device::{self, Compute, Device};
@@ -21,10 +21,8 @@ use crate::error::Failure;
 
 /// A loaded model with its tokenizer.
 pub struct Unified {
-    /// The model.
-    pub blip3o: Blip3o,
-    /// Its tokenizer.
-    pub reader: Reader,
+    pub(super) blip3o: Blip3o,
+    reader: Reader,
 }
 
 impl Unified {
@@ -59,6 +57,14 @@ impl Unified {
         let blip3o = Blip3o::load(&survey.files, config, lora, again, device)
             .map_err(|error| bad(folder, &error))?;
         Ok(Self { blip3o, reader })
+    }
+
+    /// Puts an adapter in.
+    ///
+    /// # Errors
+    /// If it is not of the shape that the model was loaded with room for.
+    pub fn adopt(&mut self, adapter: &Adapter) -> Result<(), Failure> {
+        self.blip3o.set_adapter(adapter).map_err(Failure::input)
     }
 
     /// Reads data with it; captions only with targets.

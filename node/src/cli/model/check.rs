@@ -11,6 +11,7 @@ use crate::jobs::checkpoint::{
 };
 use crate::jobs::device::{self, Compute};
 use crate::jobs::foundation::Foundation;
+use crate::jobs::tower;
 
 /// Look a checkpoint over: what is in it, what is missing, and whether this device can train it.
 ///
@@ -95,7 +96,7 @@ fn check(folder: &Path, args: &Args) -> Result<(), Failure> {
     let memory = survey.training(&trial.lora, trial.demand);
     let tower = match kind {
         Kind::Language => None,
-        Kind::Unified => checkpoint::tower_bytes(folder)?,
+        Kind::Unified => tower::bytes(folder)?,
     };
     output::print(|out| {
         found(out, &survey)?;
@@ -241,8 +242,10 @@ fn needed(
 ) -> io::Result<()> {
     let Args { rank, tokens, batch_questions: questions, batch_captions: captions, .. } = args;
     let rows = match kind {
-        Kind::Language => format!("{questions} rows"),
-        Kind::Unified => format!("{questions} questions and {captions} captions"),
+        Kind::Language => counted(*questions, "row"),
+        Kind::Unified => {
+            format!("{} and {}", counted(*questions, "question"), counted(*captions, "caption"))
+        }
     };
     let seen = match memory.seen {
         0 => String::new(),
@@ -269,6 +272,10 @@ fn needed(
         }
         (device, _) => writeln!(out, "device     {device}: its memory is not known; try --step"),
     }
+}
+
+fn counted(count: u16, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn took(out: &mut dyn Write, tried: Tried, tokens: u64) -> io::Result<()> {
