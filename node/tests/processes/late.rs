@@ -14,7 +14,7 @@ fn an_update_that_missed_its_round_counts_in_the_next_one() {
     let council = Council::of_rounds(2);
     for index in 0..4 {
         let home = council.home(index);
-        let late = "round_deadline_s = 8\nlate_rounds = 1";
+        let late = "round_deadline_s = 20\nlate_rounds = 1";
         edit(&home.join("federation.toml"), "round_deadline_s = 300", late);
         Turns::create(&home.join("own-turns"), 1).unwrap();
         edit(&home.join("node.toml"), "turns = \"../../turns\"", "turns = \"own-turns\"");
