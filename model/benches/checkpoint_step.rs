@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench checkpoint_step -- folder=DIR [key=value ...]` prints one JSON line that
 //! `scripts/step_ratio_135m.sh` sets beside PyTorch's: the loss of every step, the milliseconds of each but the first,
-//! the peak memory. With `dump=DIR` it writes the fresh adapter for the twin instead.
+//! the peak memory of the process. A GPU always keeps and multiplies matrices in bf16; `kept=bf16` has the processor do
+//! it too, slowly, for the losses. With `dump=DIR` it writes the fresh adapter for the twin instead.
 
 #[path = "measure/resources.rs"]
 mod resources;
@@ -23,7 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() {
     let (mut folder, mut dump) = (None::<PathBuf>, None::<PathBuf>);
     let (mut tokens, mut steps, mut threads, mut compute) = (512, 4, 1, Compute::Cpu);
-    let mut activations = Activations::Kept;
+    let (mut kept, mut activations) = (Kept::Float32, Activations::Kept);
     // Cargo adds `--bench`, which says nothing here.
     for argument in std::env::args().skip(1).filter(|argument| argument != "--bench") {
         let (key, value) = argument.split_once('=').expect("arguments are key=value");
@@ -41,6 +42,13 @@ fn main() {
                     _ => panic!("activations are kept or recomputed"),
                 }
             }
+            "kept" => {
+                kept = match value {
+                    "f32" => Kept::Float32,
+                    "bf16" => Kept::Bfloat16,
+                    _ => panic!("matrices are kept in f32 or bf16"),
+                }
+            }
             "device" => compute = value.parse().expect("cpu or cuda"),
             _ => panic!("unknown key {key}"),
         }
@@ -56,7 +64,7 @@ fn main() {
         None => {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
             let pool = pool.expect("the threads start");
-            pool.install(|| measure(&survey, &lora, (compute, activations), [tokens, steps]));
+            pool.install(|| measure(&survey, &lora, (compute, kept, activations), [tokens, steps]));
         }
     }
 }
@@ -69,12 +77,12 @@ fn write(dump: &Path, survey: &Survey, lora: &LoraConfig) {
 fn measure(
     survey: &Survey,
     lora: &LoraConfig,
-    (compute, activations): (Compute, Activations),
+    (compute, kept, activations): (Compute, Kept, Activations),
     [tokens, steps]: [usize; 2],
 ) {
     let device = compute.open().expect("the device is there");
     let language = &survey.language;
-    let causal = Causal::load(&survey.files, language, Some(lora), Kept::Float32, &device);
+    let causal = Causal::load(&survey.files, language, Some(lora), kept, &device);
     let mut causal = causal.expect("the checkpoint loads");
     causal.set_adapter(&Causal::fresh_adapter(language, lora, 5)).expect("it is this model's");
     let mut tuning = Tuning::new(causal, activations);

@@ -9,12 +9,12 @@ use burn::tensor::{Device, Tensor};
 use crate::adapter::{Adapter, AdapterError};
 use crate::config::LoraConfig;
 use crate::config::language::LanguageConfig;
+pub use crate::frozen::Kept;
 use crate::tensor_files::TensorFiles;
 use crate::train::descent::Descent;
 use crate::umm::Adapted;
 use crate::umm::language::{Activations, Context, Language, Task};
 use crate::umm::rows::Rows;
-pub use crate::umm::weights::Kept;
 use crate::umm::weights::{Loader, WeightError, floats};
 
 /// A loaded language model, with room for an adapter if it was loaded for one.

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use burn::backend::DispatchDevice;
 pub use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +75,15 @@ impl FromStr for Compute {
             found => Err(UnknownDevice { found: found.to_owned() }),
         }
     }
+}
+
+/// Whether it is the processor, with its own operators.
+pub(crate) fn is_processor(device: &Device) -> bool {
+    let inner = match device.as_dispatch() {
+        DispatchDevice::Autodiff(device) => &**device,
+        device => device,
+    };
+    matches!(inner, DispatchDevice::Flex(_))
 }
 
 #[cfg(not(feature = "cuda"))]

@@ -26,7 +26,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, DispatchDevice, Flex, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{DType, Tensor, TensorData};
 
 use attention::Attention;
@@ -38,6 +38,9 @@ use linear::LowRank;
 use norm::Norm;
 pub use sight::{Heads, Sight, frequency, turn};
 use swiglu::SwiGlu;
+
+use crate::device::is_processor;
+use crate::frozen::{Precision, computed};
 
 /// The operators as Burn dispatches them; each is described at the function of its name.
 #[backend_extension(Flex, Autodiff)]
@@ -82,7 +85,7 @@ trait Fused: Backend {
 /// - input and output: `[..., width]`
 /// - gain: `[width]`
 pub fn rms_norm<const D: usize>(input: Tensor<D>, gain: Tensor<1>, epsilon: f32) -> Tensor<D> {
-    match runs_on_flex(&input) {
+    match runs_on_flex(&input, Precision::Float32) {
         true => Tensor::from_dispatch(Dispatch::fused_norm(
             input.into_dispatch(),
             gain.into_dispatch(),
@@ -97,7 +100,7 @@ pub fn rms_norm<const D: usize>(input: Tensor<D>, gain: Tensor<1>, epsilon: f32)
 /// # Shapes
 /// - inputs and output: equal
 pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
-    match runs_on_flex(&gate) {
+    match runs_on_flex(&gate, Precision::Float32) {
         true => {
             Tensor::from_dispatch(Dispatch::fused_swiglu(gate.into_dispatch(), up.into_dispatch()))
         }
@@ -116,16 +119,17 @@ pub fn lora_linear<const D: usize>(
     weight: Tensor<2>,
     [a, b]: [Tensor<2>; 2],
     scale: f64,
+    precision: Precision,
 ) -> Tensor<D> {
-    match runs_on_flex(&input) {
+    match runs_on_flex(&input, precision) {
         true => Tensor::from_dispatch(Dispatch::fused_linear(
             input.into_dispatch(),
-            weight.into_dispatch(),
+            computed(weight).into_dispatch(),
             a.into_dispatch(),
             b.into_dispatch(),
             scale as f32,
         )),
-        false => linear::plain(input, weight, [a, b], scale),
+        false => linear::plain(input, weight, [a, b], scale, precision),
     }
 }
 
@@ -135,8 +139,13 @@ pub fn lora_linear<const D: usize>(
 /// - query: `[batch, rows, heads * width]`, the last `rows` positions
 /// - key and value: `[batch, columns, shared * width]`
 /// - output: as query
-pub fn attention([query, key, value]: [Tensor<3>; 3], heads: Heads, sight: &Sight) -> Tensor<3> {
-    match runs_on_flex(&query) {
+pub fn attention(
+    [query, key, value]: [Tensor<3>; 3],
+    heads: Heads,
+    sight: &Sight,
+    precision: Precision,
+) -> Tensor<3> {
+    match runs_on_flex(&query, precision) {
         true => Tensor::from_dispatch(Dispatch::fused_attention(
             query.into_dispatch(),
             key.into_dispatch(),
@@ -144,7 +153,7 @@ pub fn attention([query, key, value]: [Tensor<3>; 3], heads: Heads, sight: &Sigh
             heads,
             sight.clone(),
         )),
-        false => sight::plain([query, key, value], heads, sight),
+        false => sight::plain([query, key, value], heads, sight, precision),
     }
 }
 
@@ -154,7 +163,7 @@ pub fn attention([query, key, value]: [Tensor<3>; 3], heads: Heads, sight: &Sigh
 /// - logits: `[rows, classes]`
 /// - targets: one class a row
 pub fn cross_entropy(logits: Tensor<2>, targets: &[u32]) -> Tensor<1> {
-    match runs_on_flex(&logits) {
+    match runs_on_flex(&logits, Precision::Float32) {
         true => Tensor::from_dispatch(Dispatch::fused_cross_entropy(
             logits.into_dispatch(),
             targets.into(),
@@ -174,25 +183,24 @@ pub fn head_loss(
     head: Tensor<2>,
     layout: HeadLayout,
     targets: &[u32],
+    precision: Precision,
 ) -> Tensor<1> {
-    match runs_on_flex(&hidden) && head.dtype() == DType::F32 && !head.is_tracked() {
+    match runs_on_flex(&hidden, precision) && !head.is_tracked() {
         true => Tensor::from_dispatch(Dispatch::fused_head_loss(
             hidden.into_dispatch(),
-            head.into_dispatch(),
+            computed(head).into_dispatch(),
             layout,
             targets.into(),
         )),
-        false => head::plain(hidden, head, layout, targets),
+        false => head::plain(hidden, head, layout, targets, precision),
     }
 }
 
-fn runs_on_flex<const D: usize>(tensor: &Tensor<D>) -> bool {
-    let device = tensor.device();
-    let inner = match device.as_dispatch() {
-        DispatchDevice::Autodiff(device) => &**device,
-        device => device,
-    };
-    matches!(inner, DispatchDevice::Flex(_)) && tensor.dtype() == DType::F32
+/// The operators know f32 only.
+fn runs_on_flex<const D: usize>(tensor: &Tensor<D>, precision: Precision) -> bool {
+    is_processor(&tensor.device())
+        && tensor.dtype() == DType::F32
+        && precision == Precision::Float32
 }
 
 impl Fused for Flex {

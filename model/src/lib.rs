@@ -15,6 +15,7 @@ pub mod delta;
 pub mod device;
 pub mod encoded;
 pub mod evaluate;
+pub mod frozen;
 mod fused;
 pub mod generate;
 pub mod lora;

@@ -6,23 +6,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::module::{Module, Param};
-use burn::nn::Linear;
-use burn::tensor::module::{embedding, linear};
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::module::embedding;
+use burn::tensor::{Int, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::frozen::{Frozen, computed};
 use crate::fused::lora_linear;
 
 /// A linear layer that may carry an adapter.
 #[derive(Module, Debug)]
 pub struct LoraLinear {
-    /// The frozen map W, kept in f32 or bf16, and its bias.
-    pub base: Linear,
-    /// The map A to `rank` values.
-    pub lora_a: Option<Linear>,
-    /// The map B back.
-    pub lora_b: Option<Linear>,
+    /// The frozen map W and its bias.
+    pub base: Frozen,
+    /// The map A to `rank` values: `[inputs, rank]`.
+    pub lora_a: Option<Param<Tensor<2>>>,
+    /// The map B back: `[rank, outputs]`.
+    pub lora_b: Option<Param<Tensor<2>>>,
     /// The factor alpha / rank.
     pub scale: f64,
     /// What of the adapter's input is dropped while it trains.
@@ -77,22 +77,19 @@ impl LoraLinear {
     /// - output: `[..., outputs]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
         let (Some(a), Some(b)) = (&self.lora_a, &self.lora_b) else {
-            return applied(&self.base, input);
+            return self.base.forward(input);
         };
-        let weight = computed(self.base.weight.val());
-        let bias = self.base.bias.as_ref().map(Param::val);
-        let (a, b) = (a.weight.val(), b.weight.val());
+        let (weight, precision) = (self.base.weight.val(), self.base.precision);
+        let (a, b) = (a.val(), b.val());
         let output = match &self.drops {
             Some(drops) if a.is_tracked() => {
-                let low = linear(drops.thinned(input.clone()), a, None).mul_scalar(self.scale);
-                linear(input, weight, None).add(linear(low, b, None))
+                let low = precision.trained(drops.thinned(input.clone()), a);
+                let low = precision.trained(low.mul_scalar(self.scale), b);
+                precision.frozen(input, weight).add(low)
             }
-            _ => lora_linear(input, weight, [a, b], self.scale),
+            _ => lora_linear(input, weight, [a, b], self.scale, precision),
         };
-        match bias {
-            Some(bias) => output.add(bias.unsqueeze()),
-            None => output,
-        }
+        self.base.with_bias(output)
     }
 }
 
@@ -162,19 +159,6 @@ impl LoraEmbedding {
         };
         let update = a.val().transpose().matmul(b.val().transpose()).mul_scalar(self.scale);
         rows.add(update)
-    }
-}
-
-/// Applies a linear layer whose matrix may be kept in bf16.
-pub(crate) fn applied<const D: usize>(layer: &Linear, input: Tensor<D>) -> Tensor<D> {
-    linear(input, computed(layer.weight.val()), layer.bias.as_ref().map(Param::val))
-}
-
-/// The matrix as it is computed with: f32, whatever it is kept in.
-pub(crate) fn computed(matrix: Tensor<2>) -> Tensor<2> {
-    match matrix.dtype() {
-        DType::BF16 => matrix.cast(DType::F32),
-        _ => matrix,
     }
 }
 

@@ -21,7 +21,6 @@ pub mod vision;
 pub mod weights;
 
 use burn::module::Module;
-use burn::nn::Linear;
 use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
 
@@ -29,6 +28,7 @@ use crate::adapter::{Adapter, AdapterError};
 use crate::checkpoint::{Base, BaseError};
 use crate::config::{LoraConfig, MERGE, ModelConfig};
 use crate::data::tokenizer::Tokenizer;
+use crate::frozen::{Frozen, Kept};
 pub use adapted::Adapted;
 use trunk::Trunk;
 use weights::{Loader, WeightError, Weights};
@@ -38,8 +38,8 @@ use weights::{Loader, WeightError, Weights};
 pub struct Network {
     /// Pixels to tokens and cells; always frozen after pre-training.
     pub vision: vision::Vision,
-    projector_inner: Linear,
-    projector: Linear,
+    projector_inner: Frozen,
+    projector: Frozen,
     /// What answers and draws.
     pub trunk: Trunk,
     /// Cells to pixels; always frozen after pre-training.
@@ -89,8 +89,18 @@ pub struct Umm {
 impl Umm {
     /// Loads a base onto a device and adds adapters that change nothing until [`Umm::set_adapter`].
     pub fn new(base: &Base, lora: &LoraConfig, device: &Device) -> Result<Umm, BaseError> {
+        Umm::keeping(base, lora, Kept::Float32, device)
+    }
+
+    /// The same with the base's matrices kept so.
+    pub fn keeping(
+        base: &Base,
+        lora: &LoraConfig,
+        kept: Kept,
+        device: &Device,
+    ) -> Result<Umm, BaseError> {
         let device = device.clone().autodiff();
-        let loader = Loader::from_weights(base.weights().clone(), &device);
+        let loader = Loader::from_weights(base.weights().clone(), &device).keeping(kept);
         let load = |loader: &mut Loader| Network::load(loader, base.config());
         let adapted = Adapted::load(loader, Some(lora), load)?;
         let (config, scale) = (base.config().clone(), lora.scale());

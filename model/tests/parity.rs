@@ -49,6 +49,26 @@ fn weights_kept_in_bf16_say_the_same_bit_for_bit() {
 }
 
 #[test]
+fn products_in_bf16_say_and_learn_nearly_the_same() {
+    for family in FAMILIES {
+        let rows = rows(&reference(family));
+        let lora = LoraConfig { rank: 2, ..LoraConfig::default() };
+        let [mixed, single] = [Kept::Bfloat16, Kept::Float32].map(|kept| {
+            let mut causal = load(family, Some(&lora), kept);
+            causal.set_adapter(&Causal::fresh_adapter(&config(family), &lora, 7)).unwrap();
+            let said = causal.logits(&rows, 3);
+            let mut tuning = Tuning::new(causal, Activations::Recomputed);
+            (said, [(); 3].map(|()| tuning.step(&rows, 1e-2)))
+        });
+        assert!(mixed != single, "{family}: bf16 rounds");
+        let error = relative_error(&mixed.0, &single.0);
+        assert!(error < 0.02, "{family}: logits are {error} apart");
+        let error = relative_error(&mixed.1, &single.1);
+        assert!(error < 0.01, "{family}: losses are {error} apart");
+    }
+}
+
+#[test]
 fn a_row_says_the_same_whatever_it_is_padded_to() {
     for family in FAMILIES {
         let causal = load(family, None, Kept::Float32);
@@ -321,9 +341,17 @@ fn rows(pinned: &Weights) -> Vec<Vec<u32>> {
 /// Apart by at most 1e-4 of the largest value.
 #[track_caller]
 fn assert_close(family: &str, found: &[f32], expected: &[f32]) {
-    assert_eq!(found.len(), expected.len(), "{family}");
-    let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    for (found, expected) in found.iter().zip(expected) {
-        assert!((found - expected).abs() <= 1e-4 * largest, "{family}: {found} for {expected}");
-    }
+    let error = relative_error(found, expected);
+    assert!(error <= 1e-4, "{family}: {error} apart");
+}
+
+/// The largest difference, as a share of the largest value.
+#[track_caller]
+fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    assert!(found.iter().all(|value| value.is_finite()));
+    let largest =
+        |values: &mut dyn Iterator<Item = f32>| values.fold(0.0_f32, |a, b| a.max(b.abs()));
+    let apart = largest(&mut found.iter().zip(expected).map(|(found, expected)| found - expected));
+    apart / largest(&mut expected.iter().copied())
 }

@@ -9,10 +9,11 @@ use serde::Deserialize;
 use super::pixels::middle;
 use super::shard::ReadError;
 use crate::data::Picture;
+use crate::frozen::Kept;
 use crate::tensor_files::{FilesError, TensorFiles};
 use crate::umm::diffusion::DiffusionConfig;
 use crate::umm::eva::{Eva, EvaConfig, pooled};
-use crate::umm::weights::{Kept, Loader, WeightError, floats};
+use crate::umm::weights::{Loader, WeightError, floats};
 
 /// A loaded tower.
 pub struct Tower {

@@ -324,6 +324,7 @@ mod tests {
 
     use super::super::twins::{assert_equal, gradient, random, run};
     use super::*;
+    use crate::frozen::Precision;
     use crate::fused::attention;
     use crate::fused::sight::plain;
 
@@ -339,8 +340,8 @@ mod tests {
             [values, of(&query), of(&key), of(&value)]
         };
         assert_equal(
-            outcome(attention(inputs(), heads, sight)),
-            outcome(plain(inputs(), heads, sight)),
+            outcome(attention(inputs(), heads, sight, Precision::Float32)),
+            outcome(plain(inputs(), heads, sight, Precision::Float32)),
         );
     }
 

@@ -5,12 +5,12 @@
 
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
-use burn::tensor::module::linear;
 use rayon::prelude::*;
 
 use super::cross_entropy::{self, Targets};
 use super::product::{Panels, Rows, product_into};
 use super::{Operator, axes, tensor, values};
+use crate::frozen::Precision;
 use crate::vector::{exp, max, sum, vectorised};
 
 /// How the head's matrix lies.
@@ -28,12 +28,13 @@ pub(super) fn plain(
     head: Tensor<2>,
     layout: HeadLayout,
     targets: &[u32],
+    precision: Precision,
 ) -> Tensor<1> {
     let head = match layout {
         HeadLayout::Rows => head.transpose(),
         HeadLayout::Columns => head,
     };
-    cross_entropy::plain(linear(hidden, head, None), targets)
+    cross_entropy::plain(precision.frozen(hidden, head), targets)
 }
 
 #[derive(Debug)]
@@ -166,8 +167,12 @@ mod tests {
                 let (values, gradients) = run(output);
                 [values, gradient(&hidden, &gradients)]
             };
-            let fused = outcome(head_loss(wide(), head.clone(), layout, &targets));
-            assert_equal(fused, outcome(plain(wide(), head.clone(), layout, &targets)));
+            let fused =
+                outcome(head_loss(wide(), head.clone(), layout, &targets, Precision::Float32));
+            assert_equal(
+                fused,
+                outcome(plain(wide(), head.clone(), layout, &targets, Precision::Float32)),
+            );
         }
     }
 }

@@ -4,11 +4,11 @@
 
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
-use burn::tensor::module::linear;
 
 use super::outer::add_outer;
 use super::product::{Panels, Rows, product, transposed};
 use super::{Operator, axes, tensor, values};
+use crate::frozen::Precision;
 
 /// See [`super::lora_linear`].
 pub(super) fn plain<const D: usize>(
@@ -16,9 +16,10 @@ pub(super) fn plain<const D: usize>(
     weight: Tensor<2>,
     [a, b]: [Tensor<2>; 2],
     scale: f64,
+    precision: Precision,
 ) -> Tensor<D> {
-    let low = linear(input.clone(), a, None).mul_scalar(scale);
-    linear(input, weight, None).add(linear(low, b, None))
+    let low = precision.trained(input.clone(), a).mul_scalar(scale);
+    precision.frozen(input, weight).add(precision.trained(low, b))
 }
 
 #[derive(Debug)]
@@ -120,8 +121,10 @@ mod tests {
                 let of = |factor| gradient(factor, &gradients);
                 [values, gradient(&x, &gradients), of(&weight), of(&a), of(&b)]
             };
-            let fused = outcome(lora_linear(x.clone(), weight.clone(), factors(), 2.0));
-            let twin = outcome(plain(x.clone(), weight.clone(), factors(), 2.0));
+            let fused =
+                outcome(lora_linear(x.clone(), weight.clone(), factors(), 2.0, Precision::Float32));
+            let twin =
+                outcome(plain(x.clone(), weight.clone(), factors(), 2.0, Precision::Float32));
             assert_equal(fused, twin);
         }
     }

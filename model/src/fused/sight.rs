@@ -8,6 +8,8 @@ use std::sync::{Arc, OnceLock};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::frozen::Precision;
+
 /// How an attention layer cuts its width into heads.
 #[derive(Clone, Copy, Debug)]
 pub struct Heads {
@@ -138,6 +140,7 @@ pub(super) fn plain(
     [query, key, value]: [Tensor<3>; 3],
     heads: Heads,
     Sight(order): &Sight,
+    precision: Precision,
 ) -> Tensor<3> {
     let [batch, rows, _] = query.dims();
     let [_, columns, _] = key.dims();
@@ -156,7 +159,7 @@ pub(super) fn plain(
         .reshape([batch, rows, shared, group, width])
         .permute([0, 2, 3, 1, 4])
         .reshape([batch, shared, group * rows, width]);
-    let scores = query.matmul(key.swap_dims(2, 3));
+    let scores = precision.product(query, key.swap_dims(2, 3));
     let scores = match twin {
         Some(Twin { mask, .. }) => {
             let looking = mask.dims()[2];
@@ -164,8 +167,8 @@ pub(super) fn plain(
         }
         None => scores,
     };
-    softmax(scores, 3)
-        .matmul(value)
+    precision
+        .product(softmax(scores, 3), value)
         .reshape([batch, shared, group, rows, width])
         .permute([0, 3, 1, 2, 4])
         .reshape([batch, rows, count * width])

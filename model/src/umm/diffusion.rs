@@ -8,14 +8,13 @@ mod block;
 mod turns;
 
 use burn::module::{Module, Param};
-use burn::nn::Linear;
 use burn::tensor::activation::{gelu, gelu_approximate, silu};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::layers::{EPSILON, Heads, LayerNorm, centred, normalised};
 use super::weights::{Init, Loader, WeightError};
 use crate::config::{GRID_SIDE, MERGE};
-use crate::lora::applied;
+use crate::frozen::Frozen;
 use crate::tensor_files::TensorFiles;
 use block::Block;
 use turns::Turns;
@@ -61,17 +60,17 @@ pub enum Form {
 /// Denoises a grid under a condition read from the language model.
 #[derive(Module, Debug)]
 pub struct Diffusion {
-    patch: Linear,
+    patch: Frozen,
     position: Option<Param<Tensor<2>>>,
-    caption_inner: Linear,
-    caption: Linear,
-    time_inner: Linear,
-    time: Linear,
+    caption_inner: Frozen,
+    caption: Frozen,
+    time_inner: Frozen,
+    time: Frozen,
     pooled_norm: Option<LayerNorm>,
-    pooled: Linear,
+    pooled: Frozen,
     blocks: Vec<Block>,
-    final_scale: Linear,
-    head: Linear,
+    final_scale: Frozen,
+    head: Frozen,
 }
 
 /// A condition made ready: the projected tokens and their pooled vector.
@@ -205,19 +204,19 @@ impl Diffusion {
     /// # Shapes
     /// - hidden: `[batch, queries, condition]`; zero for a row without condition
     pub fn condition(&self, hidden: Tensor<3>) -> Condition {
-        let inner = applied(&self.caption_inner, hidden);
+        let inner = self.caption_inner.forward(hidden);
         let inner = match &self.pooled_norm {
             None => gelu(inner),
             Some(_) => gelu_approximate(inner),
         };
-        let tokens = applied(&self.caption, inner);
+        let tokens = self.caption.forward(inner);
         let [batch, _, width] = tokens.dims();
         let mean = tokens.clone().mean_dim(1);
         let mean = match &self.pooled_norm {
             None => normalised(mean),
             Some(norm) => norm.forward(mean),
         };
-        Condition { pooled: applied(&self.pooled, mean.reshape([batch, width])), tokens }
+        Condition { pooled: self.pooled.forward(mean.reshape([batch, width])), tokens }
     }
 
     /// Predicts the clean grid or the velocity, as the form does.
@@ -235,9 +234,9 @@ impl Diffusion {
         let [batch, places, _] = noised.dims();
         let device = noised.device();
         let time = time_features(times, config.form.time_channels(), &device);
-        let time = applied(&self.time, silu(applied(&self.time_inner, time)));
+        let time = self.time.forward(silu(self.time_inner.forward(time)));
         let signal = silu(time.add(condition.pooled.clone()));
-        let mut x = applied(&self.patch, noised);
+        let mut x = self.patch.forward(noised);
         let turns = match &self.position {
             Some(position) => {
                 x = x.add(position.val().unsqueeze());
@@ -249,13 +248,13 @@ impl Diffusion {
             let heads = config.attention();
             x = block.forward(x, &condition.tokens, signal.clone(), (turns.as_ref(), heads));
         }
-        let scale = applied(&self.final_scale, signal).add_scalar(1.0);
+        let scale = self.final_scale.forward(signal).add_scalar(1.0);
         let scale = scale.reshape([batch, 1, config.hidden_size]);
         let x = match config.form {
             Form::Plain => normalised(x),
             Form::Lumina => centred(x, EPSILON),
         };
-        applied(&self.head, x.mul(scale))
+        self.head.forward(x.mul(scale))
     }
 }
 

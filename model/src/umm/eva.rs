@@ -5,7 +5,6 @@
 //! there.
 
 use burn::module::{Module, Param};
-use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::activation::gelu;
 use burn::tensor::module::conv2d;
@@ -13,8 +12,8 @@ use burn::tensor::ops::ConvOptions;
 
 use super::layers::{Heads, LayerNorm, Sight};
 use super::weights::{Init, Loader, WeightError};
+use crate::frozen::Frozen;
 use crate::fused::attention;
-use crate::lora::applied;
 use crate::tensor_files::TensorFiles;
 
 /// Pictures to features.
@@ -46,11 +45,11 @@ pub struct EvaConfig {
 
 #[derive(Module, Debug)]
 struct Block {
-    projections: Linear,
-    out: Linear,
+    projections: Frozen,
+    out: Frozen,
     after_attention: LayerNorm,
-    feed_inner: Linear,
-    feed: Linear,
+    feed_inner: Frozen,
+    feed: Frozen,
     after_feed: LayerNorm,
 }
 
@@ -136,11 +135,12 @@ impl Block {
 
     fn forward(&self, x: Tensor<3>, heads: Heads) -> Tensor<3> {
         let all = heads.count * heads.width;
-        let projected = applied(&self.projections, x.clone());
+        let projected = self.projections.forward(x.clone());
         let vectors = [0, 1, 2].map(|index| projected.clone().narrow(2, index * all, all));
-        let attended = applied(&self.out, attention(vectors, heads, &Sight::everywhere()));
+        let attended = attention(vectors, heads, &Sight::everywhere(), self.projections.precision);
+        let attended = self.out.forward(attended);
         let x = x.add(self.after_attention.forward(attended));
-        let fed = applied(&self.feed, gelu(applied(&self.feed_inner, x.clone())));
+        let fed = self.feed.forward(gelu(self.feed_inner.forward(x.clone())));
         x.add(self.after_feed.forward(fed))
     }
 }

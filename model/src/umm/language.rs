@@ -7,16 +7,15 @@
 mod recompute;
 
 use burn::module::{Module, Param, ParamId};
-use burn::nn::Linear;
 use burn::tensor::Tensor;
-use burn::tensor::module::linear;
 
 use super::layers::{Beside, Heads, Layer, LayerNames, LayerSizes, Norm, Past, Sight};
 use super::rows::Rows;
 use super::weights::{Init, Loader, WeightError};
 use crate::config::language::{Family, LanguageConfig};
+use crate::frozen::{Frozen, Precision};
 use crate::fused::{HeadLayout, frequency, head_loss};
-use crate::lora::{LoraEmbedding, computed};
+use crate::lora::LoraEmbedding;
 pub use recompute::{Activations, Task};
 
 /// Token embeddings, decoder layers, final norm, output head.
@@ -26,7 +25,9 @@ pub struct Language {
     layers: Vec<Layer>,
     norm: Norm,
     /// None where the token embeddings are the output head too.
-    head: Option<Linear>,
+    head: Option<Frozen>,
+    #[module(skip)]
+    precision: Precision,
 }
 
 /// What a language model has read of a batch, so that reading on costs only what is new.
@@ -88,7 +89,7 @@ impl Language {
             true => None,
             false => Some(loader.linear("lm_head", [width, config.vocab_size], false)?),
         };
-        Ok(Language { embed_tokens, layers, norm, head })
+        Ok(Language { embed_tokens, layers, norm, head, precision: loader.precision() })
     }
 
     /// Sets what a strategy added to those rows; the output head stays.
@@ -178,10 +179,11 @@ impl Language {
     /// - hidden: `[batch, width]`
     /// - output: `[batch, vocabulary]`
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        match self.head() {
-            (head, HeadLayout::Rows) => linear(hidden, head.transpose(), None),
-            (head, HeadLayout::Columns) => linear(hidden, head, None),
-        }
+        let head = match self.head() {
+            (head, HeadLayout::Rows) => head.transpose(),
+            (head, HeadLayout::Columns) => head,
+        };
+        self.precision.frozen(hidden, head)
     }
 
     /// The mean cross-entropy of the token that follows each state.
@@ -191,13 +193,13 @@ impl Language {
     /// - tokens: `batch` token ids
     pub fn loss(&self, hidden: Tensor<2>, tokens: &[u32]) -> Tensor<1> {
         let (head, layout) = self.head();
-        head_loss(hidden, head, layout, tokens)
+        head_loss(hidden, head, layout, tokens, self.precision)
     }
 
     fn head(&self) -> (Tensor<2>, HeadLayout) {
         match &self.head {
-            Some(head) => (computed(head.weight.val()), HeadLayout::Columns),
-            None => (computed(self.embed_tokens.base.val()), HeadLayout::Rows),
+            Some(head) => (head.weight.val(), HeadLayout::Columns),
+            None => (self.embed_tokens.base.val(), HeadLayout::Rows),
         }
     }
 }

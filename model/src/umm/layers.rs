@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use super::weights::{Init, Loader, WeightError};
+use crate::frozen::Precision;
 use crate::fused;
 pub use crate::fused::{Heads, Sight};
 use crate::lora::LoraLinear;
@@ -182,6 +183,11 @@ impl Projections {
         Ok(Projections { query, key, value, norms })
     }
 
+    /// What the products of queries, keys and values are computed in.
+    pub fn precision(&self) -> Precision {
+        self.query.base.precision
+    }
+
     /// The queries, keys and values.
     ///
     /// # Shapes
@@ -220,7 +226,7 @@ impl Projections {
             Some(past) => past.extended([key, value]),
             None => [key, value],
         };
-        fused::attention([query, key, value], heads, sight)
+        fused::attention([query, key, value], heads, sight, self.precision())
     }
 }
 

@@ -5,20 +5,20 @@
 //! whether the pixel is inside. Colours are laid on flat, so that edges are crisp.
 
 use burn::module::Module;
-use burn::nn::Linear;
 use burn::tensor::activation::leaky_relu;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::cells::{BACKGROUND, CHANNELS, COLOUR, LENGTH_UNIT, OFFSET, SHAPE, SHAPE_CLASSES, SIZE};
 use super::weights::{Loader, WeightError};
 use crate::config::{CELL_PIXELS, GRID_CELLS, GRID_SIDE, ModelConfig};
+use crate::frozen::Frozen;
 
 /// The outlines of the shapes, learned.
 #[derive(Module, Debug)]
 pub struct Painter {
-    first: Linear,
-    second: Linear,
-    last: Linear,
+    first: Frozen,
+    second: Frozen,
+    last: Frozen,
 }
 
 /// What a cell's pixels are painted from.

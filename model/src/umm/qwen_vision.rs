@@ -7,7 +7,6 @@
 use std::ops::RangeInclusive;
 
 use burn::module::{Module, Param};
-use burn::nn::Linear;
 use burn::tensor::activation::gelu;
 use burn::tensor::module::linear;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -16,8 +15,8 @@ use serde_json::{Map, Value};
 use super::layers::{EPSILON, FeedForward, Heads, Norm, Sight};
 use super::weights::{Init, Loader, WeightError};
 use crate::config::language::{LanguageConfigError, number};
+use crate::frozen::Frozen;
 use crate::fused::{attention, frequency, turn};
-use crate::lora::applied;
 
 /// Sizes of the encoder: `vision_config` of a Qwen2.5-VL model; a key that is left out is as transformers has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,15 +131,15 @@ pub struct QwenVision {
     patch: Param<Tensor<5>>,
     blocks: Vec<Block>,
     merged_norm: Norm,
-    merger_inner: Linear,
-    merger: Linear,
+    merger_inner: Frozen,
+    merger: Frozen,
 }
 
 #[derive(Module, Debug)]
 struct Block {
     attention_norm: Norm,
-    projections: Linear,
-    out: Linear,
+    projections: Frozen,
+    out: Frozen,
     feed_norm: Norm,
     feed_forward: FeedForward,
 }
@@ -202,7 +201,7 @@ impl QwenVision {
             x = block.forward(x, windows, &places.angles, config);
         }
         let merged = self.merged_norm.forward(x).reshape([tokens, unit * width]);
-        let said = applied(&self.merger, gelu(applied(&self.merger_inner, merged)));
+        let said = self.merger.forward(gelu(self.merger_inner.forward(merged)));
         let mut back = vec![0; tokens];
         places.order.iter().enumerate().for_each(|(at, token)| back[*token] = at);
         said.select(0, indices(&back, &device))
@@ -236,16 +235,16 @@ impl Block {
     ) -> Tensor<3> {
         let (count, all) = (config.num_heads, config.hidden_size);
         let heads = Heads { count, shared: count, width: all / count };
-        let projected = applied(&self.projections, self.attention_norm.forward(x.clone()));
+        let projected = self.projections.forward(self.attention_norm.forward(x.clone()));
         let part = |index: usize| projected.clone().narrow(2, index * all, all);
         let vectors = [turned(part(0), angles, heads), turned(part(1), angles, heads), part(2)];
         let mut start = 0;
         let attended = windows.iter().map(|patches| {
             let window = vectors.each_ref().map(|all| all.clone().narrow(1, start, *patches));
             start += patches;
-            attention(window, heads, &Sight::everywhere())
+            attention(window, heads, &Sight::everywhere(), self.projections.precision)
         });
-        let x = x.add(applied(&self.out, Tensor::cat(attended.collect(), 1)));
+        let x = x.add(self.out.forward(Tensor::cat(attended.collect(), 1)));
         let h = self.feed_norm.forward(x.clone());
         x.add(self.feed_forward.forward(h))
     }

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use burn::module::{Module, Param};
-use burn::nn::Linear;
 use burn::tensor::activation::{gelu, sigmoid, softmax};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
@@ -13,6 +12,7 @@ use super::cells;
 use super::layers::{Beside, EPSILON, Heads, Layer, LayerNames, LayerSizes, Norm, Sight};
 use super::weights::{Init, Loader, WeightError};
 use crate::config::{GRID_CELLS, ModelConfig, PICTURE_SIDE};
+use crate::frozen::Frozen;
 
 /// Two convolutions, some transformer blocks, one head that reads cells.
 #[derive(Module, Debug)]
@@ -24,8 +24,8 @@ pub struct Vision {
     position: Param<Tensor<2>>,
     blocks: Vec<Layer>,
     norm: Norm,
-    head_inner: Linear,
-    head: Linear,
+    head_inner: Frozen,
+    head: Frozen,
     mean: Param<Tensor<1>>,
     deviation: Param<Tensor<1>>,
 }

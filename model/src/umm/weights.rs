@@ -11,13 +11,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
 
 use burn::module::Param;
-use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use crate::config::LoraConfig;
+use crate::frozen::{Frozen, Kept, Precision};
 use crate::lora::{Dropout, LoraEmbedding, LoraLinear};
 use crate::tensor_files::TensorFiles;
 pub use fresh::{Init, sample};
@@ -70,21 +70,11 @@ pub enum WeightError {
     },
 }
 
-/// How the matrices of a checkpoint are kept in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
-    /// As the files have them: bf16 stays bf16, and is cast at every use.
-    AsStored,
-    /// In f32, for training: what backward needs of a cast would be kept anyway.
-    Float32,
-}
-
 /// Hands named tensors to modules while they are built, and remembers which parameter got which name.
 pub struct Loader {
     weights: Weights,
     files: Option<TensorFiles>,
-    /// Matrices that the files have in bf16 stay as they are: half the memory, and a cast at every use.
-    keeps_bf16: bool,
+    kept: Kept,
     fresh: Option<ChaCha8Rng>,
     /// What was asked for, if nothing is to be loaded.
     listed: Option<Vec<(String, Vec<usize>)>>,
@@ -98,12 +88,12 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Loads existing weights; a tensor that is absent is an error.
+    /// Loads existing weights, to be kept in f32; a tensor that is absent is an error.
     pub fn from_weights(weights: Weights, device: &Device) -> Loader {
         Loader {
             weights,
             files: None,
-            keeps_bf16: false,
+            kept: Kept::Float32,
             fresh: None,
             listed: None,
             lora: None,
@@ -127,9 +117,7 @@ impl Loader {
 
     /// Loads a checkpoint's tensors onto a device where gradients are recorded.
     pub fn from_checkpoint(files: &TensorFiles, kept: Kept, device: &Device) -> Loader {
-        let keeps_bf16 = kept == Kept::AsStored;
-        let loader = Loader::from_files(files.clone(), &device.clone().autodiff());
-        Loader { keeps_bf16, ..loader }
+        Loader::from_files(files.clone(), &device.clone().autodiff()).keeping(kept)
     }
 
     /// Loads tensors from a checkpoint's files, one at a time.
@@ -141,6 +129,16 @@ impl Loader {
     pub fn sampling(weights: Weights, seed: u64, device: &Device) -> Loader {
         let fresh = Some(ChaCha8Rng::seed_from_u64(seed));
         Loader { fresh, ..Loader::from_weights(weights, device) }
+    }
+
+    /// Keeps the matrices that are not trained so, if the device is a processor.
+    pub fn keeping(self, kept: Kept) -> Loader {
+        Loader { kept: kept.on(&self.device), ..self }
+    }
+
+    /// What the products with its matrices are computed in.
+    pub(crate) fn precision(&self) -> Precision {
+        self.kept.precision()
     }
 
     /// Adds adapters to the linear layers that `lora` names; their tensors start at zero until set.
@@ -173,21 +171,21 @@ impl Loader {
         path: &str,
         [inputs, outputs]: [usize; 2],
         bias: bool,
-    ) -> Result<Linear, WeightError> {
+    ) -> Result<Frozen, WeightError> {
         let init = Init::Uniform((1.0 / inputs as f32).sqrt());
         let weight = self.matrix(&format!("{path}.weight"), [inputs, outputs], init)?;
         let bias = match bias {
             true => Some(self.tensor(&format!("{path}.bias"), [outputs], Init::Zeros)?),
             false => None,
         };
-        Ok(Linear { weight, bias })
+        Ok(Frozen { weight, bias, precision: self.precision() })
     }
 
     /// A linear layer that starts as the zero map, for gates and last layers.
-    pub fn zero_linear(&mut self, path: &str, sizes: [usize; 2]) -> Result<Linear, WeightError> {
+    pub fn zero_linear(&mut self, path: &str, sizes: [usize; 2]) -> Result<Frozen, WeightError> {
         let weight = self.matrix(&format!("{path}.weight"), sizes, Init::Zeros)?;
         let bias = self.tensor(&format!("{path}.bias"), [sizes[1]], Init::Zeros)?;
-        Ok(Linear { weight, bias: Some(bias) })
+        Ok(Frozen { weight, bias: Some(bias), precision: self.precision() })
     }
 
     /// The linear layer at `path` without bias, with an adapter beside it if the configuration names it.
@@ -214,7 +212,7 @@ impl Loader {
         let mut half = |name: &str, sizes: [usize; 2]| {
             let name = format!("base_model.model.{path}.{name}.weight");
             let zeros = Tensor::zeros(sizes, &self.device);
-            Linear { weight: self.parameter(&name, zeros, true), bias: None }
+            self.parameter(&name, zeros, true)
         };
         let lora_a = Some(half("lora_A", [inputs, lora.rank]));
         let lora_b = Some(half("lora_B", [lora.rank, outputs]));
@@ -286,10 +284,12 @@ impl Loader {
     /// The matrix in the number format it is kept in.
     fn kept(&self, name: &str, matrix: Tensor<2>) -> Tensor<2> {
         let place = self.files.as_ref().and_then(|files| files.tensors().get(name));
-        match self.keeps_bf16 && place.is_some_and(|place| place.dtype == Dtype::BF16) {
-            true => matrix.cast(DType::BF16),
-            false => matrix,
-        }
+        let is_bf16 = match self.kept {
+            Kept::AsStored => place.is_some_and(|place| place.dtype == Dtype::BF16),
+            Kept::Float32 => false,
+            Kept::Bfloat16 => !self.trains(name),
+        };
+        if is_bf16 { matrix.cast(DType::BF16) } else { matrix }
     }
 
     fn parameter<const D: usize>(
@@ -299,9 +299,12 @@ impl Loader {
         transposed: bool,
     ) -> Param<Tensor<D>> {
         let id = Names::id(name);
-        let trained = self.trainable.iter().any(|prefix| name.starts_with(prefix));
         self.names.insert(id, name, transposed);
-        Param::initialized(id, tensor).set_require_grad(trained)
+        Param::initialized(id, tensor).set_require_grad(self.trains(name))
+    }
+
+    fn trains(&self, name: &str) -> bool {
+        self.trainable.iter().any(|prefix| name.starts_with(prefix))
     }
 
     fn host(&mut self, name: &str, shape: &[usize], init: Init) -> Result<HostTensor, WeightError> {
@@ -352,9 +355,9 @@ pub fn encode_with(weights: &Weights, metadata: Option<HashMap<String, String>>)
     serialize(views, metadata).expect("names are unique")
 }
 
-/// The values of an f32 tensor, row-major.
+/// The values of a tensor as f32, row-major.
 pub fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_to_vec().expect("every tensor of the model is f32")
+    tensor.into_data().convert::<f32>().try_to_vec().expect("they were made f32")
 }
 
 /// A host tensor on a device, transposed if the module keeps it so.

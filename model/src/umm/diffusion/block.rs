@@ -1,19 +1,19 @@
 //! One block of the diffusion transformer.
 
 use burn::module::{Module, Param};
-use burn::nn::Linear;
 use burn::tensor::Tensor;
 
 use super::turns::Turns;
 use super::{DiffusionConfig, Form};
+use crate::frozen::Frozen;
 use crate::fused::attention;
-use crate::lora::{LoraLinear, applied};
+use crate::lora::LoraLinear;
 use crate::umm::layers::{self, Beside, FeedForward, Heads, Norm, Projections, Sight};
 use crate::umm::weights::{Init, Loader, WeightError};
 
 #[derive(Module, Debug)]
 pub(super) struct Block {
-    modulation: Linear,
+    modulation: Frozen,
     norm: Norm,
     self_attention: Projections,
     context_norm: Norm,
@@ -77,7 +77,7 @@ impl Block {
         (turns, heads): (Option<&Turns>, Heads),
     ) -> Tensor<3> {
         let [batch, places, width] = x.dims();
-        let modulation = applied(&self.modulation, signal).reshape([batch, 4, width]);
+        let modulation = self.modulation.forward(signal).reshape([batch, 4, width]);
         let part = |index: usize| modulation.clone().narrow(1, index, 1);
         let turned = |vectors: Tensor<3>| match turns {
             Some(turns) => turns.turn(vectors, heads.width),
@@ -89,12 +89,12 @@ impl Block {
         };
         let h = self.norm.forward(x.clone()).mul(part(0).add_scalar(1.0));
         let context = self.context_norm.forward(context.clone());
-        let sight = Sight::everywhere();
+        let (sight, precision) = (Sight::everywhere(), self.self_attention.precision());
         let [query, key, value] = self.self_attention.project(h.clone(), h.clone(), heads);
-        let own = attention([turned(query), turned(key), value], heads, &sight);
+        let own = attention([turned(query), turned(key), value], heads, &sight, precision);
         // The condition's tokens have no place.
         let [query, key, value] = self.cross_attention.project(h, context, heads);
-        let cross = attention([turned(query), key, value], heads, &sight);
+        let cross = attention([turned(query), key, value], heads, &sight, precision);
         let gate = self.gate.val().tanh().reshape([1, 1, heads.count, 1]);
         let cross = cross.reshape([batch, places, heads.count, heads.width]).mul(gate);
         let mixed = self.out.forward(own.add(cross.reshape([batch, places, width])));

@@ -8,8 +8,9 @@ use burn::tensor::{Gradients, Tensor};
 
 use super::{Language, Reading};
 use crate::config::language::LanguageConfig;
+use crate::frozen::Kept;
 use crate::umm::rows::Rows;
-use crate::umm::weights::{Kept, floats};
+use crate::umm::weights::floats;
 
 /// What backward finds of the layers' insides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
