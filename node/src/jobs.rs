@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod foundation;
 pub mod judge;
 pub mod learner;
+pub mod model;
 pub mod owed;
 pub mod pretrain;
 pub mod recipe;

@@ -19,11 +19,14 @@ use witan_protocol::digest::Digest;
 
 use crate::error::{Failure, FailureKind};
 use crate::jobs::foundation::Foundation;
-use crate::jobs::score::{Exam, by_task};
+use crate::jobs::model::Model;
+use crate::jobs::score::by_task;
 use crate::jobs::shard::{self, Extent};
 use crate::jobs::solo::{Candidate, Desk, Paused, Solo, Step, Terms, Trained, kept};
 use crate::jobs::turns::Turns;
+use crate::jobs::unified::Unified;
 use crate::jobs::{Ground, Umm, chosen, device};
+use crate::settings::DataSource;
 use crate::shell;
 use crate::testnet::prepare::Plan;
 pub use report::{SoloReport, SoloRow};
@@ -60,6 +63,13 @@ pub enum Told {
         /// Those done by an earlier run.
         done: u64,
     },
+    /// Targets of drawings are made first, of so many pictures.
+    Preparing {
+        /// Pictures done.
+        done: usize,
+        /// Pictures in all.
+        pictures: usize,
+    },
     /// A step was taken.
     Stepped {
         /// Of what.
@@ -85,16 +95,29 @@ pub fn run(
         Some(order) => begin(dir, order)?,
         None => open(dir)?,
     };
+    let foundation = Foundation::open(order.plan.model.as_deref())?;
+    match foundation {
+        Foundation::Embedded(_) => train::<Umm>(dir, order, foundation, (stopping, tell)),
+        Foundation::Blip3o(_) => train::<Unified>(dir, order, foundation, (stopping, tell)),
+    }
+}
+
+fn train<M: Model>(
+    dir: &Path,
+    order: Order,
+    foundation: Foundation,
+    (stopping, tell): (&AtomicBool, &(dyn Fn(Told) + Sync)),
+) -> Result<SoloReport, Failure> {
     let data = order.plan.data(0);
-    let foundation = Foundation::open(None)?;
     let base_digest = foundation.digest()?;
     let device = device::open(order.plan.device)?;
     let (training, lora) = (order.plan.training(), order.plan.lora.of(foundation.lora()));
     let ground = Ground::of(foundation, lora, &training, order.plan.seed);
-    let umm =
-        Umm::new(ground.foundation.embedded()?, &ground.lora, &device).map_err(Failure::input)?;
-    let exam = Exam::new(&umm, shard::exam(&data, Extent::Sample)?);
-    let base = exam.marks(&umm, order.plan.seed);
+    let model = M::load(&ground.foundation, &ground.lora, &device)?;
+    let exam = model.examine(shard::exam(&data, Extent::Sample)?)?;
+    let base = model.marks(&exam, order.plan.seed)?;
+    // Before others of its size are loaded.
+    drop(model);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let terms = Terms {
         ground: ground.clone(),
@@ -104,10 +127,9 @@ pub fn run(
         workers: if order.is_local_only { cores } else { 1 },
         device,
         turns: Turns::open(None).map_err(Failure::environment)?,
+        targets: dir.join("targets"),
     };
-    let solo = Solo::open(terms, &data)?;
-    let wanted = if order.is_local_only { solo.members() } else { vec![Candidate::Centralized] };
-    let desk = Shelf {
+    let desk = Shelf::<M> {
         dir,
         ground: &ground,
         exam: &exam,
@@ -117,8 +139,7 @@ pub fn run(
         tell,
         rows: Mutex::default(),
     };
-    let open = desk.open(&solo, &wanted)?;
-    solo.train_all(&open, &desk).map_err(|failure| match failure.kind {
+    desk.train_all(terms, &data).map_err(|failure| match failure.kind {
         FailureKind::Interrupted => {
             Failure::new(failure.kind, "interrupted; what is trained is kept")
                 .hint(format!("continue with: {}", resume_command(dir)))
@@ -127,7 +148,7 @@ pub fn run(
     })?;
     let mut rows = desk.rows.into_inner().expect("no worker has panicked");
     rows.sort_by_key(|row| row.member);
-    let ceiling = exam.ceiling();
+    let ceiling = M::ceiling(&exam);
     let ceiling = (ceiling.all.overall(), by_task(&ceiling));
     let report = SoloReport::new(&order, base, ceiling, rows);
     write(&dir.join("report.json"), &json(&report))?;
@@ -135,10 +156,10 @@ pub fn run(
 }
 
 /// The folder's files, as the trainings need them.
-struct Shelf<'a> {
+struct Shelf<'a, M: Model> {
     dir: &'a Path,
     ground: &'a Ground,
-    exam: &'a Exam,
+    exam: &'a M::Exam,
     order: &'a Order,
     base: Digest,
     stopping: &'a AtomicBool,
@@ -146,9 +167,18 @@ struct Shelf<'a> {
     rows: Mutex<Vec<SoloRow>>,
 }
 
-impl Shelf<'_> {
+impl<M: Model> Shelf<'_, M> {
+    fn train_all(&self, terms: Terms, data: &DataSource) -> Result<(), Failure> {
+        let solo = Solo::open(terms, data, self)?;
+        let wanted = match self.order.is_local_only {
+            true => solo.members(),
+            false => vec![Candidate::Centralized],
+        };
+        solo.train_all(&self.open(&solo, &wanted)?, self)
+    }
+
     /// The candidates that are not done; takes in the scores of those that are.
-    fn open(&self, solo: &Solo, wanted: &[Candidate]) -> Result<Vec<Candidate>, Failure> {
+    fn open(&self, solo: &Solo<M>, wanted: &[Candidate]) -> Result<Vec<Candidate>, Failure> {
         let (mut open, mut steps, mut done) = (Vec::new(), 0, 0);
         for &candidate in wanted {
             steps += solo.steps(candidate);
@@ -188,9 +218,13 @@ impl Shelf<'_> {
     }
 }
 
-impl Desk for Shelf<'_> {
+impl<M: Model> Desk<M> for Shelf<'_, M> {
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    fn on_preparing(&self, done: usize, pictures: usize) {
+        (self.tell)(Told::Preparing { done, pictures });
     }
 
     fn on_step(&self, what: Candidate, step: Step) {
@@ -208,7 +242,7 @@ impl Desk for Shelf<'_> {
     fn on_trained(
         &self,
         candidate: Candidate,
-        umm: &Umm,
+        model: &M,
         trained: &Trained,
     ) -> Result<(), Failure> {
         let folder = self.dir.join(name(candidate));
@@ -222,7 +256,7 @@ impl Desk for Shelf<'_> {
             steps: trained.steps,
             examples: trained.examples,
             loss: trained.loss,
-            scores: self.exam.marks(umm, self.order.plan.seed),
+            scores: model.marks(self.exam, self.order.plan.seed)?,
         };
         write(&self.path(candidate, "json"), &json(&row))?;
         let _ = std::fs::remove_file(self.path(candidate, "state"));
@@ -257,7 +291,7 @@ fn begin(dir: &Path, order: &Order) -> Result<Order, Failure> {
         ))
         .hint("choose another folder with --dir"));
     }
-    let foundation = Foundation::open(None)?;
+    let foundation = Foundation::open(order.plan.model.as_deref())?;
     foundation.has_layers(&order.plan.lora.of(foundation.lora()))?;
     shard::check(&order.plan.data(0), foundation.words().as_ref())?;
     std::fs::create_dir_all(dir)

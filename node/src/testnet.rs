@@ -101,6 +101,7 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
         data: folder.plan.data(0),
         device: device::open(folder.plan.device)?,
         turns: Turns::open(Some(&folder.dir.join("turns"))).map_err(Failure::environment)?,
+        targets: folder.dir.join("targets"),
     })?;
     let (sender, reports) = mpsc::channel(REPORTS_MAX);
     screen.begin(&folder);
@@ -128,8 +129,7 @@ pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport,
     testnet.stop_all().await;
     drop(bootstrap);
     outcome?;
-    let compare = request.compare && testnet.folder.plan.model.is_none();
-    testnet.conclude(compare, (federation_s, peak_bytes), screen).await
+    testnet.conclude(request.compare, (federation_s, peak_bytes), screen).await
 }
 
 impl Testnet {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use witan_protocol::federation::{Compression, Strategy};
 
-use super::terms::{Step, absolute, check_alpha};
+use super::terms::{Learning, absolute, check_alpha};
 use super::{block_on, output};
 use crate::error::Failure;
 use crate::grid::{self, Cell, Common, Request};
@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long, value_name = "COUNT", default_value_t = Plan::default().rounds)]
     rounds: u64,
     #[command(flatten)]
-    step: Step,
+    learning: Learning,
     /// Train on a folder of VQA v2's own files instead of the embedded scenes.
     #[arg(long, value_name = "FOLDER")]
     vqa: Option<PathBuf>,
@@ -117,7 +117,7 @@ fn common(args: &Args) -> Result<Common, Failure> {
         usual.nodes as u64 * usual.rounds * u64::from(usual.local_steps) * batch
     };
     let samples = args.samples.unwrap_or_else(of_a_testnet);
-    let plan = args.step.plan(Plan {
+    let plan = args.learning.plan(Plan {
         rounds: args.rounds,
         scenes: args.vqa.is_none().then_some(args.scenes),
         vqa: args.vqa.as_deref().map(absolute).transpose()?,
@@ -126,8 +126,9 @@ fn common(args: &Args) -> Result<Common, Failure> {
         device: args.device,
         ..usual
     })?;
-    let embedded = Foundation::open(None)?;
-    embedded.has_layers(&plan.lora.of(embedded.lora()))?;
+    let foundation = Foundation::open(plan.model.as_deref())?;
+    foundation.takes(plan.strategy)?;
+    foundation.has_layers(&plan.lora.of(foundation.lora()))?;
     Ok(Common { samples, plan })
 }
 

@@ -53,6 +53,13 @@ impl Progress {
                     line(&format!("{trainings} to train, {done} of {steps} steps done"));
                 }
             }
+            Told::Preparing { done, pictures } => {
+                let sentence = format!("targets of drawings: {done} of {pictures} pictures");
+                match self.is_plain && (done == pictures || done.is_multiple_of(PLAIN_EVERY)) {
+                    true => line(&sentence),
+                    false => self.bar.set_message(sentence),
+                }
+            }
             Told::Stepped { what, step } => self.stepped(&what.to_string(), *step),
             Told::Scored(row) => {
                 let Marks { vqa_accuracy, drawing_accuracy, .. } = &row.scores;

@@ -1,4 +1,5 @@
-//! The flags by which `testnet` and `train` say whose data, and how many steps; and, for `grid` too, what a step is.
+//! The flags by which `testnet` and `train` say whose data, and how many steps; and, for `grid` too, of which model, and
+//! what a step is.
 
 use std::path::{Path, PathBuf};
 
@@ -49,15 +50,18 @@ pub struct Terms {
     #[arg(long, value_name = "COUNT", default_value_t = Plan::default().local_steps)]
     local_steps: u32,
     #[command(flatten)]
-    step: Step,
+    learning: Learning,
     /// Compute on cpu or cuda; docs/GPU.md says what cuda needs.
     #[arg(long, default_value_t)]
     device: Compute,
 }
 
-/// One step of the optimiser.
+/// What is adapted, and one step of it.
 #[derive(Debug, clap::Args)]
-pub struct Step {
+pub struct Learning {
+    /// Adapt a BLIP3o checkpoint in this folder instead of the embedded model; whatever trains or scores loads it.
+    #[arg(long, value_name = "FOLDER")]
+    model: Option<PathBuf>,
     /// Questions of one step.
     #[arg(long, value_name = "COUNT", default_value_t = Plan::default().batch_questions)]
     batch_questions: u32,
@@ -72,14 +76,9 @@ pub struct Step {
     #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
     clip: Option<f64>,
     /// AdamW's step size of one trainer at first, which falls along a cosine to a tenth; the members of a federation
-    /// take √members times that.
-    #[arg(
-        long,
-        value_name = "NUMBER",
-        default_value_t = Plan::default().learning_rate,
-        allow_negative_numbers = true
-    )]
-    learning_rate: f64,
+    /// take √members times that. 0.0015, and 0.00002 for a checkpoint, if left out.
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    learning_rate: Option<f64>,
     #[command(flatten)]
     lora: Lora,
 }
@@ -141,7 +140,7 @@ impl Terms {
             return Err(Failure::usage("--scenes 0: expected at least one for each node")
                 .hint("leave it out for 300 each"));
         }
-        self.step.plan(Plan {
+        self.learning.plan(Plan {
             nodes: self.nodes,
             rounds: self.rounds,
             alpha: (!self.iid && self.by.is_none()).then_some(self.alpha),
@@ -157,13 +156,15 @@ impl Terms {
     }
 }
 
-impl Step {
-    /// A plan with these steps.
+impl Learning {
+    /// A plan of this model and these steps.
     ///
     /// # Errors
     /// An empty batch, one no memory holds, or a step size that is none.
     pub fn plan(&self, plan: Plan) -> Result<Plan, Failure> {
-        let Self { batch_questions, batch_captions, accumulation, clip, learning_rate, .. } = *self;
+        let Self { batch_questions, batch_captions, accumulation, clip, .. } = *self;
+        let usual = if self.model.is_some() { CHECKPOINT_RATE } else { plan.learning_rate };
+        let learning_rate = self.learning_rate.unwrap_or(usual);
         if !(1..=BATCH_MAX).contains(&batch_questions.saturating_add(batch_captions)) {
             return Err(Failure::usage(format!(
                 "--batch-questions {batch_questions} and --batch-captions {batch_captions}: \
@@ -186,9 +187,10 @@ impl Step {
             return Err(Failure::usage(format!(
                 "--learning-rate {learning_rate}: expected more than 0, at most 1"
             ))
-            .hint(format!("{} is the default", Plan::default().learning_rate)));
+            .hint(format!("{usual} is the default")));
         }
         Ok(Plan {
+            model: self.model.as_deref().map(absolute).transpose()?,
             batch_questions,
             batch_captions,
             accumulation,
@@ -222,7 +224,8 @@ pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// What says of a new federation what it is to be; one that is resumed knows.
-pub const SAID_ONCE: [&str; 20] = [
+pub const SAID_ONCE: [&str; 21] = [
+    "model",
     "nodes",
     "rounds",
     "alpha",
@@ -244,6 +247,8 @@ pub const SAID_ONCE: [&str; 20] = [
     "lora_targets",
     "device",
 ];
+/// AdamW's step size for a checkpoint at first: FedUMM's, as its authors' README has it.
+const CHECKPOINT_RATE: f64 = 2e-5;
 /// Examples of one step: 1024 times the usual.
 const BATCH_MAX: u32 = 16_384;
 /// Batches of one step.

@@ -6,7 +6,7 @@ use witan_protocol::federation::{Compression, Strategy};
 
 use super::run::complete;
 use super::screen::Screen;
-use super::terms::{SAID_ONCE, Terms, absolute};
+use super::terms::{SAID_ONCE, Terms};
 use super::{block_on, output};
 use crate::error::{Failure, FailureKind};
 use crate::home::Home;
@@ -30,10 +30,6 @@ pub struct Args {
     /// How deltas are written: none, bf16, int8 or top-k, with a number such as top-k:keep=0.05.
     #[arg(long, value_name = "NAME", default_value_t)]
     compression: Compression,
-    /// Train a BLIP3o checkpoint in this folder instead of the embedded model; every node loads it. It is not compared
-    /// with members alone and all data in one place.
-    #[arg(long, value_name = "FOLDER")]
-    model: Option<PathBuf>,
     /// The testnet's folder, to be made; 16 nodes write about 135 MB a round into it.
     #[arg(long, value_name = "FOLDER", default_value = "witan-testnet")]
     dir: PathBuf,
@@ -45,7 +41,7 @@ pub struct Args {
     #[arg(long, value_name = "COUNT@ROUND", conflicts_with = "kill_aggregator")]
     kill: Option<Toll>,
     /// Continue the testnet in --dir, which knows what it was made for.
-    #[arg(long, conflicts_with_all = SAID_ONCE, conflicts_with_all = ["strategy", "compression", "model"])]
+    #[arg(long, conflicts_with_all = SAID_ONCE, conflicts_with_all = ["strategy", "compression"])]
     resume: bool,
     /// Do not train what the federation is compared with: members alone, and all data in one place.
     #[arg(long)]
@@ -90,8 +86,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 
 fn plan(args: &Args) -> Result<Plan, Failure> {
     let plan = args.terms.plan()?;
-    let model = args.model.as_deref().map(absolute).transpose()?;
-    Ok(Plan { strategy: args.strategy, compression: args.compression, model, ..plan })
+    Ok(Plan { strategy: args.strategy, compression: args.compression, ..plan })
 }
 
 /// A run whose history does not check out, or that lost members which matter, is no success.

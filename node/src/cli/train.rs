@@ -72,7 +72,14 @@ fn what_next(out: &mut dyn Write, args: &Args, report: &SoloReport) -> io::Resul
     let Some(best) = report.best() else { return Ok(()) };
     let witan = shell::witan();
     let adapter = shell::word(&args.dir.join(&best.name));
-    let Plan { vqa, captions, .. } = &report.order.plan;
+    let Plan { vqa, captions, model, .. } = &report.order.plan;
+    if let Some(model) = model {
+        let model = shell::word(model);
+        return writeln!(
+            out,
+            "next: {witan} model ask {model} --adapter {adapter} IMAGE \"what is in the image?\""
+        );
+    }
     if vqa.is_none() && captions.is_none() {
         let caption = "\"a crimson disc\" --out disc.png";
         writeln!(out, "next: {witan} draw --adapter {adapter} {caption}")?;

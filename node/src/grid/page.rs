@@ -8,7 +8,7 @@ use super::results::{Mean, Results, costs, drawn};
 use crate::jobs::score::Marks;
 use crate::shell;
 use crate::solo::SoloReport;
-use crate::testnet::prepare::Plan;
+use crate::testnet::prepare::{Plan, Shape};
 
 impl Results {
     /// The page; plots are named with `prefix` in front.
@@ -36,12 +36,10 @@ impl Results {
         text += &format!("![score against members]({prefix}score.svg)\n\n");
         text += "By type of answer, and by task of drawing:\n\n";
         text += &self.by_kind(|marks| &marks.vqa_accuracy_by_answer_type, None);
-        text += "\n";
         text += &self.by_kind(
             |marks| &marks.drawing_accuracy_by_task,
             Some(|report| &report.drawing_ceiling_by_task),
         );
-        text += "\n";
         text += &self.costs_table();
         text += "\nSamples: what the updates in the aggregates say they have drawn, by their signatures; where it is \
                  less than above, updates missed their round, or a member had no question or no caption that can be \
@@ -118,9 +116,22 @@ impl Results {
         if let Some(norm) = plan.gradient_norm_max {
             let _ = write!(text, " --clip {norm}");
         }
-        if let Some(vqa) = &plan.vqa {
-            let name = vqa.file_name().unwrap_or_default();
-            let _ = write!(text, " --vqa {}", shell::word(name.as_ref()));
+        let Shape { rank, alpha, dropout, targets } = &plan.lora;
+        for (flag, value) in [
+            ("rank", rank.map(|it| it.to_string())),
+            ("alpha", alpha.map(|it| it.to_string())),
+            ("dropout", dropout.map(|it| it.to_string())),
+            ("targets", targets.as_ref().map(|it| it.join(","))),
+        ] {
+            if let Some(value) = value {
+                let _ = write!(text, " --lora-{flag} {value}");
+            }
+        }
+        for (flag, path) in [("model", &plan.model), ("vqa", &plan.vqa)] {
+            if let Some(path) = path {
+                let name = path.file_name().unwrap_or_default();
+                let _ = write!(text, " --{flag} {}", shell::word(name.as_ref()));
+            }
         }
         if let Some(scenes) = plan.scenes {
             let _ = write!(text, " --scenes {scenes}");
@@ -170,7 +181,7 @@ impl Results {
         [("base", base.collect()), ("all data in one place", central.collect())]
     }
 
-    /// Shares right by kind; below them, where there is one, what the real pictures score.
+    /// Shares right by kind, if there are any; below them, where there is one, what the real pictures score.
     fn by_kind(
         &self,
         of: fn(&Marks) -> &Shares,
@@ -190,6 +201,9 @@ impl Results {
         }
         let kinds: BTreeSet<&String> =
             rows.iter().flat_map(|(_, seeds)| seeds).flat_map(|shares| shares.keys()).collect();
+        if kinds.is_empty() {
+            return String::new();
+        }
         let heads: String = kinds.iter().map(|kind| format!(" {kind} |")).collect();
         let mut text = format!("| |{heads}\n|---|{}\n", "---|".repeat(kinds.len()));
         for (name, seeds) in rows {
@@ -198,7 +212,7 @@ impl Results {
             let shares: Vec<_> = kinds.iter().map(|kind| share(kind)).collect();
             let _ = writeln!(text, "| {name} | {} |", shares.join(" | "));
         }
-        text
+        text + "\n"
     }
 
     fn costs_table(&self) -> String {

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use witan_model::Umm;
 
 use super::judge::{Case, Verdict};
-use super::score::{Exam, Marks};
+use super::model::Model;
+use super::score::Marks;
 use super::solo::{Candidate, Desk, Solo, Step, Terms, Trained};
 use crate::error::Failure;
 
@@ -24,24 +24,24 @@ pub struct Comparison {
 }
 
 /// Trains and scores them.
-pub struct Comparer<'a> {
+pub struct Comparer<'a, M: Model> {
     /// The federation.
     pub case: &'a Case,
     /// Its held-out data.
-    pub exam: &'a Exam,
+    pub exam: &'a M::Exam,
     /// Ends the work early.
     pub stopping: &'a AtomicBool,
     /// Hears of every step.
     pub say: &'a mpsc::Sender<Result<Verdict, Failure>>,
 }
 
-impl Comparer<'_> {
+impl<M: Model> Comparer<'_, M> {
     /// Trains all of them.
     ///
     /// # Errors
     /// If the data cannot be read, a training fails, or the work was stopped.
     pub fn compare(&self) -> Result<Comparison, Failure> {
-        let Case { ground, federation, data, device, turns } = self.case;
+        let Case { ground, federation, data, device, turns, targets } = self.case;
         let document = federation.document();
         let terms = Terms {
             ground: ground.clone(),
@@ -51,11 +51,12 @@ impl Comparer<'_> {
             workers: turns.count(),
             device: device.clone(),
             turns: turns.clone(),
+            targets: targets.clone(),
         };
-        let solo = Solo::open(terms, data)?;
+        let marks = MarksDesk { comparer: self, marks: Mutex::default() };
+        let solo = Solo::open(terms, data, &marks)?;
         // The longest first, so that no core is left alone with it.
         let candidates = [vec![Candidate::Centralized], solo.members()].concat();
-        let marks = MarksDesk { comparer: self, marks: Mutex::default() };
         solo.train_all(&candidates, &marks)?;
         let mut marks = marks.marks.into_inner().expect("no worker has panicked");
         marks.sort_unstable_by_key(|(member, _)| *member);
@@ -79,12 +80,12 @@ impl Comparer<'_> {
 }
 
 /// Collects the marks, by member; none for all data in one place.
-struct MarksDesk<'a> {
-    comparer: &'a Comparer<'a>,
+struct MarksDesk<'a, M: Model> {
+    comparer: &'a Comparer<'a, M>,
     marks: Mutex<Vec<(Option<usize>, Marks)>>,
 }
 
-impl Desk for MarksDesk<'_> {
+impl<M: Model> Desk<M> for MarksDesk<'_, M> {
     fn is_stopping(&self) -> bool {
         self.comparer.stopping.load(Ordering::Relaxed)
     }
@@ -98,11 +99,11 @@ impl Desk for MarksDesk<'_> {
     fn on_trained(
         &self,
         candidate: Candidate,
-        umm: &Umm,
+        model: &M,
         _trained: &Trained,
     ) -> Result<(), Failure> {
         let seed = self.comparer.case.federation.document().seed;
-        let marks = self.comparer.exam.marks(umm, seed);
+        let marks = model.marks(self.comparer.exam, seed)?;
         let member = match candidate {
             Candidate::Centralized => None,
             Candidate::Alone(index) => Some(index),

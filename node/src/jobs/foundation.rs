@@ -206,6 +206,17 @@ impl Foundation {
         }
     }
 
+    /// The one in a folder.
+    ///
+    /// # Errors
+    /// If it is the embedded one.
+    pub fn checkpoint(&self) -> Result<&Arc<Checkpoint>, Failure> {
+        match self {
+            Self::Embedded(_) => Err(Failure::input("the embedded model is no checkpoint")),
+            Self::Blip3o(checkpoint) => Ok(checkpoint),
+        }
+    }
+
     /// The one in the program.
     ///
     /// # Errors
@@ -215,7 +226,7 @@ impl Foundation {
             Self::Embedded(base) => Ok(base),
             Self::Blip3o(checkpoint) => {
                 let folder = checkpoint.folder.display();
-                let message = format!("this federation trains {folder}, not the embedded model");
+                let message = format!("what is adapted is {folder}, not the embedded model");
                 Err(Failure::input(message).hint(
                     "write the adapter with `witan export --peft DIR` and give it to `witan model \
                      ask` or `witan model draw` with --adapter DIR",

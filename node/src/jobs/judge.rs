@@ -2,6 +2,7 @@
 //! adapters trained that it is compared with. One thread; it takes turns at the cores like any node.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,10 +13,11 @@ use witan_protocol::federation::Federation;
 use super::compare::{Comparer, Comparison};
 use super::device::Device;
 use super::foundation::Foundation;
-use super::learner::{self, Learner};
-use super::score::{Exam, Marks, Undrawn, by_task};
+use super::model::Model;
+use super::score::{Marks, Undrawn, by_task};
 use super::shard::{self, Extent};
 use super::turns::Turns;
+use super::unified::Unified;
 use super::{Ground, spawn};
 use crate::error::Failure;
 use crate::settings::DataSource;
@@ -105,6 +107,8 @@ pub struct Case {
     pub device: Device,
     /// Turns at the cores.
     pub turns: Turns,
+    /// Where a checkpoint's targets are kept, for the comparison.
+    pub targets: PathBuf,
 }
 
 /// Starts the judge. It scores the base at once.
@@ -118,8 +122,11 @@ pub fn start(case: Case) -> Result<Handle, Failure> {
     let flag = Arc::clone(&stopping);
     let if_panics = say.clone();
     let work = move || {
-        if let Err(failure) = Judge::open(case, flag, say.clone()).and_then(|mut it| it.run(asked))
-        {
+        let judged = match case.ground.foundation {
+            Foundation::Embedded(_) => Judge::<Umm>::sit(case, flag, say.clone(), asked),
+            Foundation::Blip3o(_) => Judge::<Unified>::sit(case, flag, say.clone(), asked),
+        };
+        if let Err(failure) = judged {
             let _ = say.blocking_send(Err(failure));
         }
     };
@@ -127,57 +134,38 @@ pub fn start(case: Case) -> Result<Handle, Failure> {
     Ok(Handle { questions, verdicts, stopping })
 }
 
-struct Judge {
+struct Judge<M: Model> {
     case: Case,
-    bench: Bench,
+    model: M,
+    exam: M::Exam,
     stopping: Arc<AtomicBool>,
     say: mpsc::Sender<Result<Verdict, Failure>>,
 }
 
-/// The model with its held-out data.
-enum Bench {
-    Embedded(Box<Embedded>),
-    Checkpoint(Box<dyn Learner>),
-}
-
-struct Embedded {
-    umm: Umm,
-    exam: Exam,
-}
-
-impl Judge {
-    fn open(
+impl<M: Model> Judge<M> {
+    /// Answers until nobody asks any more.
+    fn sit(
         case: Case,
         stopping: Arc<AtomicBool>,
         say: mpsc::Sender<Result<Verdict, Failure>>,
-    ) -> Result<Self, Failure> {
+        asked: mpsc::Receiver<Question>,
+    ) -> Result<(), Failure> {
         let Case { ground, device, .. } = &case;
         let paper = shard::exam(&case.data, Extent::Sample)?;
-        let bench = match &ground.foundation {
-            Foundation::Embedded(base) => {
-                let umm = Umm::new(base, &ground.lora, device).map_err(Failure::input)?;
-                let exam = Exam::new(&umm, paper);
-                Bench::Embedded(Box::new(Embedded { umm, exam }))
-            }
-            Foundation::Blip3o(checkpoint) => {
-                let lora = &ground.lora;
-                Bench::Checkpoint(learner::examined(checkpoint, lora, paper.dataset, device)?)
-            }
-        };
-        Ok(Self { case, bench, stopping, say })
+        let model = M::load(&ground.foundation, &ground.lora, device)?;
+        let exam = model.examine(paper)?;
+        Self { case, model, exam, stopping, say }.run(asked)
     }
 
-    fn run(&mut self, mut asked: mpsc::Receiver<Question>) -> Result<(), Failure> {
+    fn run(mut self, mut asked: mpsc::Receiver<Question>) -> Result<(), Failure> {
         let initial = Committed::plain(Adapter::clone(&self.case.ground.initial));
-        if let Bench::Embedded(embedded) = &self.bench {
-            let exam = &embedded.exam;
-            let ceiling = exam.ceiling();
-            if let Some(overall) = ceiling.all.overall() {
-                self.tell(Verdict::Ceiling { overall, by_task: by_task(&ceiling) });
-            }
-            if exam.undrawn().count > 0 {
-                self.tell(Verdict::Undrawn(exam.undrawn().clone()));
-            }
+        let ceiling = M::ceiling(&self.exam);
+        if let Some(overall) = ceiling.all.overall() {
+            self.tell(Verdict::Ceiling { overall, by_task: by_task(&ceiling) });
+        }
+        let undrawn = M::undrawn(&self.exam);
+        if undrawn.count > 0 {
+            self.tell(Verdict::Undrawn(undrawn));
         }
         let marks = self.marks(&initial)?;
         self.tell(Verdict::Round { round: 0, marks });
@@ -189,12 +177,8 @@ impl Judge {
                     self.tell(Verdict::Round { round, marks });
                 }
                 Question::Comparison => {
-                    let Self { case, bench, stopping, say } = self;
-                    let Bench::Embedded(embedded) = bench else {
-                        return case.ground.foundation.embedded().map(drop);
-                    };
-                    let comparison =
-                        Comparer { case, exam: &embedded.exam, stopping, say }.compare()?;
+                    let Self { case, exam, stopping, say, .. } = &self;
+                    let comparison = Comparer::<M> { case, exam, stopping, say }.compare()?;
                     self.tell(Verdict::Compared(Box::new(comparison)));
                 }
             }
@@ -204,18 +188,8 @@ impl Judge {
 
     fn marks(&mut self, committed: &Committed) -> Result<Marks, Failure> {
         let _turn = self.case.turns.take(|| self.is_stopping()).map_err(Failure::environment)?;
-        let seed = self.case.federation.document().seed;
-        match &mut self.bench {
-            Bench::Embedded(embedded) => {
-                let Embedded { umm, exam } = &mut **embedded;
-                umm.set_committed(committed).map_err(Failure::input)?;
-                Ok(exam.marks(umm, seed))
-            }
-            Bench::Checkpoint(learner) => {
-                learner.adopt(committed)?;
-                learner.marks(seed)
-            }
-        }
+        self.model.adopt(committed)?;
+        self.model.marks(&self.exam, self.case.federation.document().seed)
     }
 
     fn tell(&self, verdict: Verdict) {

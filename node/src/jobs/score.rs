@@ -136,13 +136,6 @@ impl Exam {
         &self.undrawn
     }
 
-    /// A member's own small exam: its held-out questions and the captions of its held-out pictures.
-    pub fn of_member(umm: &Umm, held_out: &Dataset) -> Self {
-        let dataset = small(held_out);
-        let prompts = dataset.captions.iter().filter_map(prompt_case).collect();
-        Self::new(umm, ExamPaper { dataset, prompts })
-    }
-
     /// The marks of the adapter that `umm` holds.
     pub fn marks(&self, umm: &Umm, seed: u64) -> Marks {
         let answers = umm.answer_batch(&self.encoded, 0..self.dataset.questions.len());
@@ -181,13 +174,15 @@ impl Exam {
     }
 }
 
-/// As much of a member's held-out data as it scores itself on.
-pub fn small(held_out: &Dataset) -> Dataset {
+/// A member's own small exam: some of its held-out questions, and of the captions of its held-out pictures.
+pub fn small(held_out: &Dataset) -> ExamPaper {
     let first = |count_max: usize, count: usize| (0..count.min(count_max)).collect::<Vec<_>>();
-    held_out.subset(
+    let dataset = held_out.subset(
         &first(MEMBER_QUESTIONS_MAX, held_out.questions.len()),
         &first(MEMBER_DRAWINGS_MAX, held_out.captions.len()),
-    )
+    );
+    let prompts = dataset.captions.iter().filter_map(prompt_case).collect();
+    ExamPaper { dataset, prompts }
 }
 
 /// Questions a member scores itself on each round: enough to see a trend, a fraction of a second.

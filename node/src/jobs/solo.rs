@@ -6,15 +6,21 @@ pub mod kept;
 
 use std::fmt;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use witan_model::{Course, EncodedShard, Schedule, TrainPlan, Umm};
+use witan_model::blip3o::Targets;
+use witan_model::data::Dataset;
+use witan_model::train::pupil::{Pupil, Syllabus};
+use witan_model::{Course, Schedule, TrainPlan};
 pub use witan_model::{Paused, Step, Trained};
 use witan_protocol::federation::Training;
 
 use super::Ground;
 use super::device::Device;
+use super::model::{Model, Read};
 use super::shard::{self, Pool};
+use super::tower::Tower;
 use super::turns::Turns;
 use crate::error::{Failure, FailureKind};
 use crate::settings::DataSource;
@@ -30,12 +36,14 @@ pub struct Terms {
     pub seed: u64,
     /// Threads of one training; another number may give other bits.
     pub threads: usize,
-    /// Candidates trained at once.
+    /// Candidates trained at once, if there is room for as many models.
     pub workers: usize,
     /// Where it computes.
     pub device: Device,
     /// Turns at the cores.
     pub turns: Turns,
+    /// Where a checkpoint's targets are kept.
+    pub targets: PathBuf,
 }
 
 /// One adapter to train.
@@ -48,9 +56,12 @@ pub enum Candidate {
 }
 
 /// Hears of the candidates, and keeps what comes of them. Called from several threads.
-pub trait Desk: Sync {
+pub trait Desk<M>: Sync {
     /// Whether the work should end early.
     fn is_stopping(&self) -> bool;
+
+    /// Targets of drawings are made before the first step, of so many pictures of how many.
+    fn on_preparing(&self, _done: usize, _pictures: usize) {}
 
     /// A step was taken.
     fn on_step(&self, candidate: Candidate, step: Step);
@@ -65,16 +76,17 @@ pub trait Desk: Sync {
         Ok(())
     }
 
-    /// A candidate is trained; `umm` holds its adapter.
-    fn on_trained(&self, candidate: Candidate, umm: &Umm, trained: &Trained)
+    /// A candidate is trained; `model` holds its adapter.
+    fn on_trained(&self, candidate: Candidate, model: &M, trained: &Trained)
     -> Result<(), Failure>;
 }
 
-/// All members' data, encoded once, and the terms.
-pub struct Solo {
+/// All members' data, read once, and the terms.
+pub struct Solo<M: Model> {
     terms: Terms,
+    tower: Option<Tower>,
     pool: Pool,
-    encoded: EncodedShard,
+    read: Read<M>,
 }
 
 impl fmt::Display for Candidate {
@@ -86,15 +98,20 @@ impl fmt::Display for Candidate {
     }
 }
 
-impl Solo {
-    /// Reads and encodes all data.
+impl<M: Model> Solo<M> {
+    /// Reads all data; a checkpoint's targets are made, as long as the model is not loaded yet.
     ///
     /// # Errors
-    /// If the data cannot be read.
-    pub fn open(terms: Terms, data: &DataSource) -> Result<Self, Failure> {
+    /// If the data cannot be read, or the work was stopped.
+    pub fn open(terms: Terms, data: &DataSource, desk: &impl Desk<M>) -> Result<Self, Failure> {
         let pool = shard::pool(data)?;
-        let encoded = EncodedShard::encode(&umm(&terms)?, &pool.whole);
-        Ok(Self { terms, pool, encoded })
+        let tower = match pool.whole.captions[..] {
+            [] => None,
+            _ => terms.ground.foundation.tower()?,
+        };
+        let targets = targets(&terms, tower.as_ref(), &pool.whole, desk)?;
+        let read = load::<M>(&terms)?.read(&pool.whole, targets)?;
+        Ok(Self { terms, tower, pool, read })
     }
 
     /// Every member alone.
@@ -116,17 +133,18 @@ impl Solo {
     ///
     /// # Errors
     /// If a training fails, the desk does, or the work was stopped.
-    pub fn train_all(&self, candidates: &[Candidate], desk: &impl Desk) -> Result<(), Failure> {
+    pub fn train_all(&self, candidates: &[Candidate], desk: &impl Desk<M>) -> Result<(), Failure> {
         let next = AtomicUsize::new(0);
         let work = || -> Result<(), Failure> {
-            let mut umm = umm(&self.terms)?;
+            let mut model = load::<M>(&self.terms)?;
             while let Some(candidate) = candidates.get(next.fetch_add(1, Ordering::Relaxed)) {
-                self.train(&mut umm, *candidate, desk)?;
+                self.train(&mut model, *candidate, desk)?;
             }
             Ok(())
         };
+        let workers = self.terms.workers.min(M::LOADED_MAX);
         std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..self.terms.workers).map(|_| scope.spawn(work)).collect();
+            let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
             let outcomes = workers.into_iter().map(|worker| {
                 worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             });
@@ -134,25 +152,34 @@ impl Solo {
         })
     }
 
-    fn train(&self, umm: &mut Umm, candidate: Candidate, desk: &impl Desk) -> Result<(), Failure> {
-        let interrupted = || Failure::new(FailureKind::Interrupted, "interrupted");
+    fn train(
+        &self,
+        model: &mut M,
+        candidate: Candidate,
+        desk: &impl Desk<M>,
+    ) -> Result<(), Failure> {
         let turn = self.terms.turns.take(|| desk.is_stopping()).map_err(Failure::environment)?;
         let _turn = turn.ok_or_else(interrupted)?;
         let part;
-        let shard = match candidate {
-            Candidate::Centralized => &self.encoded,
+        let read = match candidate {
+            Candidate::Centralized => &self.read,
             Candidate::Alone(index) => {
-                part = self.encoded.part(umm, &self.pool.whole, &self.pool.parts[index]);
+                let targets =
+                    |data: &Dataset| targets(&self.terms, self.tower.as_ref(), data, desk);
+                let whole = (&self.pool.whole, &self.read);
+                part = model.read_part(whole, &self.pool.parts[index], &targets)?;
                 &part
             }
         };
-        if shard.example_count() == 0 {
+        let Syllabus { questions, captions, .. } = model.pupil().syllabus(read);
+        if questions.is_empty() && captions == 0 {
             return Ok(());
         }
         let (start, plan) = (&self.terms.ground.initial, self.plan(candidate)?);
-        let mut course = Course::begin(umm, start, shard, &plan).map_err(Failure::input)?;
+        let pupil = model.pupil();
+        let mut course = Course::begin(pupil, start, read, &plan).map_err(Failure::input)?;
         if let Some(paused) = desk.earlier(candidate)? {
-            course = course.resume(umm, paused).map_err(Failure::input)?;
+            course = course.resume(pupil, paused).map_err(Failure::input)?;
         }
         let mut progress = |step: Step| {
             desk.on_step(candidate, step);
@@ -162,11 +189,11 @@ impl Solo {
             }
         };
         loop {
-            course.run(umm, shard, &mut progress).map_err(Failure::input)?;
-            if let Some(trained) = course.trained(umm) {
-                return desk.on_trained(candidate, umm, &trained);
+            course.run(model.pupil(), read, &mut progress).map_err(Failure::input)?;
+            if let Some(trained) = course.trained(model.pupil()) {
+                return desk.on_trained(candidate, model, &trained);
             }
-            desk.keep(candidate, &course.pause(umm))?;
+            desk.keep(candidate, &course.pause(model.pupil()))?;
             if desk.is_stopping() {
                 return Err(interrupted());
             }
@@ -198,9 +225,31 @@ impl Solo {
     }
 }
 
-fn umm(terms: &Terms) -> Result<Umm, Failure> {
-    let Terms { ground, device, .. } = terms;
-    Umm::new(ground.foundation.embedded()?, &ground.lora, device).map_err(Failure::input)
+fn load<M: Model>(terms: &Terms) -> Result<M, Failure> {
+    M::load(&terms.ground.foundation, &terms.ground.lora, &terms.device)
+}
+
+/// What drawings of the captioned pictures should become, if there is a tower to say so.
+fn targets<M>(
+    terms: &Terms,
+    tower: Option<&Tower>,
+    data: &Dataset,
+    desk: &impl Desk<M>,
+) -> Result<Option<Targets>, Failure> {
+    let Some(tower) = tower else { return Ok(None) };
+    let mut told = |done, pictures| {
+        desk.on_preparing(done, pictures);
+        match desk.is_stopping() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    };
+    let targets = tower.targets(data, &terms.targets, &terms.device, &mut told)?;
+    targets.ok_or_else(interrupted).map(Some)
+}
+
+fn interrupted() -> Failure {
+    Failure::new(FailureKind::Interrupted, "interrupted")
 }
 
 /// How many times one trainer's step size the members of a federation take: √members. Their mean damps the noise of a

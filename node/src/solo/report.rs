@@ -109,7 +109,9 @@ impl SoloReport {
                     [&before.drawing_accuracy_by_task, &after.drawing_accuracy_by_task, most],
                 ),
             ];
-            text += &format!("\n{answers}\n\n{drawings}\n");
+            for kinds in [answers, drawings].into_iter().flatten() {
+                text += &format!("\n{kinds}\n");
+            }
             text += &format!("{} steps, {} questions and captions\n", row.steps, row.examples);
         }
         if let Some(ceiling) = self.drawing_ceiling {
@@ -120,14 +122,17 @@ impl SoloReport {
     }
 }
 
-/// Fractions by kind: before, after and, of drawings, what the real pictures score.
-fn kinds<const COLUMNS: usize>(title: &str, columns: [&BTreeMap<String, f64>; COLUMNS]) -> Table {
+/// Fractions by kind, if there are any: before, after and, of drawings, what the real pictures score.
+fn kinds<const COLUMNS: usize>(
+    title: &str,
+    columns: [&BTreeMap<String, f64>; COLUMNS],
+) -> Option<Table> {
     let mut table = table(&[&[title], &["base", "trained", "real pictures"][..COLUMNS]].concat());
     for kind in columns[1].keys() {
         let shares = columns.iter().map(|column| percent(column.get(kind).copied()));
         table.add_row(std::iter::once(kind.clone()).chain(shares));
     }
-    table
+    (!columns[1].is_empty()).then_some(table)
 }
 
 fn cells(name: &str, marks: &Marks) -> [String; 7] {

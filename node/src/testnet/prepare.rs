@@ -4,6 +4,7 @@
 //! DIR/testnet.json           what was asked for; --resume reads it
 //! DIR/bootstrap/             the bootstrap peer's key
 //! DIR/turns/                 one lock file for each core
+//! DIR/targets/               what a checkpoint's drawings should become, for the comparison
 //! DIR/nodes/NN/              a node's home: key.pem federation.toml node.toml journal db blobs
 //! ```
 

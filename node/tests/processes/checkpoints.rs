@@ -72,6 +72,15 @@ fn a_federation_trains_a_checkpoint_and_every_member_verifies_it() {
     let ended = witan(&["testnet", "--resume", "--dir", path(&dir)]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.out.contains("export --home") && !ended.out.contains(" draw "), "{ended:?}");
+    assert!(ended.out.contains("all data in one place"), "{ended:?}");
+    let report: Value =
+        serde_json::from_slice(&fs::read(dir.join("report.json")).unwrap()).unwrap();
+    for compared in ["local_only_best", "centralized"] {
+        assert!(
+            report["comparison"][compared]["vqa_accuracy"].is_f64(),
+            "{compared} of {report:#}"
+        );
+    }
 
     let home = home(&dir, 2);
     let agreed = fs::read_to_string(home.join("federation.toml")).unwrap();

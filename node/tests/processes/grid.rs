@@ -10,7 +10,7 @@ fn two_cells_draw_the_same_number_of_samples_and_are_run_once() {
     // Without captions: of the four of a usual step none is drawn, and none may be reckoned.
     let (vqa, out) = (folder(24), tempfile::tempdir().unwrap());
     let dir = out.path().join("new");
-    let flags = "grid --clients 2,4 --alpha iid --seeds 1 --batch-questions 2";
+    let flags = "grid --clients 2,4 --alpha iid --seeds 1 --batch-questions 2 --lora-rank 4";
     let grid: Vec<_> =
         flags.split(' ').chain(["--vqa", path(vqa.path()), "--dir", path(&dir)]).collect();
     let page = out.path().join("PAGE.md");
@@ -38,6 +38,7 @@ fn two_cells_draw_the_same_number_of_samples_and_are_run_once() {
     assert!(times.contains("until the last update") && times.contains("last update to commit"));
     let text = fs::read_to_string(&page).unwrap();
     assert!(text.contains("steps of 2 questions and 0 captions"), "{text}");
+    assert!(text.contains(" --lora-rank 4 --vqa "), "{text}");
     assert!(text.contains("| 2 members, α iid | 1 |") && text.contains("page/score.svg"), "{text}");
     assert_eq!(fs::read_dir(dir.join("work")).unwrap().count(), 0, "finished runs leave room");
 
