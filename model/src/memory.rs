@@ -7,6 +7,7 @@ use crate::anatomy::adapter_numbers;
 use crate::blip3o::shard::{ANSWER_TOKENS_MAX, SEEN_NUMBERS_MAX};
 use crate::config::language::{Family, LanguageConfig};
 use crate::config::{LoraConfig, PICTURE_TOKENS};
+use crate::device::Compute;
 use crate::fused::KEPT_COLUMNS;
 use crate::train::NOISES;
 use crate::umm::diffusion::{DiffusionConfig, Form};
@@ -37,6 +38,8 @@ pub struct Demand {
     pub tokens: usize,
     /// What backward finds.
     pub activations: Activations,
+    /// Where it is computed.
+    pub compute: Compute,
 }
 
 /// What a step holds in memory, in bytes.
@@ -80,7 +83,7 @@ struct Task {
 impl Trainee<'_> {
     /// What a step of LoRA holds.
     ///
-    /// With layers computed again, matrices stay as they are stored. What is cast of them is that of one layer at a time,
+    /// On a GPU matrices are kept in bf16. On a processor they are f32, or, with layers computed again, as they are stored: what is cast of them is that of one layer at a time,
     /// but of the whole diffusion transformer, which is not computed again. The tasks of a checkpoint take turns, and
     /// what one keeps is gone before the next; those of the embedded model have one backward pass.
     pub fn training(&self, lora: &LoraConfig, demand: Demand) -> Memory {
@@ -88,16 +91,21 @@ impl Trainee<'_> {
         let adapter: usize = self.tensors.iter().map(adapter).sum();
         let (answers, drawings) = (self.answers(demand), self.drawings(demand));
         let kept = [Some(answers), drawings].into_iter().flatten();
-        let kept = kept.map(|task| self.kept(lora, &task, demand.activations));
+        let kept = kept.map(|task| self.kept(lora, &task, demand));
         let form = self.trunk.map(|trunk| trunk.diffusion.form);
         let (numbers, seen) = match form {
             Some(Form::Plain) => (kept.sum(), 0),
             Some(Form::Lumina) => (kept.max().unwrap_or(0), SEEN_NUMBERS_MAX),
             None => (kept.max().unwrap_or(0), 0),
         };
-        let weights = match demand.activations {
-            Activations::Kept => 4 * self.numbers(|_, _| true) as u64,
-            Activations::Recomputed => self.stored_bytes,
+        let weights = match (demand.compute, demand.activations) {
+            (Compute::Cuda, _) => {
+                let [matrices, others] =
+                    [true, false].map(|is| self.numbers(|_, axes| (axes == 2) == is));
+                (2 * matrices + 4 * others) as u64
+            }
+            (Compute::Cpu, Activations::Kept) => 4 * self.numbers(|_, _| true) as u64,
+            (Compute::Cpu, Activations::Recomputed) => self.stored_bytes,
         };
         let (adapter, activations) = (adapter as u64 * 16, numbers as u64 * 4);
         let rest = PROGRAM_BYTES + (weights + adapter + activations) / WASTED;
@@ -131,17 +139,18 @@ impl Trainee<'_> {
     }
 
     /// Numbers kept for one task.
-    fn kept(&self, lora: &LoraConfig, task: &Task, activations: Activations) -> usize {
+    fn kept(&self, lora: &LoraConfig, task: &Task, demand: Demand) -> usize {
         let LanguageConfig { num_hidden_layers: layers, hidden_size: width, .. } = *self.language;
         let positions = task.rows * task.length;
         let layer = positions * inside_layer(self.language, lora, task.length);
         if positions == 0 {
             return 0;
         }
-        if activations == Activations::Kept {
+        if demand.activations == Activations::Kept {
             return layers * layer + task.made;
         }
-        let is_cast = self.stored_bytes < 4 * self.numbers(|_, _| true) as u64;
+        let is_cast = demand.compute == Compute::Cpu
+            && self.stored_bytes < 4 * self.numbers(|_, _| true) as u64;
         let cast = |numbers: usize| if is_cast { numbers } else { 0 };
         let first = self.numbers(|name, axes| axes == 2 && name.starts_with("model.layers.0."));
         let turn = (layer + cast(first)).max(task.made + cast(task.matrices));
@@ -207,7 +216,8 @@ mod tests {
     fn activations(preset: Preset, questions: usize, captions: usize) -> u64 {
         let (_, lora) = &preset.adapters()[0];
         let activations = Activations::Kept;
-        let demand = Demand { questions, captions, tokens: 256, activations };
+        let compute = Compute::Cpu;
+        let demand = Demand { questions, captions, tokens: 256, activations, compute };
         preset.training(lora, demand).activations
     }
 
@@ -218,6 +228,20 @@ mod tests {
         assert_eq!(of(1, 4), 4 * of(0, 1));
         let of = |questions, captions| activations(Preset::Tiny, questions, captions);
         assert_eq!(of(4, 3), 4 * of(1, 0) + 3 * of(0, 1));
+    }
+
+    #[test]
+    fn on_a_gpu_weights_are_half_of_f32_and_nothing_is_cast() {
+        let (_, lora) = &Preset::Blip3o4b.adapters()[0];
+        let of = |compute, activations| {
+            let demand = Demand { questions: 1, captions: 1, tokens: 256, activations, compute };
+            Preset::Blip3o4b.training(lora, demand)
+        };
+        let [kept, again] = [Activations::Kept, Activations::Recomputed];
+        let weights = of(Compute::Cpu, kept).weights;
+        assert!((weights / 2..weights * 51 / 100).contains(&of(Compute::Cuda, kept).weights));
+        assert_eq!(of(Compute::Cuda, kept).weights, of(Compute::Cuda, again).weights);
+        assert!(of(Compute::Cuda, again).activations < of(Compute::Cpu, again).activations);
     }
 
     #[test]
@@ -242,7 +266,8 @@ mod tests {
             let (language, tensors) = (&trunk.language, Preset::Blip3o4b.tensors());
             let trainee =
                 Trainee { tensors: &tensors, stored_bytes: 0, language, trunk: Some(&trunk) };
-            let demand = Demand { questions: 2, captions: 0, tokens: 44, activations };
+            let compute = Compute::Cpu;
+            let demand = Demand { questions: 2, captions: 0, tokens: 44, activations, compute };
             trainee.training(lora, demand).activations / 4
         };
         let grown = of(30, Activations::Recomputed) - of(20, Activations::Recomputed);

@@ -103,7 +103,9 @@ pub struct Trained {
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// The member has nothing to train on.
-    #[error("the shard has neither a question with a one-word answer nor a caption")]
+    #[error(
+        "there is nothing to train on: of what a batch takes the data have none that can be taught"
+    )]
     Empty,
     /// The start is no adapter of this model.
     #[error(transparent)]

@@ -11,7 +11,7 @@ use witan_model::memory::Demand;
 use witan_model::survey::Survey;
 use witan_model::tensor_files::TensorFiles;
 use witan_model::umm::language::Activations;
-use witan_model::{Causal, Device, LoraConfig};
+use witan_model::{Causal, Compute, Device, LoraConfig};
 
 #[test]
 fn a_whole_checkpoint_is_counted_and_lacks_nothing() {
@@ -23,7 +23,8 @@ fn a_whole_checkpoint_is_counted_and_lacks_nothing() {
     survey.read_all().unwrap();
     let lora = LoraConfig::default();
     let [kept, recomputed] = [Activations::Kept, Activations::Recomputed].map(|activations| {
-        let demand = Demand { questions: 1, captions: 1, tokens: 64, activations };
+        let demand =
+            Demand { questions: 1, captions: 1, tokens: 64, activations, compute: Compute::Cpu };
         survey.training(&lora, demand)
     });
     assert_eq!(kept.weights, survey.parameter_count() * 4);

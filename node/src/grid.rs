@@ -5,6 +5,7 @@
 //! DIR/grid.json            what all cells have in common; a folder with another is refused
 //! DIR/results/NAME.json    a finished run's report; it is not run again
 //! DIR/work/NAME/           the run under way: a testnet's or a training's folder, removed when it is finished
+//! DIR/targets/             what a checkpoint's drawings should become, once for all trainings
 //! DIR/grid.csv             every result, one a line
 //! DIR/grid.md, *.svg       the tables and plots of all results in the folder
 //! ```
@@ -26,7 +27,7 @@ use crate::cli::screen::Screen;
 use crate::error::{Failure, FailureKind};
 use crate::interrupt::Interrupt;
 use crate::jobs::foundation::Foundation;
-use crate::jobs::shard::{self, Taught};
+use crate::jobs::shard;
 use crate::shell;
 use crate::solo::{self, SoloReport};
 use crate::testnet::report::TestnetReport;
@@ -58,19 +59,16 @@ impl Request {
     fn of_its_data(&self) -> Result<Self, Failure> {
         let mut request = self.clone();
         let plan = &mut request.common.plan;
-        let source = plan.data(0);
-        let taught = Taught::of(&source, Foundation::open(None)?.words().as_ref())?;
+        let foundation = Foundation::open(plan.model.as_deref())?;
+        prepare::left_out(plan, &foundation)?;
+        let taught = foundation.taught(&plan.data(0))?;
         if !taught.questions {
             plan.batch_questions = 0;
         }
         if !taught.captions {
             plan.batch_captions = 0;
         }
-        match plan.examples_of_a_step() {
-            0 => Err(Failure::input(format!("{source} has nothing the steps can teach"))
-                .hint("see --batch-questions and --batch-captions; witan ask --words lists words")),
-            _ => Ok(request),
-        }
+        Ok(request)
     }
 }
 
@@ -88,7 +86,7 @@ pub async fn run(request: &Request) -> Result<Results, Failure> {
     if let Some(largest) = request.cells.iter().max_by_key(|cell| cell.clients) {
         shard::check(
             &largest.plan(&request.common).data(0),
-            Foundation::open(None)?.words().as_ref(),
+            Foundation::open(request.common.plan.model.as_deref())?.words().as_ref(),
         )?;
     }
     if let Some(page) = &request.page {
@@ -187,7 +185,8 @@ impl Bench<'_> {
 
     async fn train(&mut self, order: solo::Order, dir: PathBuf) -> Result<SoloReport, Failure> {
         let order = (!dir.join(solo::ORDER).exists()).then_some(order);
-        let request = solo::Request { order, dir };
+        let targets = Some(self.request.dir.join("targets"));
+        let request = solo::Request { order, dir, targets };
         let stopping = Arc::new(AtomicBool::new(false));
         let (flag, is_silent) = (Arc::clone(&stopping), self.request.is_silent);
         let mut work = tokio::task::spawn_blocking(move || {

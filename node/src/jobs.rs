@@ -28,6 +28,7 @@ pub mod train;
 pub mod turns;
 pub mod unified;
 
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -291,6 +292,14 @@ fn spawn(
         .spawn(guarded)
         .map(|_| ())
         .map_err(|error| Failure::environment(format!("cannot start thread {name}: {error}")))
+}
+
+/// What long work is told between two of its parts.
+pub fn goes_on(stopping: &AtomicBool) -> ControlFlow<()> {
+    match stopping.load(Ordering::Relaxed) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    }
 }
 
 /// Tasks waiting for a thread.

@@ -18,4 +18,5 @@ pub mod settings;
 pub mod shell;
 pub mod solo;
 pub mod store;
+pub mod tables;
 pub mod testnet;

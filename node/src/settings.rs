@@ -91,6 +91,14 @@ impl DataSource {
         }
     }
 
+    /// The same with so many scenes, if it is the embedded ones.
+    pub fn with_scenes(self, count: Option<usize>) -> Self {
+        match self {
+            Self::Scenes { seed, share, .. } => Self::Scenes { seed, share, count },
+            files => files,
+        }
+    }
+
     /// Its paths as seen from `folder`.
     fn within(self, folder: &Path) -> Self {
         match self {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/train.json      what was asked for; --resume reads it
+//! DIR/targets/       what a checkpoint's drawings should become
 //! DIR/NAME.state      a paused training; NAME is `central`, or `member-NN`
 //! DIR/NAME/           a trained adapter, as Python's peft reads it
 //! DIR/NAME.json       its scores: written last, so that it says that NAME is done
@@ -10,9 +11,10 @@
 
 mod report;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 use witan_protocol::digest::Digest;
@@ -20,15 +22,15 @@ use witan_protocol::digest::Digest;
 use crate::error::{Failure, FailureKind};
 use crate::jobs::foundation::Foundation;
 use crate::jobs::model::Model;
-use crate::jobs::score::by_task;
+use crate::jobs::score::{Marks, by_task};
 use crate::jobs::shard::{self, Extent};
-use crate::jobs::solo::{Candidate, Desk, Paused, Solo, Step, Terms, Trained, kept};
+use crate::jobs::solo::{Candidate, Desk, Paused, Solo, Step, Terms, Trained, interrupted, kept};
 use crate::jobs::turns::Turns;
 use crate::jobs::unified::Unified;
-use crate::jobs::{Ground, Umm, chosen, device};
+use crate::jobs::{Ground, Umm, chosen, device, goes_on};
 use crate::settings::DataSource;
 use crate::shell;
-use crate::testnet::prepare::Plan;
+use crate::testnet::prepare::{self, Plan};
 pub use report::{SoloReport, SoloRow};
 
 /// What to train; kept in the folder.
@@ -49,6 +51,8 @@ pub struct Request {
     pub order: Option<Order>,
     /// Its folder.
     pub dir: PathBuf,
+    /// Where a checkpoint's targets are kept, if not there.
+    pub targets: Option<PathBuf>,
 }
 
 /// What can be heard of a training, from several threads.
@@ -63,12 +67,21 @@ pub enum Told {
         /// Those done by an earlier run.
         done: u64,
     },
+    /// Some of the data cannot be learnt, and why.
+    LeftOut(String),
     /// Targets of drawings are made first, of so many pictures.
     Preparing {
         /// Pictures done.
         done: usize,
         /// Pictures in all.
         pictures: usize,
+    },
+    /// Held-out questions are answered, so many of how many.
+    Scoring {
+        /// Questions done.
+        done: usize,
+        /// Questions in all.
+        questions: usize,
     },
     /// A step was taken.
     Stepped {
@@ -92,22 +105,24 @@ pub fn run(
 ) -> Result<SoloReport, Failure> {
     let dir = &request.dir;
     let order = match &request.order {
-        Some(order) => begin(dir, order)?,
+        Some(order) => begin(dir, order, tell)?,
         None => open(dir)?,
     };
     let foundation = Foundation::open(order.plan.model.as_deref())?;
+    let watch = Watch { stopping, tell };
     match foundation {
-        Foundation::Embedded(_) => train::<Umm>(dir, order, foundation, (stopping, tell)),
-        Foundation::Blip3o(_) => train::<Unified>(dir, order, foundation, (stopping, tell)),
+        Foundation::Embedded(_) => train::<Umm>(request, order, foundation, watch),
+        Foundation::Blip3o(_) => train::<Unified>(request, order, foundation, watch),
     }
 }
 
 fn train<M: Model>(
-    dir: &Path,
+    request: &Request,
     order: Order,
     foundation: Foundation,
-    (stopping, tell): (&AtomicBool, &(dyn Fn(Told) + Sync)),
+    watch: Watch<'_>,
 ) -> Result<SoloReport, Failure> {
+    let dir = &request.dir;
     let data = order.plan.data(0);
     let base_digest = foundation.digest()?;
     let device = device::open(order.plan.device)?;
@@ -115,7 +130,7 @@ fn train<M: Model>(
     let ground = Ground::of(foundation, lora, &training, order.plan.seed);
     let model = M::load(&ground.foundation, &ground.lora, &device)?;
     let exam = model.examine(shard::exam(&data, Extent::Sample)?)?;
-    let base = model.marks(&exam, order.plan.seed)?;
+    let base = watch.marks(&model, &exam, order.plan.seed).map_err(|it| resumable(it, dir))?;
     // Before others of its size are loaded.
     drop(model);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -127,7 +142,7 @@ fn train<M: Model>(
         workers: if order.is_local_only { cores } else { 1 },
         device,
         turns: Turns::open(None).map_err(Failure::environment)?,
-        targets: dir.join("targets"),
+        targets: request.targets.clone().unwrap_or_else(|| dir.join("targets")),
     };
     let desk = Shelf::<M> {
         dir,
@@ -135,17 +150,10 @@ fn train<M: Model>(
         exam: &exam,
         order: &order,
         base: base_digest,
-        stopping,
-        tell,
+        watch,
         rows: Mutex::default(),
     };
-    desk.train_all(terms, &data).map_err(|failure| match failure.kind {
-        FailureKind::Interrupted => {
-            Failure::new(failure.kind, "interrupted; what is trained is kept")
-                .hint(format!("continue with: {}", resume_command(dir)))
-        }
-        _ => failure,
-    })?;
+    desk.train_all(terms, &data).map_err(|failure| resumable(failure, dir))?;
     let mut rows = desk.rows.into_inner().expect("no worker has panicked");
     rows.sort_by_key(|row| row.member);
     let ceiling = M::ceiling(&exam);
@@ -155,6 +163,23 @@ fn train<M: Model>(
     Ok(report)
 }
 
+/// Who hears of the work, and may stop it.
+#[derive(Clone, Copy)]
+struct Watch<'a> {
+    stopping: &'a AtomicBool,
+    tell: &'a (dyn Fn(Told) + Sync),
+}
+
+impl Watch<'_> {
+    fn marks<M: Model>(&self, model: &M, exam: &M::Exam, seed: u64) -> Result<Marks, Failure> {
+        let mut told = |done, questions| {
+            (self.tell)(Told::Scoring { done, questions });
+            goes_on(self.stopping)
+        };
+        model.marks(exam, seed, &mut told)?.ok_or_else(interrupted)
+    }
+}
+
 /// The folder's files, as the trainings need them.
 struct Shelf<'a, M: Model> {
     dir: &'a Path,
@@ -162,8 +187,7 @@ struct Shelf<'a, M: Model> {
     exam: &'a M::Exam,
     order: &'a Order,
     base: Digest,
-    stopping: &'a AtomicBool,
-    tell: &'a (dyn Fn(Told) + Sync),
+    watch: Watch<'a>,
     rows: Mutex<Vec<SoloRow>>,
 }
 
@@ -198,7 +222,7 @@ impl<M: Model> Shelf<'_, M> {
                 }
             }
         }
-        (self.tell)(Told::Begins { trainings: wanted.len(), steps, done });
+        (self.watch.tell)(Told::Begins { trainings: wanted.len(), steps, done });
         Ok(open)
     }
 
@@ -219,16 +243,16 @@ impl<M: Model> Shelf<'_, M> {
 }
 
 impl<M: Model> Desk<M> for Shelf<'_, M> {
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
+    fn goes_on(&self) -> ControlFlow<()> {
+        goes_on(self.watch.stopping)
     }
 
     fn on_preparing(&self, done: usize, pictures: usize) {
-        (self.tell)(Told::Preparing { done, pictures });
+        (self.watch.tell)(Told::Preparing { done, pictures });
     }
 
     fn on_step(&self, what: Candidate, step: Step) {
-        (self.tell)(Told::Stepped { what, step });
+        (self.watch.tell)(Told::Stepped { what, step });
     }
 
     fn earlier(&self, candidate: Candidate) -> Result<Option<Paused>, Failure> {
@@ -256,13 +280,24 @@ impl<M: Model> Desk<M> for Shelf<'_, M> {
             steps: trained.steps,
             examples: trained.examples,
             loss: trained.loss,
-            scores: model.marks(self.exam, self.order.plan.seed)?,
+            scores: self.watch.marks(model, self.exam, self.order.plan.seed)?,
         };
         write(&self.path(candidate, "json"), &json(&row))?;
         let _ = std::fs::remove_file(self.path(candidate, "state"));
-        (self.tell)(Told::Scored(Box::new(row.clone())));
+        (self.watch.tell)(Told::Scored(Box::new(row.clone())));
         self.push(row);
         Ok(())
+    }
+}
+
+/// An interruption, with the way on.
+fn resumable(failure: Failure, dir: &Path) -> Failure {
+    match failure.kind {
+        FailureKind::Interrupted => {
+            Failure::new(failure.kind, "interrupted; what is trained is kept")
+                .hint(format!("continue with: {}", resume_command(dir)))
+        }
+        _ => failure,
     }
 }
 
@@ -278,7 +313,7 @@ fn name(candidate: Candidate) -> String {
     }
 }
 
-fn begin(dir: &Path, order: &Order) -> Result<Order, Failure> {
+fn begin(dir: &Path, order: &Order, tell: &(dyn Fn(Told) + Sync)) -> Result<Order, Failure> {
     if dir.join(ORDER).exists() {
         return Err(Failure::input(format!("{} holds a training already", dir.display()))
             .hint("continue it with --resume, or choose another folder with --dir"));
@@ -294,6 +329,9 @@ fn begin(dir: &Path, order: &Order) -> Result<Order, Failure> {
     let foundation = Foundation::open(order.plan.model.as_deref())?;
     foundation.has_layers(&order.plan.lora.of(foundation.lora()))?;
     shard::check(&order.plan.data(0), foundation.words().as_ref())?;
+    if let Some(left_out) = prepare::left_out(&order.plan, &foundation)? {
+        tell(Told::LeftOut(left_out));
+    }
     std::fs::create_dir_all(dir)
         .map_err(|error| Failure::environment(format!("cannot make {}: {error}", dir.display())))?;
     write(&dir.join(ORDER), &json(order))?;

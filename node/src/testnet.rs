@@ -329,6 +329,9 @@ fn prepare(request: &Request, screen: &Screen) -> Result<Folder, Failure> {
             screen
                 .say(&format!("node-{index:02} has nothing the model can be taught: it sits out"));
         }
+        if let Some(left_out) = prepare::left_out(plan, &foundation)? {
+            screen.say(&left_out);
+        }
         Ok(foundation)
     };
     match &request.plan {

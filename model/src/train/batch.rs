@@ -44,9 +44,12 @@ impl Batches {
             taken: 0,
             rng: ChaCha8Rng::seed_from_u64(plan.seed),
         };
-        match batches.questions.cards.is_empty() && batches.captions.cards.is_empty() {
-            true => Err(TrainError::Empty),
-            false => Ok(batches),
+        let deals = |deck: &Deck, count: usize| count > 0 && !deck.cards.is_empty();
+        match deals(&batches.questions, batches.batch_questions)
+            || deals(&batches.captions, batches.batch_captions)
+        {
+            true => Ok(batches),
+            false => Err(TrainError::Empty),
         }
     }
 

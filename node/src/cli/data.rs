@@ -30,7 +30,7 @@ struct Show {
     #[arg(
         long,
         value_name = "FOLDER",
-        conflicts_with_all = ["vqa", "captions", "node", "nodes", "alpha", "iid", "by", "seed"]
+        conflicts_with_all = ["vqa", "captions", "scenes", "node", "nodes", "alpha", "iid", "by", "seed"]
     )]
     home: Option<PathBuf>,
     /// A folder of VQA v2's own files instead of the embedded scenes.
@@ -39,6 +39,9 @@ struct Show {
     /// A file of image and caption pairs; alone, or in place of the captions of --vqa.
     #[arg(long, value_name = "FILE")]
     captions: Option<PathBuf>,
+    /// Embedded scenes for all nodes together; 300 for each if left out.
+    #[arg(long, value_name = "COUNT", conflicts_with_all = ["vqa", "captions"])]
+    scenes: Option<usize>,
     /// Which node, from 0.
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     node: usize,
@@ -71,8 +74,8 @@ struct Show {
 /// Shows it.
 pub fn run(args: Args) -> Result<(), Failure> {
     let Command::Show(show) = args.command;
-    let source = source(&show)?;
-    let shown = Shown::read(&source)?;
+    let (source, model) = source(&show)?;
+    let shown = Shown::read(&source, model.as_deref())?;
     let title = title(&source);
     if let Some(path) = &show.out {
         std::fs::write(path, shown.sheet(&title, show.pictures)?).map_err(|error| {
@@ -86,18 +89,21 @@ pub fn run(args: Args) -> Result<(), Failure> {
     })
 }
 
-fn source(show: &Show) -> Result<DataSource, Failure> {
+/// The data, and where the checkpoint lies that is taught by them, if it is one.
+fn source(show: &Show) -> Result<(DataSource, Option<PathBuf>), Failure> {
     if let Some(home) = &show.home {
-        return Ok(Settings::read(&Home::existing(home)?.settings_file())?.data);
+        let Settings { data, model, .. } = Settings::read(&Home::existing(home)?.settings_file())?;
+        return Ok((data, model));
     }
-    let Show { node: index, nodes: of, alpha, iid, by, seed, .. } = *show;
+    let Show { node: index, nodes: of, alpha, iid, by, seed, scenes: count, .. } = *show;
     if index >= of {
         return Err(Failure::usage(format!("--node {index}: expected less than --nodes {of}"))
             .hint("nodes are numbered from 0"));
     }
     let alpha = (!iid && by.is_none()).then_some(alpha);
     let share = Share { index, of, alpha, by, seed };
-    Ok(DataSource::of(show.vqa.clone(), show.captions.clone(), seed, share))
+    let source = DataSource::of(show.vqa.clone(), show.captions.clone(), seed, share);
+    Ok((source.with_scenes(count), None))
 }
 
 /// Such as "node 3 of 16, alpha 0.5, seed 1: embedded scenes".

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::bar::Bar;
-use super::output::percent;
 use super::{output, source};
 use crate::error::Failure;
 use crate::home::Home;
@@ -17,6 +16,7 @@ use crate::jobs::evaluate::{self, Evaluation, Order};
 use crate::jobs::score::{Marks, by_task};
 use crate::jobs::shard::Extent;
 use crate::settings::{DataSource, Settings, Share};
+use crate::tables::percent;
 
 /// Measure how good a model is: VQA v2 accuracy and GenEval-Scenes on data nobody trains on.
 ///
@@ -185,8 +185,11 @@ fn for_people(out: &mut dyn Write, report: &Report, evaluation: &Evaluation) -> 
         for (kind, tally) in &answered.by_answer_type {
             rows.push(row(kind.name(), tally.asked, tally.fraction()));
         }
-        rows.push(row("old words", answered.old.asked, answered.old.fraction()));
-        rows.push(row("new words", answered.new.asked, answered.new.fraction()));
+        for (name, part) in [("old words", &answered.old), ("new words", &answered.new)] {
+            if part.asked > 0 {
+                rows.push(row(name, part.asked, part.fraction()));
+            }
+        }
         for (name, tally) in &answered.by_question_type {
             rows.push(row(&format!("\"{name} …\""), tally.asked, tally.fraction()));
         }

@@ -85,11 +85,6 @@ pub fn roster_of(home: &Home, federation: &Federation) -> Result<Arc<Roster>, Fa
     Ok(Arc::clone(&rosters(federation, &records)[records.len()]))
 }
 
-/// A share as `12.3 %`, or a dash for none.
-pub fn percent(share: Option<f64>) -> String {
-    share.map_or_else(|| "-".to_owned(), |share| format!("{:.1} %", 100.0 * share))
-}
-
 /// A moment as `2026-03-01 09:05:07.250` in UTC.
 pub fn moment(unix_ms: u64) -> String {
     let (days, in_day) = (unix_ms / DAY_MS, unix_ms % DAY_MS);

@@ -1,5 +1,6 @@
 //! What a person sees of trainings without a federation: how far, the loss, samples a second, the time left.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Mutex;
 use std::time::Instant;
@@ -20,7 +21,10 @@ pub struct Progress {
 
 /// What the bar has seen of this run.
 struct State {
-    began: Instant,
+    /// When each training that is under way took its last step.
+    running: BTreeMap<String, Instant>,
+    /// What all of them spent between their steps, added up: not on reading and scoring.
+    seconds: f64,
     steps: u64,
     examples: u64,
     losses: Option<f32>,
@@ -37,7 +41,8 @@ impl Progress {
             .expect("the template is well formed");
         let bar = ProgressBar::with_draw_target(None, target).with_style(style);
         let is_plain = bar.is_hidden() && !is_silent;
-        let state = State { began: Instant::now(), steps: 0, examples: 0, losses: None };
+        let state =
+            State { running: BTreeMap::new(), seconds: 0.0, steps: 0, examples: 0, losses: None };
         Self { bar, is_plain, state: Mutex::new(state) }
     }
 
@@ -48,17 +53,16 @@ impl Progress {
                 self.bar.set_length(*steps);
                 self.bar.set_position(*done);
                 self.bar.reset_eta();
-                self.state().began = Instant::now();
                 if self.is_plain {
                     line(&format!("{trainings} to train, {done} of {steps} steps done"));
                 }
             }
+            Told::LeftOut(what) => self.say(what),
             Told::Preparing { done, pictures } => {
-                let sentence = format!("targets of drawings: {done} of {pictures} pictures");
-                match self.is_plain && (done == pictures || done.is_multiple_of(PLAIN_EVERY)) {
-                    true => line(&sentence),
-                    false => self.bar.set_message(sentence),
-                }
+                self.counted("targets of drawings", (*done, *pictures), "pictures");
+            }
+            Told::Scoring { done, questions } => {
+                self.counted("scoring", (*done, *questions), "questions");
             }
             Told::Stepped { what, step } => self.stepped(&what.to_string(), *step),
             Told::Scored(row) => {
@@ -67,7 +71,7 @@ impl Progress {
                     share.map_or(String::new(), |share| format!(" {what} {:.1} %", 100.0 * share))
                 };
                 let scores = share("VQA", vqa_accuracy) + &share("drawings", drawing_accuracy);
-                self.say(&format!("{}:{scores}", row.name));
+                self.say(&format!("{}:{scores}", row.title()));
             }
         }
     }
@@ -79,22 +83,42 @@ impl Progress {
 
     fn stepped(&self, what: &str, step: Step) {
         let loss = step.answer_loss.unwrap_or(0.0) + step.flow_loss.unwrap_or(0.0);
-        let mut state = self.state();
-        state.steps += 1;
-        state.examples += step.examples;
+        let (mut state, now) = (self.state(), Instant::now());
+        if let Some(before) = state.running.insert(what.to_owned(), now) {
+            state.seconds += (now - before).as_secs_f64();
+            state.steps += 1;
+            state.examples += step.examples;
+        }
+        let at_once = state.running.len() as f64;
+        if step.step == step.steps {
+            state.running.remove(what);
+        }
         let smooth = state.losses.map_or(loss, |smooth| smooth + (loss - smooth) * SMOOTHING);
         state.losses = Some(smooth);
-        let seconds = state.began.elapsed().as_secs_f64();
-        let pace = Pace { seconds, steps: state.steps, examples: state.examples };
+        let State { seconds, steps, examples, .. } = *state;
+        let pace = Pace { seconds: seconds / at_once, steps, examples };
         drop(state);
         self.bar.inc(1);
-        let said = format!("{what}: loss {smooth:.3}, {:.0} samples/s", pace.rate());
+        let rate = match steps {
+            0 => String::new(),
+            _ => format!(", {:.0} samples/s", pace.rate()),
+        };
+        let said = format!("{what}: loss {smooth:.3}{rate}");
         let is_told = step.step.is_multiple_of(PLAIN_EVERY) || [1, step.steps].contains(&step.step);
         if self.is_plain && is_told {
             let left = self.bar.eta().as_secs();
             line(&format!("{said}, step {} of {}, {left} s left", step.step, step.steps));
         }
         self.bar.set_message(said);
+    }
+
+    fn counted(&self, what: &str, (done, of): (usize, usize), things: &str) {
+        let sentence = format!("{what}: {done} of {of} {things}");
+        match self.is_plain {
+            false => self.bar.set_message(sentence),
+            true if done == of || done.is_multiple_of(PLAIN_EVERY) => line(&sentence),
+            true => {}
+        }
     }
 
     fn say(&self, sentence: &str) {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use witan_protocol::io::Notice;
 
-use super::output::percent;
 use crate::events::{Happening, NodeEvent};
 use crate::jobs::judge::Verdict;
+use crate::tables::percent;
 use crate::testnet::prepare::Folder;
 use crate::testnet::watch::Watch;
 

@@ -95,7 +95,8 @@ pub struct Lora {
     /// Share of its input that a training step drops; none if left out.
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     lora_dropout: Option<f64>,
-    /// Ends of the names of the layers that carry it, such as q_proj,k_proj,v_proj; `witan model table` has the usual.
+    /// Ends of the names of the layers that carry it, such as q_proj,k_proj,v_proj; attention's if left out, and of the
+    /// embedded model all.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     lora_targets: Option<Vec<String>>,
 }

@@ -41,8 +41,11 @@ pub struct Args {
 
 /// Trains and prints the scores.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let request =
-        Request { order: (!args.resume).then(|| order(&args)).transpose()?, dir: args.dir.clone() };
+    let request = Request {
+        order: (!args.resume).then(|| order(&args)).transpose()?,
+        dir: args.dir.clone(),
+        targets: None,
+    };
     let stopping = Arc::new(AtomicBool::new(false));
     let (flag, is_silent) = (Arc::clone(&stopping), args.json);
     let report = block_on(async {

@@ -32,7 +32,7 @@ impl Results {
         text += "\n\"kept\" is the share of the gain over the base that all data in one place bring (± is the sample \
                  standard deviation over seeds; without it there is one seed). \"alone\" is the mean over the members, \
                  each trained on its own part for as many samples as it takes in the federation; \"best\" is the best \
-                 of them, chosen on these very data.\n\n";
+                 of them, by both tasks together, chosen on these very data.\n\n";
         text += &format!("![score against members]({prefix}score.svg)\n\n");
         text += "By type of answer, and by task of drawing:\n\n";
         text += &self.by_kind(|marks| &marks.vqa_accuracy_by_answer_type, None);
@@ -129,8 +129,7 @@ impl Results {
         }
         for (flag, path) in [("model", &plan.model), ("vqa", &plan.vqa)] {
             if let Some(path) = path {
-                let name = path.file_name().unwrap_or_default();
-                let _ = write!(text, " --{flag} {}", shell::word(name.as_ref()));
+                let _ = write!(text, " --{flag} {}", shell::word_here(path));
             }
         }
         if let Some(scenes) = plan.scenes {

@@ -103,10 +103,8 @@ pub fn read_all(folder: &Path, survey: &Survey) -> Result<(), Failure> {
 pub struct Trial {
     /// What is trained.
     pub lora: LoraConfig,
-    /// What a step is about.
+    /// What a step is about, and where.
     pub demand: Demand,
-    /// Where.
-    pub compute: Compute,
 }
 
 /// Trains a fresh adapter for two steps on made-up rows; of a BLIP3o, on both tasks.
@@ -117,8 +115,8 @@ pub fn try_step(folder: &Path, survey: &Survey, trial: &Trial) -> Result<Tried, 
     if let Some(config) = &survey.blip3o {
         return unified::try_step(folder, survey, config, trial);
     }
-    let Trial { lora, demand, compute } = trial;
-    let Demand { questions, tokens, activations, .. } = demand;
+    let Trial { lora, demand } = trial;
+    let Demand { questions, tokens, activations, compute, .. } = demand;
     let device = device::open(*compute)?;
     let config = &survey.language;
     let mut causal = Causal::load(&survey.files, config, Some(lora), activations.kept(), &device)
@@ -162,8 +160,16 @@ pub fn say(
     let config = &survey.language;
     known(&tokens.concat(), config.vocab_size)?;
     let adapter = adapter.map(|adapter| {
-        peft::import_like(adapter, |lora| Causal::fresh_adapter(config, lora, 0))
-            .map_err(|error| bad(adapter, &error))
+        peft::import_like(adapter, |lora| Causal::fresh_adapter(config, lora, 0)).map_err(|error| {
+            let failure = bad(adapter, &error);
+            match survey.blip3o {
+                None => failure,
+                Some(_) => failure.hint(
+                    "only its language model says texts; an adapter of all of it is for `witan model \
+                     ask` and `witan model draw`",
+                ),
+            }
+        })
     });
     let adapter = adapter.transpose()?;
     let lora = adapter.as_ref().map(|(_, lora)| lora);

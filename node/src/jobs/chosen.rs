@@ -120,8 +120,9 @@ impl Chosen {
         let base = embedded_base()?;
         let (adapter, lora) = peft::import(folder, &base).map_err(|error| {
             Failure::input(format!("{}: {error}", folder.display())).hint(
-                "give a folder that `witan export --peft` wrote, or a plain LoRA of the same base \
-                 that Python's peft saved",
+                "give a folder that `witan export --peft` wrote of the embedded model, or a plain LoRA of \
+                 it that Python's peft saved; a checkpoint's adapter is for `witan model ask` and \
+                 `witan eval --model`",
             )
         })?;
         let foundation = Foundation::Embedded(Arc::new(base));

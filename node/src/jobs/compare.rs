@@ -1,15 +1,17 @@
 //! What a federation is compared with: each member alone, and all data in one place, scored on the same exam.
 
+use std::ops::ControlFlow;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::goes_on;
 use super::judge::{Case, Verdict};
 use super::model::Model;
 use super::score::Marks;
-use super::solo::{Candidate, Desk, Solo, Step, Terms, Trained};
+use super::solo::{Candidate, Desk, Solo, Step, Terms, Trained, interrupted};
 use crate::error::Failure;
 
 /// The federation's peers in the table.
@@ -86,8 +88,8 @@ struct MarksDesk<'a, M: Model> {
 }
 
 impl<M: Model> Desk<M> for MarksDesk<'_, M> {
-    fn is_stopping(&self) -> bool {
-        self.comparer.stopping.load(Ordering::Relaxed)
+    fn goes_on(&self) -> ControlFlow<()> {
+        goes_on(self.comparer.stopping)
     }
 
     fn on_step(&self, candidate: Candidate, step: Step) {
@@ -103,7 +105,8 @@ impl<M: Model> Desk<M> for MarksDesk<'_, M> {
         _trained: &Trained,
     ) -> Result<(), Failure> {
         let seed = self.comparer.case.federation.document().seed;
-        let marks = model.marks(self.comparer.exam, seed)?;
+        let marks = model.marks(self.comparer.exam, seed, &mut |_, _| self.goes_on())?;
+        let marks = marks.ok_or_else(interrupted)?;
         let member = match candidate {
             Candidate::Centralized => None,
             Candidate::Alone(index) => Some(index),

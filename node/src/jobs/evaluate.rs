@@ -16,7 +16,7 @@ use super::device::{self, Compute, Device};
 use super::foundation::{Checkpoint, Foundation};
 use super::score::{Exam, Undrawn};
 use super::shard::{self, Extent};
-use super::unified::Unified;
+use super::unified::{self, Unified};
 use crate::error::Failure;
 use crate::settings::DataSource;
 
@@ -135,7 +135,7 @@ fn checkpoint_run(
         tell(Progress { stage: "answering", done: answers.len(), total });
     }
     results.write(&dataset.questions, &answers)?;
-    let answered = vqa::score(&dataset.questions, &answers);
+    let answered = unified::score(&dataset.questions, &answers);
     Ok(Evaluation { answered, draws_features: true, ..Evaluation::default() })
 }
 

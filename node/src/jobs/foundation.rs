@@ -7,6 +7,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use witan_model::blip3o::tower::FOLDER;
 use witan_model::blip3o::{Blip3o, Blip3oConfig};
 use witan_model::data::tokenizer::Tokenizer;
 use witan_model::survey::Survey;
@@ -15,11 +16,12 @@ use witan_protocol::digest::Digest;
 use witan_protocol::federation::{Federation, Strategy};
 
 use super::checkpoint::{self, bad};
+use super::shard::Taught;
 use super::tower::Tower;
 use super::{base_digest, embedded_base};
 use crate::error::Failure;
 use crate::home::Home;
-use crate::settings::Settings;
+use crate::settings::{DataSource, Settings};
 use crate::shell;
 
 /// A frozen model.
@@ -122,7 +124,10 @@ impl Foundation {
             Some(target) => Err(Failure::input(format!(
                 "LoRA's targets: no layer of the model is called {target:?}"
             ))
-            .hint("name the ends of layers' names, such as \"q_proj\"; `witan model table --layers` lists them")),
+            .hint(format!(
+                "name the ends of layers' names; usual are {}",
+                self.lora().targets.join(",")
+            ))),
         }
     }
 
@@ -174,6 +179,23 @@ impl Foundation {
     /// The only words it can be taught; none: it reads all.
     pub fn words(&self) -> Option<Tokenizer> {
         matches!(self, Self::Embedded(_)).then(Tokenizer::new)
+    }
+
+    /// Whether it can be taught to draw: a checkpoint needs the tower that makes targets.
+    pub fn draws(&self) -> bool {
+        match self {
+            Self::Embedded(_) => true,
+            Self::Blip3o(checkpoint) => checkpoint.folder.join(FOLDER).is_dir(),
+        }
+    }
+
+    /// Of which kinds data have what it can be taught.
+    ///
+    /// # Errors
+    /// If the source is wrong.
+    pub fn taught(&self, data: &DataSource) -> Result<Taught, Failure> {
+        let taught = Taught::of(data, self.words().as_ref())?;
+        Ok(Taught { captions: taught.captions && self.draws(), ..taught })
     }
 
     /// What to do about data it cannot be taught.

@@ -18,7 +18,7 @@ use super::score::{Marks, Undrawn, by_task};
 use super::shard::{self, Extent};
 use super::turns::Turns;
 use super::unified::Unified;
-use super::{Ground, spawn};
+use super::{Ground, goes_on, spawn};
 use crate::error::Failure;
 use crate::settings::DataSource;
 
@@ -167,13 +167,13 @@ impl<M: Model> Judge<M> {
         if undrawn.count > 0 {
             self.tell(Verdict::Undrawn(undrawn));
         }
-        let marks = self.marks(&initial)?;
+        let Some(marks) = self.marks(&initial)? else { return Ok(()) };
         self.tell(Verdict::Round { round: 0, marks });
         while let Some(question) = asked.blocking_recv() {
             match question {
                 Question::Round { round, adapter } => {
                     let committed = self.case.ground.committed(&adapter).map_err(Failure::input)?;
-                    let marks = self.marks(&committed)?;
+                    let Some(marks) = self.marks(&committed)? else { return Ok(()) };
                     self.tell(Verdict::Round { round, marks });
                 }
                 Question::Comparison => {
@@ -186,10 +186,12 @@ impl<M: Model> Judge<M> {
         Ok(())
     }
 
-    fn marks(&mut self, committed: &Committed) -> Result<Marks, Failure> {
+    /// None if it was stopped.
+    fn marks(&mut self, committed: &Committed) -> Result<Option<Marks>, Failure> {
         let _turn = self.case.turns.take(|| self.is_stopping()).map_err(Failure::environment)?;
         self.model.adopt(committed)?;
-        self.model.marks(&self.exam, self.case.federation.document().seed)
+        let seed = self.case.federation.document().seed;
+        self.model.marks(&self.exam, seed, &mut |_, _| goes_on(&self.stopping))
     }
 
     fn tell(&self, verdict: Verdict) {

@@ -7,7 +7,7 @@ use witan_model::{Adapter, Committed, LoraConfig, Step, TrainPlan, Trained, Umm}
 
 use super::device::Device;
 use super::foundation::Foundation;
-use super::model::{Model, Read};
+use super::model::{Model, Read, Told};
 use super::score::{self, Marks};
 use super::shard::Shard;
 use super::unified::Unified;
@@ -35,11 +35,11 @@ pub trait Learner {
         progress: Progress<'_>,
     ) -> Result<Option<Trained>, Failure>;
 
-    /// The marks, on the member's held-out data, of the adapter that is in.
+    /// The marks, on the member's held-out data, of the adapter that is in; none if it was stopped.
     ///
     /// # Errors
     /// If data cannot be read any more.
-    fn marks(&self, seed: u64) -> Result<Marks, Failure>;
+    fn marks(&self, seed: u64, told: Told<'_>) -> Result<Option<Marks>, Failure>;
 }
 
 /// Loads a model with room for an adapter, and reads a member's data with it; its captions for a checkpoint only with
@@ -97,7 +97,7 @@ impl<M: Model> Learner for Student<M> {
             .map_err(Failure::input)
     }
 
-    fn marks(&self, seed: u64) -> Result<Marks, Failure> {
-        self.model.marks(&self.held_out, seed)
+    fn marks(&self, seed: u64, told: Told<'_>) -> Result<Option<Marks>, Failure> {
+        self.model.marks(&self.held_out, seed, told)
     }
 }

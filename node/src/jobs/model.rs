@@ -2,12 +2,14 @@
 //!
 //! There are two, the embedded model and BLIP3o. Whatever trains or scores is written once, for either.
 
+use std::ops::ControlFlow;
+
 use witan_model::blip3o::tower::FOLDER;
 use witan_model::blip3o::{self, Blip3o, Targets};
 use witan_model::data::partition::Part;
 use witan_model::data::tokenizer::WordError;
 use witan_model::data::{Dataset, VqaExample};
-use witan_model::evaluate::{geneval, vqa};
+use witan_model::evaluate::geneval;
 use witan_model::train::pupil::Pupil;
 use witan_model::{Committed, EncodedShard, LoraConfig, Umm};
 
@@ -15,11 +17,13 @@ use super::device::Device;
 use super::foundation::Foundation;
 use super::score::{Exam, Marks, Undrawn};
 use super::shard::ExamPaper;
-use super::unified::Unified;
+use super::unified::{self, Unified};
 use crate::error::Failure;
 
 /// Data as a model reads them.
 pub type Read<M> = <<M as Model>::Pupil as Pupil>::Shard;
+/// Hears how many of how many are done, and may stop the rest.
+pub type Told<'a> = &'a mut dyn FnMut(usize, usize) -> ControlFlow<()>;
 /// Makes targets for the captions of data, if they need any.
 pub type TargetsOf<'a> = &'a dyn Fn(&Dataset) -> Result<Option<Targets>, Failure>;
 
@@ -76,11 +80,12 @@ pub trait Model: Send + Sized + 'static {
     /// What of it is trained, with the adapter that is in.
     fn pupil(&mut self) -> &mut Self::Pupil;
 
-    /// The marks of the adapter that is in.
+    /// The marks of the adapter that is in; none if it was stopped.
     ///
     /// # Errors
     /// If data cannot be read any more.
-    fn marks(&self, exam: &Self::Exam, seed: u64) -> Result<Marks, Failure>;
+    fn marks(&self, exam: &Self::Exam, seed: u64, told: Told<'_>)
+    -> Result<Option<Marks>, Failure>;
 
     /// What the detector finds right of the exam's own pictures: no drawing can be expected to do better.
     fn ceiling(_exam: &Self::Exam) -> geneval::Report {
@@ -135,8 +140,9 @@ impl Model for Umm {
         self
     }
 
-    fn marks(&self, exam: &Exam, seed: u64) -> Result<Marks, Failure> {
-        Ok(exam.marks(self, seed))
+    /// Takes a second or two, and says nothing on the way.
+    fn marks(&self, exam: &Exam, seed: u64, _told: Told<'_>) -> Result<Option<Marks>, Failure> {
+        Ok(Some(exam.marks(self, seed)))
     }
 
     fn ceiling(exam: &Exam) -> geneval::Report {
@@ -201,11 +207,16 @@ impl Model for Unified {
         &mut self.blip3o
     }
 
-    fn marks(&self, exam: &Asked, _seed: u64) -> Result<Marks, Failure> {
-        let answers = (0..exam.questions.len())
-            .map(|question| self.answer_of(&exam.read, question))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Marks::of(&vqa::score(&exam.questions, &answers), &geneval::Report::default()))
+    fn marks(&self, exam: &Asked, _seed: u64, told: Told<'_>) -> Result<Option<Marks>, Failure> {
+        let mut answers = Vec::with_capacity(exam.questions.len());
+        for question in 0..exam.questions.len() {
+            if told(question, exam.questions.len()).is_break() {
+                return Ok(None);
+            }
+            answers.push(self.answer_of(&exam.read, question)?);
+        }
+        let answered = unified::score(&exam.questions, &answers);
+        Ok(Some(Marks::of(&answered, &geneval::Report::default())))
     }
 }
 

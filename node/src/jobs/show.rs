@@ -2,11 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Serialize;
 use witan_model::data::partition::subject;
 use witan_model::data::tokenizer::Tokenizer;
-use witan_model::data::{AnswerType, Dataset};
+use witan_model::data::{AnswerType, CaptionExample, Dataset, VqaExample};
 use witan_model::encoded;
 use witan_model::sheet::{Chart, Sheet, Tile};
 
@@ -23,7 +24,8 @@ pub struct Shown {
     pub questions: Sides,
     /// Captions likewise.
     pub captions: Sides,
-    /// How many of the questions and captions it trains on the embedded model knows the words of.
+    /// How many of the questions and captions it trains on can be taught: of the embedded model, those whose words it
+    /// knows.
     pub taught: usize,
     /// Questions by VQA v2's kinds of answer.
     pub answer_types: Vec<Label>,
@@ -54,19 +56,24 @@ pub struct Label {
 }
 
 impl Shown {
-    /// Reads a member's share.
+    /// Reads a member's share, to be taught to the embedded model or to the checkpoint in a folder.
     ///
     /// # Errors
     /// If the source is wrong, or has too little for so many members.
-    pub fn read(source: &DataSource) -> Result<Self, Failure> {
+    pub fn read(source: &DataSource, model: Option<&Path>) -> Result<Self, Failure> {
         let Shard { training, held_out } = shard::read(source)?;
         let sides = |count: fn(&Dataset) -> usize| Sides {
             training: count(&training),
             held_out: count(&held_out),
         };
-        let words = Tokenizer::new();
-        let asked = training.questions.iter().filter(|it| encoded::is_taught(&words, it)).count();
-        let said = training.captions.iter().filter(|it| words.encode(&it.caption).is_ok()).count();
+        let words = model.is_none().then(Tokenizer::new);
+        let is_asked =
+            |it: &&VqaExample| words.as_ref().is_none_or(|words| encoded::is_taught(words, it));
+        let is_said = |it: &&CaptionExample| {
+            words.as_ref().is_none_or(|words| words.encode(&it.caption).is_ok())
+        };
+        let asked = training.questions.iter().filter(is_asked).count();
+        let said = training.captions.iter().filter(is_said).count();
         let questions = || training.questions.iter().chain(&held_out.questions);
         let captions = || training.captions.iter().chain(&held_out.captions);
         Ok(Self {
@@ -157,7 +164,7 @@ mod tests {
 
     fn shown(index: usize, by: Option<By>) -> Shown {
         let share = Share { index, of: 4, alpha: by.is_none().then_some(0.5), by, seed: 3 };
-        Shown::read(&DataSource::Scenes { seed: 3, share, count: None }).unwrap()
+        Shown::read(&DataSource::Scenes { seed: 3, share, count: None }, None).unwrap()
     }
 
     #[test]

@@ -11,8 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use witan_model::blip3o::Targets;
 use witan_model::data::Dataset;
-use witan_model::train::pupil::{Pupil, Syllabus};
-use witan_model::{Course, Schedule, TrainPlan};
+use witan_model::{Course, Schedule, TrainError, TrainPlan};
 pub use witan_model::{Paused, Step, Trained};
 use witan_protocol::federation::Training;
 
@@ -57,8 +56,8 @@ pub enum Candidate {
 
 /// Hears of the candidates, and keeps what comes of them. Called from several threads.
 pub trait Desk<M>: Sync {
-    /// Whether the work should end early.
-    fn is_stopping(&self) -> bool;
+    /// Whether the work should go on.
+    fn goes_on(&self) -> ControlFlow<()>;
 
     /// Targets of drawings are made before the first step, of so many pictures of how many.
     fn on_preparing(&self, _done: usize, _pictures: usize) {}
@@ -71,7 +70,7 @@ pub trait Desk<M>: Sync {
         Ok(None)
     }
 
-    /// A candidate stands here: every so many steps, and before it ends early.
+    /// A candidate stands here: every so many steps, before it ends early, and before it is scored.
     fn keep(&self, _candidate: Candidate, _paused: &Paused) -> Result<(), Failure> {
         Ok(())
     }
@@ -158,7 +157,8 @@ impl<M: Model> Solo<M> {
         candidate: Candidate,
         desk: &impl Desk<M>,
     ) -> Result<(), Failure> {
-        let turn = self.terms.turns.take(|| desk.is_stopping()).map_err(Failure::environment)?;
+        let turn =
+            self.terms.turns.take(|| desk.goes_on().is_break()).map_err(Failure::environment)?;
         let _turn = turn.ok_or_else(interrupted)?;
         let part;
         let read = match candidate {
@@ -171,30 +171,29 @@ impl<M: Model> Solo<M> {
                 &part
             }
         };
-        let Syllabus { questions, captions, .. } = model.pupil().syllabus(read);
-        if questions.is_empty() && captions == 0 {
-            return Ok(());
-        }
         let (start, plan) = (&self.terms.ground.initial, self.plan(candidate)?);
         let pupil = model.pupil();
-        let mut course = Course::begin(pupil, start, read, &plan).map_err(Failure::input)?;
+        let mut course = match Course::begin(pupil, start, read, &plan) {
+            Err(TrainError::Empty) if candidate != Candidate::Centralized => return Ok(()),
+            begun => begun.map_err(Failure::input)?,
+        };
         if let Some(paused) = desk.earlier(candidate)? {
             course = course.resume(pupil, paused).map_err(Failure::input)?;
         }
         let mut progress = |step: Step| {
             desk.on_step(candidate, step);
-            match desk.is_stopping() || step.step.is_multiple_of(KEEP_EVERY) {
+            match step.step.is_multiple_of(KEEP_EVERY) {
                 true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
+                false => desk.goes_on(),
             }
         };
         loop {
             course.run(model.pupil(), read, &mut progress).map_err(Failure::input)?;
+            desk.keep(candidate, &course.pause(model.pupil()))?;
             if let Some(trained) = course.trained(model.pupil()) {
                 return desk.on_trained(candidate, model, &trained);
             }
-            desk.keep(candidate, &course.pause(model.pupil()))?;
-            if desk.is_stopping() {
+            if desk.goes_on().is_break() {
                 return Err(interrupted());
             }
         }
@@ -239,16 +238,14 @@ fn targets<M>(
     let Some(tower) = tower else { return Ok(None) };
     let mut told = |done, pictures| {
         desk.on_preparing(done, pictures);
-        match desk.is_stopping() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        desk.goes_on()
     };
     let targets = tower.targets(data, &terms.targets, &terms.device, &mut told)?;
     targets.ok_or_else(interrupted).map(Some)
 }
 
-fn interrupted() -> Failure {
+/// What ended early, because it was asked to.
+pub fn interrupted() -> Failure {
     Failure::new(FailureKind::Interrupted, "interrupted")
 }
 

@@ -2,12 +2,12 @@
 //!
 //! It is larger than the model, so it is loaded only while there are targets to be made, before the model is.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use witan_model::blip3o::Targets;
-use witan_model::blip3o::tower::{self, FOLDER};
+use witan_model::blip3o::tower;
+pub use witan_model::blip3o::tower::FOLDER;
 use witan_model::data::Dataset;
 use witan_model::tensor_files::TensorFiles;
 use witan_protocol::digest::Digest;
@@ -15,6 +15,7 @@ use witan_protocol::digest::Digest;
 use super::checkpoint::bad;
 use super::device::Device;
 use super::foundation::{Checkpoint, digest_of};
+use super::model::Told;
 use crate::error::Failure;
 
 /// The tower in a checkpoint's folder, not loaded.
@@ -24,9 +25,6 @@ pub struct Tower {
     /// Of its files.
     pub digest: Digest,
 }
-
-/// Hears how many pictures of how many are done, and may stop the rest.
-pub type Told<'a> = &'a mut dyn FnMut(usize, usize) -> ControlFlow<()>;
 
 impl Tower {
     /// The one of a checkpoint; none if its folder has none.

@@ -19,7 +19,7 @@ use super::owed::Owed;
 use super::shard::{self, Shard};
 use super::tower::Tower;
 use super::turns::{Turn, Turns};
-use super::{Event, Ground, Task};
+use super::{Event, Ground, Task, goes_on};
 use crate::error::Failure;
 use crate::settings::Settings;
 use crate::store::blobs::Blobs;
@@ -137,7 +137,8 @@ impl Trainer {
         let whole = whole.map_err(Failure::input)?;
         let own = whole.cut(self.rank);
         learner.adopt(&own)?;
-        let marks = learner.marks(self.seed ^ round.0)?;
+        let scored = learner.marks(self.seed ^ round.0, &mut |_, _| self.goes_on())?;
+        let Some(marks) = scored else { return Ok(None) };
         let mut examples = 0;
         let trained = learner.train(&own.adapter, &self.plan(round), &mut |step| {
             let loss = step.answer_loss.unwrap_or(0.0) + step.flow_loss.unwrap_or(0.0);
@@ -236,10 +237,7 @@ impl Trainer {
     }
 
     fn goes_on(&self) -> ControlFlow<()> {
-        match self.is_stopping() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        goes_on(&self.stopping)
     }
 
     fn is_stopping(&self) -> bool {

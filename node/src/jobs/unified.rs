@@ -7,8 +7,9 @@ use witan_model::blip3o::pixels::Patches;
 use witan_model::blip3o::shard::ReadError;
 use witan_model::blip3o::tuning::{Captions, Question, Tuning};
 use witan_model::blip3o::{Blip3o, Blip3oConfig, Reader, Shard, Targets};
-use witan_model::data::{Dataset, picture, prompts};
+use witan_model::data::{Dataset, VqaExample, picture, prompts};
 use witan_model::evaluate::geneval::folder::Folder;
+use witan_model::evaluate::{Tally, vqa};
 use witan_model::memory::PICTURE_SIDE;
 use witan_model::umm::flow::{Noise, start_noise};
 use witan_model::{Adapter, LoraConfig};
@@ -107,6 +108,12 @@ impl Unified {
     }
 }
 
+/// The scores of answers; by words not, because which of them the embedded model was never taught says nothing here.
+pub fn score(questions: &[VqaExample], answers: &[String]) -> vqa::Report {
+    let (old, new) = (Tally::default(), Tally::default());
+    vqa::Report { old, new, ..vqa::score(questions, answers) }
+}
+
 /// Prompts of a file in GenEval's form, each drawn so many times from a seed's noise.
 #[derive(Clone, Copy, Debug)]
 pub struct Drawings<'a> {
@@ -165,8 +172,8 @@ pub fn try_step(
     config: &Blip3oConfig,
     trial: &Trial,
 ) -> Result<Tried, Failure> {
-    let Trial { lora, demand, compute } = trial;
-    let Demand { tokens, activations, .. } = demand;
+    let Trial { lora, demand } = trial;
+    let Demand { tokens, activations, compute, .. } = demand;
     let device = device::open(*compute)?;
     let mut blip3o = Blip3o::load(&survey.files, config, Some(lora), *activations, &device)
         .map_err(|error| bad(folder, &error))?;
@@ -225,8 +232,8 @@ mod tests {
         let survey = checkpoint::survey(&pinned("blip3o")).unwrap();
         let losses = [Activations::Kept, Activations::Recomputed].map(|activations| {
             let (lora, compute) = (checkpoint::lora(&survey, 2), Compute::Cpu);
-            let demand = Demand { questions: 2, captions: 2, tokens: 8, activations };
-            let trial = Trial { lora, demand, compute };
+            let demand = Demand { questions: 2, captions: 2, tokens: 8, activations, compute };
+            let trial = Trial { lora, demand };
             checkpoint::try_step(&pinned("blip3o"), &survey, &trial).unwrap().loss
         });
         assert!(losses[0].is_finite() && losses[0] == losses[1], "{losses:?}");

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{Table, presets};
+use comfy_table::Table;
 use serde::{Deserialize, Serialize};
 
 use super::Order;
 use crate::jobs::score::Marks;
+use crate::jobs::solo::Candidate;
+use crate::tables::{self, percent, table};
 
 /// One trained adapter.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +26,13 @@ pub struct SoloRow {
     /// On held-out data.
     #[serde(flatten)]
     pub scores: Marks,
+}
+
+impl SoloRow {
+    /// What it is, in words.
+    pub fn title(&self) -> String {
+        self.member.map_or(Candidate::Centralized, Candidate::Alone).to_string()
+    }
 }
 
 /// A finished `witan train`.
@@ -52,7 +61,7 @@ impl SoloReport {
         Self { order: order.clone(), base, drawing_ceiling, drawing_ceiling_by_task, trained }
     }
 
-    /// The trained adapter with the most answers and drawings right.
+    /// The trained adapter with the most answers and drawings right, both tasks together.
     pub fn best(&self) -> Option<&SoloRow> {
         self.trained.iter().reduce(|best, row| match row.scores.total() > best.scores.total() {
             true => row,
@@ -80,22 +89,11 @@ impl SoloReport {
 
     /// The tables.
     pub fn to_text(&self) -> String {
-        let mut marks = table(&[
-            "held-out data",
-            "VQA",
-            "old words",
-            "new words",
-            "drawings",
-            "old words",
-            "new words",
-        ]);
-        marks.add_row(cells("base", &self.base));
-        for row in &self.trained {
-            marks.add_row(cells(&row.name, &row.scores));
-        }
-        if let Some(mean) = self.mean().filter(|_| self.trained.len() > 1) {
-            marks.add_row(cells("mean", &mean));
-        }
+        let mean = self.mean().filter(|_| self.trained.len() > 1);
+        let trained = self.trained.iter().map(|row| (row.title(), &row.scores));
+        let rows = std::iter::once(("base".to_owned(), &self.base)).chain(trained);
+        let rows: Vec<_> = rows.chain(mean.iter().map(|mean| ("mean".to_owned(), mean))).collect();
+        let marks = tables::of_marks(&rows);
         let mut text = format!("{marks}\n");
         if let [row] = &self.trained[..] {
             let (before, after, most) = (&self.base, &row.scores, &self.drawing_ceiling_by_task);
@@ -133,26 +131,4 @@ fn kinds<const COLUMNS: usize>(
         table.add_row(std::iter::once(kind.clone()).chain(shares));
     }
     (!columns[1].is_empty()).then_some(table)
-}
-
-fn cells(name: &str, marks: &Marks) -> [String; 7] {
-    [
-        name.to_owned(),
-        percent(marks.vqa_accuracy),
-        percent(marks.vqa_accuracy_old_words),
-        percent(marks.vqa_accuracy_new_words),
-        percent(marks.drawing_accuracy),
-        percent(marks.drawing_accuracy_old_words),
-        percent(marks.drawing_accuracy_new_words),
-    ]
-}
-
-fn percent(fraction: Option<f64>) -> String {
-    fraction.map_or_else(|| "-".to_owned(), |fraction| format!("{:.1} %", 100.0 * fraction))
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
-    table
 }

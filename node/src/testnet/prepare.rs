@@ -22,7 +22,9 @@ use crate::home::Home;
 use crate::jobs::LoraConfig;
 use crate::jobs::device::Compute;
 use crate::jobs::foundation::Foundation;
+use crate::jobs::shard::Taught;
 use crate::jobs::solo::together;
+use crate::jobs::tower::FOLDER;
 use crate::jobs::turns::Turns;
 use crate::settings::{By, DataSource, Settings, Share};
 use crate::shell;
@@ -166,13 +168,28 @@ impl Plan {
     pub fn data(&self, index: usize) -> DataSource {
         let Self { nodes: of, alpha, by, seed, .. } = *self;
         let share = Share { index, of, alpha, by, seed };
-        match DataSource::of(self.vqa.clone(), self.captions.clone(), seed, share) {
-            DataSource::Scenes { seed, share, .. } => {
-                DataSource::Scenes { seed, share, count: self.scenes }
-            }
-            files => files,
-        }
+        DataSource::of(self.vqa.clone(), self.captions.clone(), seed, share)
+            .with_scenes(self.scenes)
     }
+}
+
+/// Refuses a plan whose steps can teach a model nothing of its data; what of them is left out, in words.
+///
+/// # Errors
+/// If there is nothing to learn, or the data cannot be read.
+pub fn left_out(plan: &Plan, foundation: &Foundation) -> Result<Option<String>, Failure> {
+    let data = plan.data(0);
+    let Taught { questions, captions } = foundation.taught(&data)?;
+    let is_taught =
+        (questions && plan.batch_questions > 0) || (captions && plan.batch_captions > 0);
+    if !is_taught {
+        return Err(Failure::input(format!("{data} has nothing that these steps can teach"))
+            .hint(foundation.what_can_be_taught()));
+    }
+    let are_wanted = !foundation.draws() && plan.batch_captions > 0;
+    Ok((are_wanted && Taught::of(&data, None)?.captions).then(|| {
+        format!("captions are left out: the checkpoint has no {FOLDER}, which makes their targets")
+    }))
 }
 
 /// A prepared folder.

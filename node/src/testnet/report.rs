@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use comfy_table::{Table, presets};
+use comfy_table::Table;
 use serde::{Deserialize, Serialize};
 use witan_protocol::ledger::Audited;
 use witan_protocol::member::MemberId;
@@ -18,6 +18,7 @@ use crate::jobs::compare::Comparison;
 use crate::jobs::judge::Verdict;
 use crate::jobs::score::Marks;
 use crate::settings::By;
+use crate::tables::{self, percent, table};
 
 /// A finished run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -257,33 +258,17 @@ impl TestnetReport {
 
     /// The tables.
     pub fn to_text(&self) -> String {
-        let mut compared = table(&[
-            "held-out data",
-            "VQA",
-            "old words",
-            "new words",
-            "drawings",
-            "old words",
-            "new words",
-        ]);
         let rows = [
             ("base", &self.comparison.base),
             ("best member alone", &self.comparison.local_only_best),
             ("federated", &self.comparison.federated),
             ("all data in one place", &self.comparison.centralized),
         ];
-        for (name, marks) in rows {
-            let Some(marks) = marks else { continue };
-            compared.add_row([
-                name.to_owned(),
-                percent(marks.vqa_accuracy),
-                percent(marks.vqa_accuracy_old_words),
-                percent(marks.vqa_accuracy_new_words),
-                percent(marks.drawing_accuracy),
-                percent(marks.drawing_accuracy_old_words),
-                percent(marks.drawing_accuracy_new_words),
-            ]);
-        }
+        let rows: Vec<_> = rows
+            .into_iter()
+            .filter_map(|(name, marks)| Some((name.to_owned(), marks.as_ref()?)))
+            .collect();
+        let compared = tables::of_marks(&rows);
         let mut text = format!("{}\n\n{compared}\n", self.rounds_table());
         if let Some(ceiling) = self.drawing_ceiling {
             let ceiling = percent(Some(ceiling));
@@ -379,14 +364,4 @@ fn by_kind(what: &str, shares: &BTreeMap<String, f64>) -> String {
         shares if shares.is_empty() => String::new(),
         shares => format!("federated {what}: {}\n", shares.join(", ")),
     }
-}
-
-fn percent(fraction: Option<f64>) -> String {
-    fraction.map_or_else(|| "-".to_owned(), |fraction| format!("{:.1} %", 100.0 * fraction))
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
-    table
 }

@@ -40,7 +40,8 @@ pub struct Args {
     /// Look at the names and shapes only.
     #[arg(long, conflicts_with = "preset")]
     headers: bool,
-    /// Reckon with, and train with, layers that are computed again for backward, and weights kept as they are stored.
+    /// Reckon with, and train with, layers that are computed again for backward, and weights kept as they are stored:
+    /// as members of a federation do.
     #[arg(long)]
     recompute: bool,
     /// Train for two steps on made-up examples, and say what one took.
@@ -88,11 +89,7 @@ fn check(folder: &Path, args: &Args) -> Result<(), Failure> {
     device::open(args.device)?;
     let survey = checkpoint::survey(folder)?;
     let kind = if survey.blip3o.is_some() { Kind::Unified } else { Kind::Language };
-    let trial = Trial {
-        lora: checkpoint::lora(&survey, args.rank.into()),
-        demand: args.demand(),
-        compute: args.device,
-    };
+    let trial = Trial { lora: checkpoint::lora(&survey, args.rank.into()), demand: args.demand() };
     let memory = survey.training(&trial.lora, trial.demand);
     let tower = match kind {
         Kind::Language => None,
@@ -150,6 +147,7 @@ impl Args {
                 true => Activations::Recomputed,
                 false => Activations::Kept,
             },
+            compute: self.device,
         }
     }
 
@@ -270,7 +268,10 @@ fn needed(
             let can = if free >= most { "can" } else { "cannot" };
             writeln!(out, "device     cpu with {} available: {can}", bytes(free))
         }
-        (device, _) => writeln!(out, "device     {device}: its memory is not known; try --step"),
+        (device, _) if args.folder.is_some() => {
+            writeln!(out, "device     {device}: its memory is not known; try --step")
+        }
+        (device, _) => writeln!(out, "device     {device}: its memory is not known"),
     }
 }
 
