@@ -11,7 +11,8 @@ use safetensors::tensor::{Dtype, SafeTensors};
 
 use crate::checkpoint::Base;
 use crate::config::LoraConfig;
-use crate::umm::weights::{HostTensor, Init, Weights, encode, sample};
+use crate::umm::Network;
+use crate::umm::weights::{HostTensor, Init, Loader, Weights, encode, sample};
 
 /// The A and B matrices of every adapted layer, by PEFT name.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +75,9 @@ impl Adapter {
     ///
     /// The same base, configuration and seed give the same bytes everywhere.
     pub fn init(base: &Base, lora: &LoraConfig, seed: u64) -> Adapter {
-        let shapes = base.weights().iter().map(|(name, weight)| (&name[..], &weight.shape[..]));
+        let listed = Loader::list(|loader| Network::load(loader, base.config()).map(drop));
+        let adaptable: BTreeMap<String, Vec<usize>> = listed.adaptable.into_iter().collect();
+        let shapes = adaptable.iter().map(|(name, shape)| (&name[..], &shape[..]));
         Adapter::of_shapes(shapes, lora, seed)
     }
 

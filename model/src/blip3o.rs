@@ -19,7 +19,7 @@ use crate::tensor_files::TensorFiles;
 use crate::umm::diffusion::DiffusionConfig;
 use crate::umm::qwen_vision::{QwenVision, QwenVisionConfig};
 use crate::umm::trunk::{Trunk, TrunkConfig};
-use crate::umm::weights::{Loader, WeightError};
+use crate::umm::weights::{Listed, Loader, WeightError};
 pub use shard::{Reader, Shard};
 pub use targets::Targets;
 pub use unified::{Blip3o, Seen};
@@ -131,6 +131,10 @@ impl Network {
     /// The name and shape of every tensor. The tower that makes training targets and the pixel decoder have files of
     /// their own.
     pub fn tensors(config: &Blip3oConfig) -> Vec<(String, Vec<usize>)> {
+        Network::listed(config).tensors
+    }
+
+    pub(crate) fn listed(config: &Blip3oConfig) -> Listed {
         Loader::list(|loader| Network::load(loader, config).map(drop))
     }
 }

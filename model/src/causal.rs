@@ -40,8 +40,8 @@ impl Causal {
 
     /// A fresh adapter for models of these sizes.
     pub fn fresh_adapter(config: &LanguageConfig, lora: &LoraConfig, seed: u64) -> Adapter {
-        let tensors = Language::tensors(config);
-        let shapes = tensors.iter().map(|(name, shape)| (&name[..], &shape[..]));
+        let adaptable = Language::listed(config).adaptable;
+        let shapes = adaptable.iter().map(|(name, shape)| (&name[..], &shape[..]));
         Adapter::of_shapes(shapes, lora, seed)
     }
 

@@ -20,6 +20,8 @@ pub fn word_here(path: &Path) -> String {
 /// A path as a word of a shell's command line, quoted where it must be.
 pub fn word(path: &Path) -> String {
     let path = path.display().to_string();
+    // Not taken for a flag.
+    let path = if path.starts_with('-') { format!("./{path}") } else { path };
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
     match !path.is_empty() && path.chars().all(is_plain) {
         true => path,
@@ -40,6 +42,7 @@ mod tests {
             ("/srv/Zürich", "/srv/Zürich"),
             ("my testnet", "'my testnet'"),
             ("it's $HOME", r"'it'\''s $HOME'"),
+            ("-odd", "./-odd"),
             ("", "''"),
         ] {
             assert_eq!(word(Path::new(path)), expected);

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! DIR/train.json      what was asked for; --resume reads it
-//! DIR/targets/       what a checkpoint's drawings should become
+//! DIR/targets/        what a checkpoint's drawings should become
 //! DIR/NAME.state      a paused training; NAME is `central`, or `member-NN`
 //! DIR/NAME/           a trained adapter, as Python's peft reads it
+//! DIR/base.json       the scores of the base
 //! DIR/NAME.json       its scores: written last, so that it says that NAME is done
 //! DIR/report.json     all scores, and those of the base
 //! ```
 
 mod report;
+mod shelf;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -17,21 +19,21 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
-use witan_protocol::digest::Digest;
 
 use crate::error::{Failure, FailureKind};
 use crate::jobs::foundation::Foundation;
 use crate::jobs::model::Model;
 use crate::jobs::score::{Marks, by_task};
 use crate::jobs::shard::{self, Extent};
-use crate::jobs::solo::{Candidate, Desk, Paused, Solo, Step, Terms, Trained, interrupted, kept};
+use crate::jobs::solo::{Candidate, Solo, Step, Terms, Watching, interrupted};
 use crate::jobs::turns::Turns;
 use crate::jobs::unified::Unified;
-use crate::jobs::{Ground, Umm, chosen, device, goes_on};
-use crate::settings::DataSource;
+use crate::jobs::{Ground, Umm, device, goes_on};
 use crate::shell;
 use crate::testnet::prepare::{self, Plan};
 pub use report::{SoloReport, SoloRow};
+pub use shelf::ORDER;
+use shelf::{Shelf, What, json, lock, write};
 
 /// What to train; kept in the folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,7 +69,7 @@ pub enum Told {
         /// Those done by an earlier run.
         done: u64,
     },
-    /// Some of the data cannot be learnt, and why.
+    /// Some of the data cannot be learnt, or nothing of a member's; in words.
     LeftOut(String),
     /// Targets of drawings are made first, of so many pictures.
     Preparing {
@@ -106,7 +108,7 @@ pub fn run(
     let dir = &request.dir;
     let order = match &request.order {
         Some(order) => begin(dir, order, tell)?,
-        None => open(dir)?,
+        None => shelf::open(dir)?,
     };
     let foundation = Foundation::open(order.plan.model.as_deref())?;
     let watch = Watch { stopping, tell };
@@ -123,16 +125,23 @@ fn train<M: Model>(
     watch: Watch<'_>,
 ) -> Result<SoloReport, Failure> {
     let dir = &request.dir;
+    let _lock = lock(dir)?;
     let data = order.plan.data(0);
-    let base_digest = foundation.digest()?;
+    let pool = shard::pool(&data)?;
+    let tower = match pool.whole.captions[..] {
+        [] => None,
+        _ => foundation.tower()?,
+    };
+    let what = What {
+        order: &order,
+        base: foundation.digest()?,
+        tower: tower.as_ref().map(|tower| tower.digest),
+        data: pool.digest(),
+    };
+    let what = what.digest();
     let device = device::open(order.plan.device)?;
     let (training, lora) = (order.plan.training(), order.plan.lora.of(foundation.lora()));
     let ground = Ground::of(foundation, lora, &training, order.plan.seed);
-    let model = M::load(&ground.foundation, &ground.lora, &device)?;
-    let exam = model.examine(shard::exam(&data, Extent::Sample)?)?;
-    let base = watch.marks(&model, &exam, order.plan.seed).map_err(|it| resumable(it, dir))?;
-    // Before others of its size are loaded.
-    drop(model);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let terms = Terms {
         ground: ground.clone(),
@@ -142,18 +151,15 @@ fn train<M: Model>(
         workers: if order.is_local_only { cores } else { 1 },
         device,
         turns: Turns::open(None).map_err(Failure::environment)?,
+        tower,
         targets: request.targets.clone().unwrap_or_else(|| dir.join("targets")),
     };
-    let desk = Shelf::<M> {
-        dir,
-        ground: &ground,
-        exam: &exam,
-        order: &order,
-        base: base_digest,
-        watch,
-        rows: Mutex::default(),
-    };
-    desk.train_all(terms, &data).map_err(|failure| resumable(failure, dir))?;
+    let solo = Solo::<M>::open(terms, pool, &watch).map_err(|it| resumable(it, dir))?;
+    let exam = solo.with_base(|model| model.examine(shard::exam(&data, Extent::Sample)?))?;
+    let rows = Mutex::default();
+    let desk = Shelf::<M> { dir, ground: &ground, exam: &exam, order: &order, what, watch, rows };
+    let base = desk.base(&solo).map_err(|it| resumable(it, dir))?;
+    desk.train_all(&solo).map_err(|it| resumable(it, dir))?;
     let mut rows = desk.rows.into_inner().expect("no worker has panicked");
     rows.sort_by_key(|row| row.member);
     let ceiling = M::ceiling(&exam);
@@ -180,113 +186,13 @@ impl Watch<'_> {
     }
 }
 
-/// The folder's files, as the trainings need them.
-struct Shelf<'a, M: Model> {
-    dir: &'a Path,
-    ground: &'a Ground,
-    exam: &'a M::Exam,
-    order: &'a Order,
-    base: Digest,
-    watch: Watch<'a>,
-    rows: Mutex<Vec<SoloRow>>,
-}
-
-impl<M: Model> Shelf<'_, M> {
-    fn train_all(&self, terms: Terms, data: &DataSource) -> Result<(), Failure> {
-        let solo = Solo::open(terms, data, self)?;
-        let wanted = match self.order.is_local_only {
-            true => solo.members(),
-            false => vec![Candidate::Centralized],
-        };
-        solo.train_all(&self.open(&solo, &wanted)?, self)
-    }
-
-    /// The candidates that are not done; takes in the scores of those that are.
-    fn open(&self, solo: &Solo<M>, wanted: &[Candidate]) -> Result<Vec<Candidate>, Failure> {
-        let (mut open, mut steps, mut done) = (Vec::new(), 0, 0);
-        for &candidate in wanted {
-            steps += solo.steps(candidate);
-            let path = self.path(candidate, "json");
-            match std::fs::read(&path) {
-                Ok(bytes) => {
-                    let row = serde_json::from_slice(&bytes).map_err(|error| {
-                        Failure::input(format!("{} cannot be read: {error}", path.display()))
-                            .hint("remove it, and this training is made again with --resume")
-                    })?;
-                    self.push(row);
-                    done += solo.steps(candidate);
-                }
-                Err(_) => {
-                    done += self.earlier(candidate)?.map_or(0, |paused| paused.done as u64);
-                    open.push(candidate);
-                }
-            }
-        }
-        (self.watch.tell)(Told::Begins { trainings: wanted.len(), steps, done });
-        Ok(open)
-    }
-
-    /// What a paused training must be a part of.
-    fn terms(&self, candidate: Candidate) -> Digest {
-        let order = serde_json::to_vec(self.order).expect("an order is plain JSON");
-        let of = [&order[..], &self.base.0, name(candidate).as_bytes()].concat();
-        Digest::of_kind("witan training's terms", &of)
-    }
-
-    fn path(&self, candidate: Candidate, ending: &str) -> PathBuf {
-        self.dir.join(format!("{}.{ending}", name(candidate)))
-    }
-
-    fn push(&self, row: SoloRow) {
-        self.rows.lock().expect("no worker has panicked").push(row);
-    }
-}
-
-impl<M: Model> Desk<M> for Shelf<'_, M> {
+impl Watching for Watch<'_> {
     fn goes_on(&self) -> ControlFlow<()> {
-        goes_on(self.watch.stopping)
+        goes_on(self.stopping)
     }
 
     fn on_preparing(&self, done: usize, pictures: usize) {
-        (self.watch.tell)(Told::Preparing { done, pictures });
-    }
-
-    fn on_step(&self, what: Candidate, step: Step) {
-        (self.watch.tell)(Told::Stepped { what, step });
-    }
-
-    fn earlier(&self, candidate: Candidate) -> Result<Option<Paused>, Failure> {
-        kept::read(&self.path(candidate, "state"), self.terms(candidate), &self.ground.initial)
-    }
-
-    fn keep(&self, candidate: Candidate, paused: &Paused) -> Result<(), Failure> {
-        write(&self.path(candidate, "state"), &kept::to_bytes(paused, self.terms(candidate)))
-    }
-
-    fn on_trained(
-        &self,
-        candidate: Candidate,
-        model: &M,
-        trained: &Trained,
-    ) -> Result<(), Failure> {
-        let folder = self.dir.join(name(candidate));
-        chosen::export(&folder, &trained.adapter, &self.ground.lora)?;
-        let row = SoloRow {
-            name: name(candidate),
-            member: match candidate {
-                Candidate::Centralized => None,
-                Candidate::Alone(index) => Some(index),
-            },
-            steps: trained.steps,
-            examples: trained.examples,
-            loss: trained.loss,
-            scores: self.watch.marks(model, self.exam, self.order.plan.seed)?,
-        };
-        write(&self.path(candidate, "json"), &json(&row))?;
-        let _ = std::fs::remove_file(self.path(candidate, "state"));
-        (self.watch.tell)(Told::Scored(Box::new(row.clone())));
-        self.push(row);
-        Ok(())
+        (self.tell)(Told::Preparing { done, pictures });
     }
 }
 
@@ -304,13 +210,6 @@ fn resumable(failure: Failure, dir: &Path) -> Failure {
 /// The command that continues the training in `dir`.
 pub fn resume_command(dir: &Path) -> String {
     format!("{} train --resume --dir {}", shell::witan(), shell::word(dir))
-}
-
-fn name(candidate: Candidate) -> String {
-    match candidate {
-        Candidate::Centralized => "central".to_owned(),
-        Candidate::Alone(index) => format!("member-{index:02}"),
-    }
 }
 
 fn begin(dir: &Path, order: &Order, tell: &(dyn Fn(Told) + Sync)) -> Result<Order, Failure> {
@@ -337,32 +236,3 @@ fn begin(dir: &Path, order: &Order, tell: &(dyn Fn(Told) + Sync)) -> Result<Orde
     write(&dir.join(ORDER), &json(order))?;
     Ok(order.clone())
 }
-
-fn open(dir: &Path) -> Result<Order, Failure> {
-    let path = dir.join(ORDER);
-    let not_ours = |error: &dyn std::fmt::Display| {
-        Failure::input(format!("cannot read {}: {error}", path.display()))
-            .hint("only a folder that `witan train` made can be resumed; name it with --dir")
-    };
-    let bytes = std::fs::read(&path).map_err(|error| not_ours(&error))?;
-    serde_json::from_slice(&bytes).map_err(|error| not_ours(&error))
-}
-
-fn json(value: &impl Serialize) -> Vec<u8> {
-    let mut text = serde_json::to_vec_pretty(value).expect("reports are plain JSON");
-    text.push(b'\n');
-    text
-}
-
-/// Writes a file as a whole or not at all.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let new = path.with_extension("new");
-    let written = std::fs::write(&new, bytes).and_then(|()| std::fs::rename(&new, path));
-    written.map_err(|error| {
-        Failure::environment(format!("cannot write {}: {error}", path.display()))
-            .hint("free space on its disk; --resume goes on from what was kept")
-    })
-}
-
-/// What says that a folder is a training's.
-pub const ORDER: &str = "train.json";

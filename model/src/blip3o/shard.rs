@@ -75,6 +75,12 @@ pub enum ReadError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The tower makes nothing of a picture that could be learnt.
+    #[error("{name}: the tower makes numbers of it that are not finite")]
+    NotFinite {
+        /// Where it lies.
+        name: String,
+    },
     /// A picture is too long.
     #[error("{name}: {error}")]
     Long {

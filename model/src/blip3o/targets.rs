@@ -56,10 +56,13 @@ impl Targets {
     /// Panics if the picture is no captioned one.
     ///
     /// # Errors
-    /// If the picture cannot be read, or the disk refuses.
+    /// If the picture cannot be read, the tower is damaged, or the disk refuses.
     pub fn make(&self, place: usize, picture: &Picture, tower: &Tower) -> Result<(), ReadError> {
         let path = &self.files[&place];
         let values = tower.features(picture)?;
+        if !values.iter().all(|value| value.is_finite()) {
+            return Err(ReadError::NotFinite { name: picture.to_string() });
+        }
         let mut bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         bytes.extend(blake3::hash(&bytes).as_bytes());
         keep(path, &bytes).map_err(|source| ReadError::Target { path: path.clone(), source })

@@ -58,8 +58,8 @@ impl Blip3o {
 
     /// A fresh adapter for models of these sizes.
     pub fn fresh_adapter(config: &Blip3oConfig, lora: &LoraConfig, seed: u64) -> Adapter {
-        let tensors = Network::tensors(config);
-        let shapes = tensors.iter().map(|(name, shape)| (&name[..], &shape[..]));
+        let adaptable = Network::listed(config).adaptable;
+        let shapes = adaptable.iter().map(|(name, shape)| (&name[..], &shape[..]));
         Adapter::of_shapes(shapes, lora, seed)
     }
 

@@ -11,7 +11,7 @@ use burn::tensor::Tensor;
 
 use super::layers::{Beside, Heads, Layer, LayerNames, LayerSizes, Norm, Past, Sight};
 use super::rows::Rows;
-use super::weights::{Init, Loader, WeightError};
+use super::weights::{Init, Listed, Loader, WeightError};
 use crate::config::language::{Family, LanguageConfig};
 use crate::frozen::{Frozen, Precision};
 use crate::fused::{HeadLayout, frequency, head_loss};
@@ -69,6 +69,10 @@ impl Reading {
 impl Language {
     /// The name and shape of every tensor, as Hugging Face has them.
     pub fn tensors(config: &LanguageConfig) -> Vec<(String, Vec<usize>)> {
+        Language::listed(config).tensors
+    }
+
+    pub(crate) fn listed(config: &LanguageConfig) -> Listed {
         Loader::list(|loader| Language::load(loader, config).map(drop))
     }
 

@@ -70,6 +70,15 @@ pub enum WeightError {
     },
 }
 
+/// Names and shapes of a network's tensors, in the order in which they are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    /// All of them.
+    pub tensors: Vec<(String, Vec<usize>)>,
+    /// Those that an adapter can be put beside.
+    pub adaptable: Vec<(String, Vec<usize>)>,
+}
+
 /// Hands named tensors to modules while they are built, and remembers which parameter got which name.
 pub struct Loader {
     weights: Weights,
@@ -77,7 +86,7 @@ pub struct Loader {
     kept: Kept,
     fresh: Option<ChaCha8Rng>,
     /// What was asked for, if nothing is to be loaded.
-    listed: Option<Vec<(String, Vec<usize>)>>,
+    listed: Option<Listed>,
     lora: Option<LoraConfig>,
     dropout: Dropout,
     /// Linear layers with an adapter so far.
@@ -105,12 +114,10 @@ impl Loader {
         }
     }
 
-    /// The name and shape of every tensor that `load` asks for; nothing of their size is made.
-    pub fn list(
-        load: impl FnOnce(&mut Loader) -> Result<(), WeightError>,
-    ) -> Vec<(String, Vec<usize>)> {
+    /// What `load` asks for; nothing of its size is made.
+    pub fn list(load: impl FnOnce(&mut Loader) -> Result<(), WeightError>) -> Listed {
         let mut loader = Loader::from_weights(Weights::new(), &Device::flex());
-        loader.listed = Some(Vec::new());
+        loader.listed = Some(Listed::default());
         load(&mut loader).expect("a listed tensor is never missing");
         loader.listed.unwrap_or_default()
     }
@@ -205,6 +212,7 @@ impl Loader {
         bias: bool,
     ) -> Result<LoraLinear, WeightError> {
         let base = self.linear(path, sizes, bias)?;
+        self.list_adaptable(path, [sizes[1], sizes[0]]);
         let Some(lora) = self.lora.clone().filter(|lora| lora.adapts(path)) else {
             return Ok(LoraLinear { base, lora_a: None, lora_b: None, scale: 0.0, drops: None });
         };
@@ -229,6 +237,7 @@ impl Loader {
         init: Init,
     ) -> Result<LoraEmbedding, WeightError> {
         let base = self.rows(path, [tokens, width], init)?;
+        self.list_adaptable(path, [tokens, width]);
         let Some(lora) = self.lora.clone().filter(|lora| lora.adapts(path)) else {
             return Ok(LoraEmbedding { base, shift: None, lora_a: None, lora_b: None, scale: 0.0 });
         };
@@ -239,6 +248,12 @@ impl Loader {
         let lora_a = Some(half("lora_embedding_A", [lora.rank, tokens]));
         let lora_b = Some(half("lora_embedding_B", [width, lora.rank]));
         Ok(LoraEmbedding { base, shift: None, lora_a, lora_b, scale: lora.scale() })
+    }
+
+    fn list_adaptable(&mut self, path: &str, shape: [usize; 2]) {
+        if let Some(listed) = &mut self.listed {
+            listed.adaptable.push((format!("{path}.weight"), shape.to_vec()));
+        }
     }
 
     /// The matrix at `path` as it is: `[rows, width]`.
@@ -309,7 +324,7 @@ impl Loader {
 
     fn host(&mut self, name: &str, shape: &[usize], init: Init) -> Result<HostTensor, WeightError> {
         if let Some(listed) = &mut self.listed {
-            listed.push((name.to_string(), shape.to_vec()));
+            listed.tensors.push((name.to_string(), shape.to_vec()));
             return Ok(HostTensor { shape: vec![1; shape.len()], values: vec![0.0] });
         }
         let found = match &self.files {

@@ -176,25 +176,7 @@ impl Report {
 
 fn for_people(out: &mut dyn Write, report: &Report, evaluation: &Evaluation) -> io::Result<()> {
     writeln!(out, "{}\n{}\n", report.model, report.data)?;
-    let Evaluation { answered, drawn, .. } = evaluation;
-    if answered.all.asked > 0 {
-        let row = |name: &str, asked: u64, share: Option<f64>| {
-            vec![name.to_owned(), percent(share), asked.to_string()]
-        };
-        let mut rows = vec![row("all", answered.all.asked, answered.all.fraction())];
-        for (kind, tally) in &answered.by_answer_type {
-            rows.push(row(kind.name(), tally.asked, tally.fraction()));
-        }
-        for (name, part) in [("old words", &answered.old), ("new words", &answered.new)] {
-            if part.asked > 0 {
-                rows.push(row(name, part.asked, part.fraction()));
-            }
-        }
-        for (name, tally) in &answered.by_question_type {
-            rows.push(row(&format!("\"{name} …\""), tally.asked, tally.fraction()));
-        }
-        writeln!(out, "{}", output::trimmed(&output::table(&["VQA v2", "right", "of"], rows)))?;
-    }
+    answers(out, evaluation)?;
     if evaluation.draws_features {
         return writeln!(
             out,
@@ -205,6 +187,7 @@ fn for_people(out: &mut dyn Write, report: &Report, evaluation: &Evaluation) -> 
         return writeln!(out, "no drawings: these data hold no captions with words it knows");
     }
     let ceilings = &report.drawing_ceiling_by_task;
+    let drawn = &evaluation.drawn;
     let mut rows: Vec<_> = drawn
         .all
         .tags
@@ -236,6 +219,29 @@ fn for_people(out: &mut dyn Write, report: &Report, evaluation: &Evaluation) -> 
         "Drawings are judged by GenEval's rules with our own detector of shapes: no GenEval figures."
     )?;
     writeln!(out, "ceiling: what that detector finds right of the real pictures.")
+}
+
+fn answers(out: &mut dyn Write, evaluation: &Evaluation) -> io::Result<()> {
+    let answered = &evaluation.answered;
+    if answered.all.asked == 0 {
+        return Ok(());
+    }
+    let row = |name: &str, asked: u64, share: Option<f64>| {
+        vec![name.to_owned(), percent(share), asked.to_string()]
+    };
+    let mut rows = vec![row("all", answered.all.asked, answered.all.fraction())];
+    for (kind, tally) in &answered.by_answer_type {
+        rows.push(row(kind.name(), tally.asked, tally.fraction()));
+    }
+    for (name, part) in [("old words", &answered.old), ("new words", &answered.new)] {
+        if part.asked > 0 {
+            rows.push(row(name, part.asked, part.fraction()));
+        }
+    }
+    for (name, tally) in &answered.by_question_type {
+        rows.push(row(&format!("\"{name} …\""), tally.asked, tally.fraction()));
+    }
+    writeln!(out, "{}", output::trimmed(&output::table(&["VQA v2", "right", "of"], rows)))
 }
 
 /// More drawings of a prompt than anyone compares.

@@ -37,9 +37,7 @@ impl Progress {
             true => ProgressDrawTarget::hidden(),
             false => ProgressDrawTarget::stderr(),
         };
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} left  {msg}")
-            .expect("the template is well formed");
-        let bar = ProgressBar::with_draw_target(None, target).with_style(style);
+        let bar = ProgressBar::with_draw_target(None, target).with_style(style("{spinner} {msg}"));
         let is_plain = bar.is_hidden() && !is_silent;
         let state =
             State { running: BTreeMap::new(), seconds: 0.0, steps: 0, examples: 0, losses: None };
@@ -50,11 +48,16 @@ impl Progress {
     pub fn tell(&self, told: &Told) {
         match told {
             Told::Begins { trainings, steps, done } => {
+                self.bar.set_style(style("{bar:30} {pos}/{len} {eta} left  {msg}"));
                 self.bar.set_length(*steps);
                 self.bar.set_position(*done);
                 self.bar.reset_eta();
-                if self.is_plain {
-                    line(&format!("{trainings} to train, {done} of {steps} steps done"));
+                match trainings {
+                    0 => self.say("all is trained"),
+                    _ if self.is_plain => {
+                        line(&format!("{trainings} to train, {done} of {steps} steps done"));
+                    }
+                    _ => {}
                 }
             }
             Told::LeftOut(what) => self.say(what),
@@ -131,6 +134,10 @@ impl Progress {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().expect("no thread has panicked while it counted")
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the template is well formed")
 }
 
 /// A plain line. Whoever read it may have gone; the work goes on.

@@ -248,7 +248,7 @@ pub const SAID_ONCE: [&str; 21] = [
     "lora_targets",
     "device",
 ];
-/// AdamW's step size for a checkpoint at first: FedUMM's, as its authors' README has it.
+/// AdamW's step size for a checkpoint at first, of one trainer: what FedUMM's members have, as its authors' README says.
 const CHECKPOINT_RATE: f64 = 2e-5;
 /// Examples of one step: 1024 times the usual.
 const BATCH_MAX: u32 = 16_384;

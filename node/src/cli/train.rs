@@ -78,10 +78,11 @@ fn what_next(out: &mut dyn Write, args: &Args, report: &SoloReport) -> io::Resul
     let Plan { vqa, captions, model, .. } = &report.order.plan;
     if let Some(model) = model {
         let model = shell::word(model);
-        return writeln!(
-            out,
-            "next: {witan} model ask {model} --adapter {adapter} IMAGE \"what is in the image?\""
-        );
+        let (command, rest) = match vqa {
+            None if captions.is_some() => ("draw", "\"a red star\" --out star.safetensors"),
+            _ => ("ask", "IMAGE \"what is in the image?\""),
+        };
+        return writeln!(out, "next: {witan} model {command} {model} {rest} --adapter {adapter}");
     }
     if vqa.is_none() && captions.is_none() {
         let caption = "\"a crimson disc\" --out disc.png";

@@ -22,6 +22,9 @@ pub struct Common {
     pub samples: u64,
     /// Rounds, batch, data and strategy; members, α, seed and steps are each cell's own.
     pub plan: Plan,
+    /// Digests of a checkpoint's base and tower; `None`: the embedded model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<[Option<String>; 2]>,
 }
 
 /// One federation of the grid.
@@ -211,7 +214,7 @@ mod tests {
 
     fn common() -> Common {
         let plan = Plan { rounds: 5, batch_questions: 48, batch_captions: 16, ..Plan::default() };
-        Common { samples: 153_600, plan }
+        Common { samples: 153_600, plan, checkpoint: None }
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Results {
 
     /// What the grid was told beside its cells.
     fn flags(&self) -> String {
-        let Common { samples, plan } = &self.common;
+        let Common { samples, plan, .. } = &self.common;
         let Plan { rounds, batch_questions, batch_captions, learning_rate, .. } = plan;
         let usual = Plan::default();
         let mut text = format!(

@@ -265,7 +265,7 @@ mod tests {
     fn what_somebody_wrote_above_the_line_of_a_page_stays_and_other_files_do_too() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("RESULTS.md");
-        let common = Common { samples: 1, plan: Plan::default() };
+        let common = Common { samples: 1, plan: Plan::default(), checkpoint: None };
         let results = Results { common, federated: vec![], alone: vec![], central: vec![] };
         results.write_page(&file).unwrap();
         let page = std::fs::read_to_string(&file).unwrap();

@@ -11,7 +11,9 @@ use super::goes_on;
 use super::judge::{Case, Verdict};
 use super::model::Model;
 use super::score::Marks;
-use super::solo::{Candidate, Desk, Solo, Step, Terms, Trained, interrupted};
+use super::shard::{self, Pool};
+use super::solo::{Candidate, Desk, Solo, Step, Terms, Trained, Watching, interrupted};
+use super::tower::{FOLDER, Tower};
 use crate::error::Failure;
 
 /// The federation's peers in the table.
@@ -45,6 +47,7 @@ impl<M: Model> Comparer<'_, M> {
     pub fn compare(&self) -> Result<Comparison, Failure> {
         let Case { ground, federation, data, device, turns, targets } = self.case;
         let document = federation.document();
+        let pool = shard::pool(data)?;
         let terms = Terms {
             ground: ground.clone(),
             training: document.training.clone(),
@@ -53,10 +56,11 @@ impl<M: Model> Comparer<'_, M> {
             workers: turns.count(),
             device: device.clone(),
             turns: turns.clone(),
+            tower: self.tower(&pool)?,
             targets: targets.clone(),
         };
         let marks = MarksDesk { comparer: self, marks: Mutex::default() };
-        let solo = Solo::open(terms, data, &marks)?;
+        let solo = Solo::open(terms, pool, &marks)?;
         // The longest first, so that no core is left alone with it.
         let candidates = [vec![Candidate::Centralized], solo.members()].concat();
         solo.train_all(&candidates, &marks)?;
@@ -79,6 +83,25 @@ impl<M: Model> Comparer<'_, M> {
         };
         Ok(Comparison { local_only_best, local_only_best_member, centralized })
     }
+
+    /// The one that the members' drawings were made with, or nothing is compared with them.
+    fn tower(&self, pool: &Pool) -> Result<Option<Tower>, Failure> {
+        let Case { ground, federation, .. } = self.case;
+        if pool.whole.captions.is_empty() {
+            return Ok(None);
+        }
+        let tower = ground.foundation.agreed_tower(federation)?;
+        match federation.document().tower {
+            Some(named) if tower.is_none() => Err(Failure::input(format!(
+                "the tower {} that the members learnt to draw by is gone",
+                named.short()
+            ))
+            .hint(format!(
+                "put it back into the checkpoint's folder {FOLDER}, or say --no-compare"
+            ))),
+            _ => Ok(tower),
+        }
+    }
 }
 
 /// Collects the marks, by member; none for all data in one place.
@@ -87,11 +110,17 @@ struct MarksDesk<'a, M: Model> {
     marks: Mutex<Vec<(Option<usize>, Marks)>>,
 }
 
-impl<M: Model> Desk<M> for MarksDesk<'_, M> {
+impl<M: Model> Watching for MarksDesk<'_, M> {
     fn goes_on(&self) -> ControlFlow<()> {
         goes_on(self.comparer.stopping)
     }
 
+    fn on_preparing(&self, done: usize, pictures: usize) {
+        let _ = self.comparer.say.try_send(Ok(Verdict::Preparing { done, pictures }));
+    }
+}
+
+impl<M: Model> Desk<M> for MarksDesk<'_, M> {
     fn on_step(&self, candidate: Candidate, step: Step) {
         let [step, steps] = [step.step, step.steps].map(|it| u64::try_from(it).unwrap_or(u64::MAX));
         let verdict = Verdict::Comparing { what: candidate.to_string(), step, steps };

@@ -7,7 +7,6 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use witan_model::blip3o::tower::FOLDER;
 use witan_model::blip3o::{Blip3o, Blip3oConfig};
 use witan_model::data::tokenizer::Tokenizer;
 use witan_model::survey::Survey;
@@ -17,7 +16,7 @@ use witan_protocol::federation::{Federation, Strategy};
 
 use super::checkpoint::{self, bad};
 use super::shard::Taught;
-use super::tower::Tower;
+use super::tower::{self, Tower};
 use super::{base_digest, embedded_base};
 use crate::error::Failure;
 use crate::home::Home;
@@ -182,20 +181,23 @@ impl Foundation {
     }
 
     /// Whether it can be taught to draw: a checkpoint needs the tower that makes targets.
-    pub fn draws(&self) -> bool {
+    ///
+    /// # Errors
+    /// If that is damaged.
+    pub fn draws(&self) -> Result<bool, Failure> {
         match self {
-            Self::Embedded(_) => true,
-            Self::Blip3o(checkpoint) => checkpoint.folder.join(FOLDER).is_dir(),
+            Self::Embedded(_) => Ok(true),
+            Self::Blip3o(checkpoint) => Ok(tower::bytes(&checkpoint.folder)?.is_some()),
         }
     }
 
     /// Of which kinds data have what it can be taught.
     ///
     /// # Errors
-    /// If the source is wrong.
+    /// If the source is wrong, or the tower is damaged.
     pub fn taught(&self, data: &DataSource) -> Result<Taught, Failure> {
         let taught = Taught::of(data, self.words().as_ref())?;
-        Ok(Taught { captions: taught.captions && self.draws(), ..taught })
+        Ok(Taught { captions: taught.captions && self.draws()?, ..taught })
     }
 
     /// What to do about data it cannot be taught.

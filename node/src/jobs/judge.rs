@@ -51,6 +51,13 @@ pub enum Verdict {
     },
     /// Some of the exam's prompts are not drawn.
     Undrawn(Undrawn),
+    /// Targets of drawings are made for the comparison.
+    Preparing {
+        /// Pictures done.
+        done: usize,
+        /// Pictures in all.
+        pictures: usize,
+    },
     /// The comparison goes on.
     Comparing {
         /// Which adapter is trained.
@@ -177,9 +184,13 @@ impl<M: Model> Judge<M> {
                     self.tell(Verdict::Round { round, marks });
                 }
                 Question::Comparison => {
-                    let Self { case, exam, stopping, say, .. } = &self;
-                    let comparison = Comparer::<M> { case, exam, stopping, say }.compare()?;
-                    self.tell(Verdict::Compared(Box::new(comparison)));
+                    let Self { case, model, exam, stopping, say } = self;
+                    // Before others of its size are loaded: nothing is asked after this.
+                    drop(model);
+                    let (case, exam, stopping) = (&case, &exam, &stopping);
+                    let compared = Comparer::<M> { case, exam, stopping, say: &say }.compare()?;
+                    let _ = say.blocking_send(Ok(Verdict::Compared(Box::new(compared))));
+                    return Ok(());
                 }
             }
         }

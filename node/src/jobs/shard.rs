@@ -1,6 +1,8 @@
 //! A member's data: read from where `node.toml` says, cut to this member's share, and split into what
 //! it trains on and what it keeps aside to score with. Data never leave the thread that reads them.
 
+use std::fmt::Write;
+
 use witan_model::data::catalogue::Catalogue;
 use witan_model::data::partition::{self, Part, Partition, PartitionError};
 use witan_model::data::scenes::{self, PromptCase};
@@ -9,6 +11,7 @@ use witan_model::data::vocabulary::Vocabulary;
 use witan_model::data::vqa_v2::{self, Split};
 use witan_model::data::{CaptionExample, DataError, Dataset, VqaExample, captions};
 use witan_model::encoded;
+use witan_protocol::digest::Digest;
 
 use crate::error::Failure;
 use crate::settings::{By, DataSource, Share};
@@ -29,6 +32,23 @@ pub struct Pool {
     pub whole: Dataset,
     /// Each member's part; the same on every member.
     pub parts: Vec<Part>,
+}
+
+impl Pool {
+    /// Of all that is asked and said, and of what; pictures by their names.
+    pub fn digest(&self) -> Digest {
+        let mut all = String::new();
+        for VqaExample { picture, question_id, question, answer, .. } in &self.whole.questions {
+            let _ = writeln!(all, "{picture} {question_id} {question:?} {answer:?}");
+        }
+        for CaptionExample { picture, caption, .. } in &self.whole.captions {
+            let _ = writeln!(all, "{picture} {caption:?}");
+        }
+        for picture in &self.whole.pictures {
+            let _ = writeln!(all, "{picture}");
+        }
+        Digest::of_kind("witan training data", all.as_bytes())
+    }
 }
 
 /// What no member trains on: the federation's held-out questions and prompts.

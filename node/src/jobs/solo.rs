@@ -7,7 +7,9 @@ pub mod kept;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use witan_model::blip3o::Targets;
 use witan_model::data::Dataset;
@@ -18,11 +20,10 @@ use witan_protocol::federation::Training;
 use super::Ground;
 use super::device::Device;
 use super::model::{Model, Read};
-use super::shard::{self, Pool};
+use super::shard::Pool;
 use super::tower::Tower;
 use super::turns::Turns;
 use crate::error::{Failure, FailureKind};
-use crate::settings::DataSource;
 
 /// What every candidate is trained from, and how.
 #[derive(Clone)]
@@ -41,7 +42,9 @@ pub struct Terms {
     pub device: Device,
     /// Turns at the cores.
     pub turns: Turns,
-    /// Where a checkpoint's targets are kept.
+    /// What makes a checkpoint's targets, if captions are learnt.
+    pub tower: Option<Tower>,
+    /// Where they are kept.
     pub targets: PathBuf,
 }
 
@@ -54,13 +57,19 @@ pub enum Candidate {
     Alone(usize),
 }
 
-/// Hears of the candidates, and keeps what comes of them. Called from several threads.
-pub trait Desk<M>: Sync {
+/// Hears of long work, and may stop it.
+pub trait Watching: Sync {
     /// Whether the work should go on.
     fn goes_on(&self) -> ControlFlow<()>;
 
     /// Targets of drawings are made before the first step, of so many pictures of how many.
-    fn on_preparing(&self, _done: usize, _pictures: usize) {}
+    fn on_preparing(&self, done: usize, pictures: usize);
+}
+
+/// Hears of the candidates, and keeps what comes of them. Called from several threads.
+pub trait Desk<M>: Watching {
+    /// A candidate has nothing that its steps can teach.
+    fn on_idle(&self, _candidate: Candidate) {}
 
     /// A step was taken.
     fn on_step(&self, candidate: Candidate, step: Step);
@@ -70,7 +79,7 @@ pub trait Desk<M>: Sync {
         Ok(None)
     }
 
-    /// A candidate stands here: every so many steps, before it ends early, and before it is scored.
+    /// A candidate stands here: now and then, before it ends early or fails, and before it is scored.
     fn keep(&self, _candidate: Candidate, _paused: &Paused) -> Result<(), Failure> {
         Ok(())
     }
@@ -83,9 +92,10 @@ pub trait Desk<M>: Sync {
 /// All members' data, read once, and the terms.
 pub struct Solo<M: Model> {
     terms: Terms,
-    tower: Option<Tower>,
     pool: Pool,
     read: Read<M>,
+    /// One that was loaded and nobody uses.
+    loaded: Mutex<Option<M>>,
 }
 
 impl fmt::Display for Candidate {
@@ -98,19 +108,31 @@ impl fmt::Display for Candidate {
 }
 
 impl<M: Model> Solo<M> {
-    /// Reads all data; a checkpoint's targets are made, as long as the model is not loaded yet.
+    /// Makes a checkpoint's targets, then loads the model and reads all data with it.
     ///
     /// # Errors
     /// If the data cannot be read, or the work was stopped.
-    pub fn open(terms: Terms, data: &DataSource, desk: &impl Desk<M>) -> Result<Self, Failure> {
-        let pool = shard::pool(data)?;
-        let tower = match pool.whole.captions[..] {
-            [] => None,
-            _ => terms.ground.foundation.tower()?,
-        };
-        let targets = targets(&terms, tower.as_ref(), &pool.whole, desk)?;
-        let read = load::<M>(&terms)?.read(&pool.whole, targets)?;
-        Ok(Self { terms, tower, pool, read })
+    pub fn open(terms: Terms, pool: Pool, watch: &impl Watching) -> Result<Self, Failure> {
+        let targets = targets(&terms, &pool.whole, watch)?;
+        let model = load::<M>(&terms)?;
+        let read = model.read(&pool.whole, targets)?;
+        Ok(Self { terms, pool, read, loaded: Mutex::new(Some(model)) })
+    }
+
+    /// Does something with a model that was not trained.
+    ///
+    /// # Errors
+    /// What that says.
+    pub fn with_base<T>(&self, work: impl FnOnce(&M) -> Result<T, Failure>) -> Result<T, Failure> {
+        let model = self.take()?;
+        let done = work(&model);
+        *self.loaded.lock().expect("nothing here panics") = Some(model);
+        done
+    }
+
+    fn take(&self) -> Result<M, Failure> {
+        let loaded = self.loaded.lock().expect("nothing here panics").take();
+        loaded.map_or_else(|| load(&self.terms), Ok)
     }
 
     /// Every member alone.
@@ -133,9 +155,12 @@ impl<M: Model> Solo<M> {
     /// # Errors
     /// If a training fails, the desk does, or the work was stopped.
     pub fn train_all(&self, candidates: &[Candidate], desk: &impl Desk<M>) -> Result<(), Failure> {
+        if candidates.is_empty() {
+            return Ok(());
+        }
         let next = AtomicUsize::new(0);
         let work = || -> Result<(), Failure> {
-            let mut model = load::<M>(&self.terms)?;
+            let mut model = self.take()?;
             while let Some(candidate) = candidates.get(next.fetch_add(1, Ordering::Relaxed)) {
                 self.train(&mut model, *candidate, desk)?;
             }
@@ -164,8 +189,7 @@ impl<M: Model> Solo<M> {
         let read = match candidate {
             Candidate::Centralized => &self.read,
             Candidate::Alone(index) => {
-                let targets =
-                    |data: &Dataset| targets(&self.terms, self.tower.as_ref(), data, desk);
+                let targets = |data: &Dataset| targets(&self.terms, data, desk);
                 let whole = (&self.pool.whole, &self.read);
                 part = model.read_part(whole, &self.pool.parts[index], &targets)?;
                 &part
@@ -174,22 +198,27 @@ impl<M: Model> Solo<M> {
         let (start, plan) = (&self.terms.ground.initial, self.plan(candidate)?);
         let pupil = model.pupil();
         let mut course = match Course::begin(pupil, start, read, &plan) {
-            Err(TrainError::Empty) if candidate != Candidate::Centralized => return Ok(()),
+            Err(TrainError::Empty) if candidate != Candidate::Centralized => {
+                desk.on_idle(candidate);
+                return Ok(());
+            }
             begun => begun.map_err(Failure::input)?,
         };
         if let Some(paused) = desk.earlier(candidate)? {
             course = course.resume(pupil, paused).map_err(Failure::input)?;
         }
-        let mut progress = |step: Step| {
-            desk.on_step(candidate, step);
-            match step.step.is_multiple_of(KEEP_EVERY) {
-                true => ControlFlow::Break(()),
-                false => desk.goes_on(),
-            }
-        };
         loop {
-            course.run(model.pupil(), read, &mut progress).map_err(Failure::input)?;
+            let kept = Instant::now();
+            let mut progress = |step: Step| {
+                desk.on_step(candidate, step);
+                match kept.elapsed() > KEEP_EVERY {
+                    true => ControlFlow::Break(()),
+                    false => desk.goes_on(),
+                }
+            };
+            let ran = course.run(model.pupil(), read, &mut progress);
             desk.keep(candidate, &course.pause(model.pupil()))?;
+            ran.map_err(Failure::input)?;
             if let Some(trained) = course.trained(model.pupil()) {
                 return desk.on_trained(candidate, model, &trained);
             }
@@ -229,16 +258,15 @@ fn load<M: Model>(terms: &Terms) -> Result<M, Failure> {
 }
 
 /// What drawings of the captioned pictures should become, if there is a tower to say so.
-fn targets<M>(
+fn targets(
     terms: &Terms,
-    tower: Option<&Tower>,
     data: &Dataset,
-    desk: &impl Desk<M>,
+    watch: &(impl Watching + ?Sized),
 ) -> Result<Option<Targets>, Failure> {
-    let Some(tower) = tower else { return Ok(None) };
+    let Some(tower) = &terms.tower else { return Ok(None) };
     let mut told = |done, pictures| {
-        desk.on_preparing(done, pictures);
-        desk.goes_on()
+        watch.on_preparing(done, pictures);
+        watch.goes_on()
     };
     let targets = tower.targets(data, &terms.targets, &terms.device, &mut told)?;
     targets.ok_or_else(interrupted).map(Some)
@@ -256,8 +284,8 @@ pub fn together(members: usize) -> f64 {
     (members as f64).sqrt()
 }
 
-/// Steps between two times that a training is kept: a few seconds' work is lost with the power.
-const KEEP_EVERY: usize = 50;
+/// Between two times that a training is kept; as much work is lost with the power.
+const KEEP_EVERY: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use witan_model::blip3o::Targets;
+use witan_model::blip3o::shard::ReadError;
 use witan_model::blip3o::tower;
 pub use witan_model::blip3o::tower::FOLDER;
 use witan_model::data::Dataset;
@@ -19,7 +20,7 @@ use super::model::Told;
 use crate::error::Failure;
 
 /// The tower in a checkpoint's folder, not loaded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tower {
     checkpoint: Arc<Checkpoint>,
     /// Of its files.
@@ -59,14 +60,19 @@ impl Tower {
             return Ok(Some(targets));
         }
         let tower = tower::Tower::open(&self.checkpoint.folder, drawing, device)
-            .map_err(|error| bad(&self.folder(), &error))?
+            .map_err(|error| bad(&self.folder(), &error).hint(COPY_AGAIN))?
             .ok_or_else(|| bad(&self.folder(), &"it is gone"))?;
         for (done, picture) in missing.iter().enumerate() {
             if told(done, missing.len()).is_break() {
                 return Ok(None);
             }
             let made = targets.make(*picture, &data.pictures[*picture], &tower);
-            made.map_err(Failure::input)?;
+            made.map_err(|error| match error {
+                ReadError::Target { .. } => Failure::environment(error)
+                    .hint("free space on its disk; what is made already is kept"),
+                ReadError::NotFinite { .. } => Failure::input(error).hint(COPY_AGAIN),
+                other => Failure::input(other),
+            })?;
         }
         let _ = told(missing.len(), missing.len());
         Ok(Some(targets))
@@ -90,7 +96,11 @@ pub fn bytes(folder: &Path) -> Result<Option<u64>, Failure> {
 fn files(folder: &Path) -> Result<Option<TensorFiles>, Failure> {
     let folder = folder.join(FOLDER);
     match folder.is_dir() {
-        true => TensorFiles::open(&folder).map(Some).map_err(|error| bad(&folder, &error)),
+        true => TensorFiles::open(&folder)
+            .map(Some)
+            .map_err(|error| bad(&folder, &error).hint(COPY_AGAIN)),
         false => Ok(None),
     }
 }
+
+const COPY_AGAIN: &str = "copy the tower again from where it came from";

@@ -77,11 +77,14 @@ impl Testnet {
             Verdict::Comparing { what, step: 1, steps } => {
                 screen.say(&format!("  {what}: {steps} steps"));
             }
+            Verdict::Preparing { done: 0, pictures } => {
+                screen.say(&format!("  targets of drawings: {pictures} pictures"));
+            }
             Verdict::Undrawn(Undrawn { count, of, first: Some(word) }) => screen
                 .say(&format!("{count} of the {of} captions to be drawn are left out: {word}")),
             _ => {}
         }
-        if !matches!(verdict, Verdict::Comparing { .. }) {
+        if !matches!(verdict, Verdict::Comparing { .. } | Verdict::Preparing { .. }) {
             self.verdicts.push(verdict);
         }
     }

@@ -176,7 +176,7 @@ impl Plan {
 /// Refuses a plan whose steps can teach a model nothing of its data; what of them is left out, in words.
 ///
 /// # Errors
-/// If there is nothing to learn, or the data cannot be read.
+/// If there is nothing to learn, or the data or a checkpoint's tower cannot be read.
 pub fn left_out(plan: &Plan, foundation: &Foundation) -> Result<Option<String>, Failure> {
     let data = plan.data(0);
     let Taught { questions, captions } = foundation.taught(&data)?;
@@ -186,7 +186,7 @@ pub fn left_out(plan: &Plan, foundation: &Foundation) -> Result<Option<String>, 
         return Err(Failure::input(format!("{data} has nothing that these steps can teach"))
             .hint(foundation.what_can_be_taught()));
     }
-    let are_wanted = !foundation.draws() && plan.batch_captions > 0;
+    let are_wanted = plan.batch_captions > 0 && !foundation.draws()?;
     Ok((are_wanted && Taught::of(&data, None)?.captions).then(|| {
         format!("captions are left out: the checkpoint has no {FOLDER}, which makes their targets")
     }))

@@ -68,7 +68,7 @@ fn a_folder_that_is_no_adapter_is_named_in_one_line() {
     fs::write(folder.path().join("adapter_config.json"), settings).unwrap();
     let tensors = fs::read(pinned().join("adapter_model.safetensors")).unwrap();
     fs::write(folder.path().join("adapter_model.safetensors"), tensors).unwrap();
-    witan(&draw).refused(3, "has shape [2, 128], expected [4, 128]", "same base");
+    witan(&draw).refused(3, "has shape [2, 128], expected [4, 128]", "of the embedded model");
 }
 
 /// Made by PEFT itself (`scripts/peft_round_trip.py`).

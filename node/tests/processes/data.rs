@@ -173,7 +173,7 @@ fn numbers_that_are_none_are_named_with_their_tensor() {
     spoil(&folder.path().join("adapter_model.safetensors"));
     let draw = ["draw", "a red circle", "--out", "/dev/null", "--adapter", path(folder.path())];
     let ended = witan(&draw);
-    ended.refused(3, "adapter_model.safetensors", "same base");
+    ended.refused(3, "adapter_model.safetensors", "of the embedded model");
     assert!(ended.err.contains("lora_"), "the tensor is named: {ended:?}");
 }
 

@@ -1,6 +1,7 @@
 //! The built program itself: real processes, real sockets, real files.
 
 mod adapters;
+mod checkpoint_training;
 mod checkpoints;
 mod corruption;
 mod council;

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::pictures::folder;
-use crate::support::{Running, flip, path, pinned, witan};
+use crate::support::{Running, flip, path, witan};
 
 /// Long enough to be interrupted, of so small a batch that it takes two seconds.
 const FLAGS: &str = "--nodes 2 --rounds 1 --local-steps 200 --iid --batch-questions 2";
@@ -54,7 +54,7 @@ fn an_interrupted_training_goes_on_to_the_same_bytes() {
     fs::write(&order, text.replace("\"threads\": 1", "\"threads\": 2")).unwrap();
     witan(&["train", "--resume", "--dir", path(&whole)]).refused(
         3,
-        "central.state is of another training",
+        "is of another training",
         "remove it",
     );
 }
@@ -75,55 +75,6 @@ fn every_part_alone_is_trained_and_its_adapter_answers() {
     let adapter = dir.join("member-01");
     let ask = ["ask", "--adapter", path(&adapter), path(&image), "is there a red circle?"];
     assert_eq!(witan(&ask).code, Some(0));
-}
-
-#[test]
-fn a_checkpoint_is_trained_as_the_embedded_model_is() {
-    let out = tempfile::tempdir().unwrap();
-    let [whole, parts] = ["whole", "parts"].map(|name| out.path().join(name));
-    let model = pinned("blip3o");
-    let of = |dir: &Path, flags: &str| {
-        let common = "--scenes 16 --nodes 2 --rounds 1 --batch-questions 2 --batch-captions 1";
-        let args = ["train", "--model", path(&model), "--dir", path(dir)].into_iter();
-        args.chain(common.split(' ')).chain(flags.split(' ')).map(str::to_owned).collect::<Vec<_>>()
-    };
-    let run = |args: Vec<String>| {
-        let ended = witan(&args.iter().map(String::as_str).collect::<Vec<_>>());
-        assert_eq!(ended.code, Some(0), "{ended:?}");
-        ended
-    };
-    let expected = run(of(&whole, "--local-steps 60 --json")).out;
-    let report: Value = serde_json::from_str(&expected).unwrap();
-    let row = &report["trained"][0];
-    assert_eq!((&row["steps"], &row["examples"]), (&120.into(), &360.into()), "{report:#}");
-    assert!(row["vqa_accuracy"].is_f64() && row["drawing_accuracy"].is_null(), "{report:#}");
-
-    let args = of(&parts, "--local-steps 60");
-    let mut training = Running::start(&args.iter().map(String::as_str).collect::<Vec<_>>());
-    training.until("step 1 of 120");
-    training.signal("-INT");
-    let (status, said) = training.ended();
-    assert_eq!(status.code(), Some(130), "{said:#?}");
-    let told = said.iter().any(|line| line.starts_with("targets of drawings: "));
-    assert!(told, "{said:#?}");
-    let args = ["train", "--resume", "--json", "--dir", path(&parts)];
-    assert_eq!(run(args.map(str::to_owned).to_vec()).out, expected);
-    let adapter = |dir: &Path| fs::read(dir.join("central/adapter_model.safetensors")).unwrap();
-    assert!(adapter(&whole) == adapter(&parts));
-
-    let alone = out.path().join("alone");
-    let ended = run(of(&alone, "--local-steps 1 --local-only --by modality"));
-    assert!(ended.out.contains("witan model ask"), "{ended:?}");
-    let [picture, adapter] = [model.join("picture.png"), alone.join("member-01")];
-    let ask = ["model", "ask", path(&model), "--adapter", path(&adapter), path(&picture), "what?"];
-    run(ask.map(str::to_owned).to_vec());
-    let fedavg = out.path().join("none");
-    witan(&["train", "--model", path(&pinned("llama")), "--dir", path(&fedavg)]).refused(
-        3,
-        "neither sees nor draws",
-        "BLIP3o",
-    );
-    assert!(!fedavg.exists());
 }
 
 #[test]
