@@ -10,13 +10,6 @@ pub fn witan() -> String {
     called.filter(is_ours).map_or_else(|| NAME.to_owned(), |path| word(&path))
 }
 
-/// The same of a path, as seen from the working folder if it lies in there.
-pub fn word_here(path: &Path) -> String {
-    let here = std::env::current_dir().ok();
-    let inside = here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
-    word(inside.as_deref().unwrap_or(path))
-}
-
 /// A path as a word of a shell's command line, quoted where it must be.
 pub fn word(path: &Path) -> String {
     let path = path.display().to_string();
@@ -27,6 +20,13 @@ pub fn word(path: &Path) -> String {
         true => path,
         false => format!("'{}'", path.replace('\'', r"'\''")),
     }
+}
+
+/// The same, as seen from the working folder if it lies in there.
+pub fn word_here(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let inside = here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
+    word(inside.as_deref().unwrap_or(path))
 }
 
 const NAME: &str = "witan";

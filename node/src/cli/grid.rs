@@ -129,14 +129,17 @@ fn common(args: &Args) -> Result<Common, Failure> {
     let foundation = Foundation::open(plan.model.as_deref())?;
     foundation.takes(plan.strategy)?;
     foundation.has_layers(&plan.lora.of(foundation.lora()))?;
-    let checkpoint = foundation.checkpoint().ok().map(|_| digests(&foundation)).transpose()?;
+    let checkpoint = match foundation {
+        Foundation::Embedded(_) => None,
+        Foundation::Blip3o(_) => Some(digests(&foundation)?),
+    };
     Ok(Common { samples, plan, checkpoint })
 }
 
 /// What a checkpoint is, so that another in its folder is not taken for it.
-fn digests(foundation: &Foundation) -> Result<[Option<String>; 2], Failure> {
+fn digests(foundation: &Foundation) -> Result<(String, Option<String>), Failure> {
     let tower = foundation.tower()?.map(|tower| tower.digest.to_string());
-    Ok([Some(foundation.digest()?.to_string()), tower])
+    Ok((foundation.digest()?.to_string(), tower))
 }
 
 /// Every combination once, the seeds outermost: after the first of them the whole table has a figure.

@@ -14,6 +14,7 @@ use crate::error::Failure;
 use crate::home::Home;
 use crate::jobs::Ground;
 use crate::store::{self, StoredRecord};
+use crate::tables::percent;
 use rows::{DecisionRow, EvidenceRow, FailedRow, LayerRow, RefutedRow};
 pub use rows::{RoundRow, row};
 
@@ -162,8 +163,8 @@ fn cells(row: &RoundRow) -> Vec<String> {
         format!("{}/{size}", row.included.len()),
         format!("{}/{size}", row.votes.len()),
         format!("{:.3}", row.mean_scores.loss),
-        crate::tables::percent(row.mean_scores.vqa_accuracy.map(f64::from)),
-        crate::tables::percent(row.mean_scores.drawing_accuracy.map(f64::from)),
+        percent(row.mean_scores.vqa_accuracy.map(f64::from)),
+        percent(row.mean_scores.drawing_accuracy.map(f64::from)),
         format!("{:.1} %", row.naive_error * 100.0),
         row.record_digest.short(),
         row.result_digest.short(),

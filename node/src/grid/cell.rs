@@ -24,7 +24,7 @@ pub struct Common {
     pub plan: Plan,
     /// Digests of a checkpoint's base and tower; `None`: the embedded model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub checkpoint: Option<[Option<String>; 2]>,
+    pub checkpoint: Option<(String, Option<String>)>,
 }
 
 /// One federation of the grid.

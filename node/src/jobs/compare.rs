@@ -136,11 +136,7 @@ impl<M: Model> Desk<M> for MarksDesk<'_, M> {
         let seed = self.comparer.case.federation.document().seed;
         let marks = model.marks(self.comparer.exam, seed, &mut |_, _| self.goes_on())?;
         let marks = marks.ok_or_else(interrupted)?;
-        let member = match candidate {
-            Candidate::Centralized => None,
-            Candidate::Alone(index) => Some(index),
-        };
-        self.marks.lock().expect("no worker has panicked").push((member, marks));
+        self.marks.lock().expect("no worker has panicked").push((candidate.member(), marks));
         Ok(())
     }
 }

@@ -98,6 +98,16 @@ pub struct Solo<M: Model> {
     loaded: Mutex<Option<M>>,
 }
 
+impl Candidate {
+    /// Whose part it is of, by roster number; none: all data.
+    pub fn member(self) -> Option<usize> {
+        match self {
+            Self::Centralized => None,
+            Self::Alone(index) => Some(index),
+        }
+    }
+}
+
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -261,7 +271,7 @@ fn load<M: Model>(terms: &Terms) -> Result<M, Failure> {
 fn targets(
     terms: &Terms,
     data: &Dataset,
-    watch: &(impl Watching + ?Sized),
+    watch: &impl Watching,
 ) -> Result<Option<Targets>, Failure> {
     let Some(tower) = &terms.tower else { return Ok(None) };
     let mut told = |done, pictures| {

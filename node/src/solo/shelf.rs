@@ -1,6 +1,7 @@
 //! The folder of a training: what lies in it, whether it belongs to it, and how it is written.
 
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -97,10 +98,14 @@ impl<M: Model> Shelf<'_, M> {
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Failure> {
         let path = self.dir.join(format!("{name}.json"));
-        let Ok(bytes) = std::fs::read(&path) else { return Ok(None) };
         let bad = |how: &str| {
             Failure::input(format!("{} {how}", path.display()))
                 .hint("remove it, and it is made again with --resume")
+        };
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(bad(&format!("cannot be read: {error}"))),
         };
         let kept: Kept<T> = serde_json::from_slice(&bytes)
             .map_err(|error| bad(&format!("cannot be read: {error}")))?;
@@ -183,10 +188,7 @@ impl<M: Model> Desk<M> for Shelf<'_, M> {
         chosen::export(&folder, &trained.adapter, &self.ground.lora)?;
         let row = SoloRow {
             name: name(candidate),
-            member: match candidate {
-                Candidate::Centralized => None,
-                Candidate::Alone(index) => Some(index),
-            },
+            member: candidate.member(),
             steps: trained.steps,
             examples: trained.examples,
             loss: trained.loss,
