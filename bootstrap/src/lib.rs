@@ -11,11 +11,9 @@
 mod behaviour;
 mod key;
 mod limits;
-pub mod listen;
 mod server;
 mod settings;
 
 pub use key::KeyError;
-pub use listen::ListenError;
 pub use server::{BootstrapError, Server};
 pub use settings::Settings;

@@ -9,11 +9,11 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, Swarm, SwarmBuilder, noise, rendezvous, tcp, yamux};
 use thiserror::Error;
 use tokio::time::timeout;
+use witan_net::listen::{self, ListenError};
 
 use crate::behaviour::{Behaviour, BehaviourEvent};
 use crate::key::{self, KeyError};
 use crate::limits;
-use crate::listen::{self, ListenError};
 use crate::settings::Settings;
 
 /// Why the bootstrap peer does not run.

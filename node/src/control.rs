@@ -20,15 +20,14 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use witan_home::Home;
+use witan_home::store::{LogEntry, LogFilter, StoreError};
 use witan_protocol::digest::Digest;
 use witan_protocol::io::Time;
 use witan_protocol::status::Status;
 
 pub use client::{Client, ControlError};
 use petitions::{PetitionRow, Say};
-
-use crate::home::Home;
-use crate::store::{LogEntry, LogFilter, StoreError};
 
 /// What the driver is asked; each is answered once. An answer nobody waits for any more is dropped.
 #[derive(Debug)]

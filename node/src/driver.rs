@@ -8,17 +8,18 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use witan_files::Blobs;
+use witan_home::Failure;
+use witan_home::store::Store;
+use witan_net as net;
+use witan_net::NetHandle;
 use witan_protocol::Participant;
 use witan_protocol::io::{Input, JobId, Notice, Time};
 use witan_protocol::member::Round;
 
 use crate::control::{self, StatusReport, petitions};
-use crate::error::Failure;
 use crate::events::{Happening, NodeEvent};
 use crate::jobs::{self, Jobs};
-use crate::net::{self, NetHandle};
-use crate::store::Store;
-use crate::store::blobs::Blobs;
 
 /// Everything a node is made of, ready to run.
 pub struct Driver {

@@ -8,11 +8,9 @@ pub mod aggregate;
 pub mod check;
 pub mod checkpoint;
 pub mod chosen;
-pub mod compare;
 pub mod device;
 pub mod evaluate;
 pub mod foundation;
-pub mod judge;
 pub mod learner;
 pub mod model;
 pub mod owed;
@@ -21,7 +19,6 @@ pub mod recipe;
 pub mod score;
 pub mod shard;
 pub mod show;
-pub mod solo;
 pub mod speak;
 pub mod tower;
 pub mod train;
@@ -34,6 +31,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
+use witan_home::settings::Settings;
+use witan_home::{Failure, Home};
 use witan_model::{Adapter, AdapterError, Base, Committed};
 pub use witan_model::{LoraConfig, Umm};
 use witan_protocol::digest::{BlobRef, Digest};
@@ -42,9 +41,6 @@ use witan_protocol::io::{AggregateInput, JobId};
 use witan_protocol::member::{MemberId, Round};
 use witan_protocol::record::{Aggregate, Scores};
 
-use crate::error::Failure;
-use crate::home::Home;
-use crate::settings::Settings;
 use foundation::Foundation;
 use recipe::Recipe;
 use train::Shelves;
@@ -274,7 +270,10 @@ impl Jobs {
 }
 
 /// Starts a thread. If it panics, which is our own bug, whoever waits for it is told by `on_panic`.
-fn spawn(
+///
+/// # Errors
+/// If the system refuses a thread.
+pub fn spawn(
     name: &'static str,
     work: impl FnOnce() + Send + 'static,
     on_panic: impl FnOnce(Failure) + Send + 'static,

@@ -3,6 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use witan_files::Blobs;
+use witan_home::settings::Settings;
+use witan_home::store::{self, Store};
+use witan_home::{Failure, FailureKind, Home};
+use witan_net::listen::ListenError;
+use witan_net::{self as net, NetError, NetSettings};
 use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::Federation;
 use witan_protocol::io::Time;
@@ -12,17 +18,11 @@ use witan_protocol::{Config, Participant};
 
 use crate::control::{self, ControlSocket};
 use crate::driver::{Driver, Sources};
-use crate::error::{Failure, FailureKind};
 use crate::events::NodeEvent;
-use crate::home::Home;
 use crate::jobs::device::Compute;
 use crate::jobs::owed::Owed;
 use crate::jobs::train::Shelves;
 use crate::jobs::{Ground, Jobs};
-use crate::net::{self, NetSettings};
-use crate::settings::Settings;
-use crate::store::blobs::Blobs;
-use crate::store::{self, Store};
 
 /// Whose key may start a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,11 +108,34 @@ pub async fn node(
         federation,
         listen: settings.listen.clone(),
         blobs: blobs.clone(),
-    })?;
+    })
+    .map_err(no_network)?;
     let (socket, control) = control::listen(home)?;
     let driver = Driver { participant, store, blobs, net, jobs, tell, started, mended };
     let sources = Sources { net: net_events, jobs: job_events, control };
     Ok(Node { driver, sources, name, rounds, socket })
+}
+
+fn no_network(error: NetError) -> Failure {
+    let kind = match &error {
+        NetError::Blobs(_) | NetError::Transport(_) | NetError::Gossip(_) => {
+            FailureKind::Environment
+        }
+        NetError::Listen(listen) => kind_of(listen),
+        NetError::Address { .. } | NetError::Anonymous { .. } | NetError::NotAKey { .. } => {
+            FailureKind::Input
+        }
+    };
+    Failure { kind, message: error.to_string(), hint: error.hint().map(str::to_owned) }
+}
+
+/// What a refused address is to the caller of a command.
+pub fn kind_of(error: &ListenError) -> FailureKind {
+    match error {
+        ListenError::Address { .. } => FailureKind::Input,
+        ListenError::Refused { .. } if error.is_busy() => FailureKind::Busy,
+        ListenError::Refused { .. } => FailureKind::Environment,
+    }
 }
 
 fn not_a_member(home: &Home, key: &MemberId) -> Failure {

@@ -5,11 +5,10 @@
 use std::process::ExitCode;
 
 use tokio::io::AsyncReadExt;
-use witan::error::Failure;
-use witan::events::NodeEvent;
-use witan::home::Home;
-use witan::net::Command;
-use witan::open::{self, Admission};
+use witan_home::{Failure, Home};
+use witan_net::Command;
+use witan_node::events::NodeEvent;
+use witan_node::open::{self, Admission};
 use witan_protocol::digest::BlobRef;
 use witan_protocol::envelope::{self, Verified};
 use witan_protocol::member::Round;

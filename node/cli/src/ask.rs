@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use witan_home::Failure;
+use witan_node::jobs::device::Compute;
+use witan_node::jobs::speak::{self, Speaker};
+
 use super::{output, source};
-use crate::error::Failure;
-use crate::jobs::device::Compute;
-use crate::jobs::speak::{self, Speaker};
 
 /// Ask the newest committed model of a home, or an exported one, about a picture.
 #[derive(Debug, clap::Args)]

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use witan_bootstrap::{Server, Settings};
+use witan_bootstrap::{BootstrapError, KeyError, Server, Settings};
+use witan_home::{Failure, FailureKind};
+use witan_node::open::kind_of;
 
 use super::{block_on, output, stop_requested};
-use crate::error::Failure;
 
 /// Run a bootstrap peer: through it nodes find each other. It sees no update and has no vote.
 #[derive(Debug, clap::Args)]
@@ -28,11 +29,21 @@ pub fn run(args: Args) -> Result<(), Failure> {
     })?;
     let settings = Settings { listen: args.listen, key_file: args.home.join("key.pem") };
     block_on(async {
-        let server = Server::start(&settings).await?;
+        let server = Server::start(&settings).await.map_err(failure)?;
         output::print(|out| {
             server.addresses().iter().try_for_each(|address| writeln!(out, "{address}"))
         })?;
         server.serve(stop_requested(args.stop_on_eof)).await;
         Ok(())
     })
+}
+
+fn failure(error: BootstrapError) -> Failure {
+    let kind = match &error {
+        BootstrapError::Key(KeyError::Io { .. }) => FailureKind::Environment,
+        BootstrapError::Key(_) => FailureKind::Input,
+        BootstrapError::Listen(listen) => kind_of(listen),
+        BootstrapError::Silent | BootstrapError::Transport(_) => FailureKind::Environment,
+    };
+    Failure { kind, message: error.to_string(), hint: error.hint().map(str::to_owned) }
 }

@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use witan_home::settings::{By, DataSource, Settings, Share};
+use witan_home::{Failure, Home};
+use witan_node::jobs::show::{Label, Shown};
+
 use super::output;
-use crate::error::Failure;
-use crate::home::Home;
-use crate::jobs::show::{Label, Shown};
-use crate::settings::{By, DataSource, Settings, Share};
 
 /// Look at what members train on.
 #[derive(Debug, clap::Args)]

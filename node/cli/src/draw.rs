@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use witan_home::Failure;
+use witan_node::jobs::device::Compute;
+use witan_node::jobs::speak::Speaker;
+
 use super::{output, source};
-use crate::error::Failure;
-use crate::jobs::device::Compute;
-use crate::jobs::speak::Speaker;
 
 /// Have the newest committed model of a home, or an exported one, draw a picture, or a sheet of many.
 #[derive(Debug, clap::Args)]

@@ -5,18 +5,17 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
+use witan_home::settings::{DataSource, Settings, Share};
+use witan_home::{Failure, Home};
+use witan_lab::tables::percent;
+use witan_node::jobs::chosen::Source;
+use witan_node::jobs::device::Compute;
+use witan_node::jobs::evaluate::{self, Evaluation, Order};
+use witan_node::jobs::score::{Marks, by_task};
+use witan_node::jobs::shard::Extent;
 
 use super::bar::Bar;
 use super::{output, source};
-use crate::error::Failure;
-use crate::home::Home;
-use crate::jobs::chosen::Source;
-use crate::jobs::device::Compute;
-use crate::jobs::evaluate::{self, Evaluation, Order};
-use crate::jobs::score::{Marks, by_task};
-use crate::jobs::shard::Extent;
-use crate::settings::{DataSource, Settings, Share};
-use crate::tables::percent;
 
 /// Measure how good a model is: VQA v2 accuracy and GenEval-Scenes on data nobody trains on.
 ///

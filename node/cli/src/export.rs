@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use witan_home::Failure;
+use witan_node::jobs::chosen::Chosen;
+
 use super::{output, source};
-use crate::error::Failure;
-use crate::jobs::chosen::Chosen;
 
 /// Write a committed adapter as a folder that Python's peft loads.
 ///

@@ -2,17 +2,20 @@
 
 use std::path::PathBuf;
 
+use witan_home::{Failure, shell};
+use witan_lab::grid::{self, Cell, Common, Request, Views};
+use witan_lab::solo::Told;
+use witan_lab::testnet::View;
+use witan_lab::testnet::prepare::Plan;
+use witan_node::jobs::device::Compute;
+use witan_node::jobs::foundation::Foundation;
+use witan_node::jobs::shard::SCENES_PER_MEMBER;
 use witan_protocol::federation::{Compression, Strategy};
 
+use super::progress::Progress;
+use super::screen::Screen;
 use super::terms::{Learning, absolute, check_alpha};
 use super::{block_on, output};
-use crate::error::Failure;
-use crate::grid::{self, Cell, Common, Request};
-use crate::jobs::device::Compute;
-use crate::jobs::foundation::Foundation;
-use crate::jobs::shard::SCENES_PER_MEMBER;
-use crate::shell;
-use crate::testnet::prepare::Plan;
 
 /// Run a testnet for each number of members, unevenness of the data and seed, all at the same number of samples.
 ///
@@ -84,9 +87,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         cells: cells(args)?,
         dir: args.dir.clone(),
         page: args.write.clone(),
-        is_silent: args.csv,
     };
-    let results = block_on(grid::run(&request))?;
+    let results = block_on(grid::run(&request, &Shown { is_silent: args.csv }))?;
     output::print(|out| match args.csv {
         true => write!(out, "{}", results.csv()),
         false => {
@@ -134,6 +136,26 @@ fn common(args: &Args) -> Result<Common, Failure> {
         Foundation::Blip3o(_) => Some(digests(&foundation)?),
     };
     Ok(Common { samples, plan, checkpoint })
+}
+
+/// Shows what runs, or nothing if the output is for a program.
+struct Shown {
+    is_silent: bool,
+}
+
+impl Views for Shown {
+    fn testnet(&self) -> Box<dyn View> {
+        Box::new(if self.is_silent { Screen::silent() } else { Screen::for_people() })
+    }
+
+    fn training(&self) -> Box<dyn Fn(Told) + Send + Sync> {
+        let progress = Progress::new(self.is_silent);
+        Box::new(move |told| progress.tell(&told))
+    }
+
+    fn say(&self, sentence: &str) {
+        self.testnet().say(sentence);
+    }
 }
 
 /// What a checkpoint is, so that another in its folder is not taken for it.

@@ -4,11 +4,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 
+use witan_home::{Failure, Home};
 use witan_protocol::identity;
 
 use super::output;
-use crate::error::Failure;
-use crate::home::Home;
 
 /// Show a member's public key; make the key first if there is none.
 #[derive(Debug, clap::Args)]

@@ -4,6 +4,9 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use witan_home::store::{LogEntry, LogFilter, Snapshot};
+use witan_home::{Failure, FailureKind, Home};
+use witan_node::control::Client;
 use witan_protocol::Roster;
 use witan_protocol::digest::Digest;
 use witan_protocol::envelope;
@@ -11,10 +14,6 @@ use witan_protocol::io::{Kind, Notice};
 use witan_protocol::member::{MemberId, Round};
 
 use super::output;
-use crate::control::Client;
-use crate::error::{Failure, FailureKind};
-use crate::home::Home;
-use crate::store::{LogEntry, LogFilter, Snapshot};
 
 /// Show the gossip log: what was sent, received, accepted and refused, when and from whom.
 #[derive(Debug, clap::Args)]
@@ -197,7 +196,7 @@ pub fn find_member(roster: &Roster, text: &str) -> Result<MemberId, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::tests::filled;
+    use crate::filled::filled;
 
     #[test]
     fn a_line_tells_when_what_from_whom_and_the_evidence() {

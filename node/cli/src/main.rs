@@ -1,4 +1,4 @@
-//! The command line: one file per command. Only this folder prints.
+//! The `witan` program: one file per command. The only crate that prints.
 
 mod ask;
 mod bar;
@@ -8,34 +8,36 @@ mod draw;
 mod eval;
 mod export;
 mod grid;
-pub mod keys;
-pub mod log;
+mod keys;
+mod log;
 mod member;
 mod model;
-pub mod output;
+mod output;
 mod pace;
 mod pretrain;
-pub mod progress;
-pub mod rounds;
+mod progress;
+mod rounds;
 mod run;
-pub mod screen;
+mod screen;
 mod source;
-pub mod status;
+mod status;
 mod terms;
 mod testnet;
 mod train;
-pub mod verify;
+mod verify;
 
 use std::future::Future;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use witan_home::{Failure, Home};
+use witan_node::interrupt::Interrupt;
+use witan_node::jobs::check;
 
-use crate::error::Failure;
-use crate::home::Home;
-use crate::interrupt::Interrupt;
-use crate::jobs::check;
+/// Burn's many short-lived tensors are the main load; glibc hands each back to the kernel.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Institutions train one multimodal model together, without a coordinator.
 #[derive(Debug, Parser)]
@@ -68,7 +70,7 @@ enum Command {
 }
 
 /// Parses the arguments, runs the command, and turns an error into its exit code.
-pub fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(
@@ -146,3 +148,7 @@ Exit codes: 2 arguments, 3 input, 4 busy, 5 disk or network, 6 altered history, 
 
 First:  witan testnet                                   16 nodes on this machine, about 9 minutes
 Then:   witan rounds --home witan-testnet/nodes/00      what they committed";
+
+#[cfg(test)]
+#[path = "../../home/tests/audit/filled.rs"]
+mod filled;

@@ -4,6 +4,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
+use witan_home::{Failure, FailureKind, Home};
+use witan_net as net;
+use witan_node::control::Client;
+use witan_node::control::petitions::{PetitionRow, Say};
 use witan_protocol::Roster;
 use witan_protocol::ballot::Change;
 use witan_protocol::digest::Digest;
@@ -11,11 +15,6 @@ use witan_protocol::federation::Member;
 use witan_protocol::member::MemberId;
 
 use super::{log, output};
-use crate::control::Client;
-use crate::control::petitions::{PetitionRow, Say};
-use crate::error::{Failure, FailureKind};
-use crate::home::Home;
-use crate::net;
 
 /// Show the members, put a change of them to the vote, or vote on one.
 #[derive(Debug, clap::Args)]
@@ -213,7 +212,7 @@ mod tests {
     use witan_protocol::member::Round;
 
     use super::*;
-    use crate::audit::tests::filled;
+    use crate::filled::filled;
 
     #[test]
     fn people_see_who_is_a_member_and_how_a_petition_stands() {

@@ -6,7 +6,7 @@ mod draw;
 mod say;
 mod table;
 
-use crate::error::Failure;
+use witan_home::Failure;
 
 /// Look a checkpoint over, ask it for text, answers or drawings, or compare what adapters weigh.
 #[derive(Debug, clap::Args)]

@@ -6,16 +6,14 @@ use std::sync::Arc;
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
+use witan_home::store::{self, StoredRecord};
+use witan_home::{Failure, Home};
 use witan_protocol::ballot::Change;
 use witan_protocol::codec;
 use witan_protocol::envelope::RECORD_BYTES_MAX;
 use witan_protocol::member::MemberId;
 use witan_protocol::record::RoundRecord;
 use witan_protocol::{Federation, Roster};
-
-use crate::error::Failure;
-use crate::home::Home;
-use crate::store::{self, StoredRecord};
 
 /// Runs `write` on standard output. A reader that has seen enough (`| head`) is no failure.
 pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use witan_home::Failure;
+use witan_node::jobs::device::Compute;
+use witan_node::jobs::pretrain::{self, Order, PretrainPlan, Record, StageStep};
 
 use super::{block_on, output, stop_requested};
-use crate::error::Failure;
-use crate::jobs::device::Compute;
-use crate::jobs::pretrain::{self, Order, PretrainPlan, Record, StageStep};
 
 /// Make the frozen base that ships in the program, from nothing but a seed.
 ///

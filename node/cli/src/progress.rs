@@ -6,11 +6,11 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use witan_lab::solo::Told;
+use witan_lab::training::Step;
+use witan_node::jobs::score::Marks;
 
 use super::pace::Pace;
-use crate::jobs::score::Marks;
-use crate::jobs::solo::Step;
-use crate::solo::Told;
 
 /// One bar for all trainings; a plain line now and then where there is no terminal.
 pub struct Progress {
@@ -79,11 +79,6 @@ impl Progress {
         }
     }
 
-    /// Leaves the terminal to others.
-    pub fn end(&self) {
-        self.bar.finish_and_clear();
-    }
-
     fn stepped(&self, what: &str, step: Step) {
         let loss = step.answer_loss.unwrap_or(0.0) + step.flow_loss.unwrap_or(0.0);
         let (mut state, now) = (self.state(), Instant::now());
@@ -133,6 +128,13 @@ impl Progress {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().expect("no thread has panicked while it counted")
+    }
+}
+
+impl Drop for Progress {
+    /// Leaves the terminal to others.
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }
 

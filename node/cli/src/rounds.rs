@@ -6,15 +6,14 @@ mod rows;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use witan_home::store::{self, StoredRecord};
+use witan_home::{Failure, Home};
+use witan_lab::tables::percent;
+use witan_node::jobs::Ground;
 use witan_protocol::Federation;
 use witan_protocol::member::Round;
 
 use super::output;
-use crate::error::Failure;
-use crate::home::Home;
-use crate::jobs::Ground;
-use crate::store::{self, StoredRecord};
-use crate::tables::percent;
 use rows::{DecisionRow, EvidenceRow, FailedRow, LayerRow, RefutedRow};
 pub use rows::{RoundRow, row};
 
@@ -174,7 +173,7 @@ fn cells(row: &RoundRow) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::tests::filled;
+    use crate::filled::filled;
 
     #[test]
     fn people_see_who_was_in_each_round_who_was_not_and_what_to_type_next() {

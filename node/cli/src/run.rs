@@ -4,18 +4,17 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use witan_home::{Failure, FailureKind, Home};
+use witan_node::driver::unix_ms;
+use witan_node::events::{Happening, NodeEvent};
+use witan_node::jobs::device::Compute;
+use witan_node::open::{self, Admission};
 use witan_protocol::Roster;
 use witan_protocol::io::Notice;
 use witan_protocol::member::Round;
 
 use super::pace::Pace;
 use super::{block_on, output, stop_requested};
-use crate::driver::unix_ms;
-use crate::error::{Failure, FailureKind};
-use crate::events::{Happening, NodeEvent};
-use crate::home::Home;
-use crate::jobs::device::Compute;
-use crate::open::{self, Admission};
 
 /// Run one node from its home folder until stopped.
 #[derive(Debug, clap::Args)]

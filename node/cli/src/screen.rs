@@ -5,13 +5,13 @@ use std::io::Write;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use witan_lab::judge::Verdict;
+use witan_lab::tables::percent;
+use witan_lab::testnet::View;
+use witan_lab::testnet::prepare::Folder;
+use witan_lab::testnet::watch::Watch;
+use witan_node::events::{Happening, NodeEvent};
 use witan_protocol::io::Notice;
-
-use crate::events::{Happening, NodeEvent};
-use crate::jobs::judge::Verdict;
-use crate::tables::percent;
-use crate::testnet::prepare::Folder;
-use crate::testnet::watch::Watch;
 
 /// The screen; silent if the output is for a program.
 pub struct Screen {
@@ -40,9 +40,10 @@ impl Screen {
         let council = bars.add(ProgressBar::new_spinner().with_style(words()));
         Self { bars, council, nodes: Vec::new(), is_plain }
     }
+}
 
-    /// The testnet is about to start.
-    pub fn begin(&mut self, folder: &Folder) {
+impl View for Screen {
+    fn begin(&mut self, folder: &Folder) {
         self.nodes = (0..folder.plan.nodes)
             .map(|_| self.bars.add(ProgressBar::new_spinner().with_style(words())))
             .collect();
@@ -51,8 +52,7 @@ impl Screen {
         }
     }
 
-    /// One event: a sentence if everybody should read it, else a line where nothing is redrawn.
-    pub fn tell(&self, index: usize, event: &NodeEvent, watch: &Watch) {
+    fn tell(&self, index: usize, event: &NodeEvent, watch: &Watch) {
         match &event.what {
             Happening::SitsOut { round, reason } => {
                 self.say(&format!("node-{index:02} sits out round {round}: {reason}"));
@@ -85,8 +85,7 @@ impl Screen {
         }
     }
 
-    /// A sentence between the redrawn lines.
-    pub fn say(&self, sentence: &str) {
+    fn say(&self, sentence: &str) {
         if self.is_plain {
             line(sentence);
         } else {
@@ -94,8 +93,7 @@ impl Screen {
         }
     }
 
-    /// Redraws.
-    pub fn draw(&self, watch: &Watch, verdicts: &[Verdict], elapsed: Duration) {
+    fn draw(&self, watch: &Watch, verdicts: &[Verdict], elapsed: Duration) {
         for (index, (bar, node)) in self.nodes.iter().zip(&watch.nodes).enumerate() {
             let state = match (node.alive, node.finished) {
                 (false, _) => "not running".to_owned(),
@@ -113,8 +111,7 @@ impl Screen {
         self.council.set_message(council(watch, verdicts, elapsed));
     }
 
-    /// Leaves the terminal to others.
-    pub fn end(&self) {
+    fn end(&self) {
         let _ = self.bars.clear();
     }
 }

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use crate::error::Failure;
-use crate::home::Home;
-use crate::jobs::chosen::Source;
+use witan_home::{Failure, Home};
+use witan_node::jobs::chosen::Source;
 
 /// Lends what the flags name to `work`: of a home the given round or its newest, and the base if
 /// neither is given. A command that needs one of them has the parser see to it.

@@ -5,15 +5,14 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
+use witan_home::store::{self, StoreError};
+use witan_home::{Failure, Home};
+use witan_node::control::{Client, StatusReport};
 use witan_protocol::Roster;
 use witan_protocol::status::{PhaseName, Status};
 
 use super::output;
 use super::rounds::{self, RoundRow};
-use crate::control::{Client, StatusReport};
-use crate::error::Failure;
-use crate::home::Home;
-use crate::store::{self, StoreError};
 
 /// Show what a node is doing, with whom, what it waits for and until when.
 #[derive(Debug, clap::Args)]
@@ -151,7 +150,7 @@ mod tests {
     use witan_protocol::member::{Round, View};
 
     use super::*;
-    use crate::audit::tests::filled;
+    use crate::filled::filled;
 
     fn shown(answer: &Answer) -> String {
         let filled = filled();

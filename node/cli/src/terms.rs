@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::Failure;
-use crate::jobs::device::Compute;
-use crate::settings::By;
-use crate::testnet::prepare::{Plan, Shape};
+use witan_home::Failure;
+use witan_home::settings::By;
+use witan_lab::testnet::prepare::{Plan, Shape};
+use witan_node::jobs::device::Compute;
 
 /// Data, steps and batch of a federation.
 #[derive(Debug, clap::Args)]

@@ -2,18 +2,17 @@
 
 use std::path::PathBuf;
 
+use witan_home::{Failure, FailureKind, Home};
+use witan_lab::testnet::losses::Toll;
+use witan_lab::testnet::prepare::Plan;
+use witan_lab::testnet::report::TestnetReport;
+use witan_lab::testnet::{self, Request};
 use witan_protocol::federation::{Compression, Strategy};
 
 use super::run::complete;
 use super::screen::Screen;
 use super::terms::{SAID_ONCE, Terms};
 use super::{block_on, output};
-use crate::error::{Failure, FailureKind};
-use crate::home::Home;
-use crate::testnet::losses::Toll;
-use crate::testnet::prepare::Plan;
-use crate::testnet::report::TestnetReport;
-use crate::testnet::{self, Request};
 
 /// Run a whole federation on this machine: a bootstrap process and many nodes on loopback.
 ///

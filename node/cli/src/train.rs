@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use witan_home::{Failure, shell};
+use witan_lab::solo::{self, Order, Request, SoloReport};
+use witan_lab::testnet::prepare::Plan;
+
 use super::progress::Progress;
 use super::terms::{SAID_ONCE, Terms};
 use super::{block_on, output, stop_requested};
-use crate::error::Failure;
-use crate::shell;
-use crate::solo::{self, Order, Request, SoloReport};
-use crate::testnet::prepare::Plan;
 
 /// Train without a federation, on what one would train on: all data in one place.
 ///
@@ -51,9 +51,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let report = block_on(async {
         let mut work = tokio::task::spawn_blocking(move || {
             let progress = Progress::new(is_silent);
-            let report = solo::run(&request, &flag, &|told| progress.tell(&told));
-            progress.end();
-            report
+            solo::run(&request, &flag, &|told| progress.tell(&told))
         });
         tokio::select! {
             outcome = &mut work => return outcome.map_err(Failure::environment)?,

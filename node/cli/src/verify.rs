@@ -3,9 +3,8 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use crate::audit::{self, Model, Report};
-use crate::error::Failure;
-use crate::home::Home;
+use witan_home::audit::{self, Model, Report};
+use witan_home::{Failure, Home};
 
 use super::output;
 

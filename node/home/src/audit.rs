@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use witan_files::{BlobError, Blobs};
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::io::AggregateInput;
 use witan_protocol::ledger::{self, Audited, BadRecord};
@@ -13,7 +14,6 @@ use witan_protocol::{Federation, Roster};
 
 use crate::error::{Failure, FailureKind};
 use crate::home::Home;
-use crate::store::blobs::{BlobError, Blobs};
 use crate::store::{self, Snapshot, StoreError, StoredRecord};
 
 /// What only the model knows, brought by the caller.
@@ -225,6 +225,3 @@ impl From<Fault> for Failure {
         Self::new(FailureKind::Tampered, message).hint(hint)
     }
 }
-
-#[cfg(test)]
-pub(crate) mod tests;

@@ -3,11 +3,9 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use witan_bootstrap::{BootstrapError, KeyError, ListenError};
+use witan_files::BlobError;
 
-use crate::net::NetError;
 use crate::store;
-use crate::store::blobs::BlobError;
 
 /// The kinds of failure a caller can tell apart by exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,39 +110,5 @@ impl From<BlobError> for Failure {
             }
         };
         Self { kind, message, hint }
-    }
-}
-
-impl From<NetError> for Failure {
-    fn from(error: NetError) -> Self {
-        let kind = match &error {
-            NetError::Blobs(_) => FailureKind::Environment,
-            NetError::Listen(listen) => kind_of(listen),
-            NetError::Address { .. } | NetError::Anonymous { .. } | NetError::NotAKey { .. } => {
-                FailureKind::Input
-            }
-            NetError::Transport(_) | NetError::Gossip(_) => FailureKind::Environment,
-        };
-        Self { kind, message: error.to_string(), hint: error.hint().map(str::to_owned) }
-    }
-}
-
-impl From<BootstrapError> for Failure {
-    fn from(error: BootstrapError) -> Self {
-        let kind = match &error {
-            BootstrapError::Key(KeyError::Io { .. }) => FailureKind::Environment,
-            BootstrapError::Key(_) => FailureKind::Input,
-            BootstrapError::Listen(listen) => kind_of(listen),
-            BootstrapError::Silent | BootstrapError::Transport(_) => FailureKind::Environment,
-        };
-        Self { kind, message: error.to_string(), hint: error.hint().map(str::to_owned) }
-    }
-}
-
-fn kind_of(error: &ListenError) -> FailureKind {
-    match error {
-        ListenError::Address { .. } => FailureKind::Input,
-        ListenError::Refused { .. } if error.is_busy() => FailureKind::Busy,
-        ListenError::Refused { .. } => FailureKind::Environment,
     }
 }

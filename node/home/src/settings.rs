@@ -8,7 +8,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
-use crate::jobs::device::Compute;
+
+mod compute;
+
+pub use compute::{Compute, UnknownDevice};
 
 /// The settings of one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -232,10 +235,7 @@ fn one() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use witan_protocol::federation::Federation;
-
     use super::*;
-    use crate::jobs::foundation::Foundation;
 
     fn sample() -> Settings {
         let share = Share { index: 3, of: 16, alpha: Some(0.5), by: None, seed: 7 };
@@ -293,23 +293,6 @@ mod tests {
             let refusal = Settings::read(&path).unwrap_err().message;
             assert!(refusal.contains("node.toml") && refusal.contains(told), "{refusal}");
         }
-    }
-
-    #[test]
-    fn the_files_on_the_institutions_page_are_read() {
-        let page = include_str!("../../docs/INSTITUTIONS.md");
-        let mut files = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next());
-        let [federation, node] = [(); 2].map(|()| files.next().flatten().unwrap());
-        let federation = Federation::from_toml(federation).unwrap();
-        let embedded = Foundation::open(None).unwrap();
-        embedded.check(&federation).unwrap();
-        let document = federation.document();
-        let lora = embedded.lora();
-        assert_eq!((&document.lora.targets, document.lora.alpha), (&lora.targets, lora.alpha));
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("node.toml");
-        std::fs::write(&path, node).unwrap();
-        assert_eq!(Settings::read(&path).unwrap().threads, 8);
     }
 
     #[test]

@@ -6,7 +6,6 @@
 //! after it, so that a run of `Persist` costs one fdatasync. All calls block: a few milliseconds.
 
 pub mod append_file;
-pub mod blobs;
 pub mod error;
 pub mod frame;
 pub mod gossip_log;

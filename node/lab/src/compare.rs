@@ -6,15 +6,15 @@ use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use witan_home::Failure;
+use witan_node::jobs::goes_on;
+use witan_node::jobs::model::Model;
+use witan_node::jobs::score::Marks;
+use witan_node::jobs::shard::{self, Pool};
+use witan_node::jobs::tower::{FOLDER, Tower};
 
-use super::goes_on;
-use super::judge::{Case, Verdict};
-use super::model::Model;
-use super::score::Marks;
-use super::shard::{self, Pool};
-use super::solo::{Candidate, Desk, Solo, Step, Terms, Trained, Watching, interrupted};
-use super::tower::{FOLDER, Tower};
-use crate::error::Failure;
+use crate::judge::{Case, Verdict};
+use crate::training::{Candidate, Desk, Solo, Step, Terms, Trained, Watching, interrupted};
 
 /// The federation's peers in the table.
 #[derive(Debug, Serialize, Deserialize)]

@@ -21,14 +21,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use witan_home::{Failure, FailureKind, shell};
+use witan_node::interrupt::Interrupt;
+use witan_node::jobs::foundation::Foundation;
+use witan_node::jobs::shard;
 
-use crate::cli::progress::Progress;
-use crate::cli::screen::Screen;
-use crate::error::{Failure, FailureKind};
-use crate::interrupt::Interrupt;
-use crate::jobs::foundation::Foundation;
-use crate::jobs::shard;
-use crate::shell;
 use crate::solo::{self, SoloReport};
 use crate::testnet::report::TestnetReport;
 use crate::testnet::{self, prepare};
@@ -46,8 +43,6 @@ pub struct Request {
     pub dir: PathBuf,
     /// A page to write of all results, its plots in a folder of its name beside it.
     pub page: Option<PathBuf>,
-    /// Neither progress nor words.
-    pub is_silent: bool,
 }
 
 impl Request {
@@ -72,11 +67,21 @@ impl Request {
     }
 }
 
+/// What shows the runs of a grid to a person; brought by the caller.
+pub trait Views {
+    /// The view of one testnet.
+    fn testnet(&self) -> Box<dyn testnet::View>;
+    /// The view of one training.
+    fn training(&self) -> Box<dyn Fn(solo::Told) + Send + Sync>;
+    /// A sentence between two runs.
+    fn say(&self, sentence: &str);
+}
+
 /// Runs what the folder has no result of, and writes tables and plots of all it has.
 ///
 /// # Errors
 /// A folder of another grid, a run that fails or loses a member, an interruption.
-pub async fn run(request: &Request) -> Result<Results, Failure> {
+pub async fn run(request: &Request, views: &dyn Views) -> Result<Results, Failure> {
     let request = &request.of_its_data()?;
     let dir = &request.dir;
     for cell in &request.cells {
@@ -95,7 +100,7 @@ pub async fn run(request: &Request) -> Result<Results, Failure> {
     request.common.claim(dir)?;
     let runs = cell::runs(&request.cells);
     let mut bench =
-        Bench { request, interrupt: Interrupt::listen(), began: Instant::now(), done: 0 };
+        Bench { request, views, interrupt: Interrupt::listen(), began: Instant::now(), done: 0 };
     let wanted: Vec<_> = runs.iter().filter(|run| !run.result(dir).exists()).collect();
     for (index, run) in wanted.iter().enumerate() {
         bench.announce(run, index, wanted.len());
@@ -126,6 +131,7 @@ fn written(request: &Request) -> Result<Results, Failure> {
 /// Runs one after the other.
 struct Bench<'a> {
     request: &'a Request,
+    views: &'a dyn Views,
     interrupt: Interrupt,
     began: Instant,
     done: u32,
@@ -165,11 +171,7 @@ impl Bench<'_> {
         let plan = (!is_begun).then(|| cell.plan(&self.request.common));
         let request =
             testnet::Request { plan, dir, kill_aggregator: None, kill: None, compare: false };
-        let mut screen = match self.request.is_silent {
-            true => Screen::silent(),
-            false => Screen::for_people(),
-        };
-        let report = testnet::run(request, &mut screen).await?;
+        let report = testnet::run(request, &mut *self.views.testnet()).await?;
         let flaw = report.flaws.first().cloned();
         let lost = report.lost.first().map(|lost| format!("{lost} did not end with every round"));
         let heads = "the ledger heads do not agree".to_owned();
@@ -188,13 +190,8 @@ impl Bench<'_> {
         let targets = Some(self.request.dir.join("targets"));
         let request = solo::Request { order, dir, targets };
         let stopping = Arc::new(AtomicBool::new(false));
-        let (flag, is_silent) = (Arc::clone(&stopping), self.request.is_silent);
-        let mut work = tokio::task::spawn_blocking(move || {
-            let progress = Progress::new(is_silent);
-            let report = solo::run(&request, &flag, &|told| progress.tell(&told));
-            progress.end();
-            report
-        });
+        let (flag, tell) = (Arc::clone(&stopping), self.views.training());
+        let mut work = tokio::task::spawn_blocking(move || solo::run(&request, &flag, &tell));
         tokio::select! {
             outcome = &mut work => return outcome.map_err(Failure::environment)?,
             () = self.interrupt.told() => stopping.store(true, Ordering::Relaxed),
@@ -203,9 +200,7 @@ impl Bench<'_> {
     }
 
     fn say(&self, sentence: &str) {
-        if !self.request.is_silent {
-            Screen::for_people().say(sentence);
-        }
+        self.views.say(sentence);
     }
 }
 

@@ -7,20 +7,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
+use witan_home::Failure;
+use witan_home::settings::DataSource;
 use witan_model::{Adapter, Committed, Umm};
+use witan_node::jobs::device::Device;
+use witan_node::jobs::foundation::Foundation;
+use witan_node::jobs::model::Model;
+use witan_node::jobs::score::{Marks, Undrawn, by_task};
+use witan_node::jobs::shard::{self, Extent};
+use witan_node::jobs::turns::Turns;
+use witan_node::jobs::unified::Unified;
+use witan_node::jobs::{Ground, goes_on, spawn};
 use witan_protocol::federation::Federation;
 
-use super::compare::{Comparer, Comparison};
-use super::device::Device;
-use super::foundation::Foundation;
-use super::model::Model;
-use super::score::{Marks, Undrawn, by_task};
-use super::shard::{self, Extent};
-use super::turns::Turns;
-use super::unified::Unified;
-use super::{Ground, goes_on, spawn};
-use crate::error::Failure;
-use crate::settings::DataSource;
+use crate::compare::{Comparer, Comparison};
 
 /// What the judge is asked.
 #[derive(Debug)]

@@ -19,18 +19,17 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
+use witan_home::{Failure, FailureKind, shell};
+use witan_node::jobs::foundation::Foundation;
+use witan_node::jobs::model::Model;
+use witan_node::jobs::score::{Marks, by_task};
+use witan_node::jobs::shard::{self, Extent};
+use witan_node::jobs::turns::Turns;
+use witan_node::jobs::unified::Unified;
+use witan_node::jobs::{Ground, Umm, device, goes_on};
 
-use crate::error::{Failure, FailureKind};
-use crate::jobs::foundation::Foundation;
-use crate::jobs::model::Model;
-use crate::jobs::score::{Marks, by_task};
-use crate::jobs::shard::{self, Extent};
-use crate::jobs::solo::{Candidate, Solo, Step, Terms, Watching, interrupted};
-use crate::jobs::turns::Turns;
-use crate::jobs::unified::Unified;
-use crate::jobs::{Ground, Umm, device, goes_on};
-use crate::shell;
 use crate::testnet::prepare::{self, Plan};
+use crate::training::{Candidate, Solo, Step, Terms, Watching, interrupted};
 pub use report::{SoloReport, SoloRow};
 pub use shelf::ORDER;
 use shelf::{Shelf, What, json, lock, write};

@@ -1,8 +1,7 @@
 //! Tables of scores for people, as every report has them.
 
 use comfy_table::{Table, presets};
-
-use crate::jobs::score::Marks;
+use witan_node::jobs::score::Marks;
 
 /// An empty table.
 pub fn table(header: &[&str]) -> Table {

@@ -15,22 +15,20 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use witan_files::Blobs;
+use witan_home::{Failure, FailureKind, Home};
+use witan_node::driver::unix_ms;
+use witan_node::events::{Happening, NodeEvent};
+use witan_node::interrupt::Interrupt;
+use witan_node::jobs::foundation::Foundation;
+use witan_node::jobs::turns::Turns;
+use witan_node::jobs::{Ground, device, shard};
 use witan_protocol::federation::Federation;
 use witan_protocol::io::Notice;
 use witan_protocol::ledger::Audited;
 use witan_protocol::member::Round;
 
-use crate::cli::screen::Screen;
-use crate::driver::unix_ms;
-use crate::error::{Failure, FailureKind};
-use crate::events::{Happening, NodeEvent};
-use crate::home::Home;
-use crate::interrupt::Interrupt;
-use crate::jobs::foundation::Foundation;
-use crate::jobs::judge::{self, Case, Verdict};
-use crate::jobs::turns::Turns;
-use crate::jobs::{Ground, device, shard};
-use crate::store::blobs::Blobs;
+use crate::judge::{self, Case, Verdict};
 use losses::{Losses, Toll};
 use past::Past;
 use prepare::{Folder, Plan};
@@ -38,6 +36,20 @@ use report::TestnetReport;
 use spawn::{BootstrapProcess, NodeProcess, Report};
 use strike::{Order, Strike};
 use watch::Watch;
+
+/// What shows a testnet to a person while it runs; brought by the caller.
+pub trait View {
+    /// The testnet is about to start.
+    fn begin(&mut self, folder: &Folder);
+    /// One event of a node.
+    fn tell(&self, index: usize, event: &NodeEvent, watch: &Watch);
+    /// A sentence.
+    fn say(&self, sentence: &str);
+    /// Shows how far it is.
+    fn draw(&self, watch: &Watch, verdicts: &[Verdict], elapsed: Duration);
+    /// Leaves the terminal to others.
+    fn end(&self);
+}
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -77,7 +89,7 @@ struct Testnet {
 ///
 /// # Errors
 /// Bad input, a node that does not come up, an interruption, a run that lost members.
-pub async fn run(request: Request, screen: &mut Screen) -> Result<TestnetReport, Failure> {
+pub async fn run(request: Request, screen: &mut dyn View) -> Result<TestnetReport, Failure> {
     let folder = prepare(&request, screen)?;
     // Only from here on is there something to stop.
     let mut interrupt = Interrupt::listen();
@@ -150,7 +162,7 @@ impl Testnet {
     }
 
     /// Starts every node and watches until every living one has every round.
-    async fn federate(&mut self, screen: &mut Screen) -> Result<(), Failure> {
+    async fn federate(&mut self, screen: &mut dyn View) -> Result<(), Failure> {
         for index in 0..self.folder.plan.nodes {
             let process = self.start(index)?;
             self.nodes.push(Some(process));
@@ -179,7 +191,7 @@ impl Testnet {
         self.watch.is_finished() && strike_is_done && losses_are_done
     }
 
-    fn on_report(&mut self, report: Report, screen: &mut Screen) -> Result<(), Failure> {
+    fn on_report(&mut self, report: Report, screen: &mut dyn View) -> Result<(), Failure> {
         match report {
             Report::Event { index, event } => {
                 self.watch.observe(index, &event);
@@ -219,7 +231,7 @@ impl Testnet {
         index: usize,
         code: Option<i32>,
         words: &str,
-        screen: &Screen,
+        screen: &dyn View,
     ) -> Result<(), Failure> {
         self.watch.ended(index);
         self.nodes[index] = None;
@@ -317,7 +329,7 @@ fn interrupted(folder: &Folder) -> Failure {
         .hint(format!("continue with: {}", folder.resume_command()))
 }
 
-fn prepare(request: &Request, screen: &Screen) -> Result<Folder, Failure> {
+fn prepare(request: &Request, screen: &dyn View) -> Result<Folder, Failure> {
     let check = |plan: &Plan| -> Result<Foundation, Failure> {
         device::open(plan.device)?;
         let foundation = Foundation::open(plan.model.as_deref())?;

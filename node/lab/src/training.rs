@@ -11,19 +11,18 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use witan_home::{Failure, FailureKind};
 use witan_model::blip3o::Targets;
 use witan_model::data::Dataset;
 use witan_model::{Course, Schedule, TrainError, TrainPlan};
 pub use witan_model::{Paused, Step, Trained};
+use witan_node::jobs::Ground;
+use witan_node::jobs::device::Device;
+use witan_node::jobs::model::{Model, Read};
+use witan_node::jobs::shard::Pool;
+use witan_node::jobs::tower::Tower;
+use witan_node::jobs::turns::Turns;
 use witan_protocol::federation::Training;
-
-use super::Ground;
-use super::device::Device;
-use super::model::{Model, Read};
-use super::shard::Pool;
-use super::tower::Tower;
-use super::turns::Turns;
-use crate::error::{Failure, FailureKind};
 
 /// What every candidate is trained from, and how.
 #[derive(Clone)]

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use witan::net::{self, Command, Event, NetHandle, NetSettings};
-use witan::store::blobs::Blobs;
 use witan_bootstrap::{Server, Settings};
+use witan_files::Blobs;
+use witan_net::{self as net, Command, Event, NetHandle, NetSettings};
 use witan_protocol::federation::Federation;
 use witan_protocol::identity::Identity;
 

@@ -168,7 +168,7 @@ fn is_udp(address: &Multiaddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::identity;
+    use crate::identity;
 
     const TCP: &str = "/ip4/192.0.2.1/tcp/1";
     const QUIC: &str = "/ip4/192.0.2.1/udp/1/quic-v1";

@@ -131,7 +131,7 @@ impl Point {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::identity;
+    use crate::identity;
 
     struct Fixture {
         discovery: Discovery,

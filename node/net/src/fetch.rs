@@ -11,11 +11,11 @@ use std::time::Duration;
 use libp2p::PeerId;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use witan_files::{BlobError, Blobs, Part};
 use witan_protocol::digest::BlobRef;
 
 use super::chunk::{Answer, Question};
 use super::limits;
-use crate::store::blobs::{BlobError, Blobs, Part};
 
 /// A question for the network to ask; dropping `answer` means that it could not be asked.
 #[derive(Debug)]

@@ -6,13 +6,13 @@ use libp2p::PeerId;
 use libp2p::request_response::OutboundRequestId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use witan_files::Blobs;
 use witan_protocol::digest::{BlobRef, Digest};
 
 use super::chunk::Answer;
 use super::fetch::{Ask, Fetcher, Outcome};
 use super::limits;
 use super::roster::Roster;
-use crate::store::blobs::Blobs;
 
 /// All fetches of one node.
 #[derive(Debug)]

@@ -18,6 +18,7 @@ mod gossip;
 mod greeting;
 mod identity;
 pub mod limits;
+pub mod listen;
 mod outbox;
 mod refusals;
 mod roster;
@@ -30,16 +31,16 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use listen::ListenError;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use witan_bootstrap::listen::{self, ListenError};
+use witan_files::{BlobError, Blobs};
 use witan_protocol::Roster;
 use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::Federation;
 use witan_protocol::member::MemberId;
 
-use crate::store::blobs::{BlobError, Blobs};
 pub use roster::is_address;
 use service::{Channels, Service};
 use transport::Counters;

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use libp2p::PeerId;
 use libp2p::request_response::{InboundRequestId, ResponseChannel};
 use tokio::sync::mpsc;
+use witan_files::Blobs;
 
 use super::chunk::{Answer, Question};
 use super::limits;
-use crate::store::blobs::Blobs;
 
 /// The chunks being served.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ fn read(blobs: &Blobs, question: &Question) -> Answer {
     match blobs.read_chunk(&question.digest, question.offset, question.len) {
         Ok(bytes) if bytes.is_empty() => Answer::NotFound,
         Ok(bytes) => Answer::Data(bytes),
-        Err(crate::store::blobs::BlobError::Missing(_)) => Answer::NotFound,
+        Err(witan_files::BlobError::Missing(_)) => Answer::NotFound,
         Err(error) => {
             tracing::error!(%error, "a blob cannot be served");
             Answer::NotFound

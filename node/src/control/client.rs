@@ -4,13 +4,12 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use witan_home::store::{LogEntry, LogFilter};
+use witan_home::{Failure, FailureKind, Home};
 use witan_protocol::digest::Digest;
 
 use super::petitions::{PetitionRow, Say};
 use super::{Answer, Question, StatusReport, address};
-use crate::error::{Failure, FailureKind};
-use crate::home::Home;
-use crate::store::{LogEntry, LogFilter};
 
 /// One connection; it asks one question.
 #[derive(Debug)]

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
+use witan_home::Failure;
+use witan_net::Command;
 use witan_protocol::io::{Input, Output};
 
 use super::Driver;
-use crate::error::Failure;
 use crate::jobs::Task;
-use crate::net::Command;
 
 impl Driver {
     /// Polls the participant dry. Inputs that arise at once (a blob that is here already) are queued.

@@ -1,6 +1,8 @@
 //! Aggregation and adapter checks, bytes in and bytes out: plain arithmetic, the same on every member.
 
 use tokio::sync::mpsc;
+use witan_files::Blobs;
+use witan_home::Failure;
 use witan_model::{Committed, aggregate};
 use witan_protocol::digest::BlobRef;
 use witan_protocol::io::AggregateInput;
@@ -8,8 +10,6 @@ use witan_protocol::member::{MemberId, Round};
 use witan_protocol::record::{Aggregate, LayerError};
 
 use super::{Event, Ground, Task};
-use crate::error::Failure;
-use crate::store::blobs::Blobs;
 
 /// Owns what aggregation needs.
 pub struct Aggregator {

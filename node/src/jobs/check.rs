@@ -1,13 +1,12 @@
 //! Re-checks a home with the model at hand: what `witan verify` and the testnet launcher run.
 
+use witan_files::Blobs;
+use witan_home::audit::{self, AggregateCheck, Model, Report};
+use witan_home::{Failure, Home};
 use witan_protocol::digest::BlobRef;
 
 use super::Ground;
 use super::aggregate::Aggregator;
-use crate::audit::{self, AggregateCheck, Model, Report};
-use crate::error::Failure;
-use crate::home::Home;
-use crate::store::blobs::Blobs;
 
 /// Checks every signature, certificate, link, blob and aggregate of `home`, running or not.
 ///

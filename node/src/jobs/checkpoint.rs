@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use witan_home::Failure;
 use witan_model::anatomy::ATTENTION;
 pub use witan_model::anatomy::{Part, Preset, Traffic, parts, traffic};
 pub use witan_model::blip3o::Blip3oConfig;
@@ -17,7 +18,6 @@ use witan_model::{Causal, LoraConfig, peft};
 
 use super::device::{self, Compute};
 use super::unified;
-use crate::error::Failure;
 
 /// What one step of training took.
 #[derive(Clone, Copy, Debug)]

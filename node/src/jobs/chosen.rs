@@ -3,16 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use witan_files::Blobs;
+use witan_home::{Failure, Home};
 use witan_model::{Adapter, Committed, LoraConfig, Umm, peft};
 use witan_protocol::digest::BlobRef;
 
 use super::device::Device;
 use super::foundation::{Checkpoint, Foundation};
 use super::{Ground, embedded_base};
-use crate::error::Failure;
-use crate::home::Home;
 use crate::open;
-use crate::store::blobs::Blobs;
 
 /// Where an adapter lies.
 #[derive(Clone, Copy, Debug)]

@@ -1,15 +1,21 @@
 //! Where a node computes: opens what `--device` or `node.toml` names, or says what to do about it.
 
+use witan_home::Failure;
 use witan_model::DeviceError;
-pub use witan_model::device::{Compute, Device};
+use witan_model::device;
+pub use witan_model::device::Device;
 
-use crate::error::Failure;
+pub use witan_home::settings::Compute;
 
 /// The device, looked for before anything else is begun.
 ///
 /// # Errors
 /// If this program or this machine lacks what the device needs.
 pub fn open(compute: Compute) -> Result<Device, Failure> {
+    let compute = match compute {
+        Compute::Cpu => device::Compute::Cpu,
+        Compute::Cuda => device::Compute::Cuda,
+    };
     compute.open().map_err(|error| {
         Failure::environment(error).hint(match error {
             DeviceError::NotBuilt => {

@@ -6,6 +6,8 @@ use std::io::Write;
 use std::path::Path;
 
 use serde::Serialize;
+use witan_home::Failure;
+use witan_home::settings::DataSource;
 use witan_model::Umm;
 use witan_model::data::{self, VqaExample, scenes::PromptCase};
 use witan_model::evaluate::geneval::folder::{Folder, FolderError};
@@ -17,8 +19,6 @@ use super::foundation::{Checkpoint, Foundation};
 use super::score::{Exam, Undrawn};
 use super::shard::{self, Extent};
 use super::unified::{self, Unified};
-use crate::error::Failure;
-use crate::settings::DataSource;
 
 /// What is asked, and what is kept of it.
 #[derive(Clone, Debug)]

@@ -7,6 +7,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use witan_home::settings::{DataSource, Settings};
+use witan_home::{Failure, Home, shell};
 use witan_model::blip3o::{Blip3o, Blip3oConfig};
 use witan_model::data::tokenizer::Tokenizer;
 use witan_model::survey::Survey;
@@ -18,10 +20,6 @@ use super::checkpoint::{self, bad};
 use super::shard::Taught;
 use super::tower::{self, Tower};
 use super::{base_digest, embedded_base};
-use crate::error::Failure;
-use crate::home::Home;
-use crate::settings::{DataSource, Settings};
-use crate::shell;
 
 /// A frozen model.
 #[derive(Clone)]

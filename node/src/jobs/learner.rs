@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use witan_home::Failure;
 use witan_model::blip3o::Targets;
 use witan_model::{Adapter, Committed, LoraConfig, Step, TrainPlan, Trained, Umm};
 
@@ -11,7 +12,6 @@ use super::model::{Model, Read, Told};
 use super::score::{self, Marks};
 use super::shard::Shard;
 use super::unified::Unified;
-use crate::error::Failure;
 
 /// Hears of every step, and may stop the training.
 pub type Progress<'a> = &'a mut (dyn FnMut(Step) -> ControlFlow<()> + Send);

@@ -4,6 +4,7 @@
 
 use std::ops::ControlFlow;
 
+use witan_home::Failure;
 use witan_model::blip3o::tower::FOLDER;
 use witan_model::blip3o::{self, Blip3o, Targets};
 use witan_model::data::partition::Part;
@@ -18,7 +19,6 @@ use super::foundation::Foundation;
 use super::score::{Exam, Marks, Undrawn};
 use super::shard::ExamPaper;
 use super::unified::{self, Unified};
-use crate::error::Failure;
 
 /// Data as a model reads them.
 pub type Read<M> = <<M as Model>::Pupil as Pupil>::Shard;

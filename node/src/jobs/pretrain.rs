@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
+use witan_home::{Failure, FailureKind};
 use witan_model::checkpoint::{Base, read_weights};
 use witan_model::data::scenes;
 use witan_model::pretrain::{self, Event};
@@ -13,7 +14,6 @@ use witan_model::{LoraConfig, Umm};
 use super::device::{self, Compute, Device};
 use super::score::{Exam, Marks};
 use super::shard::ExamPaper;
-use crate::error::{Failure, FailureKind};
 
 pub use witan_model::pretrain::{PretrainPlan, StageStep};
 

@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use witan_home::Failure;
+use witan_home::settings::{By, DataSource, Share};
 use witan_model::data::catalogue::Catalogue;
 use witan_model::data::partition::{self, Part, Partition, PartitionError};
 use witan_model::data::scenes::{self, PromptCase};
@@ -12,9 +14,6 @@ use witan_model::data::vqa_v2::{self, Split};
 use witan_model::data::{CaptionExample, DataError, Dataset, VqaExample, captions};
 use witan_model::encoded;
 use witan_protocol::digest::Digest;
-
-use crate::error::Failure;
-use crate::settings::{By, DataSource, Share};
 
 /// A member's data.
 #[derive(Clone, Debug)]

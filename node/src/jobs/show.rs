@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
+use witan_home::Failure;
+use witan_home::settings::DataSource;
 use witan_model::data::partition::subject;
 use witan_model::data::tokenizer::Tokenizer;
 use witan_model::data::{AnswerType, CaptionExample, Dataset, VqaExample};
@@ -12,8 +14,6 @@ use witan_model::encoded;
 use witan_model::sheet::{Chart, Sheet, Tile};
 
 use super::shard::{self, Shard};
-use crate::error::Failure;
-use crate::settings::DataSource;
 
 /// What a member has.
 #[derive(Clone, Debug, Serialize)]
@@ -160,7 +160,7 @@ const SCALE: usize = 2;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{By, Share};
+    use witan_home::settings::{By, Share};
 
     fn shown(index: usize, by: Option<By>) -> Shown {
         let share = Share { index, of: 4, alpha: by.is_none().then_some(0.5), by, seed: 3 };

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::path::Path;
 
+use witan_home::Failure;
 use witan_model::Umm;
 use witan_model::data::Picture;
 use witan_model::data::tokenizer::{Tokenizer, WordError};
@@ -10,7 +11,6 @@ use witan_model::sheet::{Sheet, Tile};
 
 use super::chosen::{Chosen, Source};
 use super::device::{self, Compute};
-use crate::error::Failure;
 
 /// A loaded model.
 pub struct Speaker {

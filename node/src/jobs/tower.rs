@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use witan_home::Failure;
 use witan_model::blip3o::Targets;
 use witan_model::blip3o::shard::ReadError;
 use witan_model::blip3o::tower;
@@ -17,7 +18,6 @@ use super::checkpoint::bad;
 use super::device::Device;
 use super::foundation::{Checkpoint, digest_of};
 use super::model::Told;
-use crate::error::Failure;
 
 /// The tower in a checkpoint's folder, not loaded.
 #[derive(Clone, Debug)]

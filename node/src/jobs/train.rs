@@ -7,6 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
+use witan_files::Blobs;
+use witan_home::Failure;
+use witan_home::settings::Settings;
 use witan_model::{Adapter, Committed, LoraConfig, Schedule, TrainPlan, delta};
 use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::{Federation, Training};
@@ -20,9 +23,6 @@ use super::shard::{self, Shard};
 use super::tower::Tower;
 use super::turns::{Turn, Turns};
 use super::{Event, Ground, Task, goes_on};
-use crate::error::Failure;
-use crate::settings::Settings;
-use crate::store::blobs::Blobs;
 
 /// Owns what training needs.
 pub struct Trainer {
@@ -270,7 +270,7 @@ mod tests {
     use super::*;
     use crate::jobs::foundation::Foundation;
     use crate::jobs::recipe::Recipe;
-    use crate::settings::{DataSource, Share};
+    use witan_home::settings::{DataSource, Share};
     use witan_model::{Codec, Strategy};
 
     #[test]

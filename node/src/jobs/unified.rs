@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use witan_home::Failure;
 use witan_model::blip3o::pixels::Patches;
 use witan_model::blip3o::shard::ReadError;
 use witan_model::blip3o::tuning::{Captions, Question, Tuning};
@@ -18,7 +19,6 @@ use super::checkpoint::{self, Activations, Demand, Survey, Trial, Tried, bad};
 use super::device::{self, Compute, Device};
 use super::evaluate::{Progress, unwritten};
 use super::foundation::Checkpoint;
-use crate::error::Failure;
 
 /// A loaded model with its tokenizer.
 pub struct Unified {

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::cli::output;
-use crate::error::Failure;
-use crate::jobs::device::Compute;
-use crate::jobs::unified::Unified;
+use witan_home::Failure;
+use witan_node::jobs::device::Compute;
+use witan_node::jobs::unified::Unified;
+
+use crate::output;
 
 /// Ask a BLIP3o checkpoint about a picture.
 #[derive(Debug, clap::Args)]

@@ -3,15 +3,16 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{bytes, count};
-use crate::cli::output;
-use crate::error::Failure;
-use crate::jobs::checkpoint::{
+use witan_home::Failure;
+use witan_node::jobs::checkpoint::{
     self, Activations, Blip3oConfig, Demand, LanguageConfig, Memory, Preset, Survey, Trial, Tried,
 };
-use crate::jobs::device::{self, Compute};
-use crate::jobs::foundation::Foundation;
-use crate::jobs::tower;
+use witan_node::jobs::device::{self, Compute};
+use witan_node::jobs::foundation::Foundation;
+use witan_node::jobs::tower;
+
+use super::{bytes, count};
+use crate::output;
 
 /// Look a checkpoint over: what is in it, what is missing, and whether this device can train it.
 ///

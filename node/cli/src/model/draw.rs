@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::bar::Bar;
-use crate::cli::eval::IMAGES_MAX;
-use crate::cli::output;
-use crate::error::Failure;
-use crate::jobs::device::Compute;
-use crate::jobs::unified::{Drawings, Unified};
+use witan_home::Failure;
+use witan_node::jobs::device::Compute;
+use witan_node::jobs::unified::{Drawings, Unified};
+
+use crate::bar::Bar;
+use crate::eval::IMAGES_MAX;
+use crate::output;
 
 /// Have a BLIP3o checkpoint draw the features of a picture, or of all prompts of a file.
 ///

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::cli::output;
-use crate::error::Failure;
-use crate::jobs::checkpoint;
-use crate::jobs::device::Compute;
+use witan_home::Failure;
+use witan_node::jobs::checkpoint;
+use witan_node::jobs::device::Compute;
+
+use crate::output;
 
 /// Go on with texts as a checkpoint's language model finds likeliest.
 #[derive(Debug, clap::Args)]

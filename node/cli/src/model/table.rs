@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
+use witan_home::Failure;
+use witan_node::jobs::checkpoint::{Preset, parts, traffic};
+
 use super::{bytes, count};
-use crate::cli::output;
-use crate::error::Failure;
-use crate::jobs::checkpoint::{Preset, parts, traffic};
+use crate::output;
 
 /// What an adapter of every preset weighs beside its model, from the configurations alone.
 #[derive(Debug, clap::Args)]
@@ -43,7 +44,7 @@ fn communication(out: &mut dyn Write) -> io::Result<()> {
     ];
     let rows = Preset::ALL.into_iter().flat_map(|preset| {
         let tensors = preset.tensors();
-        let row = move |(what, lora): (&str, crate::jobs::LoraConfig)| {
+        let row = move |(what, lora): (&str, witan_node::jobs::LoraConfig)| {
             let parts = parts(&tensors, &lora);
             let [plain, half, byte] = traffic(&parts);
             let numbers: usize = parts.iter().map(|part| part.adapter_numbers).sum();

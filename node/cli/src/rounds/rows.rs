@@ -1,6 +1,8 @@
 //! A round as `witan rounds` shows it, read from its record.
 
 use serde::Serialize;
+use witan_home::store::StoredRecord;
+use witan_home::{Failure, FailureKind, Home};
 use witan_protocol::Roster;
 use witan_protocol::ballot::Decision;
 use witan_protocol::codec;
@@ -12,10 +14,7 @@ use witan_protocol::message::Progress;
 use witan_protocol::record::{Absence, Absent, LayerError, RoundRecord, Scores, Update};
 use witan_protocol::refutation::Refutation;
 
-use crate::cli::output;
-use crate::error::{Failure, FailureKind};
-use crate::home::Home;
-use crate::store::StoredRecord;
+use crate::output;
 
 /// A round as it is shown.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use witan::jobs::foundation::Foundation;
-use witan::testnet::prepare::{Folder, Plan};
+use witan_lab::testnet::prepare::{Folder, Plan};
+use witan_node::jobs::foundation::Foundation;
 
 use crate::support::{Running, finished, path, witan};
 

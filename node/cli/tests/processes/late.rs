@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use serde_json::Value;
-use witan::jobs::turns::Turns;
+use witan_node::jobs::turns::Turns;
 
 use crate::council::Council;
 use crate::support::{edit, eventually, path, witan};

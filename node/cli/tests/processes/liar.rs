@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use witan::home::Home;
+use witan_home::Home;
 use witan_protocol::digest::BlobRef;
 use witan_protocol::ledger::Tip;
 use witan_protocol::member::View;

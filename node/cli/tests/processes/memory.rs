@@ -35,7 +35,7 @@ fn what_is_reckoned_is_what_a_step_of_a_batch_takes() {
 
 #[test]
 fn a_preset_is_reckoned_without_files_as_the_documents_say() {
-    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/CHECKPOINTS.md");
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/CHECKPOINTS.md");
     let document = fs::read_to_string(document).unwrap();
     for flags in [&["blip3o-4b"][..], &["blip3o-4b", "--recompute"], &["blip3o-8b", "--recompute"]]
     {

@@ -31,7 +31,7 @@ pub struct Running {
 
 /// A pinned checkpoint of this family.
 pub fn pinned(family: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/parity").join(family)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../model/tests/parity").join(family)
 }
 
 /// Runs `witan` with these arguments to its end.

@@ -1,156 +1,19 @@
 //! Claims about the audit, on a real home: records signed by four members, blobs on disk.
 
+mod filled;
+
 use std::fs;
 use std::path::Path;
 
-use tempfile::TempDir;
-use witan_protocol::federation::{
-    Compression, Council, Document, FaultModel, Lora, Member, Strategy, Training,
-};
+use filled::{Filled, ROUNDS, aggregated, filled, joined};
+use witan_files::Blobs;
+use witan_home::audit::{AggregateCheck, Fault, Model, Report, aggregate_of, audit};
+use witan_home::store::{self, Store};
+use witan_home::{Failure, FailureKind};
+use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::io::{Entry, Notice};
-use witan_protocol::ledger::Tip;
-use witan_protocol::member::View;
-use witan_protocol::message::{Message, Step, Vote};
-use witan_protocol::record::{
-    Absence, Absent, Certificate, CommitSignature, Contribution, LayerError, Proposal, Scores,
-    Update,
-};
-use witan_protocol::{Identity, envelope};
-
-use super::*;
-use crate::store::Store;
-
-const ROUNDS: u64 = 3;
-
-/// A home after three rounds of four members, the last of whom never sent an update.
-pub(crate) struct Filled {
-    _dir: TempDir,
-    pub(crate) home: Home,
-    pub(crate) federation: Federation,
-    start: BlobRef,
-}
-
-fn identity(number: u8) -> Identity {
-    Identity::from_seed([number; 32])
-}
-
-fn federation() -> Federation {
-    let member = |number| Member {
-        name: format!("member-{number}"),
-        key: identity(number).member(),
-        addresses: Vec::new(),
-        weight: 1,
-    };
-    let training = Training {
-        rounds: ROUNDS,
-        local_steps: 8,
-        batch_questions: 12,
-        batch_captions: 4,
-        accumulation: 1,
-        gradient_norm_max: None,
-        learning_rate: 1e-3,
-        learning_rate_final: 1e-3,
-        weight_decay: 0.0,
-        strategy: Strategy::FedAvg,
-        compression: Compression::None,
-    };
-    let council = Council {
-        fault_model: FaultModel::Byzantine,
-        round_deadline_s: 60,
-        view_timeout_ms: 2000,
-        late_rounds: 0,
-    };
-    Federation::new(Document {
-        name: "test".into(),
-        seed: 1,
-        base: Digest([9; 32]),
-        tower: None,
-        bootstrap: Vec::new(),
-        lora: Lora { rank: 8, alpha: 16.0, dropout: 0.0, targets: vec!["q".into()] },
-        training,
-        council,
-        members: (1..=4).map(member).collect(),
-    })
-    .unwrap()
-}
-
-/// Stands in for the model: joins what it reads.
-fn joined(blobs: &Blobs, check: &AggregateCheck) -> Vec<u8> {
-    let mut bytes = blobs.read(&check.start).unwrap();
-    check.inputs.iter().for_each(|input| bytes.extend(blobs.read(&input.delta).unwrap()));
-    bytes
-}
-
-fn aggregated(bytes: &[u8]) -> Aggregate {
-    let naive_error = vec![LayerError { error: 0.5, norm: 2.0 }];
-    Aggregate { result: BlobRef::of(bytes), naive_error }
-}
-
-pub(crate) fn filled() -> Filled {
-    let dir = tempfile::tempdir().unwrap();
-    let home = Home::at(dir.path());
-    let federation = federation();
-    let (mut store, _) = Store::open(&home).unwrap();
-    fs::write(home.federation_file(), federation.to_toml()).unwrap();
-    let blobs = Blobs::open(home.blobs()).unwrap();
-    let start = blobs.put(b"the adapter before the first round").unwrap();
-    let mut tip = Tip::genesis(&federation, start);
-    for _ in 0..ROUNDS {
-        let record = committed(&federation, &tip, &blobs);
-        let round = tip.round;
-        store.persist(&Entry::Record { round, bytes: record.encode() }).unwrap();
-        tip = tip.after(&record.proposal);
-    }
-    Filled { _dir: dir, home, federation, start }
-}
-
-fn committed(federation: &Federation, tip: &Tip, blobs: &Blobs) -> RoundRecord {
-    let update = |number: u8| {
-        let delta = blobs.put(format!("delta {number} of round {}", tip.round).as_bytes()).unwrap();
-        let scores = Scores { loss: 1.0, vqa_accuracy: Some(0.5), drawing_accuracy: Some(0.25) };
-        let (round, start) = (tip.round, tip.adapter.digest);
-        let codec = Compression::None;
-        let update = Update { round, start, delta, codec, examples: 128, steps: 8, scores };
-        let envelope = envelope::seal(&identity(number), federation.id(), &Message::Update(update));
-        Contribution { member: identity(number).member(), envelope }
-    };
-    let mut record = RoundRecord {
-        proposal: Proposal {
-            round: tip.round,
-            view: View(0),
-            aggregator: tip.turns().leader(View(0)),
-            failed_views: Vec::new(),
-            previous: tip.head,
-            start: tip.adapter,
-            included: (1..=3).map(update).collect(),
-            absent: vec![Absent {
-                member: identity(4).member(),
-                why: Absence::NoUpdate,
-                heard: None,
-            }],
-            evidence: Vec::new(),
-            refutation: None,
-            decision: None,
-            strategy: "fedavg".into(),
-            result: tip.adapter,
-            naive_error: vec![LayerError { error: 0.5, norm: 2.0 }],
-        },
-        certificate: Certificate { view: View(0), signatures: Vec::new() },
-    };
-    let result = joined(blobs, &aggregate_of(federation, &record, federation.founders()));
-    record.proposal.result = blobs.put(&result).unwrap();
-    record.certificate.signatures =
-        (1..=3).map(|number| precommit(federation, &record, number)).collect();
-    record
-}
-
-fn precommit(federation: &Federation, record: &RoundRecord, number: u8) -> CommitSignature {
-    let (round, value) = (record.proposal.round, Some(record.proposal.digest()));
-    let vote = Message::Vote(Vote { round, view: View(0), step: Step::Precommit, value });
-    let sealed = envelope::seal(&identity(number), federation.id(), &vote);
-    let signature = envelope::open(&sealed, federation.founders()).unwrap().signature;
-    CommitSignature { member: identity(number).member(), signature }
-}
+use witan_protocol::member::Round;
+use witan_protocol::record::RoundRecord;
 
 fn check(filled: &Filled) -> Result<Report, Fault> {
     let blobs = Blobs::open(filled.home.blobs()).unwrap();

@@ -14,14 +14,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use witan::cli::output;
-use witan::error::{Failure, FailureKind};
-use witan::home::Home;
-use witan::jobs::foundation::Foundation;
-use witan::jobs::{Ground, check};
-use witan::settings::Settings;
-use witan::testnet::past::Past;
-use witan::testnet::prepare::{Folder, Plan};
+use comfy_table::{Table, presets};
+use witan_home::settings::Settings;
+use witan_home::{Failure, FailureKind, Home};
+use witan_lab::testnet::past::Past;
+use witan_lab::testnet::prepare::{Folder, Plan};
+use witan_node::jobs::foundation::Foundation;
+use witan_node::jobs::{Ground, check};
 use witan_protocol::council::seats::{self, Standing};
 use witan_protocol::federation::Federation;
 use witan_protocol::ledger::Audited;
@@ -143,9 +142,9 @@ fn conclude(folder: &Folder, liar: usize, storm: Storm) -> Result<(), Failure> {
         let took = seen.committed_ms.map_or(0, |(first, _)| first.saturating_sub(seen.began_ms));
         round_row(audited, took)
     });
-    println!("\n{}", output::trimmed(&output::table(&header, rows)));
+    println!("\n{}", table(&header, rows));
     let header = ["round", "node", "what", "lasted", "up with the others after"];
-    println!("{}", output::trimmed(&output::table(&header, hits.iter().map(hit_row))));
+    println!("{}", table(&header, hits.iter().map(hit_row)));
     for Audited { record, roster } in &records {
         let Some(refutation) = &record.proposal.refutation else { continue };
         let (round, objection) = (record.proposal.round, &refutation.objection);
@@ -203,6 +202,12 @@ fn recoveries(hits: &[Hit]) -> String {
     let Some(worst) = all.last() else { return "nobody was hit".to_owned() };
     let median = seconds(all[all.len() / 2]);
     format!("{} hits; recovery: median {median}, worst {}", all.len(), seconds(*worst))
+}
+
+fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.to_vec()).add_rows(rows);
+    table.trim_fmt() + "\n"
 }
 
 fn seconds(ms: u64) -> String {

@@ -5,12 +5,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use witan::driver::unix_ms;
-use witan::error::Failure;
-use witan::events::Happening;
-use witan::testnet::prepare::Folder;
-use witan::testnet::spawn::{NodeProcess, Report};
-use witan::testnet::watch::Watch;
+use witan_home::Failure;
+use witan_lab::testnet::prepare::Folder;
+use witan_lab::testnet::spawn::{NodeProcess, Report};
+use witan_lab::testnet::watch::Watch;
+use witan_node::driver::unix_ms;
+use witan_node::events::Happening;
 use witan_protocol::io::Notice;
 use witan_protocol::member::View;
 

@@ -9,8 +9,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use witan_home::Failure;
 
-use crate::error::Failure;
 use crate::solo::Order;
 use crate::testnet::prepare::Plan;
 

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use witan_home::shell;
+use witan_node::jobs::score::Marks;
+
 use super::cell::{Cell, Common};
 use super::results::{Mean, Results, costs, drawn};
-use crate::jobs::score::Marks;
-use crate::shell;
 use crate::solo::SoloReport;
 use crate::testnet::prepare::{Plan, Shape};
 

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use witan_home::Failure;
 
 use super::cell::Cell;
 use super::page::TASKS;
 use super::results::{Mean, Results, costs};
-use crate::error::Failure;
 use crate::testnet::report::TestnetReport;
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -187,7 +187,7 @@ impl Results {
 /// A run's scores after each round that was scored, over the megabytes received until then.
 fn course(
     report: &TestnetReport,
-    task: fn(&crate::jobs::score::Marks) -> Option<f64>,
+    task: fn(&witan_node::jobs::score::Marks) -> Option<f64>,
 ) -> Vec<(f64, f64)> {
     let mut received = 0.0;
     let mut points = Vec::new();

@@ -3,9 +3,10 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
+use witan_home::Failure;
+use witan_node::jobs::score::Marks;
+
 use super::cell::{Cell, Common, Run};
-use crate::error::Failure;
-use crate::jobs::score::Marks;
 use crate::solo::SoloReport;
 use crate::testnet::report::TestnetReport;
 

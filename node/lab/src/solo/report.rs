@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use comfy_table::Table;
 use serde::{Deserialize, Serialize};
+use witan_node::jobs::score::Marks;
 
 use super::Order;
-use crate::jobs::score::Marks;
-use crate::jobs::solo::Candidate;
 use crate::tables::{self, percent, table};
+use crate::training::Candidate;
 
 /// One trained adapter.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -8,14 +8,14 @@ use std::sync::Mutex;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use witan_home::Failure;
+use witan_node::jobs::model::Model;
+use witan_node::jobs::score::Marks;
+use witan_node::jobs::{Ground, chosen};
 use witan_protocol::digest::Digest;
 
 use super::{Order, SoloRow, Told, Watch};
-use crate::error::Failure;
-use crate::jobs::model::Model;
-use crate::jobs::score::Marks;
-use crate::jobs::solo::{Candidate, Desk, Paused, Solo, Step, Trained, Watching, kept};
-use crate::jobs::{Ground, chosen};
+use crate::training::{Candidate, Desk, Paused, Solo, Step, Trained, Watching, kept};
 
 /// Held as long as the folder is worked in.
 pub(super) fn lock(dir: &Path) -> Result<File, Failure> {

@@ -1,14 +1,13 @@
 //! The end of a testnet: every ledger is checked, the judge is heard out, the report is written.
 
+use witan_home::{Failure, Home};
+use witan_node::jobs::check;
+use witan_node::jobs::score::Undrawn;
+
 use super::past::Past;
 use super::report::{Checked, Evidence, TestnetReport};
-use super::{Testnet, interrupted};
-use crate::cli::screen::Screen;
-use crate::error::Failure;
-use crate::home::Home;
-use crate::jobs::check;
-use crate::jobs::judge::Verdict;
-use crate::jobs::score::Undrawn;
+use super::{Testnet, View, interrupted};
+use crate::judge::Verdict;
 
 impl Testnet {
     /// Checks every home, waits for the judge, writes the report.
@@ -16,7 +15,7 @@ impl Testnet {
         mut self,
         compare: bool,
         (federation_s, peak_bytes_max): (f64, Option<u64>),
-        screen: &Screen,
+        screen: &dyn View,
     ) -> Result<TestnetReport, Failure> {
         screen.say("checking every ledger");
         let past = Past::of(&self.folder, &self.federation, &self.ground);
@@ -52,7 +51,7 @@ impl Testnet {
     }
 
     /// Waits until the judge has said all it was asked for.
-    async fn hear_out(&mut self, compare: bool, screen: &Screen) -> Result<(), Failure> {
+    async fn hear_out(&mut self, compare: bool, screen: &dyn View) -> Result<(), Failure> {
         let mut is_compared = !compare;
         while !(is_compared && self.has_marks(self.judged)) {
             tokio::select! {
@@ -72,7 +71,7 @@ impl Testnet {
     }
 
     /// Takes a verdict in, and says what a person would miss in the tables.
-    pub(super) fn on_verdict(&mut self, verdict: Verdict, screen: &Screen) {
+    pub(super) fn on_verdict(&mut self, verdict: Verdict, screen: &dyn View) {
         match &verdict {
             Verdict::Comparing { what, step: 1, steps } => {
                 screen.say(&format!("  {what}: {steps} steps"));

@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use witan_home::Failure;
 
 use super::prepare::Plan;
 use super::strike::Order;
 use super::watch::{NodeView, Watch};
-use crate::error::Failure;
 
 /// How many members die in which round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

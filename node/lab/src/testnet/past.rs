@@ -1,12 +1,12 @@
 //! What earlier runs of a testnet committed, read from its homes when it is resumed.
 
+use witan_home::Home;
+use witan_node::jobs::Ground;
+use witan_node::open;
 use witan_protocol::federation::Federation;
 use witan_protocol::ledger::Audited;
 
 use super::prepare::Folder;
-use crate::home::Home;
-use crate::jobs::Ground;
-use crate::open;
 
 /// What earlier runs committed: the longest ledger, and in which home it is.
 #[derive(Debug, Default)]

@@ -11,23 +11,21 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use witan_home::settings::{By, DataSource, Settings, Share};
+use witan_home::{Failure, Home, shell};
+use witan_node::jobs::LoraConfig;
+use witan_node::jobs::device::Compute;
+use witan_node::jobs::foundation::Foundation;
+use witan_node::jobs::shard::Taught;
+use witan_node::jobs::tower::FOLDER;
+use witan_node::jobs::turns::Turns;
 use witan_protocol::digest::Digest;
 use witan_protocol::federation::{
     Compression, Council, Document, FaultModel, Federation, Lora, Member, Strategy, Training,
 };
 use witan_protocol::member::MemberId;
 
-use crate::error::Failure;
-use crate::home::Home;
-use crate::jobs::LoraConfig;
-use crate::jobs::device::Compute;
-use crate::jobs::foundation::Foundation;
-use crate::jobs::shard::Taught;
-use crate::jobs::solo::together;
-use crate::jobs::tower::FOLDER;
-use crate::jobs::turns::Turns;
-use crate::settings::{By, DataSource, Settings, Share};
-use crate::shell;
+use crate::training::together;
 
 /// What a testnet is asked to be; kept in its folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use comfy_table::Table;
 use serde::{Deserialize, Serialize};
+use witan_home::Failure;
+use witan_home::settings::By;
+use witan_node::jobs::score::Marks;
 use witan_protocol::ledger::Audited;
 use witan_protocol::member::MemberId;
 use witan_protocol::record::Update;
@@ -13,11 +16,8 @@ use super::losses::{LossReport, Losses};
 use super::prepare::Folder;
 use super::strike::{Killed, Strike};
 use super::watch::Watch;
-use crate::error::Failure;
-use crate::jobs::compare::Comparison;
-use crate::jobs::judge::Verdict;
-use crate::jobs::score::Marks;
-use crate::settings::By;
+use crate::compare::Comparison;
+use crate::judge::Verdict;
 use crate::tables::{self, percent, table};
 
 /// A finished run.

@@ -10,9 +10,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
-
-use crate::error::Failure;
-use crate::events::NodeEvent;
+use witan_home::Failure;
+use witan_node::events::NodeEvent;
 
 /// What comes from the nodes' processes.
 #[derive(Debug)]

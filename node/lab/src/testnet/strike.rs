@@ -5,11 +5,11 @@
 //! close the round in the moment between the last update and the kill.
 
 use serde::{Deserialize, Serialize};
+use witan_home::Failure;
 use witan_protocol::member::View;
 
 use super::prepare::Plan;
 use super::watch::Watch;
-use crate::error::Failure;
 
 /// What the launcher is to do to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

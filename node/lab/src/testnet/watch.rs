@@ -3,12 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use witan_node::events::{Happening, NodeEvent};
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::io::{Kind, Notice};
 use witan_protocol::member::{MemberId, Round, View};
 use witan_protocol::record::RoundRecord;
-
-use crate::events::{Happening, NodeEvent};
 
 /// One node, as its events tell it.
 #[derive(Clone, Debug, Default)]

@@ -16,10 +16,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use witan_home::Failure;
 use witan_model::{Adapter, Paused};
 use witan_protocol::digest::Digest;
-
-use crate::error::Failure;
 
 /// The bytes of the file.
 pub fn to_bytes(paused: &Paused, terms: Digest) -> Vec<u8> {
@@ -95,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_state_survives_and_a_cut_altered_large_or_foreign_one_is_named() {
-        let base = crate::jobs::embedded_base().unwrap();
+        let base = witan_node::jobs::embedded_base().unwrap();
         let adapter = Adapter::init(&base, &LoraConfig::default(), 1);
         let paused = Paused { adapter, moments: vec![7; 99], done: 5, loss: 1.5 };
         let terms = Digest::of_kind("test", b"terms");

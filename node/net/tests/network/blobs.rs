@@ -1,6 +1,6 @@
 //! Blobs come from any holder, in chunks, resumed after a break, and only with the right bytes.
 
-use witan::net::{Command, Event};
+use witan_net::{Command, Event};
 use witan_protocol::digest::BlobRef;
 
 use crate::support::{Node, mesh};

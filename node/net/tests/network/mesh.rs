@@ -1,7 +1,7 @@
 //! Finding each other, and hearing each other.
 
-use witan::net::limits::{DIRECT_BYTES_MAX, GOSSIP_BYTES_MAX};
-use witan::net::{Command, Event};
+use witan_net::limits::{DIRECT_BYTES_MAX, GOSSIP_BYTES_MAX};
+use witan_net::{Command, Event};
 
 use crate::support::{Plan, mesh};
 

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use witan::net::{self, Event, NetError, NetSettings};
-use witan::store::blobs::Blobs;
+use witan_files::Blobs;
+use witan_net::{self as net, Event, NetError, NetSettings};
 
 use crate::support::{Plan, member};
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-use witan::net::{self, Event, NetHandle, NetSettings};
-use witan::store::blobs::Blobs;
 use witan_bootstrap::{Server, Settings};
+use witan_files::Blobs;
+use witan_net::{self as net, Event, NetHandle, NetSettings};
 use witan_protocol::federation::Federation;
 use witan_protocol::identity::Identity;
 use witan_protocol::member::MemberId;
