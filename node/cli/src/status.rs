@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
-use witan_home::store::{self, StoreError};
+use witan_home::StoreError;
+use witan_home::store;
 use witan_home::{Failure, Home};
 use witan_node::control::{Client, StatusReport};
 use witan_protocol::Roster;

@@ -3,6 +3,8 @@
 
 mod atomic;
 mod blobs;
+mod secret;
 
-pub use atomic::write_atomically;
+pub use atomic::{create_atomically, sync_folder_of, write_atomically};
+pub use secret::{SecretError, read_secret};
 pub use blobs::{BlobError, Blobs, Part};

@@ -12,9 +12,10 @@ use witan_protocol::member::Round;
 use witan_protocol::record::{Aggregate, RoundRecord};
 use witan_protocol::{Federation, Roster};
 
-use crate::error::{Failure, FailureKind};
+use crate::error::StoreError;
+use crate::failure::{Failure, FailureKind};
 use crate::home::Home;
-use crate::store::{self, Snapshot, StoreError, StoredRecord};
+use crate::store::{self, Snapshot, StoredRecord};
 
 /// What only the model knows, brought by the caller.
 pub struct Model<'a> {

@@ -18,8 +18,8 @@ use witan_protocol::digest::Digest;
 use witan_protocol::member::MemberId;
 use witan_protocol::{Federation, Identity};
 
-use crate::shell;
-use crate::store::{StoreError, keys};
+use crate::error::StoreError;
+use crate::{keys, shell};
 
 /// The paths of one home folder; knows names, opens nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Home {
 
     /// The command of ours that works on this home: `witan status --home witan-testnet/nodes/03`.
     pub fn command(&self, command: &str) -> String {
-        format!("{} {command} --home {}", shell::witan(), shell::word(&self.root))
+        shell::command(command, &self.root)
     }
 
     /// Makes this member's key from 32 secret random bytes, and says who the member is. Refuses to

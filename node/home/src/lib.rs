@@ -2,11 +2,14 @@
 //! Knows neither the network nor how a model is computed.
 
 pub mod audit;
-pub mod error;
-pub mod home;
+mod error;
+mod failure;
+mod home;
+mod keys;
 pub mod settings;
 pub mod shell;
 pub mod store;
 
-pub use error::{Failure, FailureKind};
-pub use home::Home;
+pub use error::{Damage, IndexError, StoreError};
+pub use failure::{Failure, FailureKind};
+pub use home::{Home, HomeLock};

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Failure;
+use crate::failure::Failure;
 
 mod compute;
 

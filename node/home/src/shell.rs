@@ -10,6 +10,11 @@ pub fn witan() -> String {
     called.filter(is_ours).map_or_else(|| NAME.to_owned(), |path| word(&path))
 }
 
+/// The command of ours that works on this home: `witan status --home witan-testnet/nodes/03`.
+pub fn command(command: &str, home: &Path) -> String {
+    format!("{} {command} --home {}", witan(), word(home))
+}
+
 /// A path as a word of a shell's command line, quoted where it must be.
 pub fn word(path: &Path) -> String {
     let path = path.display().to_string();

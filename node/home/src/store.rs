@@ -6,23 +6,21 @@
 //! after it, so that a run of `Persist` costs one fdatasync. All calls block: a few milliseconds.
 
 pub mod append_file;
-pub mod error;
 pub mod frame;
 pub mod gossip_log;
 pub mod index;
 pub mod journal;
-pub mod keys;
 pub mod snapshot;
 
 use witan_protocol::io::{Entry, Notice};
 use witan_protocol::member::Round;
 
-pub use error::{Damage, StoreError};
 pub use gossip_log::{LogEntry, LogFilter};
 pub use index::IndexState;
 pub use journal::{CutTail, RecordsFile, StoredRecord, WalEntry, check_wal, read_records};
 pub use snapshot::Snapshot;
 
+use crate::error::StoreError;
 use crate::home::{Home, HomeLock};
 use index::{Index, LedgerRow};
 use journal::Journal;

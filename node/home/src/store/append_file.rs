@@ -8,7 +8,9 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::error::{Damage, StoreError};
+use witan_files::sync_folder_of;
+
+use crate::error::{Damage, StoreError};
 use super::frame::{self, Step};
 
 /// First bytes of a file of frames; what follows is the frames.
@@ -113,7 +115,8 @@ impl AppendFile {
             this.write(0, &magic)?;
         }
         this.sync()?;
-        sync_folder_of(path)?;
+        sync_folder_of(path)
+            .map_err(|source| StoreError::io("cannot make durable", path, source))?;
         Ok(this)
     }
 
@@ -198,10 +201,3 @@ impl DamageAt {
     }
 }
 
-/// Makes a new or renamed file's name durable.
-pub fn sync_folder_of(path: &Path) -> Result<(), StoreError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|source| StoreError::io("cannot make durable", folder, source))
-}

@@ -9,7 +9,7 @@
 
 use witan_protocol::digest::Digest;
 
-use super::error::Damage;
+use crate::error::Damage;
 
 /// Bytes of a frame before its body.
 pub const HEAD_BYTES: usize = 24;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use witan_protocol::digest::Digest;
 use witan_protocol::member::Round;
 
-use super::error::StoreError;
+use crate::error::{IndexError, StoreError};
 use super::frame::{self, Step};
 use super::gossip_log::GossipLog;
 use super::journal::StoredRecord;
@@ -212,6 +212,11 @@ fn move_aside(path: &Path) -> Result<PathBuf, StoreError> {
 }
 
 fn failed(path: &Path, source: sled::Error) -> StoreError {
+    let source = match source {
+        sled::Error::Io(source) => IndexError::Io(source),
+        sled::Error::Corruption { .. } => IndexError::Corrupt,
+        other => IndexError::Other(other.to_string()),
+    };
     StoreError::Index { path: path.to_owned(), source }
 }
 

@@ -11,7 +11,7 @@ use witan_protocol::io::Entry;
 use witan_protocol::member::Round;
 
 use super::append_file::{self, AppendFile, Contents, DamageAt, Magic, StoredFrame};
-use super::error::{Damage, StoreError};
+use crate::error::{Damage, StoreError};
 use crate::home::Home;
 
 const RECORDS_MAGIC: Magic = *b"witan records 1\n";

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use witan_protocol::member::Round;
 
 use super::LOG_PAGE;
-use super::error::StoreError;
+use crate::error::StoreError;
 use super::gossip_log::{LogEntry, LogFilter};
 use super::index::Index;
 use super::journal::StoredRecord;
