@@ -1,13 +1,11 @@
 //! The bootstrap peer's own key, in a file like a member's, which `openssl pkey` reads. Decides
 //! whether a key file may be used; never overwrites one.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use libp2p::identity::{Keypair, ed25519};
 use thiserror::Error;
+use witan_files::{SecretError, create_atomically, random_seed, read_secret};
 use witan_protocol::identity::Identity;
 
 /// Why there is no key.
@@ -37,52 +35,51 @@ pub enum KeyError {
     },
 }
 
-/// Reads the key, or makes one on the first run.
-pub fn load_or_create(path: &Path) -> Result<Keypair, KeyError> {
-    match File::open(path) {
-        Ok(file) => load(path, file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => create(path),
-        Err(source) => Err(KeyError::Io { path: path.to_owned(), source }),
+impl KeyError {
+    /// What to do next, if that is known.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Readable { .. } => Some("take it from the others: chmod 600"),
+            Self::Malformed { .. } => {
+                Some("move the file away: the next start makes a new key, with another address")
+            }
+            Self::Io { .. } => None,
+        }
     }
 }
 
-fn load(path: &Path, file: File) -> Result<Keypair, KeyError> {
+/// Reads the secret seed, or makes one on the first run.
+pub(crate) fn load_or_create(path: &Path) -> Result<[u8; 32], KeyError> {
     let in_file = |source| KeyError::Io { path: path.to_owned(), source };
-    let mode = file.metadata().map_err(in_file)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(KeyError::Readable { path: path.to_owned(), mode });
+    match read_secret(path) {
+        Ok(text) => match Identity::from_pem(&text) {
+            Ok(identity) => Ok(identity.seed()),
+            Err(_) => Err(KeyError::Malformed { path: path.to_owned() }),
+        },
+        Err(SecretError::Exposed { mode }) => {
+            Err(KeyError::Readable { path: path.to_owned(), mode })
+        }
+        Err(SecretError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+            create(path).map_err(in_file)
+        }
+        Err(SecretError::Io(source)) => Err(in_file(source)),
     }
-    let mut text = String::new();
-    file.take(KEY_FILE_BYTES_MAX).read_to_string(&mut text).map_err(in_file)?;
-    let identity = Identity::from_pem(&text);
-    let identity = identity.map_err(|_| KeyError::Malformed { path: path.to_owned() })?;
-    Ok(keypair(&identity))
 }
 
-fn create(path: &Path) -> Result<Keypair, KeyError> {
-    let mut seed = [0; 32];
-    seed.copy_from_slice(ed25519::SecretKey::generate().as_ref());
-    let identity = Identity::from_seed(seed);
-    let in_file = |source| KeyError::Io { path: path.to_owned(), source };
+fn create(path: &Path) -> io::Result<[u8; 32]> {
+    let seed = random_seed()?;
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(in_file)?;
+        std::fs::create_dir_all(folder)?;
     }
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(in_file)?;
-    file.write_all(identity.to_pem().as_bytes()).map_err(in_file)?;
-    file.sync_all().map_err(in_file)?;
-    Ok(keypair(&identity))
+    create_atomically(path, Identity::from_seed(seed).to_pem().as_bytes(), 0o600)?;
+    Ok(seed)
 }
-
-fn keypair(identity: &Identity) -> Keypair {
-    Keypair::ed25519_from_bytes(identity.seed()).expect("any 32 bytes are an ed25519 seed")
-}
-
-/// A key file is 119 bytes; anything much longer is something else.
-const KEY_FILE_BYTES_MAX: u64 = 4096;
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -90,9 +87,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("home/key.pem");
         let first = load_or_create(&path).unwrap();
-        let second = load_or_create(&path).unwrap();
-        assert_eq!(first.public(), second.public());
-        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(load_or_create(&path).unwrap(), first);
+        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600);
     }
 
@@ -101,7 +97,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key.pem");
         load_or_create(&path).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         let error = load_or_create(&path).unwrap_err();
         assert!(matches!(error, KeyError::Readable { mode: 0o644, .. }), "{error}");
     }
@@ -110,8 +106,8 @@ mod tests {
     fn a_file_that_is_no_key_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key.pem");
-        std::fs::write(&path, "garbage").unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, "garbage").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         assert!(matches!(load_or_create(&path), Err(KeyError::Malformed { .. })));
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use witan_bootstrap::{BootstrapError, Server, Settings};
+use witan_bootstrap::{BootstrapError, Settings};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -27,7 +27,7 @@ async fn main() -> ExitCode {
 /// Prints each address members can be given, one a line, `listening on <multiaddress with peer
 /// id>`, and answers until stopped.
 async fn run(settings: &Settings) -> Result<(), BootstrapError> {
-    let server = Server::start(settings).await?;
+    let server = witan_bootstrap::start(settings).await?;
     for address in server.addresses() {
         println!("listening on {address}");
     }

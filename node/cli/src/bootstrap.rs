@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use witan_bootstrap::{BootstrapError, KeyError, Server, Settings};
+use witan_bootstrap::{BootstrapError, KeyError, ServerError, Settings};
 use witan_home::{Failure, FailureKind};
 use witan_node::open::kind_of;
 
@@ -29,7 +29,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     })?;
     let settings = Settings { listen: args.listen, key_file: args.home.join("key.pem") };
     block_on(async {
-        let server = Server::start(&settings).await.map_err(failure)?;
+        let server = witan_bootstrap::start(&settings).await.map_err(failure)?;
         output::print(|out| {
             server.addresses().iter().try_for_each(|address| writeln!(out, "{address}"))
         })?;
@@ -42,8 +42,8 @@ fn failure(error: BootstrapError) -> Failure {
     let kind = match &error {
         BootstrapError::Key(KeyError::Io { .. }) => FailureKind::Environment,
         BootstrapError::Key(_) => FailureKind::Input,
-        BootstrapError::Listen(listen) => kind_of(listen),
-        BootstrapError::Silent | BootstrapError::Transport(_) => FailureKind::Environment,
+        BootstrapError::Server(ServerError::Listen(listen)) => kind_of(listen),
+        BootstrapError::Server(_) => FailureKind::Environment,
     };
     Failure { kind, message: error.to_string(), hint: error.hint().map(str::to_owned) }
 }

@@ -1,7 +1,5 @@
 //! `witan keys`: make a member's key, or show the public half for the federation file.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 
 use witan_home::{Failure, Home};
@@ -27,7 +25,12 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let home = Home::at(&args.home);
     let is_new = !home.key_file().exists();
-    let member = if is_new { home.create_key(seed()?)? } else { home.read_key()?.member() };
+    let member = match is_new {
+        true => home.create_key(witan_files::random_seed().map_err(|error| {
+            Failure::environment(format!("no random bytes for a key: {error}"))
+        })?)?,
+        false => home.read_key()?.member(),
+    };
     let pem = identity::public_pem(&member).filter(|_| args.pem);
     output::print(|out| {
         if let Some(pem) = pem {
@@ -46,13 +49,4 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         )?;
         writeln!(out, "      never leaves this machine, and losing it loses the seat")
     })
-}
-
-/// 32 bytes from the system's random number generator.
-fn seed() -> Result<[u8; 32], Failure> {
-    let mut seed = [0; 32];
-    File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut seed))
-        .map_err(|error| Failure::environment(format!("no random bytes for a key: {error}")))?;
-    Ok(seed)
 }

@@ -1,4 +1,5 @@
-//! Reading a file that nobody but its owner may read. What is in it is the caller's business.
+//! Secrets: the seed of a new key, and reading a file that nobody but its owner may read. What is in
+//! the file is the caller's business.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -32,6 +33,16 @@ pub fn read_secret(path: &Path) -> Result<String, SecretError> {
     let mut text = String::new();
     file.take(BYTES_MAX).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// 32 secret random bytes from the system.
+///
+/// # Errors
+/// If it has none to give.
+pub fn random_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)?;
+    Ok(seed)
 }
 
 /// An ed25519 key in PEM form is 119 bytes; text around it is allowed, a wrong file is not read in.

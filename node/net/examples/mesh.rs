@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use witan_bootstrap::{Server, Settings};
 use witan_files::Blobs;
+use witan_net::rendezvous::Server;
 use witan_net::{self as net, Command, Event, NetHandle, NetSettings};
 use witan_protocol::federation::Federation;
 use witan_protocol::identity::Identity;
@@ -27,9 +27,7 @@ async fn main() -> Result<(), Failure> {
     let size = std::env::args().nth(1).map_or(Ok(16), |count| count.parse::<u8>())?;
     let dir = tempfile::tempdir()?;
     let listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
-    let server =
-        Server::start(&Settings { listen: listen.clone(), key_file: dir.path().join("key.pem") })
-            .await?;
+    let server = Server::start([200; 32], &listen).await?;
     let federation = federation(size, &server.addresses()[0])?;
     tokio::spawn(server.serve(std::future::pending()));
 

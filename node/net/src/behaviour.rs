@@ -86,4 +86,4 @@ fn protocol(federation: FederationId, name: &str) -> StreamProtocol {
 pub const HELLO_PROTOCOL: &str = "/witan/hello/1";
 
 /// What identify reports; the handshake that matters is [`HELLO_PROTOCOL`].
-const PROTOCOL_VERSION: &str = "/witan/1";
+pub const PROTOCOL_VERSION: &str = "/witan/1";

@@ -21,6 +21,7 @@ pub mod limits;
 pub mod listen;
 mod outbox;
 mod refusals;
+pub mod rendezvous;
 mod roster;
 mod routes;
 mod serve;

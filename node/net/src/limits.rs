@@ -139,3 +139,26 @@ pub const REFUSALS_WINDOW: Duration = Duration::from_secs(60);
 
 /// How long [`super::NetHandle::shutdown`] waits for the network to end.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The bounds of a rendezvous server alone.
+pub mod rendezvous {
+    use std::time::Duration;
+
+    /// Connections in all: some 30 federations of 32 members that all ask at once.
+    pub const ESTABLISHED_MAX: u32 = 1024;
+
+    /// Connections of one peer: a live one, and stale ones of a restarted process.
+    pub const PER_PEER_MAX: u32 = 4;
+
+    /// A connection nobody asks anything on is closed; members come back when they want to ask.
+    pub const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+
+    /// Registrations in all, each at most a few hundred bytes.
+    pub const REGISTRATIONS_MAX: usize = 4096;
+
+    /// Federations one peer may register in.
+    pub const REGISTRATIONS_PER_PEER_MAX: usize = 8;
+
+    /// How long listening may take to begin before it is an error.
+    pub const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
+}

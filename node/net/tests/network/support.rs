@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-use witan_bootstrap::{Server, Settings};
 use witan_files::Blobs;
+use witan_net::rendezvous::Server;
 use witan_net::{self as net, Event, NetHandle, NetSettings};
 use witan_protocol::federation::Federation;
 use witan_protocol::identity::Identity;
@@ -184,24 +184,19 @@ pub struct Bootstrap {
     /// Where it listens.
     pub address: String,
     _stop: oneshot::Sender<()>,
-    _dir: tempfile::TempDir,
 }
 
 impl Bootstrap {
     /// Starts one.
     pub async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let settings = Settings {
-            listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
-            key_file: dir.path().join("key.pem"),
-        };
-        let server = Server::start(&settings).await.unwrap();
+        let listen = ["/ip4/127.0.0.1/tcp/0".to_owned()];
+        let server = Server::start([200; 32], &listen).await.unwrap();
         let address = server.addresses().remove(0);
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(server.serve(async move {
             let _ = stopped.await;
         }));
-        Self { address, _stop: stop, _dir: dir }
+        Self { address, _stop: stop }
     }
 }
 
