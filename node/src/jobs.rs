@@ -196,6 +196,11 @@ impl Ground {
         witan_model::strategy::layers(&self.initial).map(|layer| layer.path).collect()
     }
 
+    /// The adapter before round 1, as its blob is named.
+    pub fn start(&self) -> BlobRef {
+        BlobRef::of(&self.initial.to_bytes())
+    }
+
     /// Reads what a round committed.
     ///
     /// # Errors

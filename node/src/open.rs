@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use witan_files::Blobs;
+use witan_home::audit;
 use witan_home::settings::Settings;
-use witan_home::store::{self, Store};
+use witan_home::store::Store;
 use witan_home::{Failure, FailureKind, Home};
 use witan_net::listen::ListenError;
 use witan_net::{self as net, NetError, NetSettings};
-use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::Federation;
 use witan_protocol::io::Time;
-use witan_protocol::ledger::{self, Audited};
 use witan_protocol::member::MemberId;
 use witan_protocol::{Config, Participant};
 
@@ -47,25 +46,6 @@ pub struct Node {
     pub socket: ControlSocket,
 }
 
-/// Every record of `home`, checked against its federation.
-///
-/// # Errors
-/// If the ledger cannot be read or does not hold.
-pub fn committed(
-    home: &Home,
-    federation: &Federation,
-    ground: &Ground,
-) -> Result<Vec<Audited>, Failure> {
-    let start = BlobRef::of(&ground.initial.to_bytes());
-    let file = store::read_records(home)?;
-    if let Some(damage) = file.damage {
-        return Err(damage.into());
-    }
-    let bytes = file.records.iter().map(|record| record.bytes.as_slice());
-    ledger::audit(federation, start, bytes)
-        .map_err(|error| Failure::new(FailureKind::Tampered, error).hint(verify_hint(home)))
-}
-
 /// Opens `home` and starts everything but the loop. A `device` given here goes before that of the settings.
 ///
 /// # Errors
@@ -93,7 +73,7 @@ pub async fn node(
     let wal = recovered.wal.into_iter().map(|entry| entry.bytes).collect();
     let participant = Participant::restore(config, records, wal, Time(0)).map_err(|error| {
         Failure::new(FailureKind::Tampered, format!("{}: {error}", home.root().display()))
-            .hint(verify_hint(home))
+            .hint(audit::verify_hint(home))
     })?;
     let (me, roster) = (identity.member(), participant.roster());
     if !roster.contains(&me) && admission == Admission::Members {
@@ -149,8 +129,4 @@ fn not_a_member(home: &Home, key: &MemberId) -> Failure {
         "have it added to everybody's federation.toml, or by `witan member propose add`, which \
          --join waits for; or put the member's own key back",
     )
-}
-
-fn verify_hint(home: &Home) -> String {
-    format!("if federation.toml was changed, put it back; else see: {}", home.command("verify"))
 }

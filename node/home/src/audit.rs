@@ -114,6 +114,29 @@ pub enum Fault {
     },
 }
 
+/// Every record of `home`, checked against its federation: what its readers may rely on.
+///
+/// # Errors
+/// If the ledger cannot be read or does not hold.
+pub fn committed(
+    home: &Home,
+    federation: &Federation,
+    start: BlobRef,
+) -> Result<Vec<Audited>, Failure> {
+    let file = store::read_records(home)?;
+    if let Some(damage) = file.damage {
+        return Err(damage.into());
+    }
+    let bytes = file.records.iter().map(|record| record.bytes.as_slice());
+    ledger::audit(federation, start, bytes)
+        .map_err(|error| Failure::new(FailureKind::Tampered, error).hint(verify_hint(home)))
+}
+
+/// What to do about a history that does not fit its federation.
+pub fn verify_hint(home: &Home) -> String {
+    format!("if federation.toml was changed, put it back; else see: {}", home.command("verify"))
+}
+
 /// Checks a home, running or not.
 pub fn audit(home: &Home, federation: &Federation, model: &Model<'_>) -> Result<Report, Fault> {
     let file = store::read_records(home)?;

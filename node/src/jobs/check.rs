@@ -3,7 +3,6 @@
 use witan_files::Blobs;
 use witan_home::audit::{self, AggregateCheck, Model, Report};
 use witan_home::{Failure, Home};
-use witan_protocol::digest::BlobRef;
 
 use super::Ground;
 use super::aggregate::Aggregator;
@@ -28,7 +27,7 @@ pub fn with_model<T>(
     let federation = home.read_federation()?;
     let ground = Ground::of_home(home, &federation)?;
     ground.foundation.check(&federation)?;
-    let start = BlobRef::of(&ground.initial.to_bytes());
+    let start = ground.start();
     let aggregator = Aggregator::new(ground, Blobs::open(home.blobs())?);
     let aggregate = |check: &AggregateCheck| {
         aggregator.aggregate(check.round, &check.start, &check.inputs)?.map_err(|unusable| {

@@ -4,14 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use witan_files::Blobs;
-use witan_home::{Failure, Home};
+use witan_home::{Failure, Home, audit};
 use witan_model::{Adapter, Committed, LoraConfig, Umm, peft};
 use witan_protocol::digest::BlobRef;
 
 use super::device::Device;
 use super::foundation::{Checkpoint, Foundation};
 use super::{Ground, embedded_base};
-use crate::open;
 
 /// Where an adapter lies.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +80,7 @@ impl Chosen {
         let federation = home.read_federation()?;
         let ground = Ground::of_home(home, &federation)?;
         ground.foundation.check(&federation)?;
-        let records = open::committed(home, &federation, &ground)?;
+        let records = audit::committed(home, &federation, ground.start())?;
         let mut proposals = records.iter().map(|audited| &audited.record.proposal);
         let wanted = match round {
             None => proposals.next_back().map(|proposal| proposal.result),

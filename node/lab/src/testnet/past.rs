@@ -1,8 +1,7 @@
 //! What earlier runs of a testnet committed, read from its homes when it is resumed.
 
-use witan_home::Home;
+use witan_home::{Home, audit};
 use witan_node::jobs::Ground;
-use witan_node::open;
 use witan_protocol::federation::Federation;
 use witan_protocol::ledger::Audited;
 
@@ -22,7 +21,7 @@ impl Past {
     pub fn of(folder: &Folder, federation: &Federation, ground: &Ground) -> Self {
         let held = |holder: usize| {
             let home = Home::at(folder.home(holder));
-            let records = open::committed(&home, federation, ground).ok()?;
+            let records = audit::committed(&home, federation, ground.start()).ok()?;
             Some(Self { holder, records })
         };
         let all = (0..folder.plan.nodes).filter_map(held);
