@@ -11,16 +11,22 @@ use crate::jobs::Task;
 
 impl Driver {
     /// Polls the participant dry. Inputs that arise at once (a blob that is here already) are queued.
+    ///
+    /// A run of `Persist` is made durable by one sync, before the first output after it: that output
+    /// may tell the world what was persisted.
     pub(super) fn carry_out(&mut self, inputs: &mut VecDeque<Input>) -> Result<(), Failure> {
         while let Some(output) = self.participant.poll_output() {
+            if !matches!(output, Output::Persist(_)) {
+                self.store.sync()?;
+            }
             self.execute(output, inputs)?;
         }
-        Ok(())
+        Ok(self.store.sync()?)
     }
 
     fn execute(&mut self, output: Output, inputs: &mut VecDeque<Input>) -> Result<(), Failure> {
         match output {
-            Output::Persist(entry) => self.store.persist(&entry)?,
+            Output::Persist(entry) => self.store.append(&entry)?,
             Output::Gossip(bytes) => self.net.send(Command::Gossip(bytes)),
             Output::Send { to, bytes } => self.net.send(Command::Send { to, bytes }),
             Output::Roster(roster) => self.net.send(Command::Roster(roster)),
