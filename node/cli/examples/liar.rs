@@ -5,8 +5,10 @@
 use std::process::ExitCode;
 
 use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
 use witan_home::{Failure, Home};
 use witan_net::Command;
+use witan_net::limits::COMMANDS_MAX;
 use witan_node::events::NodeEvent;
 use witan_node::open::{self, Admission};
 use witan_protocol::digest::BlobRef;
@@ -51,7 +53,15 @@ async fn run(home: &str, from: Round) -> Result<(), Failure> {
     let mut node = open::node(&home, (Admission::Members, None), Box::new(tell)).await?;
     let roster = std::sync::Arc::clone(node.driver.participant.roster());
     let liar = Liar { identity, roster, from };
-    node.driver.net = node.driver.net.rewritten(move |command| liar.rewrite(command));
+    let (commands, mut asked) = mpsc::channel(COMMANDS_MAX);
+    let onward = std::mem::replace(&mut node.driver.net.commands, commands);
+    tokio::spawn(async move {
+        while let Some(command) = asked.recv().await {
+            if onward.send(liar.rewrite(command)).await.is_err() {
+                return;
+            }
+        }
+    });
     let _ = node.driver.run(node.sources, end_of_input()).await?;
     Ok(())
 }

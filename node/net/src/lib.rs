@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use listen::ListenError;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use witan_files::{BlobError, Blobs};
 use witan_protocol::Roster;
@@ -59,7 +59,7 @@ pub struct NetSettings {
     pub blobs: Blobs,
 }
 
-/// What the network is asked to do.
+/// What the network is asked to do once. Any of it may be lost on the way, and the protocol asks again.
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Give these bytes to every member; at most [`limits::GOSSIP_BYTES_MAX`].
@@ -71,8 +71,6 @@ pub enum Command {
         /// What.
         bytes: Vec<u8>,
     },
-    /// Keep connections with these members and no others, from now on.
-    Roster(Arc<Roster>),
     /// Fetch a blob; [`Event::BlobStored`] follows, at once if it is here. Asking again while it
     /// is under way adds holders. When no holder delivers, nothing follows: ask again.
     Fetch {
@@ -172,34 +170,26 @@ impl NetError {
 /// The way to a running network. Dropping it ends the network.
 #[derive(Debug)]
 pub struct NetHandle {
-    commands: mpsc::Sender<Command>,
+    /// Where [`NetHandle::send`] puts what it is given.
+    pub commands: mpsc::Sender<Command>,
+    roster: watch::Sender<Arc<Roster>>,
     counters: Arc<Counters>,
     peers: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
 impl NetHandle {
-    /// Asks for something; never waits. Lost, with a warning, if [`limits::COMMANDS_MAX`] wait,
-    /// as everything asked for here may be lost on the way.
+    /// Asks for something; never waits. Lost, with a warning, if [`limits::COMMANDS_MAX`] wait.
     pub fn send(&self, command: Command) {
         if self.commands.try_send(command).is_err() {
             tracing::warn!("the network does not keep up: a command is lost");
         }
     }
 
-    /// The same network, for a member that lies: each command is rewritten before it is carried out.
-    /// For tests of what the others make of it; no command of `witan` leads here.
-    pub fn rewritten(self, rewrite: impl Fn(Command) -> Command + Send + 'static) -> Self {
-        let (commands, mut asked) = mpsc::channel(limits::COMMANDS_MAX);
-        let onward = self.commands;
-        tokio::spawn(async move {
-            while let Some(command) = asked.recv().await {
-                if onward.send(rewrite(command)).await.is_err() {
-                    return;
-                }
-            }
-        });
-        Self { commands, ..self }
+    /// Keeps connections with these members and no others, from now on and before any later command.
+    /// Never lost: only the newest roster counts.
+    pub fn follow(&self, roster: Arc<Roster>) {
+        self.roster.send_replace(roster);
     }
 
     /// What passed over the network so far.
@@ -228,10 +218,16 @@ pub fn start(settings: NetSettings) -> Result<(NetHandle, mpsc::Receiver<Event>)
     settings.blobs.sweep()?;
     let (commands, to_do) = mpsc::channel(limits::COMMANDS_MAX);
     let (events, told) = mpsc::channel(limits::EVENTS_MAX);
+    let (roster, in_force) = watch::channel(Arc::clone(settings.federation.founders()));
     let (counters, peers) = (Arc::<Counters>::default(), Arc::<AtomicUsize>::default());
-    let channels =
-        Channels { commands: to_do, events, counters: counters.clone(), connected: peers.clone() };
+    let channels = Channels {
+        commands: to_do,
+        in_force,
+        events,
+        counters: counters.clone(),
+        connected: peers.clone(),
+    };
     let service = Service::new(settings, channels)?;
     let task = tokio::spawn(service.run());
-    Ok((NetHandle { commands, counters, peers, task }, told))
+    Ok((NetHandle { commands, roster, counters, peers, task }, told))
 }

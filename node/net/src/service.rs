@@ -11,7 +11,7 @@ use std::time::Instant;
 use futures::StreamExt;
 use libp2p::swarm::{self, SwarmEvent};
 use libp2p::{PeerId, Swarm};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use witan_protocol::Roster as InForce;
 use witan_protocol::federation::Federation;
@@ -35,6 +35,8 @@ use super::{Command, Event, NetError, NetSettings, identity, limits};
 pub struct Channels {
     /// What the driver asks.
     pub commands: mpsc::Receiver<Command>,
+    /// Who the members are.
+    pub in_force: watch::Receiver<Arc<InForce>>,
     /// What the driver is told.
     pub events: mpsc::Sender<Event>,
     /// Bytes counted.
@@ -64,6 +66,7 @@ pub struct Service {
     refusals: Refusals,
     outbox: Outbox,
     commands: mpsc::Receiver<Command>,
+    in_force: watch::Receiver<Arc<InForce>>,
     connected: Arc<AtomicUsize>,
 }
 
@@ -103,6 +106,7 @@ impl Service {
             refusals: Refusals::default(),
             outbox: Outbox::new(channels.events),
             commands: channels.commands,
+            in_force: channels.in_force,
             connected: channels.connected,
             federation,
             roster,
@@ -117,9 +121,15 @@ impl Service {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_swarm(event),
                 command = self.commands.recv() => match command {
-                    Some(command) => self.on_command(command),
+                    Some(command) => {
+                        if self.in_force.has_changed().unwrap_or(false) {
+                            self.follow();
+                        }
+                        self.on_command(command);
+                    }
                     None => return,
                 },
+                Ok(()) = self.in_force.changed() => self.follow(),
                 Some(ready) = self.ready.recv() => self.answer(ready),
                 step = self.fetching.next() => self.on_fetching(step),
                 delivered = self.outbox.deliver() => {
@@ -139,7 +149,6 @@ impl Service {
                 self.gossip.publish(gossipsub, bytes, Instant::now());
             }
             Command::Send { to, bytes } => self.send(to, bytes),
-            Command::Roster(in_force) => self.follow(&in_force),
             Command::Fetch { blob, holders } => {
                 let holders = holders.iter().filter_map(|id| self.roster.peer(id)).collect();
                 self.fetching.start(blob, holders);
@@ -149,8 +158,9 @@ impl Service {
 
     /// Other members are in force: whoever came is dialled, whoever left is let go after a moment in
     /// which the record that says so can reach it.
-    fn follow(&mut self, in_force: &InForce) {
-        let (next, now) = (self.roster.after(in_force), Instant::now());
+    fn follow(&mut self) {
+        let in_force = Arc::clone(&self.in_force.borrow_and_update());
+        let (next, now) = (self.roster.after(&in_force), Instant::now());
         let before = std::mem::replace(&mut self.roster, next);
         let left = before.peers().filter(|peer| self.roster.member(peer).is_none());
         for peer in left.collect::<Vec<_>>() {

@@ -29,7 +29,7 @@ impl Driver {
             Output::Persist(entry) => self.store.append(&entry)?,
             Output::Gossip(bytes) => self.net.send(Command::Gossip(bytes)),
             Output::Send { to, bytes } => self.net.send(Command::Send { to, bytes }),
-            Output::Roster(roster) => self.net.send(Command::Roster(roster)),
+            Output::Roster(roster) => self.net.follow(roster),
             Output::Fetch { blob, holders } => {
                 if self.blobs.has(&blob) {
                     inputs.push_back(Input::BlobStored(blob));
