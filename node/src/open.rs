@@ -32,6 +32,17 @@ pub enum Admission {
     Joining,
 }
 
+/// What a start is asked besides what the home says.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Whose key may start it.
+    pub admission: Admission,
+    /// Where to compute, in place of what the settings say.
+    pub device: Option<Compute>,
+    /// Bootstrap peers to ask besides the federation's.
+    pub bootstrap: Vec<String>,
+}
+
 /// A node ready to run.
 pub struct Node {
     /// The loop.
@@ -46,18 +57,18 @@ pub struct Node {
     pub socket: ControlSocket,
 }
 
-/// Opens `home` and starts everything but the loop. A `device` given here goes before that of the settings.
+/// Opens `home` and starts everything but the loop.
 ///
 /// # Errors
 /// Whatever stops a start: a busy home, a damaged journal, bad data, a port in use, no such device.
 pub async fn node(
     home: &Home,
-    (admission, device): (Admission, Option<Compute>),
+    start: Start,
     tell: Box<dyn FnMut(&NodeEvent) + Send>,
 ) -> Result<Node, Failure> {
     let federation = Arc::new(home.read_federation()?);
     let mut settings = Settings::read(&home.settings_file())?;
-    settings.device = device.unwrap_or(settings.device);
+    settings.device = start.device.unwrap_or(settings.device);
     let identity = home.read_key()?;
     let (store, recovered) = Store::open(home)?;
     let blobs = Blobs::open(home.blobs())?;
@@ -76,7 +87,7 @@ pub async fn node(
             .hint(audit::verify_hint(home))
     })?;
     let (me, roster) = (identity.member(), participant.roster());
-    if !roster.contains(&me) && admission == Admission::Members {
+    if !roster.contains(&me) && start.admission == Admission::Members {
         return Err(not_a_member(home, &me));
     }
     let name = roster.name_of(&me);
@@ -87,6 +98,7 @@ pub async fn node(
         seed: identity.seed(),
         federation,
         listen: settings.listen.clone(),
+        bootstrap: start.bootstrap,
         blobs: blobs.clone(),
     })
     .map_err(no_network)?;

@@ -10,7 +10,7 @@ use witan_home::{Failure, Home};
 use witan_net::Command;
 use witan_net::limits::COMMANDS_MAX;
 use witan_node::events::NodeEvent;
-use witan_node::open::{self, Admission};
+use witan_node::open::{self, Admission, Start};
 use witan_protocol::digest::BlobRef;
 use witan_protocol::envelope::{self, Verified};
 use witan_protocol::member::Round;
@@ -50,7 +50,8 @@ async fn run(home: &str, from: Round) -> Result<(), Failure> {
     let tell = |event: &NodeEvent| {
         println!("{}", serde_json::to_string(event).expect("an event is plain JSON"));
     };
-    let mut node = open::node(&home, (Admission::Members, None), Box::new(tell)).await?;
+    let start = Start { admission: Admission::Members, device: None, bootstrap: Vec::new() };
+    let mut node = open::node(&home, start, Box::new(tell)).await?;
     let roster = std::sync::Arc::clone(node.driver.participant.roster());
     let liar = Liar { identity, roster, from };
     let (commands, mut asked) = mpsc::channel(COMMANDS_MAX);

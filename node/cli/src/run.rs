@@ -8,7 +8,7 @@ use witan_home::{Failure, FailureKind, Home};
 use witan_node::driver::unix_ms;
 use witan_node::events::{Happening, NodeEvent};
 use witan_node::jobs::device::Compute;
-use witan_node::open::{self, Admission};
+use witan_node::open::{self, Admission, Start};
 use witan_protocol::Roster;
 use witan_protocol::io::Notice;
 use witan_protocol::member::Round;
@@ -25,6 +25,9 @@ pub struct Args {
     /// Compute on cpu or cuda, whatever node.toml says.
     #[arg(long, value_name = "DEVICE")]
     device: Option<Compute>,
+    /// Ask this bootstrap peer too, besides those in federation.toml; can be given more than once.
+    #[arg(long, value_name = "ADDRESS")]
+    bootstrap: Vec<String>,
     /// Print every event as one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -42,13 +45,17 @@ pub struct Args {
 /// Opens the home and runs the node.
 pub fn run(args: Args) -> Result<(), Failure> {
     let home = Home::existing(&args.home)?;
-    let admission = if args.join { Admission::Joining } else { Admission::Members };
+    let start = Start {
+        admission: if args.join { Admission::Joining } else { Admission::Members },
+        device: args.device,
+        bootstrap: args.bootstrap,
+    };
     block_on(async move {
         let (sender, events) = std::sync::mpsc::sync_channel::<NodeEvent>(EVENTS_MAX);
         let queue = move |event: &NodeEvent| {
             let _ = sender.send(event.clone());
         };
-        let node = open::node(&home, (admission, args.device), Box::new(queue)).await?;
+        let node = open::node(&home, start, Box::new(queue)).await?;
         if !args.json {
             // Who has another file has another number, and is not found through a bootstrap peer.
             let id = home.read_federation()?.id().to_string();

@@ -6,5 +6,5 @@ mod blobs;
 mod secret;
 
 pub use atomic::{create_atomically, sync_folder_of, write_atomically};
-pub use secret::{SecretError, random_seed, read_secret};
 pub use blobs::{BlobError, Blobs, Part};
+pub use secret::{SecretError, random_seed, read_secret};

@@ -6,7 +6,6 @@ use std::{fmt, io};
 
 use witan_files::BlobError;
 
-
 /// The kinds of failure a caller can tell apart by exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
@@ -97,9 +96,7 @@ impl From<BlobError> for Failure {
     fn from(error: BlobError) -> Self {
         let message = error.to_string();
         let (kind, hint) = match &error {
-            BlobError::Io { path, source, .. } => {
-                (FailureKind::Environment, io_hint(path, source))
-            }
+            BlobError::Io { path, source, .. } => (FailureKind::Environment, io_hint(path, source)),
             BlobError::Missing(_) => {
                 (FailureKind::Input, Some("start the node: it fetches what it lacks".to_owned()))
             }

@@ -83,6 +83,8 @@ struct Testnet {
     sizes: (u64, u64),
     started: Instant,
     interrupt: Interrupt,
+    /// Where this run's bootstrap peer listens.
+    bootstrap: String,
 }
 
 /// Runs a testnet to its end.
@@ -98,7 +100,6 @@ pub async fn run(request: Request, screen: &mut dyn View) -> Result<TestnetRepor
         started = BootstrapProcess::start(&bootstrap_home) => started?,
         () = interrupt.told() => return Err(interrupted(&folder)),
     };
-    folder.set_bootstrap(&bootstrap.address)?;
     let first = Home::at(folder.home(0));
     let federation = first.read_federation()?;
     let ground = Ground::of_home(&first, &federation)?;
@@ -132,6 +133,7 @@ pub async fn run(request: Request, screen: &mut dyn View) -> Result<TestnetRepor
         sizes,
         started: Instant::now(),
         interrupt,
+        bootstrap: bootstrap.address.clone(),
         folder,
     };
     testnet.recall(&past)?;
@@ -292,7 +294,8 @@ impl Testnet {
 
     fn start(&mut self, index: usize) -> Result<NodeProcess, Failure> {
         self.watch.started(index);
-        NodeProcess::start(index, &self.folder.home(index), self.sender.clone())
+        let home = self.folder.home(index);
+        NodeProcess::start(index, &home, &self.bootstrap, self.sender.clone())
     }
 
     /// Stops every node cleanly; one that does not end in time, or that cannot because a strike has

@@ -39,6 +39,7 @@ async fn main() -> Result<(), Failure> {
             seed: [seed; 32],
             federation: federation.clone(),
             listen: listen.clone(),
+            bootstrap: Vec::new(),
             blobs: blobs.clone(),
         })?;
         members.push(Member { net, events, blobs });

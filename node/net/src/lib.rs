@@ -55,6 +55,8 @@ pub struct NetSettings {
     pub federation: Arc<Federation>,
     /// Multiaddresses to listen on, such as `/ip4/0.0.0.0/tcp/4001`; port 0 lets the system choose.
     pub listen: Vec<String>,
+    /// Bootstrap peers to ask besides the federation's, each with its peer id.
+    pub bootstrap: Vec<String>,
     /// Where blobs are served from and fetched to.
     pub blobs: Blobs,
 }
@@ -123,7 +125,7 @@ pub struct Traffic {
 #[derive(Debug, Error)]
 pub enum NetError {
     /// Not a multiaddress.
-    #[error("{address} in the federation file is not a multiaddress")]
+    #[error("{address} is not a multiaddress")]
     Address {
         /// As given.
         address: String,

@@ -28,13 +28,17 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// The founders and bootstrap peers of a federation, as the node `my_id` sees them. It need not
-    /// be a founder: members may be added later.
-    pub fn new(federation: &Federation, my_id: MemberId) -> Result<Self, NetError> {
+    /// The founders and bootstrap peers of a federation, and bootstrap peers `besides`, as the node
+    /// `my_id` sees them. It need not be a founder: members may be added later.
+    pub fn new(
+        federation: &Federation,
+        my_id: MemberId,
+        besides: &[String],
+    ) -> Result<Self, NetError> {
         for member in federation.founders().members() {
             parse_all(&member.addresses)?;
         }
-        let bootstrap = bootstrap_peers(&federation.document().bootstrap)?;
+        let bootstrap = bootstrap_peers(federation.document().bootstrap.iter().chain(besides))?;
         let me = identity::peer_of(&my_id).ok_or(NetError::NotAKey { key: my_id })?;
         let roster = Self {
             me,
@@ -112,7 +116,9 @@ impl Roster {
     }
 }
 
-fn bootstrap_peers(texts: &[String]) -> Result<BTreeMap<PeerId, Vec<Multiaddr>>, NetError> {
+fn bootstrap_peers<'a>(
+    texts: impl Iterator<Item = &'a String>,
+) -> Result<BTreeMap<PeerId, Vec<Multiaddr>>, NetError> {
     let mut peers: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
     for text in texts {
         let mut address = parse(text)?;

@@ -73,11 +73,11 @@ pub struct Service {
 impl Service {
     /// Builds the member's libp2p peer and binds its addresses.
     pub fn new(settings: NetSettings, channels: Channels) -> Result<Self, NetError> {
-        let NetSettings { seed, federation, listen, blobs } = settings;
+        let NetSettings { seed, federation, listen, bootstrap, blobs } = settings;
         let key = identity::keypair(seed);
         let me = key.public().to_peer_id();
         let my_id = identity::member_of(&me).expect("an ed25519 key is inlined in its peer id");
-        let roster = Roster::new(&federation, my_id)?;
+        let roster = Roster::new(&federation, my_id, &bootstrap)?;
         let behaviour = Behaviour::new(&key, federation.id(), &roster)?;
         let transport = transport::build(&key, &channels.counters).map_err(NetError::Transport)?;
         let config =

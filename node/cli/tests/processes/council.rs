@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use witan_lab::testnet::prepare::{Folder, Plan};
 use witan_node::jobs::foundation::Foundation;
 
-use crate::support::{Running, finished, path, witan};
+use crate::support::{Running, edit, finished, path, witan};
 
 /// Four homes, and the bootstrap peer their members find each other through.
 pub struct Council {
@@ -30,7 +30,10 @@ impl Council {
         let listen = ["--stop-on-eof", "--listen", "/ip4/127.0.0.1/tcp/0"];
         let flags = [&["bootstrap", "--home", path(&home)][..], &listen].concat();
         let mut bootstrap = Running::start(&flags);
-        testnet.set_bootstrap(&bootstrap.until("/p2p/")).unwrap();
+        let peer = format!("bootstrap = [{:?}]", bootstrap.until("/p2p/"));
+        for index in 0..testnet.plan.nodes {
+            edit(&testnet.home(index).join("federation.toml"), "bootstrap = []", &peer);
+        }
         Self { _folder: folder, testnet, _bootstrap: bootstrap }
     }
 

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use witan_files::sync_folder_of;
 
-use crate::error::{Damage, StoreError};
 use super::frame::{self, Step};
+use crate::error::{Damage, StoreError};
 
 /// First bytes of a file of frames; what follows is the frames.
 pub type Magic = [u8; 16];
@@ -200,4 +200,3 @@ impl DamageAt {
         Self { offset: 0, damage: Damage::Magic }
     }
 }
-

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use witan_protocol::digest::Digest;
 use witan_protocol::member::Round;
 
-use crate::error::{IndexError, StoreError};
 use super::frame::{self, Step};
 use super::gossip_log::GossipLog;
 use super::journal::StoredRecord;
+use crate::error::{IndexError, StoreError};
 
 /// Where one record lies, and what its bytes must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,10 +8,10 @@ use tempfile::TempDir;
 use witan_protocol::member::Round;
 
 use super::LOG_PAGE;
-use crate::error::StoreError;
 use super::gossip_log::{LogEntry, LogFilter};
 use super::index::Index;
 use super::journal::StoredRecord;
+use crate::error::StoreError;
 use crate::home::Home;
 
 /// A copy of a database, gone when dropped.

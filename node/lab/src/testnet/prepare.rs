@@ -277,21 +277,6 @@ impl Folder {
     pub fn resume_command(&self) -> String {
         format!("{} testnet --resume --dir {}", shell::witan(), shell::word(&self.dir))
     }
-
-    /// Tells every node where the bootstrap peer listens this time.
-    ///
-    /// # Errors
-    /// If a federation file cannot be read or written.
-    pub fn set_bootstrap(&self, address: &str) -> Result<(), Failure> {
-        for index in 0..self.plan.nodes {
-            let home = Home::at(self.home(index));
-            let mut document = home.read_federation()?.document().clone();
-            document.bootstrap = vec![address.to_owned()];
-            let federation = Federation::new(document).map_err(Failure::input)?;
-            write(&home.federation_file(), federation.to_toml().as_bytes())?;
-        }
-        Ok(())
-    }
 }
 
 fn federation(

@@ -44,17 +44,19 @@ pub struct NodeProcess {
 }
 
 impl NodeProcess {
-    /// Starts `witan run --home HOME --json --stop-on-eof`; its events go to `reports`.
+    /// Starts `witan run` with a bootstrap peer of this run's own; its events go to `reports`.
     ///
     /// # Errors
     /// If the process cannot be started.
     pub fn start(
         index: usize,
         home: &Path,
+        bootstrap: &str,
         reports: mpsc::Sender<Report>,
     ) -> Result<Self, Failure> {
         let mut command = Command::new(this_program()?);
-        command.args(["run", "--json", "--stop-on-eof", "--home"]).arg(home);
+        command.args(["run", "--json", "--stop-on-eof", "--bootstrap", bootstrap, "--home"]);
+        command.arg(home);
         Self::of(index, command, reports)
     }
 

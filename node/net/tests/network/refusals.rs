@@ -74,6 +74,7 @@ async fn a_port_in_use_is_an_error_with_address_and_hint() {
         seed: [2; 32],
         federation: plan.federation(),
         listen: vec![address.clone()],
+        bootstrap: Vec::new(),
         blobs: Blobs::open(dir.path()).unwrap(),
     };
     let error = net::start(settings.clone()).unwrap_err();

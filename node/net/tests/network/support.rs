@@ -74,6 +74,7 @@ impl Plan {
             seed: [seed; 32],
             federation: self.federation(),
             listen: vec![listen.to_owned()],
+            bootstrap: Vec::new(),
             blobs: blobs.clone(),
         };
         let (net, events) = net::start(settings).unwrap();
