@@ -12,7 +12,7 @@ use libp2p::{Multiaddr, PeerId};
 use super::limits;
 use super::roster::Roster;
 
-/// Where each other member stands.
+/// The state of each other member.
 #[derive(Debug)]
 pub struct Dialer {
     targets: BTreeMap<PeerId, Target>,
@@ -31,7 +31,7 @@ pub struct Dial {
 struct Target {
     fixed: Vec<Multiaddr>,
     learned: Vec<Multiaddr>,
-    politeness: Duration,
+    delay: Duration,
     state: State,
     failures: u32,
 }
@@ -57,10 +57,10 @@ impl Dialer {
         for peer in roster.peers() {
             self.targets.entry(peer).or_insert_with(|| {
                 let is_first = roster.me < peer;
-                let politeness = if is_first { Duration::ZERO } else { limits::POLITE_PAUSE };
+                let delay = if is_first { Duration::ZERO } else { limits::SECOND_DIALER_DELAY };
                 let fixed = roster.addresses.get(&peer).cloned().unwrap_or_default();
-                let state = State::Waiting { until: now + politeness };
-                Target { fixed, learned: Vec::new(), politeness, state, failures: 0 }
+                let state = State::Waiting { until: now + delay };
+                Target { fixed, learned: Vec::new(), delay, state, failures: 0 }
             });
         }
     }
@@ -70,11 +70,11 @@ impl Dialer {
     pub fn learn(&mut self, peer: &PeerId, addresses: Vec<Multiaddr>, now: Instant) {
         let Some(target) = self.targets.get_mut(peer) else { return };
         let is_new = |address: &Multiaddr| !target.knows(address);
-        let news = addresses.iter().any(is_new);
+        let has_new = addresses.iter().any(is_new);
         target.learned = addresses;
         target.learned.truncate(limits::LEARNED_ADDRESSES_MAX);
-        if let (true, State::Waiting { until }) = (news, &mut target.state) {
-            *until = (*until).min(now + target.politeness);
+        if let (true, State::Waiting { until }) = (has_new, &mut target.state) {
+            *until = (*until).min(now + target.delay);
             target.failures = 0;
         }
     }
@@ -98,13 +98,13 @@ impl Dialer {
         let Some(target) = self.targets.get_mut(peer) else { return };
         if target.state == State::Dialing {
             let pause = limits::REDIAL_PAUSE * 2u32.saturating_pow(target.failures.min(16));
-            let until = now + pause.min(limits::REDIAL_PAUSE_MAX) + target.politeness;
+            let until = now + pause.min(limits::REDIAL_PAUSE_MAX) + target.delay;
             target.failures += 1;
             target.state = State::Waiting { until };
         }
     }
 
-    /// A connection stands, whoever dialled.
+    /// A connection is up, whoever dialled.
     pub fn on_connected(&mut self, peer: &PeerId) {
         if let Some(target) = self.targets.get_mut(peer) {
             target.state = State::Connected;
@@ -112,7 +112,7 @@ impl Dialer {
     }
 
     /// The handshake went through: the next failure is the first again.
-    pub fn on_greeted(&mut self, peer: &PeerId) {
+    pub fn on_handshake(&mut self, peer: &PeerId) {
         if let Some(target) = self.targets.get_mut(peer) {
             target.failures = 0;
         }

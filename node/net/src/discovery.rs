@@ -1,7 +1,7 @@
 //! When to ask which bootstrap peer, and what: register this node, then ask for the others.
 //!
 //! Pure: time comes in by argument. Questions come quickly while members are missing and are rare
-//! once all are connected. Losing every bootstrap peer stops nothing that already stands.
+//! once all are connected. Losing every bootstrap peer closes no connection.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use libp2p::{Multiaddr, PeerId};
 use super::limits;
 use super::roster::Roster;
 
-/// Where each bootstrap peer stands.
+/// The state of each bootstrap peer.
 #[derive(Debug)]
 pub struct Discovery {
-    points: BTreeMap<PeerId, Point>,
+    peers: BTreeMap<PeerId, Bootstrap>,
 }
 
 /// A step that is due.
@@ -30,7 +30,7 @@ pub enum Step {
 }
 
 #[derive(Debug)]
-struct Point {
+struct Bootstrap {
     addresses: Vec<Multiaddr>,
     is_connected: bool,
     next: Instant,
@@ -42,7 +42,7 @@ struct Point {
 impl Discovery {
     /// Every bootstrap peer of the federation, to be asked from `now` on.
     pub fn new(roster: &Roster, now: Instant) -> Self {
-        let point = |addresses: &Vec<Multiaddr>| Point {
+        let bootstrap = |addresses: &Vec<Multiaddr>| Bootstrap {
             addresses: addresses.clone(),
             is_connected: false,
             next: now,
@@ -50,74 +50,74 @@ impl Discovery {
             registered: None,
             cookie: None,
         };
-        Self { points: roster.bootstrap.iter().map(|(id, at)| (*id, point(at))).collect() }
+        Self { peers: roster.bootstrap.iter().map(|(id, at)| (*id, bootstrap(at))).collect() }
     }
 
     /// The steps to take now. `is_complete`: every member is connected.
     pub fn due(&mut self, now: Instant, is_complete: bool) -> Vec<Step> {
         let mut steps = Vec::new();
-        for (peer, point) in &mut self.points {
-            if !is_complete && point.pause > limits::DISCOVER_PAUSE_MAX {
-                point.pause = limits::DISCOVER_PAUSE;
-                point.next = point.next.min(now);
+        for (peer, bootstrap) in &mut self.peers {
+            if !is_complete && bootstrap.pause > limits::DISCOVER_PAUSE_MAX {
+                bootstrap.pause = limits::DISCOVER_PAUSE;
+                bootstrap.next = bootstrap.next.min(now);
             }
-            if point.next > now {
+            if bootstrap.next > now {
                 continue;
             }
-            point.next = now + point.pause;
-            point.pause = match is_complete {
+            bootstrap.next = now + bootstrap.pause;
+            bootstrap.pause = match is_complete {
                 true => limits::DISCOVER_PAUSE_COMPLETE,
-                false => (point.pause * 2).min(limits::DISCOVER_PAUSE_MAX),
+                false => (bootstrap.pause * 2).min(limits::DISCOVER_PAUSE_MAX),
             };
-            steps.push(point.step(*peer, now));
+            steps.push(bootstrap.step(*peer, now));
         }
         steps
     }
 
     /// Connected: ask at once.
     pub fn on_connected(&mut self, peer: &PeerId, now: Instant) {
-        if let Some(point) = self.points.get_mut(peer) {
-            point.is_connected = true;
-            point.next = now;
+        if let Some(bootstrap) = self.peers.get_mut(peer) {
+            bootstrap.is_connected = true;
+            bootstrap.next = now;
         }
     }
 
     /// The last connection to it closed; it may have restarted and forgotten us.
     pub fn on_closed(&mut self, peer: &PeerId) {
-        if let Some(point) = self.points.get_mut(peer) {
-            point.is_connected = false;
-            point.registered = None;
+        if let Some(bootstrap) = self.peers.get_mut(peer) {
+            bootstrap.is_connected = false;
+            bootstrap.registered = None;
         }
     }
 
     /// Registered: ask for the others at once.
     pub fn on_registered(&mut self, peer: &PeerId, now: Instant) {
-        if let Some(point) = self.points.get_mut(peer) {
-            point.registered = Some(now);
-            point.next = now;
+        if let Some(bootstrap) = self.peers.get_mut(peer) {
+            bootstrap.registered = Some(now);
+            bootstrap.next = now;
         }
     }
 
-    /// It answered; `news` says whether a member with a new address was among the answer.
-    pub fn on_discovered(&mut self, peer: &PeerId, cookie: Cookie, news: bool, now: Instant) {
-        if let Some(point) = self.points.get_mut(peer) {
-            point.cookie = Some(cookie);
-            if news {
-                point.pause = limits::DISCOVER_PAUSE;
-                point.next = point.next.min(now + point.pause);
+    /// It answered; `has_new` says whether a member with a new address was among the answer.
+    pub fn on_discovered(&mut self, peer: &PeerId, cookie: Cookie, has_new: bool, now: Instant) {
+        if let Some(bootstrap) = self.peers.get_mut(peer) {
+            bootstrap.cookie = Some(cookie);
+            if has_new {
+                bootstrap.pause = limits::DISCOVER_PAUSE;
+                bootstrap.next = bootstrap.next.min(now + bootstrap.pause);
             }
         }
     }
 
     /// It did not take the cookie, or is in trouble: ask for everything next time.
     pub fn on_discover_failed(&mut self, peer: &PeerId) {
-        if let Some(point) = self.points.get_mut(peer) {
-            point.cookie = None;
+        if let Some(bootstrap) = self.peers.get_mut(peer) {
+            bootstrap.cookie = None;
         }
     }
 }
 
-impl Point {
+impl Bootstrap {
     fn step(&self, peer: PeerId, now: Instant) -> Step {
         let is_registered = self.registered.is_some_and(|at| now < at + limits::REGISTRATION_TIME);
         match (self.is_connected, is_registered) {
@@ -135,35 +135,35 @@ mod tests {
 
     struct Fixture {
         discovery: Discovery,
-        point: PeerId,
+        bootstrap: PeerId,
         now: Instant,
     }
 
     fn fixture() -> Fixture {
-        let [me, other, point] =
+        let [me, other, bootstrap] =
             [1, 2, 3].map(|seed| identity::keypair([seed; 32]).public().to_peer_id());
         let mut roster = Roster::of_two(me, other, Vec::new());
-        roster.bootstrap.insert(point, vec!["/ip4/192.0.2.1/tcp/1".parse().unwrap()]);
+        roster.bootstrap.insert(bootstrap, vec!["/ip4/192.0.2.1/tcp/1".parse().unwrap()]);
         let now = Instant::now();
-        Fixture { discovery: Discovery::new(&roster, now), point, now }
+        Fixture { discovery: Discovery::new(&roster, now), bootstrap, now }
     }
 
     #[test]
     fn a_node_connects_registers_then_asks() {
-        let Fixture { mut discovery, point, now } = fixture();
-        assert!(matches!(discovery.due(now, false)[..], [Step::Dial(peer, _)] if peer == point));
-        discovery.on_connected(&point, now);
-        assert!(matches!(discovery.due(now, false)[..], [Step::Register(peer)] if peer == point));
+        let Fixture { mut discovery, bootstrap, now } = fixture();
+        assert!(matches!(discovery.due(now, false)[..], [Step::Dial(peer, _)] if peer == bootstrap));
+        discovery.on_connected(&bootstrap, now);
+        assert!(matches!(discovery.due(now, false)[..], [Step::Register(peer)] if peer == bootstrap));
         assert!(discovery.due(now, false).is_empty());
-        discovery.on_registered(&point, now);
+        discovery.on_registered(&bootstrap, now);
         assert!(matches!(discovery.due(now, false)[..], [Step::Discover(_, None)]));
     }
 
     #[test]
     fn questions_are_rare_when_complete_and_quick_again_when_a_member_is_missing() {
-        let Fixture { mut discovery, point, now } = fixture();
-        discovery.on_connected(&point, now);
-        discovery.on_registered(&point, now);
+        let Fixture { mut discovery, bootstrap, now } = fixture();
+        discovery.on_connected(&bootstrap, now);
+        discovery.on_registered(&bootstrap, now);
         assert_eq!(discovery.due(now, true).len(), 1);
         let soon = now + limits::DISCOVER_PAUSE * 2;
         assert_eq!(discovery.due(soon, true).len(), 1);
@@ -173,11 +173,11 @@ mod tests {
 
     #[test]
     fn a_bootstrap_peer_that_was_lost_is_registered_with_again() {
-        let Fixture { mut discovery, point, now } = fixture();
-        discovery.on_connected(&point, now);
-        discovery.on_registered(&point, now);
-        discovery.on_closed(&point);
-        discovery.on_connected(&point, now);
+        let Fixture { mut discovery, bootstrap, now } = fixture();
+        discovery.on_connected(&bootstrap, now);
+        discovery.on_registered(&bootstrap, now);
+        discovery.on_closed(&bootstrap);
+        discovery.on_connected(&bootstrap, now);
         assert!(matches!(discovery.due(now, false)[..], [Step::Register(_)]));
     }
 }

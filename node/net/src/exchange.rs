@@ -10,13 +10,13 @@ use witan_protocol::member::MemberId;
 use super::fetch::{Ask, Failure};
 use super::fetching::Step as FetchStep;
 use super::gossip::{self, Judgement};
-use super::greeting::Verdict;
+use super::handshake::Verdict;
 use super::refusals::Party;
 use super::serve::Ready;
 use super::service::Service;
 use super::{Event, limits};
 
-type Told = request_response::Event<Vec<u8>, Vec<u8>>;
+type ExchangeEvent = request_response::Event<Vec<u8>, Vec<u8>>;
 
 impl Service {
     /// Sends bytes to a connected member; to another, they are lost.
@@ -27,7 +27,7 @@ impl Service {
             return;
         }
         let under_way = self.direct.entry(peer).or_default();
-        if !self.greetings.is_welcome(&peer) || *under_way >= limits::DIRECT_IN_FLIGHT_MAX {
+        if !self.handshakes.is_accepted(&peer) || *under_way >= limits::DIRECT_IN_FLIGHT_MAX {
             tracing::debug!(%peer, "a direct message is lost");
             return;
         }
@@ -47,7 +47,7 @@ impl Service {
     pub(super) fn on_fetching(&mut self, step: FetchStep) {
         match step {
             FetchStep::Ask(Ask { peer, question, answer }) => {
-                if self.greetings.is_welcome(&peer) {
+                if self.handshakes.is_accepted(&peer) {
                     let blob = &mut self.swarm.behaviour_mut().blob;
                     let id = blob.send_request(&peer, question.encode());
                     self.fetching.on_asked(id, answer);
@@ -59,7 +59,7 @@ impl Service {
                     self.refuse(Party::Member, self.name(&liar), reason);
                 }
                 match outcome.failure {
-                    None => self.tell(Event::BlobStored(blob)),
+                    None => self.emit(Event::BlobStored(blob)),
                     Some(error @ Failure::Store(_)) => tracing::error!(%error, "not fetched"),
                     Some(error) => tracing::debug!(%error, "not fetched"),
                 }
@@ -67,32 +67,32 @@ impl Service {
         }
     }
 
-    pub(super) fn on_hello(&mut self, event: Told) {
+    pub(super) fn on_hello(&mut self, event: ExchangeEvent) {
         let (peer, bytes) = match event {
-            Told::Message { peer, message: Exchange::Request { request, channel, .. }, .. } => {
-                let mine = self.greetings.hello();
+            ExchangeEvent::Message { peer, message: Exchange::Request { request, channel, .. }, .. } => {
+                let mine = self.handshakes.hello();
                 // An error says that the peer is gone already.
                 let _ = self.swarm.behaviour_mut().hello.send_response(channel, mine);
                 (peer, request)
             }
-            Told::Message { peer, message: Exchange::Response { response, .. }, .. } => {
+            ExchangeEvent::Message { peer, message: Exchange::Response { response, .. }, .. } => {
                 (peer, response)
             }
-            Told::OutboundFailure { peer, error, .. } => {
+            ExchangeEvent::OutboundFailure { peer, error, .. } => {
                 self.on_no_hello(peer, &error);
                 return;
             }
-            Told::InboundFailure { .. } | Told::ResponseSent { .. } => return,
+            ExchangeEvent::InboundFailure { .. } | ExchangeEvent::ResponseSent { .. } => return,
         };
         let Some(member) = self.roster.member(&peer) else { return };
-        match self.greetings.on_hello(peer, &bytes) {
-            Verdict::Known => {}
-            Verdict::Welcome => {
-                self.dialer.on_greeted(&peer);
-                self.tell(Event::Connected(member));
+        match self.handshakes.on_hello(peer, &bytes) {
+            Verdict::Repeated => {}
+            Verdict::Accepted => {
+                self.dialer.on_handshake(&peer);
+                self.emit(Event::Connected(member));
             }
             Verdict::Mismatch(reason) => {
-                self.farewells.insert(peer, Instant::now() + limits::FAREWELL_TIME);
+                self.leaving.insert(peer, Instant::now() + limits::DISCONNECT_DELAY);
                 self.refuse_member(&member, reason);
             }
         }
@@ -101,11 +101,11 @@ impl Service {
     fn on_no_hello(&mut self, peer: PeerId, error: &request_response::OutboundFailure) {
         use request_response::OutboundFailure::{ConnectionClosed, DialFailure};
         let is_gone = matches!(error, ConnectionClosed | DialFailure);
-        if is_gone || self.greetings.is_welcome(&peer) {
+        if is_gone || self.handshakes.is_accepted(&peer) {
             return;
         }
         if let Some(member) = self.roster.member(&peer) {
-            self.farewells.insert(peer, Instant::now());
+            self.leaving.insert(peer, Instant::now());
             self.refuse_member(&member, format!("its handshake failed: {error}"));
         }
     }
@@ -119,7 +119,7 @@ impl Service {
                 gossipsub.report_message_validation_result(&message_id, &via, acceptance);
                 match (judgement, self.roster.member(&via)) {
                     (Judgement::Accept, Some(via)) => {
-                        self.tell(Event::Message { via, bytes: message.data });
+                        self.emit(Event::Message { via, bytes: message.data });
                     }
                     (Judgement::Reject(reason), _) => {
                         self.refuse(Party::Member, self.name(&via), reason.to_owned());
@@ -138,22 +138,22 @@ impl Service {
         }
     }
 
-    pub(super) fn on_direct(&mut self, event: Told) {
+    pub(super) fn on_direct(&mut self, event: ExchangeEvent) {
         match event {
-            Told::Message { peer, message: Exchange::Request { request, channel, .. }, .. } => {
+            ExchangeEvent::Message { peer, message: Exchange::Request { request, channel, .. }, .. } => {
                 let Some(via) = self.roster.member(&peer) else { return };
                 // An error says that the peer is gone already.
                 let _ = self.swarm.behaviour_mut().direct.send_response(channel, Vec::new());
-                self.tell(Event::Message { via, bytes: request });
+                self.emit(Event::Message { via, bytes: request });
             }
-            Told::Message { peer, message: Exchange::Response { .. }, .. } => {
+            ExchangeEvent::Message { peer, message: Exchange::Response { .. }, .. } => {
                 self.on_direct_done(&peer);
             }
-            Told::OutboundFailure { peer, error, .. } => {
+            ExchangeEvent::OutboundFailure { peer, error, .. } => {
                 tracing::debug!(%peer, %error, "a direct message may be lost");
                 self.on_direct_done(&peer);
             }
-            Told::InboundFailure { .. } | Told::ResponseSent { .. } => {}
+            ExchangeEvent::InboundFailure { .. } | ExchangeEvent::ResponseSent { .. } => {}
         }
     }
 
@@ -163,9 +163,9 @@ impl Service {
         }
     }
 
-    pub(super) fn on_blob(&mut self, event: Told) {
+    pub(super) fn on_blob(&mut self, event: ExchangeEvent) {
         match event {
-            Told::Message {
+            ExchangeEvent::Message {
                 peer,
                 message: Exchange::Request { request_id, request, channel },
                 ..
@@ -178,14 +178,14 @@ impl Service {
                     self.answer(ready);
                 }
             }
-            Told::Message { message: Exchange::Response { request_id, response }, .. } => {
+            ExchangeEvent::Message { message: Exchange::Response { request_id, response }, .. } => {
                 self.fetching.on_answer(request_id, response);
             }
-            Told::OutboundFailure { request_id, peer, error, .. } => {
+            ExchangeEvent::OutboundFailure { request_id, peer, error, .. } => {
                 tracing::debug!(%peer, %error, "no answer about a blob");
                 self.fetching.on_failed(request_id);
             }
-            Told::InboundFailure { request_id, .. } | Told::ResponseSent { request_id, .. } => {
+            ExchangeEvent::InboundFailure { request_id, .. } | ExchangeEvent::ResponseSent { request_id, .. } => {
                 self.server.on_done(request_id);
             }
         }

@@ -15,7 +15,7 @@ mod fetch;
 mod fetching;
 mod frames;
 mod gossip;
-mod greeting;
+mod handshake;
 mod identity;
 pub mod limits;
 pub mod listen;
@@ -83,7 +83,7 @@ pub enum Command {
     },
 }
 
-/// What the network tells.
+/// What the network reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// This node listens on the multiaddress, given with its peer id.
@@ -219,7 +219,7 @@ impl NetHandle {
 pub fn start(settings: NetSettings) -> Result<(NetHandle, mpsc::Receiver<Event>), NetError> {
     settings.blobs.sweep()?;
     let (commands, to_do) = mpsc::channel(limits::COMMANDS_MAX);
-    let (events, told) = mpsc::channel(limits::EVENTS_MAX);
+    let (events, reported) = mpsc::channel(limits::EVENTS_MAX);
     let (roster, in_force) = watch::channel(Arc::clone(settings.federation.founders()));
     let (counters, peers) = (Arc::<Counters>::default(), Arc::<AtomicUsize>::default());
     let channels = Channels {
@@ -231,5 +231,5 @@ pub fn start(settings: NetSettings) -> Result<(NetHandle, mpsc::Receiver<Event>)
     };
     let service = Service::new(settings, channels)?;
     let task = tokio::spawn(service.run());
-    Ok((NetHandle { commands, roster, counters, peers, task }, told))
+    Ok((NetHandle { commands, roster, counters, peers, task }, reported))
 }

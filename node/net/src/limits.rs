@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Bytes of one gossip message: a signed header of a few kilobytes, or a proposal of 64 updates.
 pub const GOSSIP_BYTES_MAX: usize = 48 * 1024;
 
-/// What gossipsub itself is told. Its check counts bytes read ahead, so that back-to-back messages
+/// The limit given to gossipsub itself. Its check counts bytes read ahead, so that back-to-back messages
 /// of its own limit are lost in silence; eight times our cap keeps clear of that.
 pub const GOSSIP_TRANSMIT_BYTES_MAX: usize = 384 * 1024;
 
@@ -54,7 +54,7 @@ pub const SERVED_MAX: usize = 16;
 /// Chunks served to one peer at once.
 pub const SERVED_PER_PEER_MAX: usize = 4;
 
-/// What a peer that finds us busy is told to wait.
+/// How long a peer that finds us busy is asked to wait.
 pub const BUSY_WAIT: Duration = Duration::from_millis(50);
 
 /// The longest wait a peer can impose by saying that it is busy.
@@ -76,7 +76,7 @@ pub const PENDING_INBOUND_MAX: u32 = 128;
 pub const CONNECTIONS_PER_PEER_MAX: u32 = 3;
 
 /// A connection this old beside a new one is stale: the peer has restarted and forgot it. Two that
-/// dial each other at once are through within [`POLITE_PAUSE`] and a handshake.
+/// dial each other at once are through within [`SECOND_DIALER_DELAY`] and a handshake.
 pub const STALE_AGE: Duration = Duration::from_secs(5);
 
 /// Members stay connected; nothing is closed for being idle within a year.
@@ -101,10 +101,10 @@ pub const REDIAL_PAUSE_MAX: Duration = Duration::from_secs(30);
 pub const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 
 /// How long the one of a pair with the larger id leaves the first dial to the other.
-pub const POLITE_PAUSE: Duration = Duration::from_millis(300);
+pub const SECOND_DIALER_DELAY: Duration = Duration::from_millis(300);
 
 /// How long a refused connection stays open, so that both sides can tell why.
-pub const FAREWELL_TIME: Duration = Duration::from_secs(1);
+pub const DISCONNECT_DELAY: Duration = Duration::from_secs(1);
 
 /// Addresses of a member learned from others, besides those in the federation file.
 pub const LEARNED_ADDRESSES_MAX: usize = 8;
@@ -131,10 +131,10 @@ pub const EVENTS_MAX: usize = 1024;
 /// Events kept beyond the channel; past this, messages and refusals are lost, nothing else is.
 pub const EVENTS_WAITING_MAX: usize = 4096;
 
-/// Refusals of strangers told within [`REFUSALS_WINDOW`]; more are only counted.
+/// Refusals of strangers reported within [`REFUSALS_WINDOW`]; more are only counted.
 pub const REFUSALS_MAX: usize = 32;
 
-/// The window of [`REFUSALS_MAX`], and how long the same refusal is not told again.
+/// The window of [`REFUSALS_MAX`], and how long the same refusal is not reported again.
 pub const REFUSALS_WINDOW: Duration = Duration::from_secs(60);
 
 /// How long [`super::NetHandle::shutdown`] waits for the network to end.

@@ -1,6 +1,6 @@
 //! Who was turned away and why, without letting anyone flood the log with it.
 //!
-//! Pure: time comes in by argument. The same refusal is told once a window. Strangers, of whom
+//! Pure: time comes in by argument. The same refusal is reported once a window. Strangers, of whom
 //! there may be any number, share an allowance; members, who are known, do not use it up.
 
 use std::collections::BTreeMap;
@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use super::limits;
 
-/// What was told lately.
+/// What was reported lately.
 #[derive(Debug, Default)]
 pub struct Refusals {
-    told: BTreeMap<(String, String), Instant>,
+    reported: BTreeMap<(String, String), Instant>,
     window: Option<Instant>,
     strangers: usize,
-    untold: u64,
+    suppressed: u64,
 }
 
 /// Whose refusal it is.
@@ -27,26 +27,26 @@ pub enum Party {
 }
 
 impl Refusals {
-    /// Whether to tell this refusal now.
+    /// Whether to report this refusal now.
     pub fn admit(&mut self, party: Party, peer: &str, reason: &str, now: Instant) -> bool {
         if self.window.is_none_or(|since| now >= since + limits::REFUSALS_WINDOW) {
-            if self.untold > 0 {
-                tracing::info!(count = self.untold, "further refusals in the last minute");
+            if self.suppressed > 0 {
+                tracing::info!(count = self.suppressed, "further refusals in the last minute");
             }
-            self.told.retain(|_, at| now < *at + limits::REFUSALS_WINDOW);
-            (self.window, self.strangers, self.untold) = (Some(now), 0, 0);
+            self.reported.retain(|_, at| now < *at + limits::REFUSALS_WINDOW);
+            (self.window, self.strangers, self.suppressed) = (Some(now), 0, 0);
         }
         let key = (peer.to_owned(), reason.to_owned());
-        let is_repeated = self.told.get(&key).is_some_and(|at| now < *at + limits::REFUSALS_WINDOW);
+        let is_repeated = self.reported.get(&key).is_some_and(|at| now < *at + limits::REFUSALS_WINDOW);
         let is_excess = party == Party::Stranger && self.strangers >= limits::REFUSALS_MAX;
         if is_repeated || is_excess {
-            self.untold += 1;
+            self.suppressed += 1;
             return false;
         }
         if party == Party::Stranger {
             self.strangers += 1;
         }
-        self.told.insert(key, now);
+        self.reported.insert(key, now);
         true
     }
 }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_told_once_a_window() {
+    fn a_refusal_is_reported_once_a_window() {
         let (mut refusals, now) = (Refusals::default(), Instant::now());
         assert!(refusals.admit(Party::Member, "a", "x", now));
         assert!(!refusals.admit(Party::Member, "a", "x", now));
@@ -67,11 +67,11 @@ mod tests {
     #[test]
     fn strangers_share_an_allowance_that_members_do_not_need() {
         let (mut refusals, now) = (Refusals::default(), Instant::now());
-        let told = (0..1000)
+        let reported = (0..1000)
             .filter(|peer| refusals.admit(Party::Stranger, &peer.to_string(), "x", now))
             .count();
-        assert_eq!(told, limits::REFUSALS_MAX);
+        assert_eq!(reported, limits::REFUSALS_MAX);
         assert!(refusals.admit(Party::Member, "a", "x", now));
-        assert!(refusals.told.len() <= limits::REFUSALS_MAX + 1);
+        assert!(refusals.reported.len() <= limits::REFUSALS_MAX + 1);
     }
 }

@@ -10,7 +10,7 @@ use libp2p::{Multiaddr, PeerId, allow_block_list, identify, ping, rendezvous};
 
 use super::behaviour::BehaviourEvent;
 use super::discovery::Step as DiscoveryStep;
-use super::greeting::Ended;
+use super::handshake::Ended;
 use super::refusals::Party;
 use super::roster::without_peer;
 use super::service::Service;
@@ -59,7 +59,7 @@ impl Service {
                 self.dialer.on_failed(&peer, Instant::now());
             }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, peer_id, .. } => {
-                self.on_intruder(&send_back_addr, &error, peer_id);
+                self.on_inbound_error(&send_back_addr, &error, peer_id);
             }
             SwarmEvent::ListenerClosed { addresses, reason: Err(error), .. } => {
                 tracing::error!(?addresses, %error, "no longer listening");
@@ -127,7 +127,7 @@ impl Service {
             }
         }
         let full = address.with(Protocol::P2p(self.roster.me));
-        self.tell(Event::Listening(full.to_string()));
+        self.emit(Event::Listening(full.to_string()));
     }
 
     fn on_connected(&mut self, peer: PeerId) {
@@ -136,7 +136,7 @@ impl Service {
         self.discovery.on_connected(&peer, now);
         if self.roster.member(&peer).is_some() {
             self.dialer.on_connected(&peer);
-            let hello = self.greetings.hello();
+            let hello = self.handshakes.hello();
             self.swarm.behaviour_mut().hello.send_request(&peer, hello);
         }
     }
@@ -159,17 +159,17 @@ impl Service {
         self.discovery.on_closed(&peer);
         self.server.on_closed(&peer);
         self.direct.remove(&peer);
-        self.farewells.remove(&peer);
+        self.leaving.remove(&peer);
         let Some(member) = self.roster.member(&peer) else { return };
-        match self.greetings.on_closed(&peer) {
+        match self.handshakes.on_closed(&peer) {
             Ended::Member => {
                 self.dialer.on_closed(&peer, now);
-                self.tell(Event::Disconnected(member));
+                self.emit(Event::Disconnected(member));
             }
             Ended::Refused => self.dialer.on_refused(&peer, now),
             Ended::Silent => {
                 self.dialer.on_closed(&peer, now);
-                if self.dialer.failures(&peer) == SILENT_ENDS_TOLD {
+                if self.dialer.failures(&peer) == SILENT_ENDS_REPORTED {
                     let reason = "it closes the connection before any handshake; \
                                   is this node's key in its federation.toml?";
                     self.refuse_member(&member, reason.to_owned());
@@ -178,7 +178,7 @@ impl Service {
         }
     }
 
-    fn on_intruder(&mut self, from: &Multiaddr, error: &ListenError, peer: Option<PeerId>) {
+    fn on_inbound_error(&mut self, from: &Multiaddr, error: &ListenError, peer: Option<PeerId>) {
         let address = from.iter().next().map_or_else(String::new, |part| part.to_string());
         let address = address.rsplit('/').next().unwrap_or_default().to_owned();
         match error {
@@ -207,15 +207,15 @@ impl Service {
                 tracing::debug!(%rendezvous_node, ?error, "not registered");
             }
             Event::Discovered { rendezvous_node, registrations, cookie } => {
-                let mut news = false;
+                let mut has_new = false;
                 for registration in registrations {
                     let peer = registration.record.peer_id();
                     let addresses = registration.record.addresses().iter().cloned();
                     let addresses = addresses.map(without_peer).collect();
-                    news |= self.roster.member(&peer).is_some();
+                    has_new |= self.roster.member(&peer).is_some();
                     self.dialer.learn(&peer, addresses, now);
                 }
-                self.discovery.on_discovered(&rendezvous_node, cookie, news, now);
+                self.discovery.on_discovered(&rendezvous_node, cookie, has_new, now);
                 self.dial_due(now);
             }
             Event::DiscoverFailed { rendezvous_node, error, .. } => {
@@ -271,4 +271,4 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 }
 
 /// A member that ends so many connections without a word has a reason; its operator should know.
-const SILENT_ENDS_TOLD: u32 = 3;
+const SILENT_ENDS_REPORTED: u32 = 3;

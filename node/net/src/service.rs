@@ -1,4 +1,4 @@
-//! The network's only loop: routes what libp2p tells and what the driver asks.
+//! The network's only loop: routes what libp2p reports and what the driver asks.
 //!
 //! No rule lives here. When to dial, whom to welcome, what to pass on and what to serve are decided
 //! by the values it holds; this file carries their answers to libp2p and back.
@@ -22,7 +22,7 @@ use super::dial::Dialer;
 use super::discovery::Discovery;
 use super::fetching::Fetching;
 use super::gossip::Gossip;
-use super::greeting::Greetings;
+use super::handshake::Handshakes;
 use super::listen;
 use super::outbox::Outbox;
 use super::refusals::{Party, Refusals};
@@ -37,7 +37,7 @@ pub struct Channels {
     pub commands: mpsc::Receiver<Command>,
     /// Who the members are.
     pub in_force: watch::Receiver<Arc<InForce>>,
-    /// What the driver is told.
+    /// What is reported to the driver.
     pub events: mpsc::Sender<Event>,
     /// Bytes counted.
     pub counters: Arc<Counters>,
@@ -52,7 +52,7 @@ pub struct Service {
     pub(super) roster: Roster,
     pub(super) dialer: Dialer,
     pub(super) discovery: Discovery,
-    pub(super) greetings: Greetings,
+    pub(super) handshakes: Handshakes,
     pub(super) gossip: Gossip,
     pub(super) server: Server,
     pub(super) ready: mpsc::Receiver<Ready>,
@@ -62,7 +62,7 @@ pub struct Service {
     /// Since when each peer is connected.
     pub(super) since: BTreeMap<PeerId, Instant>,
     /// Peers to be disconnected, and when.
-    pub(super) farewells: BTreeMap<PeerId, Instant>,
+    pub(super) leaving: BTreeMap<PeerId, Instant>,
     refusals: Refusals,
     outbox: Outbox,
     commands: mpsc::Receiver<Command>,
@@ -95,14 +95,14 @@ impl Service {
             swarm,
             dialer: Dialer::new(&roster, now),
             discovery: Discovery::new(&roster, now),
-            greetings: Greetings::new(&federation),
+            handshakes: Handshakes::new(&federation),
             gossip: Gossip::new(federation.id()),
             server,
             ready,
             fetching: Fetching::new(blobs, &roster),
             direct: BTreeMap::new(),
             since: BTreeMap::new(),
-            farewells: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             refusals: Refusals::default(),
             outbox: Outbox::new(channels.events),
             commands: channels.commands,
@@ -164,15 +164,15 @@ impl Service {
         let before = std::mem::replace(&mut self.roster, next);
         let left = before.peers().filter(|peer| self.roster.member(peer).is_none());
         for peer in left.collect::<Vec<_>>() {
-            self.farewells.insert(peer, now + limits::FAREWELL_TIME);
-            let member = before.member(&peer).filter(|_| self.greetings.is_welcome(&peer));
-            self.greetings.on_closed(&peer);
+            self.leaving.insert(peer, now + limits::DISCONNECT_DELAY);
+            let member = before.member(&peer).filter(|_| self.handshakes.is_accepted(&peer));
+            self.handshakes.on_closed(&peer);
             if let Some(member) = member {
-                self.tell(Event::Disconnected(member));
+                self.emit(Event::Disconnected(member));
             }
         }
         for peer in self.roster.peers().filter(|peer| before.member(peer).is_none()) {
-            self.farewells.remove(&peer);
+            self.leaving.remove(&peer);
             self.swarm.behaviour_mut().allowed.allow_peer(peer);
         }
         self.dialer.follow(&self.roster, now);
@@ -185,9 +185,9 @@ impl Service {
         self.dial_due(now);
         self.ask_due(now);
         let due: Vec<_> =
-            self.farewells.iter().filter(|(_, at)| **at <= now).map(|(peer, _)| *peer).collect();
+            self.leaving.iter().filter(|(_, at)| **at <= now).map(|(peer, _)| *peer).collect();
         for peer in due {
-            self.farewells.remove(&peer);
+            self.leaving.remove(&peer);
             if !self.roster.allowed().contains(&peer) {
                 self.swarm.behaviour_mut().allowed.disallow_peer(peer);
             }
@@ -203,8 +203,8 @@ impl Service {
         }
     }
 
-    /// Tells the driver something.
-    pub(super) fn tell(&mut self, event: Event) {
+    /// Reports something to the driver.
+    pub(super) fn emit(&mut self, event: Event) {
         match event {
             Event::Connected(_) => self.connected.fetch_add(1, Ordering::Relaxed),
             Event::Disconnected(_) => self.connected.fetch_sub(1, Ordering::Relaxed),
@@ -213,11 +213,11 @@ impl Service {
         self.outbox.push(event);
     }
 
-    /// Tells the driver whom this node turned away, unless it was told lately.
+    /// Reports to the driver whom this node turned away, unless it was reported lately.
     pub(super) fn refuse(&mut self, party: Party, peer: String, reason: String) {
         if self.refusals.admit(party, &peer, &reason, Instant::now()) {
             tracing::info!(peer, reason, "refused");
-            self.tell(Event::PeerRefused { peer, reason });
+            self.emit(Event::PeerRefused { peer, reason });
         }
     }
 

@@ -11,7 +11,7 @@ use witan_protocol::federation::hello::Hello;
 
 /// What this node says, and what it made of what others said.
 #[derive(Debug)]
-pub struct Greetings {
+pub struct Handshakes {
     mine: Hello,
     outcomes: BTreeMap<PeerId, Outcome>,
 }
@@ -19,21 +19,21 @@ pub struct Greetings {
 /// What a hello led to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The same federation, told for the first time on this connection.
-    Welcome,
-    /// Told before.
-    Known,
+    /// The same federation, heard for the first time on this connection.
+    Accepted,
+    /// ExchangeEvent before.
+    Repeated,
     /// Another federation, or nonsense; in one line.
     Mismatch(String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    Welcome,
+    Accepted,
     Mismatch,
 }
 
-impl Greetings {
+impl Handshakes {
     /// What a member of this federation says.
     pub fn new(federation: &Federation) -> Self {
         Self { mine: Hello::new(federation), outcomes: BTreeMap::new() }
@@ -51,9 +51,9 @@ impl Greetings {
             Err(error) => Some(format!("its hello cannot be read: {error}")),
         };
         let Some(mismatch) = mismatch else {
-            return match self.outcomes.insert(peer, Outcome::Welcome) {
-                Some(Outcome::Welcome) => Verdict::Known,
-                _ => Verdict::Welcome,
+            return match self.outcomes.insert(peer, Outcome::Accepted) {
+                Some(Outcome::Accepted) => Verdict::Repeated,
+                _ => Verdict::Accepted,
             };
         };
         self.outcomes.insert(peer, Outcome::Mismatch);
@@ -61,14 +61,14 @@ impl Greetings {
     }
 
     /// Whether the peer's hello matched.
-    pub fn is_welcome(&self, peer: &PeerId) -> bool {
-        self.outcomes.get(peer) == Some(&Outcome::Welcome)
+    pub fn is_accepted(&self, peer: &PeerId) -> bool {
+        self.outcomes.get(peer) == Some(&Outcome::Accepted)
     }
 
     /// The last connection closed. Returns whether anything was said on it.
     pub fn on_closed(&mut self, peer: &PeerId) -> Ended {
         match self.outcomes.remove(peer) {
-            Some(Outcome::Welcome) => Ended::Member,
+            Some(Outcome::Accepted) => Ended::Member,
             Some(Outcome::Mismatch) => Ended::Refused,
             None => Ended::Silent,
         }
@@ -78,7 +78,7 @@ impl Greetings {
 /// What kind of connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// One with a member that was told as connected.
+    /// One with a member that was reported as connected.
     Member,
     /// One that was refused in the handshake.
     Refused,
