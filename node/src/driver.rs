@@ -18,7 +18,7 @@ use witan_protocol::io::{Input, JobId, Notice, Time};
 use witan_protocol::member::Round;
 
 use crate::control::{self, StatusReport, petitions};
-use crate::events::{Happening, NodeEvent};
+use crate::events::{NodeEvent, TimedEvent};
 use crate::jobs::{self, Jobs};
 
 /// Everything a node is made of, ready to run.
@@ -34,7 +34,7 @@ pub struct Driver {
     /// The work.
     pub jobs: Jobs,
     /// What the node tells; called in order, must not block for long.
-    pub tell: Box<dyn FnMut(&NodeEvent) + Send>,
+    pub tell: Box<dyn FnMut(&TimedEvent) + Send>,
     /// The clock's zero.
     pub started: Instant,
     /// What was mended when the store was opened; told first.
@@ -98,7 +98,7 @@ impl Driver {
                 }
             }
         }
-        self.say(Happening::Stopping);
+        self.emit(NodeEvent::Stopping);
         let (missing, roster) = (self.participant.status().missing, self.participant.roster());
         let lost = missing.iter().map(|member| roster.name_of(member)).collect();
         self.jobs.stop();
@@ -129,24 +129,24 @@ impl Driver {
     fn on_net(&mut self, event: net::Event) -> Option<Input> {
         match event {
             net::Event::Listening(address) => {
-                self.say(Happening::Listening { address });
+                self.emit(NodeEvent::Listening { address });
                 None
             }
             net::Event::PeerRefused { peer, reason } => {
-                self.say(Happening::PeerRefused { peer, reason });
+                self.emit(NodeEvent::PeerRefused { peer, reason });
                 None
             }
             net::Event::Connected(member) => {
-                self.say(Happening::Connected { member });
+                self.emit(NodeEvent::Connected { member });
                 Some(Input::PeerConnected(member))
             }
             net::Event::Disconnected(member) => {
-                self.say(Happening::Disconnected { member });
+                self.emit(NodeEvent::Disconnected { member });
                 Some(Input::PeerDisconnected(member))
             }
             net::Event::Message { via, bytes } => Some(Input::Message { via, bytes }),
             net::Event::BlobStored(blob) => {
-                self.say(Happening::BlobStored { digest: blob.digest });
+                self.emit(NodeEvent::BlobStored { digest: blob.digest });
                 Some(Input::BlobStored(blob))
             }
         }
@@ -159,24 +159,24 @@ impl Driver {
     ) -> Result<Option<Input>, Failure> {
         Ok(match event {
             jobs::Event::Preparing { done, pictures } => {
-                self.say(Happening::Preparing { done, pictures });
+                self.emit(NodeEvent::Preparing { done, pictures });
                 None
             }
             jobs::Event::Progress { job, round, step, steps, examples, loss } => {
-                self.say(Happening::Training { round, step, steps, examples, loss });
+                self.emit(NodeEvent::Training { round, step, steps, examples, loss });
                 heartbeat.is_due(job).then_some(Input::Progress { job, step, steps, loss })
             }
             jobs::Event::Trained { job, round, delta, examples, steps, scores } => {
-                self.say(Happening::Trained { round, delta: delta.digest });
+                self.emit(NodeEvent::Trained { round, delta: delta.digest });
                 Some(Input::Trained { job, delta, examples, steps, scores })
             }
             jobs::Event::TrainFailed { job, round, reason } => {
-                self.say(Happening::SitsOut { round, reason: reason.clone() });
+                self.emit(NodeEvent::SitsOut { round, reason: reason.clone() });
                 Some(Input::TrainFailed { job, reason })
             }
             jobs::Event::Aggregated { job, result } => Some(Input::Aggregated { job, result }),
             jobs::Event::Adopted { job, round } => {
-                self.say_adopted(round);
+                self.emit_adopted(round);
                 Some(Input::Adopted { job })
             }
             jobs::Event::Broken(failure) => return Err(failure),
@@ -212,9 +212,9 @@ impl Driver {
         }
     }
 
-    fn say_adopted(&mut self, round: Round) {
+    fn emit_adopted(&mut self, round: Round) {
         let traffic = self.net.traffic();
-        self.say(Happening::Adopted {
+        self.emit(NodeEvent::Adopted {
             round,
             bytes_in: traffic.bytes_in,
             bytes_out: traffic.bytes_out,
@@ -224,12 +224,12 @@ impl Driver {
     /// Notes something in the gossip log, and tells it.
     fn note(&mut self, notice: Notice) -> Result<(), Failure> {
         self.store.append_log(unix_ms(), &notice)?;
-        self.say(Happening::Protocol { notice });
+        self.emit(NodeEvent::Protocol { notice });
         Ok(())
     }
 
-    fn say(&mut self, what: Happening) {
-        let event = NodeEvent { at_ms: unix_ms(), what };
+    fn emit(&mut self, kind: NodeEvent) {
+        let event = TimedEvent { at_ms: unix_ms(), kind };
         (self.tell)(&event);
     }
 

@@ -1,5 +1,5 @@
-//! What a running node tells: one JSON object a line with `witan run --json`. The testnet launcher
-//! reads these lines; so can any program.
+//! What a running node reports: one JSON object a line with `witan run --json`, which the testnet
+//! launcher and any other program can read, and one sentence for people. Both are defined here alone.
 
 use serde::{Deserialize, Serialize};
 use witan_protocol::digest::Digest;
@@ -8,18 +8,18 @@ use witan_protocol::member::{MemberId, Round};
 
 /// One line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct NodeEvent {
+pub struct TimedEvent {
     /// Milliseconds since the Unix epoch, by this node's clock.
     pub at_ms: u64,
     /// What happened.
     #[serde(flatten)]
-    pub what: Happening,
+    pub kind: NodeEvent,
 }
 
 /// The kinds of event.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum Happening {
+pub enum NodeEvent {
     /// The node is up; its history is read.
     Started {
         /// Its name in the federation.
@@ -104,4 +104,72 @@ pub enum Happening {
     },
     /// The node stops, on request.
     Stopping,
+}
+
+/// What names a member to a person.
+pub type Namer<'a> = &'a dyn Fn(&MemberId) -> String;
+
+impl NodeEvent {
+    /// One sentence for people; `None` for what only a program wants to know.
+    pub fn sentence(&self, name: Namer<'_>) -> Option<String> {
+        Some(match self {
+            Self::Started { name, rounds } => format!("{name} is up with {rounds} rounds"),
+            Self::Listening { address } => format!("listening on {address}"),
+            Self::Connected { member } => format!("connected to {}", name(member)),
+            Self::Disconnected { member } => format!("disconnected from {}", name(member)),
+            Self::PeerRefused { peer, reason } => format!("refused {peer}: {reason}"),
+            Self::Preparing { done, pictures } => {
+                format!("image targets: {done} of {pictures} images")
+            }
+            Self::Training { round, step: 0, steps, .. } => {
+                format!("round {round}: {steps} steps begin")
+            }
+            Self::Training { round, step, steps, loss, .. } => {
+                format!("round {round}: step {step}/{steps}, loss {loss:.3}")
+            }
+            Self::SitsOut { round, reason } => format!("round {round}: sits out: {reason}"),
+            Self::Adopted { round, .. } => format!("round {round}: adopted"),
+            Self::Stopping => "stopping".to_owned(),
+            Self::Protocol { notice } => return notice_sentence(notice, name),
+            Self::Trained { .. } | Self::BlobStored { .. } => return None,
+        })
+    }
+}
+
+/// One sentence for people about what the protocol notices; `None` for its everyday traffic.
+pub fn notice_sentence(notice: &Notice, name: Namer<'_>) -> Option<String> {
+    let names = |members: &[MemberId]| match members {
+        [] => "nobody".to_owned(),
+        members => members.iter().map(name).collect::<Vec<_>>().join(", "),
+    };
+    Some(match notice {
+        Notice::Committed { round, view, included, votes, record, .. } => format!(
+            "round {round}: committed in view {view}, {included} updates, {votes} votes, record {}",
+            record.short()
+        ),
+        Notice::ViewFailed { round, view, aggregator } => {
+            format!("round {round}: view {view}, led by {}, failed", name(aggregator))
+        }
+        Notice::Stalled { round, missing, votes, needed } => format!(
+            "round {round}: stalled with {votes} of {needed} votes; missing: {}",
+            names(missing)
+        ),
+        Notice::Objection { round, against, because } => {
+            format!("round {round}: objection against {}: {because}", name(against))
+        }
+        Notice::Suspended { round, member, because } => {
+            format!("round {round}: {} no longer leads: it signed {because}", name(member))
+        }
+        Notice::RosterChanged { round, what } => {
+            format!("from round {round} on, as decided: {what}")
+        }
+        Notice::Missing { members } => {
+            format!("the run LOST {} of its members: {}", members.len(), names(members))
+        }
+        Notice::Finished => {
+            "every round is committed; still serving the others, Ctrl-C stops".to_owned()
+        }
+        Notice::Mended { what } => format!("repaired: {what}"),
+        _ => return None,
+    })
 }

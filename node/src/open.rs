@@ -17,7 +17,7 @@ use witan_protocol::{Config, Participant};
 
 use crate::control::{self, ControlSocket};
 use crate::driver::{Driver, Sources};
-use crate::events::NodeEvent;
+use crate::events::TimedEvent;
 use crate::jobs::device::Compute;
 use crate::jobs::owed::Owed;
 use crate::jobs::train::Shelves;
@@ -64,7 +64,7 @@ pub struct Node {
 pub async fn node(
     home: &Home,
     start: Start,
-    tell: Box<dyn FnMut(&NodeEvent) + Send>,
+    tell: Box<dyn FnMut(&TimedEvent) + Send>,
 ) -> Result<Node, Failure> {
     let federation = Arc::new(home.read_federation()?);
     let mut settings = Settings::read(&home.settings_file())?;

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use witan_home::{Failure, Home};
 use witan_net::Command;
 use witan_net::limits::COMMANDS_MAX;
-use witan_node::events::NodeEvent;
+use witan_node::events::TimedEvent;
 use witan_node::open::{self, Admission, Start};
 use witan_protocol::digest::BlobRef;
 use witan_protocol::envelope::{self, Verified};
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 async fn run(home: &str, from: Round) -> Result<(), Failure> {
     let home = Home::existing(home)?;
     let identity = home.read_key()?;
-    let tell = |event: &NodeEvent| {
+    let tell = |event: &TimedEvent| {
         println!("{}", serde_json::to_string(event).expect("an event is plain JSON"));
     };
     let start = Start { admission: Admission::Members, device: None, bootstrap: Vec::new() };

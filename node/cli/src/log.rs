@@ -154,7 +154,7 @@ pub fn line(roster: &Roster, entry: &LogEntry) -> String {
             (None, format!("lost     {}", output::names(roster, members, "nobody")))
         }
         Notice::Finished => (None, "finished all rounds are committed".into()),
-        Notice::Mended { what } => (None, format!("mended   {what}")),
+        Notice::Mended { what } => (None, format!("repaired {what}")),
     };
     let round = round.map_or_else(|| "-".into(), |round| format!("r{round}"));
     format!("{}  {round:<5} {text}", output::moment(entry.at_ms))

@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use witan_home::{Failure, FailureKind, Home};
 use witan_node::driver::unix_ms;
-use witan_node::events::{Happening, NodeEvent};
+use witan_node::events::{NodeEvent, TimedEvent};
 use witan_node::jobs::device::Compute;
 use witan_node::open::{self, Admission, Start};
 use witan_protocol::Roster;
-use witan_protocol::io::Notice;
 use witan_protocol::member::Round;
 
 use super::pace::Pace;
@@ -51,8 +50,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
         bootstrap: args.bootstrap,
     };
     block_on(async move {
-        let (sender, events) = std::sync::mpsc::sync_channel::<NodeEvent>(EVENTS_MAX);
-        let queue = move |event: &NodeEvent| {
+        let (sender, events) = std::sync::mpsc::sync_channel::<TimedEvent>(EVENTS_MAX);
+        let queue = move |event: &TimedEvent| {
             let _ = sender.send(event.clone());
         };
         let node = open::node(&home, start, Box::new(queue)).await?;
@@ -64,8 +63,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
             })?;
         }
         let roster = Arc::clone(node.driver.participant.roster());
-        let started = Happening::Started { name: node.name, rounds: node.rounds };
-        let started = NodeEvent { at_ms: unix_ms(), what: started };
+        let started = NodeEvent::Started { name: node.name, rounds: node.rounds };
+        let started = TimedEvent { at_ms: unix_ms(), kind: started };
         let telling = std::thread::spawn(move || {
             let mut out = io::stdout();
             let mut began = None;
@@ -113,38 +112,27 @@ struct Began {
     examples: u64,
 }
 
-/// The roster is that of the start: who came later is named by its key.
+/// The roster is that of the start: a member who came later is named by its key.
 fn for_people(
     out: &mut dyn Write,
     roster: &Roster,
-    event: &NodeEvent,
+    event: &TimedEvent,
     began: &mut Option<Began>,
 ) -> io::Result<()> {
-    let name = |member| roster.name_of(member);
-    match &event.what {
-        Happening::Started { name, rounds } => writeln!(out, "{name} is up with {rounds} rounds"),
-        Happening::Listening { address } => writeln!(out, "listening on {address}"),
-        Happening::Connected { member } => writeln!(out, "connected to {}", name(member)),
-        Happening::Disconnected { member } => writeln!(out, "lost {}", name(member)),
-        Happening::PeerRefused { peer, reason } => writeln!(out, "turned {peer} away: {reason}"),
-        Happening::Preparing { done, pictures } => {
-            writeln!(out, "targets of drawings: {done} of {pictures} pictures")
-        }
-        Happening::Training { round, step: 0, steps, .. } => {
+    let Some(sentence) = event.kind.sentence(&|member| roster.name_of(member)) else {
+        return Ok(());
+    };
+    let pace = match event.kind {
+        NodeEvent::Training { step: 0, .. } => {
             *began = None;
-            writeln!(out, "round {round}: {steps} steps begin")
+            String::new()
         }
-        &Happening::Training { round, step, steps, examples, loss } => {
-            let now = Began { round, at_ms: event.at_ms, step, examples };
-            let pace = pace(began, now, steps);
-            writeln!(out, "round {round}: step {step}/{steps}, loss {loss:.3}{pace}")
+        NodeEvent::Training { round, step, steps, examples, .. } => {
+            pace(began, Began { round, at_ms: event.at_ms, step, examples }, steps)
         }
-        Happening::SitsOut { round, reason } => writeln!(out, "round {round}: sits out: {reason}"),
-        Happening::Adopted { round, .. } => writeln!(out, "round {round}: adopted"),
-        Happening::Stopping => writeln!(out, "stopping"),
-        Happening::Protocol { notice } => notice_for_people(out, roster, notice),
-        Happening::Trained { .. } | Happening::BlobStored { .. } => Ok(()),
-    }
+        _ => String::new(),
+    };
+    writeln!(out, "{sentence}{pace}")
 }
 
 /// ", 93 samples/s, 12 s left" of the round's training; empty at the first step heard of.
@@ -161,45 +149,6 @@ fn pace(began: &mut Option<Began>, now: Began, steps: u64) -> String {
     };
     let left = pace.left_s(steps.saturating_sub(now.step)).unwrap_or_default();
     format!(", {:.0} samples/s, {left:.0} s left", pace.rate())
-}
-
-fn notice_for_people(out: &mut dyn Write, roster: &Roster, notice: &Notice) -> io::Result<()> {
-    let name = |member| roster.name_of(member);
-    match notice {
-        Notice::Committed { round, view, included, votes, record, .. } => writeln!(
-            out,
-            "round {round}: committed in view {view}, {included} updates, {votes} votes, record {}",
-            record.short()
-        ),
-        Notice::ViewFailed { round, view, aggregator } => {
-            writeln!(out, "round {round}: view {view} of {} closed nothing", name(aggregator))
-        }
-        Notice::Stalled { round, missing, votes, needed } => writeln!(
-            out,
-            "round {round}: stalled with {votes} of {needed} votes; missing: {}",
-            output::names(roster, missing, "nobody")
-        ),
-        Notice::Objection { round, against, because } => {
-            writeln!(out, "round {round}: objection against {}: {because}", name(against))
-        }
-        Notice::Suspended { round, member, because } => {
-            writeln!(out, "round {round}: {} leads no more: it signed {because}", name(member))
-        }
-        Notice::RosterChanged { round, what } => {
-            writeln!(out, "from round {round} on, as decided: {what}")
-        }
-        Notice::Missing { members } => writeln!(
-            out,
-            "the run LOST {} of its members: {}",
-            members.len(),
-            output::names(roster, members, "nobody")
-        ),
-        Notice::Finished => {
-            writeln!(out, "every round is committed; still here for others, Ctrl-C stops")
-        }
-        Notice::Mended { what } => writeln!(out, "mended: {what}"),
-        _ => Ok(()),
-    }
 }
 
 /// Events told but not yet written; past this the node waits for whoever reads its output.

@@ -10,7 +10,7 @@ use witan_lab::tables::percent;
 use witan_lab::testnet::View;
 use witan_lab::testnet::prepare::Folder;
 use witan_lab::testnet::watch::Watch;
-use witan_node::events::{Happening, NodeEvent};
+use witan_node::events::{NodeEvent, TimedEvent};
 use witan_protocol::io::Notice;
 
 /// The screen; silent if the output is for a program.
@@ -52,12 +52,12 @@ impl View for Screen {
         }
     }
 
-    fn tell(&self, index: usize, event: &NodeEvent, watch: &Watch) {
-        match &event.what {
-            Happening::SitsOut { round, reason } => {
+    fn tell(&self, index: usize, event: &TimedEvent, watch: &Watch) {
+        match &event.kind {
+            NodeEvent::SitsOut { round, reason } => {
                 self.say(&format!("node-{index:02} sits out round {round}: {reason}"));
             }
-            Happening::Protocol { notice: Notice::Stalled { round, missing, votes, needed } }
+            NodeEvent::Protocol { notice: Notice::Stalled { round, missing, votes, needed } }
                 if watch.is_first_stall() =>
             {
                 let missing: Vec<_> = missing.iter().map(|member| watch.name(member)).collect();
@@ -67,13 +67,13 @@ impl View for Screen {
                 ));
             }
             _ if !self.is_plain => {}
-            Happening::Protocol { notice: Notice::ViewFailed { round, view, aggregator } }
+            NodeEvent::Protocol { notice: Notice::ViewFailed { round, view, aggregator } }
                 if watch.is_first_failure(round.0, *view) =>
             {
                 let name = watch.name(aggregator);
                 line(&format!("round {round}: view {view} of {name} failed"));
             }
-            Happening::Protocol {
+            NodeEvent::Protocol {
                 notice: Notice::Committed { round, view, aggregator, included, .. },
             } if watch.is_first_commit(round.0) => {
                 let name = watch.name(aggregator);

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use witan_files::Blobs;
 use witan_home::{Failure, FailureKind, Home};
 use witan_node::driver::unix_ms;
-use witan_node::events::{Happening, NodeEvent};
+use witan_node::events::{NodeEvent, TimedEvent};
 use witan_node::interrupt::Interrupt;
 use witan_node::jobs::foundation::Foundation;
 use witan_node::jobs::turns::Turns;
@@ -42,7 +42,7 @@ pub trait View {
     /// The testnet is about to start.
     fn begin(&mut self, folder: &Folder);
     /// One event of a node.
-    fn tell(&self, index: usize, event: &NodeEvent, watch: &Watch);
+    fn tell(&self, index: usize, event: &TimedEvent, watch: &Watch);
     /// A sentence.
     fn say(&self, sentence: &str);
     /// Shows how far it is.
@@ -199,7 +199,7 @@ impl Testnet {
                 self.watch.observe(index, &event);
                 screen.tell(index, &event, &self.watch);
                 self.judge_round(index, &event)?;
-                if let Happening::SitsOut { round, reason } = &event.what
+                if let NodeEvent::SitsOut { round, reason } = &event.kind
                     && self.watch.nobody_trains(*round)
                 {
                     let message = format!("no node can train round {round}: {reason}");
@@ -215,8 +215,8 @@ impl Testnet {
     }
 
     /// Has the adapter of a round judged when the first node has adopted it.
-    fn judge_round(&mut self, index: usize, event: &NodeEvent) -> Result<(), Failure> {
-        let Happening::Protocol { notice: Notice::Committed { round, result, .. } } = &event.what
+    fn judge_round(&mut self, index: usize, event: &TimedEvent) -> Result<(), Failure> {
+        let NodeEvent::Protocol { notice: Notice::Committed { round, result, .. } } = &event.kind
         else {
             return Ok(());
         };

@@ -151,9 +151,13 @@ mod tests {
     #[test]
     fn a_node_connects_registers_then_asks() {
         let Fixture { mut discovery, bootstrap, now } = fixture();
-        assert!(matches!(discovery.due(now, false)[..], [Step::Dial(peer, _)] if peer == bootstrap));
+        assert!(
+            matches!(discovery.due(now, false)[..], [Step::Dial(peer, _)] if peer == bootstrap)
+        );
         discovery.on_connected(&bootstrap, now);
-        assert!(matches!(discovery.due(now, false)[..], [Step::Register(peer)] if peer == bootstrap));
+        assert!(
+            matches!(discovery.due(now, false)[..], [Step::Register(peer)] if peer == bootstrap)
+        );
         assert!(discovery.due(now, false).is_empty());
         discovery.on_registered(&bootstrap, now);
         assert!(matches!(discovery.due(now, false)[..], [Step::Discover(_, None)]));

@@ -69,15 +69,19 @@ impl Service {
 
     pub(super) fn on_hello(&mut self, event: ExchangeEvent) {
         let (peer, bytes) = match event {
-            ExchangeEvent::Message { peer, message: Exchange::Request { request, channel, .. }, .. } => {
+            ExchangeEvent::Message {
+                peer,
+                message: Exchange::Request { request, channel, .. },
+                ..
+            } => {
                 let mine = self.handshakes.hello();
                 // An error says that the peer is gone already.
                 let _ = self.swarm.behaviour_mut().hello.send_response(channel, mine);
                 (peer, request)
             }
-            ExchangeEvent::Message { peer, message: Exchange::Response { response, .. }, .. } => {
-                (peer, response)
-            }
+            ExchangeEvent::Message {
+                peer, message: Exchange::Response { response, .. }, ..
+            } => (peer, response),
             ExchangeEvent::OutboundFailure { peer, error, .. } => {
                 self.on_no_hello(peer, &error);
                 return;
@@ -140,7 +144,11 @@ impl Service {
 
     pub(super) fn on_direct(&mut self, event: ExchangeEvent) {
         match event {
-            ExchangeEvent::Message { peer, message: Exchange::Request { request, channel, .. }, .. } => {
+            ExchangeEvent::Message {
+                peer,
+                message: Exchange::Request { request, channel, .. },
+                ..
+            } => {
                 let Some(via) = self.roster.member(&peer) else { return };
                 // An error says that the peer is gone already.
                 let _ = self.swarm.behaviour_mut().direct.send_response(channel, Vec::new());
@@ -178,14 +186,17 @@ impl Service {
                     self.answer(ready);
                 }
             }
-            ExchangeEvent::Message { message: Exchange::Response { request_id, response }, .. } => {
+            ExchangeEvent::Message {
+                message: Exchange::Response { request_id, response }, ..
+            } => {
                 self.fetching.on_answer(request_id, response);
             }
             ExchangeEvent::OutboundFailure { request_id, peer, error, .. } => {
                 tracing::debug!(%peer, %error, "no answer about a blob");
                 self.fetching.on_failed(request_id);
             }
-            ExchangeEvent::InboundFailure { request_id, .. } | ExchangeEvent::ResponseSent { request_id, .. } => {
+            ExchangeEvent::InboundFailure { request_id, .. }
+            | ExchangeEvent::ResponseSent { request_id, .. } => {
                 self.server.on_done(request_id);
             }
         }

@@ -37,7 +37,8 @@ impl Refusals {
             (self.window, self.strangers, self.suppressed) = (Some(now), 0, 0);
         }
         let key = (peer.to_owned(), reason.to_owned());
-        let is_repeated = self.reported.get(&key).is_some_and(|at| now < *at + limits::REFUSALS_WINDOW);
+        let is_repeated =
+            self.reported.get(&key).is_some_and(|at| now < *at + limits::REFUSALS_WINDOW);
         let is_excess = party == Party::Stranger && self.strangers >= limits::REFUSALS_MAX;
         if is_repeated || is_excess {
             self.suppressed += 1;

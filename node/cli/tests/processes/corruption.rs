@@ -49,7 +49,7 @@ fn a_ledger_cut_between_two_records_is_noticed() {
     verified.refused(6, "ends with round 1, but the index knows round 2", "fetches");
 
     let mut node = Running::node(&home);
-    node.until("mended:");
+    node.until("repaired:");
     node.until("the ledger once had 2 rounds and has 1");
     let log = witan(&["log", "--home", path(&home)]);
     assert!(log.out.contains("unfinished entry, which was cut off"), "{log:?}");
@@ -63,9 +63,9 @@ fn a_damaged_index_is_built_again_and_both_outputs_say_so() {
         witan(&[command, "--home", path(&home)]).refused(6, "the index", "remove");
     }
     let mut node = Running::node(&home);
-    node.until("mended: the index could not be opened and was built again");
+    node.until("repaired: the index could not be opened and was built again");
     let log = witan(&["log", "--home", path(&home)]);
-    assert!(log.out.contains("mended   the index"), "{log:?}");
+    assert!(log.out.contains("repaired the index"), "{log:?}");
     assert_eq!(witan(&["verify", "--home", path(&home)]).code, Some(0));
 }
 

@@ -58,8 +58,8 @@ fn one_joins_one_leaves_and_one_gets_another_key_while_the_others_go_on() {
     decide(&["remove", "node-03"], &homes[0], &[&homes[1], &homes[2], &home]);
     nodes[3].until("as decided: remove");
     for other in ["node-00", "node-01", "node-02"] {
-        nodes[3].until(&format!("lost {other}"));
-        nodes[0].until("lost node-03");
+        nodes[3].until(&format!("disconnected from {other}"));
+        nodes[0].until("disconnected from node-03");
     }
     eventually("four go on", || expected(&council, 0) == 4);
     let status = witan(&["status", "--json", "--home", path(&homes[3])]).out;

@@ -26,9 +26,9 @@ fn federation_files_that_differ_are_named_field_by_field_on_both_sides() {
     let mut first = Running::node(&first_home);
     introduce(&second_home, "node-01", first.port());
     let mut second = Running::node(&second_home);
-    let here = first.until("turned node-02 away");
+    let here = first.until("refused node-02");
     assert!(here.ends_with("differ in training.local_steps: ours 2, theirs 3"), "{here}");
-    let there = second.until("turned node-01 away");
+    let there = second.until("refused node-01");
     assert!(there.ends_with("differ in training.local_steps: ours 3, theirs 2"), "{there}");
 }
 
@@ -45,8 +45,8 @@ fn a_peer_that_is_no_member_is_turned_away_by_its_key() {
     introduce(&stranger_home, "node-01", node.port());
     let mut stranger = Running::node(&stranger_home);
     let refusal = node.until("not a member");
-    assert!(refusal.starts_with(&format!("turned {new} away")), "{refusal}");
-    stranger.until("turned node-01 away");
+    assert!(refusal.starts_with(&format!("refused {new}")), "{refusal}");
+    stranger.until("refused node-01");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn garbage_on_the_port_is_told_and_harms_nobody() {
         let mut garbage = TcpStream::connect(("127.0.0.1", node.port())).unwrap();
         garbage.write_all(&[0xa5; 4096]).unwrap();
     }
-    node.until("turned 127.0.0.1 away");
+    node.until("refused 127.0.0.1");
     let status = witan(&["status", "--home", path(&home)]);
     assert!(status.out.starts_with("doing "), "{status:?}");
 }

@@ -10,7 +10,7 @@ use witan_lab::testnet::prepare::Folder;
 use witan_lab::testnet::spawn::{NodeProcess, Report};
 use witan_lab::testnet::watch::Watch;
 use witan_node::driver::unix_ms;
-use witan_node::events::Happening;
+use witan_node::events::NodeEvent;
 use witan_protocol::io::Notice;
 use witan_protocol::member::View;
 
@@ -119,13 +119,13 @@ impl Storm {
     fn on_report(&mut self, report: Report) {
         match report {
             Report::Event { index, event } => {
-                if let Happening::Listening { address } = &event.what {
+                if let NodeEvent::Listening { address } = &event.kind {
                     let port = address.split('/').nth(4).and_then(|port| port.parse().ok());
                     self.links.leads_to(index, port.unwrap_or(0));
                 }
                 self.watch.observe(index, &event);
-                if let Happening::Protocol { notice: Notice::Committed { round, view, .. } } =
-                    &event.what
+                if let NodeEvent::Protocol { notice: Notice::Committed { round, view, .. } } =
+                    &event.kind
                     && self.watch.is_first_commit(round.0)
                 {
                     println!("round {round} committed in view {view}");

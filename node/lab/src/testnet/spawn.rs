@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 use witan_home::Failure;
-use witan_node::events::NodeEvent;
+use witan_node::events::TimedEvent;
 
 /// What comes from the nodes' processes.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub enum Report {
         /// Its roster number.
         index: usize,
         /// What it said.
-        event: Box<NodeEvent>,
+        event: Box<TimedEvent>,
     },
     /// Node `index` ended.
     Ended {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use witan_node::events::{Happening, NodeEvent};
+use witan_node::events::{NodeEvent, TimedEvent, notice_sentence};
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::io::{Kind, Notice};
 use witan_protocol::member::{MemberId, Round, View};
@@ -107,25 +107,25 @@ impl Watch {
     }
 
     /// Takes one event of node `index` in.
-    pub fn observe(&mut self, index: usize, event: &NodeEvent) {
+    pub fn observe(&mut self, index: usize, event: &TimedEvent) {
         let Some(node) = self.nodes.get_mut(index) else { return };
-        match &event.what {
-            Happening::Started { rounds, .. } => {
+        match &event.kind {
+            NodeEvent::Started { rounds, .. } => {
                 *node = NodeView { alive: true, adopted: *rounds, ..NodeView::default() };
             }
-            Happening::Connected { member } => {
+            NodeEvent::Connected { member } => {
                 node.peers.insert(*member);
                 // A node does not take its word back: it is enough to see that it can decide again.
                 let votes = node.peers.len() as u64 + 1;
                 node.stalled = node.stalled.take().filter(|(needed, _)| votes < *needed);
             }
-            Happening::Disconnected { member } => {
+            NodeEvent::Disconnected { member } => {
                 node.peers.remove(member);
             }
-            Happening::PeerRefused { peer, reason } => {
+            NodeEvent::PeerRefused { peer, reason } => {
                 self.remark(format!("node-{index:02} turned {peer} away: {reason}"));
             }
-            Happening::Training { round, step, steps, loss, .. } => {
+            NodeEvent::Training { round, step, steps, loss, .. } => {
                 node.round = round.0;
                 node.step = (*step, *steps);
                 node.loss = (*step > 0).then_some(*loss);
@@ -136,20 +136,20 @@ impl Watch {
                     seen.losses.insert(index, *loss);
                 }
             }
-            Happening::Trained { round, delta } => {
+            NodeEvent::Trained { round, delta } => {
                 let member = self.members[index];
                 self.round(*round).deltas.insert(member, *delta);
             }
-            Happening::SitsOut { round, reason } => {
+            NodeEvent::SitsOut { round, reason } => {
                 self.round(*round).sits_out.insert(index);
                 self.remark(format!("node-{index:02} sits out round {round}: {reason}"));
             }
-            Happening::BlobStored { digest } => {
+            NodeEvent::BlobStored { digest } => {
                 if let Some(mut newest) = self.rounds.last_entry() {
                     *newest.get_mut().holders.entry(*digest).or_default() += 1;
                 }
             }
-            Happening::Adopted { round, bytes_in, bytes_out } => {
+            NodeEvent::Adopted { round, bytes_in, bytes_out } => {
                 node.adopted = round.0;
                 node.traffic = [node.traffic[1], (*bytes_in, *bytes_out)];
                 let spent = (
@@ -159,8 +159,8 @@ impl Watch {
                 let most = &mut self.rounds.entry(round.0).or_default().bytes_max;
                 *most = (most.0.max(spent.0), most.1.max(spent.1));
             }
-            Happening::Protocol { notice } => self.notice(index, event.at_ms, notice),
-            Happening::Listening { .. } | Happening::Preparing { .. } | Happening::Stopping => {}
+            NodeEvent::Protocol { notice } => self.notice(index, event.at_ms, notice),
+            NodeEvent::Listening { .. } | NodeEvent::Preparing { .. } | NodeEvent::Stopping => {}
         }
     }
 
@@ -300,24 +300,19 @@ impl Watch {
 
     /// What is only worth a remark.
     fn words(&self, index: usize, notice: &Notice) -> Option<String> {
-        Some(match notice {
-            Notice::Objection { round, against, because } => {
-                format!("round {round}: objection against {}: {because}", self.name(against))
+        let sentence = notice_sentence(notice, &|member| self.name(member));
+        match notice {
+            Notice::Objection { .. } | Notice::Suspended { .. } | Notice::RosterChanged { .. } => {
+                sentence
             }
-            Notice::Suspended { round, member, because } => {
-                format!("round {round}: {} leads no more: it signed {because}", self.name(member))
+            Notice::Missing { .. } | Notice::Mended { .. } => {
+                Some(format!("node-{index:02}: {}", sentence?))
             }
-            Notice::RosterChanged { round, what } => format!("from round {round} on: {what}"),
-            Notice::Missing { members } => {
-                let names: Vec<_> = members.iter().map(|member| self.name(member)).collect();
-                format!("node-{index:02} misses {} at the end", names.join(", "))
-            }
-            Notice::Mended { what } => format!("node-{index:02}: {what}"),
             Notice::Refused { via, reason, .. } => {
-                format!("node-{index:02} refused a message of {}: {reason}", self.name(via))
+                Some(format!("node-{index:02} refused a message of {}: {reason}", self.name(via)))
             }
-            _ => return None,
-        })
+            _ => None,
+        }
     }
 
     fn round(&mut self, round: Round) -> &mut RoundView {
@@ -348,26 +343,28 @@ const REMARKS_MAX: usize = 100;
 mod tests {
     use super::*;
 
-    fn sent(to: Option<MemberId>, at_ms: u64) -> NodeEvent {
+    fn sent(to: Option<MemberId>, at_ms: u64) -> TimedEvent {
         let (kind, round, digest) = (Kind::Update, Round(1), Digest([7; 32]));
         let notice = Notice::Sent { kind, round, to, digest, size_bytes: 9 };
-        NodeEvent { at_ms, what: Happening::Protocol { notice } }
+        TimedEvent { at_ms, kind: NodeEvent::Protocol { notice } }
     }
 
     #[test]
     fn a_node_that_meets_enough_others_is_stalled_no_more() {
         let members: Vec<_> = (0..4).map(|n| MemberId([n; 32])).collect();
         let mut watch = Watch::new(members.clone());
-        let mut tell = |what| watch.observe(0, &NodeEvent { at_ms: 1, what });
+        let mut tell = |kind| watch.observe(0, &TimedEvent { at_ms: 1, kind });
         let (round, missing) = (Round(1), members[1..].to_vec());
-        tell(Happening::Protocol {
+        tell(NodeEvent::Protocol {
             notice: Notice::Stalled { round, missing, votes: 1, needed: 3 },
         });
-        tell(Happening::Connected { member: members[1] });
+        tell(NodeEvent::Connected { member: members[1] });
         let mut after = watch.clone();
         assert!(watch.is_first_stall(), "two of three");
-        after
-            .observe(0, &NodeEvent { at_ms: 2, what: Happening::Connected { member: members[2] } });
+        after.observe(
+            0,
+            &TimedEvent { at_ms: 2, kind: NodeEvent::Connected { member: members[2] } },
+        );
         assert!(!after.is_first_stall());
     }
 
@@ -377,7 +374,7 @@ mod tests {
         let mut watch = Watch::new(members.clone());
         let (round, view, aggregator) = (Round(1), View(0), members[2]);
         let notice = Notice::ViewFailed { round, view, aggregator };
-        let failed = NodeEvent { at_ms: 1, what: Happening::Protocol { notice } };
+        let failed = TimedEvent { at_ms: 1, kind: NodeEvent::Protocol { notice } };
         watch.observe(0, &failed);
         assert!(watch.is_first_failure(1, View(0)));
         watch.observe(1, &failed);
