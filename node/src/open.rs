@@ -10,7 +10,6 @@ use witan_home::store::Store;
 use witan_home::{Failure, FailureKind, Home};
 use witan_net::listen::ListenError;
 use witan_net::{self as net, NetError, NetSettings};
-use witan_protocol::federation::Federation;
 use witan_protocol::io::Time;
 use witan_protocol::member::MemberId;
 use witan_protocol::{Config, Participant};

@@ -117,7 +117,7 @@ pub fn try_step(folder: &Path, survey: &Survey, trial: &Trial) -> Result<Tried, 
     }
     let Trial { lora, demand } = trial;
     let Demand { questions, tokens, activations, compute, .. } = demand;
-    let device = device::open(*compute)?;
+    let device = device::open_model(*compute)?;
     let config = &survey.language;
     let mut causal = Causal::load(&survey.files, config, Some(lora), activations.kept(), &device)
         .map_err(|error| bad(folder, &error))?;

@@ -7,15 +7,27 @@ pub use witan_model::device::Device;
 
 pub use witan_home::settings::Compute;
 
+/// The setting as the model has it.
+pub fn of_model(compute: Compute) -> device::Compute {
+    match compute {
+        Compute::Cpu => device::Compute::Cpu,
+        Compute::Cuda => device::Compute::Cuda,
+    }
+}
+
 /// The device, looked for before anything else is begun.
 ///
 /// # Errors
 /// If this program or this machine lacks what the device needs.
 pub fn open(compute: Compute) -> Result<Device, Failure> {
-    let compute = match compute {
-        Compute::Cpu => device::Compute::Cpu,
-        Compute::Cuda => device::Compute::Cuda,
-    };
+    open_model(of_model(compute))
+}
+
+/// As [`open`], of the model's own setting.
+///
+/// # Errors
+/// See [`open`].
+pub fn open_model(compute: device::Compute) -> Result<Device, Failure> {
     compute.open().map_err(|error| {
         Failure::environment(error).hint(match error {
             DeviceError::NotBuilt => {

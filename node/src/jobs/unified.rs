@@ -174,7 +174,7 @@ pub fn try_step(
 ) -> Result<Tried, Failure> {
     let Trial { lora, demand } = trial;
     let Demand { tokens, activations, compute, .. } = demand;
-    let device = device::open(*compute)?;
+    let device = device::open_model(*compute)?;
     let mut blip3o = Blip3o::load(&survey.files, config, Some(lora), *activations, &device)
         .map_err(|error| bad(folder, &error))?;
     blip3o
@@ -231,7 +231,7 @@ mod tests {
     fn a_step_of_both_tasks_is_tried_whether_layers_are_computed_once_or_twice() {
         let survey = checkpoint::survey(&pinned("blip3o")).unwrap();
         let losses = [Activations::Kept, Activations::Recomputed].map(|activations| {
-            let (lora, compute) = (checkpoint::lora(&survey, 2), Compute::Cpu);
+            let (lora, compute) = (checkpoint::lora(&survey, 2), device::of_model(Compute::Cpu));
             let demand = Demand { questions: 2, captions: 2, tokens: 8, activations, compute };
             let trial = Trial { lora, demand };
             checkpoint::try_step(&pinned("blip3o"), &survey, &trial).unwrap().loss

@@ -148,7 +148,7 @@ impl Args {
                 true => Activations::Recomputed,
                 false => Activations::Kept,
             },
-            compute: self.device,
+            compute: device::of_model(self.device),
         }
     }
 

@@ -8,7 +8,7 @@ use witan_files::Blobs;
 use witan_home::Home;
 use witan_home::audit::{AggregateCheck, aggregate_of};
 use witan_home::store::Store;
-use witan_protocol::digest::{BlobRef, Digest};
+use witan_protocol::digest::Digest;
 use witan_protocol::federation::{
     Compression, Council, Document, FaultModel, Lora, Member, Strategy, Training,
 };
@@ -17,11 +17,13 @@ use witan_protocol::ledger::Tip;
 use witan_protocol::member::View;
 use witan_protocol::message::{Message, Step, Vote};
 use witan_protocol::record::{
-    Absence, Absent, Aggregate, Certificate, CommitSignature, Contribution, LayerError, Proposal,
-    RoundRecord, Scores, Update,
+    Absence, Absent, Certificate, CommitSignature, Contribution, LayerError, Proposal, RoundRecord,
+    Scores, Update,
 };
 use witan_protocol::{Federation, Identity, envelope};
 
+/// The bytes of the adapter before the first round.
+pub const START: &[u8] = b"the adapter before the first round";
 /// Rounds in it.
 pub const ROUNDS: u64 = 3;
 
@@ -32,8 +34,6 @@ pub struct Filled {
     pub home: Home,
     /// Its federation.
     pub federation: Federation,
-    /// The adapter before the first round.
-    pub start: BlobRef,
 }
 
 fn identity(number: u8) -> Identity {
@@ -87,12 +87,6 @@ pub fn joined(blobs: &Blobs, check: &AggregateCheck) -> Vec<u8> {
     bytes
 }
 
-/// What aggregation says of it.
-pub fn aggregated(bytes: &[u8]) -> Aggregate {
-    let naive_error = vec![LayerError { error: 0.5, norm: 2.0 }];
-    Aggregate { result: BlobRef::of(bytes), naive_error }
-}
-
 /// Makes one.
 pub fn filled() -> Filled {
     let dir = tempfile::tempdir().unwrap();
@@ -101,7 +95,7 @@ pub fn filled() -> Filled {
     let (mut store, _) = Store::open(&home).unwrap();
     fs::write(home.federation_file(), federation.to_toml()).unwrap();
     let blobs = Blobs::open(home.blobs()).unwrap();
-    let start = blobs.put(b"the adapter before the first round").unwrap();
+    let start = blobs.put(START).unwrap();
     let mut tip = Tip::genesis(&federation, start);
     for _ in 0..ROUNDS {
         let record = committed(&federation, &tip, &blobs);
@@ -109,7 +103,7 @@ pub fn filled() -> Filled {
         store.persist(&Entry::Record { round, bytes: record.encode() }).unwrap();
         tip = tip.after(&record.proposal);
     }
-    Filled { _dir: dir, home, federation, start }
+    Filled { _dir: dir, home, federation }
 }
 
 fn committed(federation: &Federation, tip: &Tip, blobs: &Blobs) -> RoundRecord {

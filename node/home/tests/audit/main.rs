@@ -5,7 +5,7 @@ mod filled;
 use std::fs;
 use std::path::Path;
 
-use filled::{Filled, ROUNDS, aggregated, filled, joined};
+use filled::{Filled, ROUNDS, START, filled, joined};
 use witan_files::Blobs;
 use witan_home::audit::{AggregateCheck, Fault, Model, Report, aggregate_of, audit};
 use witan_home::store::{self, Store};
@@ -13,12 +13,18 @@ use witan_home::{Failure, FailureKind};
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::io::{Entry, Notice};
 use witan_protocol::member::Round;
-use witan_protocol::record::RoundRecord;
+use witan_protocol::record::{Aggregate, LayerError, RoundRecord};
+
+/// What aggregation says of it.
+fn aggregated(bytes: &[u8]) -> Aggregate {
+    let naive_error = vec![LayerError { error: 0.5, norm: 2.0 }];
+    Aggregate { result: BlobRef::of(bytes), naive_error }
+}
 
 fn check(filled: &Filled) -> Result<Report, Fault> {
     let blobs = Blobs::open(filled.home.blobs()).unwrap();
     let aggregate = |check: &AggregateCheck| Ok(aggregated(&joined(&blobs, check)));
-    let model = Model { start: filled.start, aggregate: &aggregate };
+    let model = Model { start: BlobRef::of(START), aggregate: &aggregate };
     audit(&filled.home, &filled.federation, &model)
 }
 
@@ -153,7 +159,7 @@ fn a_forged_record_in_a_sound_frame_is_named() {
 fn an_aggregate_of_something_else_is_named_with_its_round() {
     let filled = filled();
     let aggregate = |check: &AggregateCheck| Ok(aggregated(&[check.round.0 as u8]));
-    let model = Model { start: filled.start, aggregate: &aggregate };
+    let model = Model { start: BlobRef::of(START), aggregate: &aggregate };
     let fault = audit(&filled.home, &filled.federation, &model).unwrap_err();
     assert!(matches!(fault, Fault::Aggregate { round: Round(1), .. }), "{fault}");
 }
@@ -163,7 +169,7 @@ fn a_naive_error_of_something_else_is_named_with_its_round() {
     let filled = filled();
     let blobs = Blobs::open(filled.home.blobs()).unwrap();
     let aggregate = |check: &AggregateCheck| Ok(BlobRef::of(&joined(&blobs, check)).into());
-    let model = Model { start: filled.start, aggregate: &aggregate };
+    let model = Model { start: BlobRef::of(START), aggregate: &aggregate };
     let fault = audit(&filled.home, &filled.federation, &model).unwrap_err();
     assert!(matches!(fault, Fault::NaiveError { round: Round(1) }), "{fault}");
 }
