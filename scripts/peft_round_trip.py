@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The embedded model in PyTorch with an adapter in PEFT's own hands: makes the pinned reference, or checks a folder.
 
-    python3 scripts/peft_round_trip.py make            writes model/tests/peft/
+    python3 scripts/peft_round_trip.py make            writes model/adapter/tests/peft/
     python3 scripts/peft_round_trip.py check FOLDER    loads FOLDER with PeftModel.from_pretrained
 
 `make` trains nothing: it has PEFT make and save an adapter of random numbers, and writes what the model says with
@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PINNED = ROOT / "model/tests/peft"
+PINNED = ROOT / "model/adapter/tests/peft"
 BASE = ROOT / "model/base/tiny/model.safetensors"
 TARGETS = ["embed_tokens", "q_proj", "down_proj", "to_out"]
 

@@ -3,7 +3,7 @@
 #
 #   scripts/peft_round_trip.sh [make]
 #
-# PEFT's folder (model/tests/peft) goes through `witan export --adapter … --peft …`; what comes out must be the same
+# PEFT's folder (model/adapter/tests/peft) goes through `witan export --adapter … --peft …`; what comes out must be the same
 # tensors byte for byte, and PEFT must load it onto the same base with the same logits and drawing. `make` first
 # makes the pinned folder anew. Python's packages go into target/peft-venv. WITAN names a program that is built already.
 set -euo pipefail
@@ -19,6 +19,6 @@ if [ "${1:-}" = make ]; then
     "$venv/bin/python" scripts/peft_round_trip.py make
 fi
 witan=(${WITAN:-cargo run --quiet --release --locked --})
-"${witan[@]}" export --adapter model/tests/peft --peft "$folder/out"
-cmp "$folder/out/adapter_model.safetensors" model/tests/peft/adapter_model.safetensors
+"${witan[@]}" export --adapter model/adapter/tests/peft --peft "$folder/out"
+cmp "$folder/out/adapter_model.safetensors" model/adapter/tests/peft/adapter_model.safetensors
 "$venv/bin/python" scripts/peft_round_trip.py check "$folder/out"

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Scores a few thousand answers with the official VQA v2 scorer; model/tests/vqa_official.rs holds ours to it.
+"""Scores a few thousand answers with the official VQA v2 scorer; model/data/tests/vqa_official.rs holds ours to it.
 
     python3 scripts/vqa_official.py [make] [path/to/vqaEval.py]
 
 The scorer is PythonEvaluationTools/vqaEvaluation/vqaEval.py of github.com/GT-Vision-Lab/VQA at commit a013f00, fetched
 with git into target/vqa-official unless its path is given; it is run, not copied. `make` writes its verdicts to
-model/tests/vqa/official.jsonl, else they are compared with what is there. (The copies of it in packages on PyPI, such
+model/data/tests/vqa/official.jsonl, else they are compared with what is there. (The copies of it in packages on PyPI, such
 as salesforce-lavis 1.0.2, are of before the commit "Fixed processing answers bug" and judge otherwise.)
 
 The file's first line holds the official accuracies; each further line is [answer, [[reference, how often], …], the
@@ -23,7 +23,7 @@ import sys
 import warnings
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PINNED = ROOT / "model/tests/vqa/official.jsonl"
+PINNED = ROOT / "model/data/tests/vqa/official.jsonl"
 FETCHED = ROOT / "target/vqa-official"
 COMMIT = "a013f0043c1e2cdc995922dfe257f7149aa9af06"
 CASES = 4000

@@ -16,7 +16,7 @@ use witan_model::causal::{Kept, Tuning};
 use witan_model::device::Compute;
 use witan_model::survey::Survey;
 use witan_model::umm::language::Activations;
-use witan_model::{Causal, LoraConfig, peft};
+use witan_model::{Adapter, Causal, LoraConfig, peft};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -70,7 +70,7 @@ fn main() {
 }
 
 fn write(dump: &Path, survey: &Survey, lora: &LoraConfig) {
-    let fresh = Causal::fresh_adapter(&survey.language, lora, 5);
+    let fresh = Adapter::init(&Causal::adaptable(&survey.language), lora, 5);
     peft::export(dump, &fresh, lora).expect("the adapter is written");
 }
 
@@ -84,7 +84,9 @@ fn measure(
     let language = &survey.language;
     let causal = Causal::load(&survey.files, language, Some(lora), kept, &device);
     let mut causal = causal.expect("the checkpoint loads");
-    causal.set_adapter(&Causal::fresh_adapter(language, lora, 5)).expect("it is this model's");
+    causal
+        .set_adapter(&Adapter::init(&Causal::adaptable(language), lora, 5))
+        .expect("it is this model's");
     let mut tuning = Tuning::new(causal, activations);
     let row: Vec<u32> = (0..=tokens).map(|at| (at * 7919 % language.vocab_size) as u32).collect();
     let (mut losses, mut times, mut busy) = (Vec::new(), Vec::new(), Vec::new());

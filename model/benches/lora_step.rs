@@ -53,7 +53,7 @@ fn main() {
     let mut umm = Umm::new(&base, &lora, &device).expect("the base loads");
     let data = dataset(Vocabulary::Domain, 5, 150);
     let shard = EncodedShard::encode(&umm, &data);
-    let start = Adapter::init(&base, &lora, 5);
+    let start = Adapter::init(&base.adaptable(), &lora, 5);
     match dump {
         Some(folder) => {
             write(&folder, &record(&umm, &shard, &plan).expect("there is data"), &start)

@@ -131,7 +131,7 @@ impl Trial {
         let split = federation_split(self.seed, 1, self.scenes);
         let test = EncodedShard::encode(&umm, &split.test);
         self.ceiling(&umm, &split.test);
-        let start = Committed::plain(Adapter::init(base, &self.lora, 5));
+        let start = Committed::plain(Adapter::init(&base.adaptable(), &self.lora, 5));
         println!("adapter {} parameters", start.adapter.parameter_count());
         umm.set_committed(&start).expect("the adapter fits");
         self.report("base", &umm, &split, &test);

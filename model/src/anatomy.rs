@@ -196,7 +196,7 @@ mod tests {
         let parts = parts(&Preset::Tiny.tensors(), &lora);
         let sum = |number: fn(&Part) -> usize| parts.iter().map(number).sum::<usize>();
         assert_eq!(sum(|part| part.numbers), base.parameter_count());
-        let adapter = Adapter::init(&base, &lora, 1);
+        let adapter = Adapter::init(&base.adaptable(), &lora, 1);
         assert_eq!(sum(|part| part.adapter_numbers), adapter.parameter_count());
         let layers = parts.iter().find(|part| part.name == "model.layers.*").unwrap();
         assert_eq!(layers.layers, base.config().num_hidden_layers);

@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 
-use crate::adapter::{Adapter, AdapterError};
+use crate::adapter::{Adaptable, Adapter, AdapterError};
 use crate::config::LoraConfig;
 use crate::config::language::LanguageConfig;
 pub use crate::frozen::Kept;
@@ -38,11 +38,9 @@ impl Causal {
         Ok(Causal { config: config.clone(), adapted })
     }
 
-    /// A fresh adapter for models of these sizes.
-    pub fn fresh_adapter(config: &LanguageConfig, lora: &LoraConfig, seed: u64) -> Adapter {
-        let adaptable = Language::listed(config).adaptable;
-        let shapes = adaptable.iter().map(|(name, shape)| (&name[..], &shape[..]));
-        Adapter::of_shapes(shapes, lora, seed)
+    /// The layers of models of these sizes that an adapter can be put beside.
+    pub fn adaptable(config: &LanguageConfig) -> Adaptable {
+        Language::listed(config).adaptable.into_iter().collect()
     }
 
     /// Puts an adapter in; it must have the names and shapes this model was loaded with.

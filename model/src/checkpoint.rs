@@ -2,16 +2,20 @@
 //!
 //! Weights are kept as f16 in one safetensors file under Hugging Face names, and computed with as f32.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{Device, f16};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use witan_adapter::Adaptable;
+pub use witan_adapter::tensors::read_weights;
+use witan_adapter::tensors::{TensorsError, WeightError};
 
 use crate::config::ModelConfig;
 use crate::data::tokenizer::{ExportError, Tokenizer};
 use crate::umm::Network;
-use crate::umm::weights::{HostTensor, Loader, WeightError, Weights};
+use crate::umm::weights::{HostTensor, Loader, Weights};
 
 /// A pre-trained model, frozen; cheap to clone.
 #[derive(Clone, Debug)]
@@ -45,18 +49,9 @@ pub enum BaseError {
     /// `tokenizer.json` could not be written.
     #[error(transparent)]
     Tokenizer(#[from] ExportError),
-    /// The weights are cut or not safetensors at all.
-    #[error("model.safetensors is cut or malformed ({bytes} bytes)")]
-    Malformed {
-        /// Length of the file.
-        bytes: usize,
-    },
-    /// A tensor is kept in a number format this program does not read.
-    #[error("tensor {name} is neither f32, f16 nor bf16")]
-    Format {
-        /// The tensor in question.
-        name: String,
-    },
+    /// The weights cannot be read.
+    #[error("{WEIGHTS}: {0}")]
+    Tensors(#[from] TensorsError),
     /// A tensor holds a value that is not finite.
     #[error("tensor {name} holds a value that is not finite")]
     NotFinite {
@@ -123,6 +118,12 @@ impl Base {
         &self.weights
     }
 
+    /// The layers that an adapter can be put beside, in the order of their names.
+    pub fn adaptable(&self) -> Adaptable {
+        let listed = Loader::list(|loader| Network::load(loader, &self.config).map(drop));
+        listed.adaptable.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect()
+    }
+
     /// How many numbers the base holds.
     pub fn parameter_count(&self) -> usize {
         self.weights.values().map(|tensor| tensor.values.len()).sum()
@@ -156,36 +157,6 @@ pub fn saved(mut weights: Weights) -> Weights {
         *value = f16::from_f32(*value).to_f32();
     }
     weights
-}
-
-/// The tensors of a safetensors file (f32, f16 or bf16), as f32.
-pub fn read_weights(bytes: &[u8]) -> Result<Weights, BaseError> {
-    let malformed = |_| BaseError::Malformed { bytes: bytes.len() };
-    let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
-    let mut weights = Weights::new();
-    for (name, view) in file.iter() {
-        let values = numbers(view.dtype(), view.data());
-        let values = values.ok_or_else(|| BaseError::Format { name: name.to_string() })?;
-        weights.insert(name.to_string(), HostTensor { shape: view.shape().to_vec(), values });
-    }
-    Ok(weights)
-}
-
-/// Little-endian numbers as f32; none if the format is neither f32, f16 nor bf16.
-pub(crate) fn numbers(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
-    let halves = || bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
-    match dtype {
-        Dtype::F32 => {
-            let quads = bytes.chunks_exact(4);
-            Some(quads.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-        }
-        Dtype::F16 => Some(halves().map(|pair| f16::from_le_bytes(pair).to_f32()).collect()),
-        Dtype::BF16 => {
-            let upper = |pair| f32::from_bits(u32::from(u16::from_le_bytes(pair)) << 16);
-            Some(halves().map(upper).collect())
-        }
-        _ => None,
-    }
 }
 
 const CONFIG: &str = "config.json";

@@ -132,3 +132,6 @@ impl Umm {
         self.adapted.network.valid()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use witan_adapter::tensors::TensorsError;
 use witan_model::checkpoint::read_weights;
 use witan_model::config::ModelConfig;
 use witan_model::data::tokenizer::Tokenizer;
@@ -49,7 +50,7 @@ fn cut_weights_and_a_foreign_config_are_malformed() {
     std::fs::write(folder.join("model.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
     let error = Base::from_dir(&folder).unwrap_err();
     assert!(
-        matches!(error, BaseError::Malformed { bytes: found } if found == bytes.len() / 2),
+        matches!(error, BaseError::Tensors(TensorsError::Malformed { bytes: found }) if found == bytes.len() / 2),
         "{error}"
     );
     std::fs::write(folder.join("config.json"), "{}").unwrap();

@@ -44,7 +44,7 @@ impl Work {
             ..TrainPlan::default()
         };
         let mut steps = Vec::new();
-        let start = Adapter::init(&base, &lora, 1);
+        let start = Adapter::init(&base.adaptable(), &lora, 1);
         let trained = train(&mut umm, &start, &shard, &plan, &mut |step| {
             steps.push(step);
             ControlFlow::Continue(())

@@ -32,7 +32,7 @@ fn data() -> Dataset {
 fn beginner() -> (Umm, Adapter) {
     let (base, lora) = (base(), LoraConfig::default());
     let umm = Umm::new(&base, &lora, &Device::flex()).unwrap();
-    (umm, Adapter::init(&base, &lora, 1))
+    (umm, Adapter::init(&base.adaptable(), &lora, 1))
 }
 
 fn round(seed: u64) -> (Trained, Vec<Step>) {
@@ -63,7 +63,7 @@ fn a_fresh_adapter_changes_nothing() {
     )
     .unwrap();
     let mut adapted = Umm::new(&base, &LoraConfig::default(), &Device::flex()).unwrap();
-    adapted.set_adapter(&Adapter::init(&base, &LoraConfig::default(), 1)).unwrap();
+    adapted.set_adapter(&Adapter::init(&base.adaptable(), &LoraConfig::default(), 1)).unwrap();
     let data = data();
     let shards =
         [&bare, &adapted].map(|umm| umm.answer_batch(&EncodedShard::encode(umm, &data), 0..20));
@@ -129,7 +129,7 @@ fn a_round_can_be_stopped() {
 #[test]
 fn a_paused_training_goes_on_in_another_model_to_the_same_bits() {
     let (base, lora) = (base(), LoraConfig::default());
-    let start = Adapter::init(&base, &lora, 1);
+    let start = Adapter::init(&base.adaptable(), &lora, 1);
     let plan = TrainPlan {
         local_steps: 12,
         batch_questions: 8,
@@ -190,7 +190,8 @@ fn unknown_words_are_skipped_and_counted() {
 fn an_adapter_of_another_rank_and_trailing_bytes_are_refused() {
     let base = base();
     let mut umm = Umm::new(&base, &LoraConfig::default(), &Device::flex()).unwrap();
-    let other = Adapter::init(&base, &LoraConfig { rank: 4, ..LoraConfig::default() }, 1);
+    let other =
+        Adapter::init(&base.adaptable(), &LoraConfig { rank: 4, ..LoraConfig::default() }, 1);
     assert!(matches!(umm.set_adapter(&other), Err(AdapterError::Shape { .. })));
     let like = umm.adapter();
     let mut bytes = like.to_bytes();
@@ -249,7 +250,7 @@ fn a_member_of_a_lower_rank_trains_the_first_part_of_the_adapter() {
     let (base, whole) = (base(), LoraConfig::default());
     let lora = LoraConfig { rank: 2, alpha: whole.alpha * 2.0 / 8.0, ..whole.clone() };
     assert_eq!(lora.scale(), whole.scale());
-    let start = Adapter::init(&base, &whole, 1);
+    let start = Adapter::init(&base.adaptable(), &whole, 1);
     let mut umm = Umm::new(&base, &lora, &Device::flex()).unwrap();
     let shard = EncodedShard::encode(&umm, &data());
     let plan =

@@ -338,7 +338,7 @@ fn lora() -> LoraConfig {
 }
 
 fn start() -> Adapter {
-    Blip3o::fresh_adapter(&config(), &lora(), 1)
+    Adapter::init(&Blip3o::adaptable(&config()), &lora(), 1)
 }
 
 fn blip3o() -> Blip3o {

@@ -16,7 +16,7 @@ use witan_model::causal::{Kept, Tuning};
 use witan_model::checkpoint::read_weights;
 use witan_model::config::language::LanguageConfig;
 use witan_model::data::picture::decode;
-use witan_model::peft::import_like;
+use witan_model::peft::import;
 use witan_model::tensor_files::TensorFiles;
 use witan_model::text::TextTokenizer;
 use witan_model::umm::diffusion::{Diffusion, DiffusionConfig};
@@ -25,7 +25,7 @@ use witan_model::umm::flow::Noise;
 use witan_model::umm::language::{Activations, Language};
 use witan_model::umm::qwen_vision::{QwenVision, QwenVisionConfig};
 use witan_model::umm::weights::{HostTensor, Loader, Weights, floats, tensor_of};
-use witan_model::{Causal, Device, LoraConfig};
+use witan_model::{Adapter, Causal, Device, LoraConfig};
 
 const FAMILIES: [&str; 4] = ["llama", "qwen2", "qwen3", "qwen2_5_vl"];
 
@@ -55,7 +55,9 @@ fn products_in_bf16_say_and_learn_nearly_the_same() {
         let lora = LoraConfig { rank: 2, ..LoraConfig::default() };
         let [mixed, single] = [Kept::Bfloat16, Kept::Float32].map(|kept| {
             let mut causal = load(family, Some(&lora), kept);
-            causal.set_adapter(&Causal::fresh_adapter(&config(family), &lora, 7)).unwrap();
+            causal
+                .set_adapter(&Adapter::init(&Causal::adaptable(&config(family)), &lora, 7))
+                .unwrap();
             let said = causal.logits(&rows, 3);
             let mut tuning = Tuning::new(causal, Activations::Recomputed);
             (said, [(); 3].map(|()| tuning.step(&rows, 1e-2)))
@@ -97,10 +99,8 @@ fn greedy_text_is_the_likeliest_token_after_every_prefix() {
 fn a_peft_adapter_says_and_learns_what_it_does_in_peft() {
     for family in ["llama", "qwen2", "qwen3"] {
         let (config, pinned) = (config(family), reference(family));
-        let (adapter, lora) = import_like(&folder(family).join("adapter"), |lora| {
-            Causal::fresh_adapter(&config, lora, 0)
-        })
-        .unwrap();
+        let (adapter, lora) =
+            import(&folder(family).join("adapter"), &Causal::adaptable(&config)).unwrap();
         let mut causal = load(family, Some(&lora), Kept::Float32);
         causal.set_adapter(&adapter).unwrap();
         let rows = rows(&pinned);
@@ -133,7 +133,7 @@ fn a_checkpoint_under_newer_names_says_sees_and_learns_bit_for_bit_the_same() {
             let (config, device) = (config(family), Device::flex());
             let causal = Causal::load(&files, &config, Some(&lora), Kept::Float32, &device);
             let mut causal = causal.unwrap();
-            causal.set_adapter(&Causal::fresh_adapter(&config, &lora, 7)).unwrap();
+            causal.set_adapter(&Adapter::init(&Causal::adaptable(&config), &lora, 7)).unwrap();
             let (rows, seen) = (rows(&reference(family)), sees(family, files));
             let said = causal.logits(&rows, rows[0].len());
             let mut tuning = Tuning::new(causal, Activations::Kept);
@@ -219,10 +219,8 @@ fn the_whole_of_blip3o_draws_the_features_that_diffusers_does() {
 fn the_whole_of_blip3o_learns_both_tasks_as_peft_does() {
     let pinned = reference("blip3o");
     let config = blip3o_config();
-    let (adapter, lora) = import_like(&folder("blip3o").join("adapter"), |lora| {
-        Blip3o::fresh_adapter(&config, lora, 0)
-    })
-    .unwrap();
+    let (adapter, lora) =
+        import(&folder("blip3o").join("adapter"), &Blip3o::adaptable(&config)).unwrap();
     let patches = Patches { values: pinned["patches"].values.clone(), grid: [8, 12] };
     let seen = blip3o(None, Activations::Kept).look(&patches);
     let words = words();

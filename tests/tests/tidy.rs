@@ -63,6 +63,8 @@ fn only_commands_print() {
         "node/lab/src/",
         "protocol/src/",
         "model/src/",
+        "model/adapter/src/",
+        "model/data/src/",
         "bootstrap/src/",
     ];
     forbid(&["print!(", "println!(", "eprintln!(", "stdout()", "stderr()"], |path| {
@@ -92,6 +94,9 @@ fn the_protocol_has_no_clock_runtime_network_disk_or_threads() {
 #[test]
 fn the_model_has_no_network_and_the_bootstrap_peer_no_model() {
     depends_on_none("witan-model", &["witan-protocol", "tokio", "libp2p", "sled", "socket2"]);
+    let pure = ["witan-protocol", "witan-model", "burn", "tokio", "libp2p", "sled", "socket2"];
+    depends_on_none("witan-adapter", &pure);
+    depends_on_none("witan-data", &pure);
     depends_on_none("witan-bootstrap", &["witan-model", "burn", "sled"]);
 }
 

@@ -8,11 +8,21 @@ use std::collections::BTreeMap;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::Base;
-use crate::config::LoraConfig;
-use crate::umm::Network;
-use crate::umm::weights::{HostTensor, Init, Loader, Weights, encode, sample};
+use crate::lora::LoraConfig;
+use crate::tensors::{HostTensor, Init, Weights, encode, sample};
+
+/// The layers of a base that an adapter can be put beside: path and `[outputs, inputs]` (of the
+/// token embeddings `[tokens, width]`), in the order in which [`Adapter::init`] draws numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adaptable(Vec<(String, [usize; 2])>);
+
+impl FromIterator<(String, [usize; 2])> for Adaptable {
+    fn from_iter<I: IntoIterator<Item = (String, [usize; 2])>>(layers: I) -> Adaptable {
+        Adaptable(layers.into_iter().collect())
+    }
+}
 
 /// The A and B matrices of every adapted layer, by PEFT name.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,28 +80,15 @@ pub enum AdapterError {
 }
 
 impl Adapter {
-    /// A fresh adapter for a base, as PEFT starts it: A uniform in ±1/√inputs (Kaiming) from `seed`, B zero; for
-    /// the token embeddings A zero and B standard normal.
+    /// A fresh adapter, as PEFT starts it: A uniform in ±1/√inputs (Kaiming) from `seed`, B zero;
+    /// for the token embeddings A zero and B standard normal.
     ///
-    /// The same base, configuration and seed give the same bytes everywhere.
-    pub fn init(base: &Base, lora: &LoraConfig, seed: u64) -> Adapter {
-        let listed = Loader::list(|loader| Network::load(loader, base.config()).map(drop));
-        let adaptable: BTreeMap<String, Vec<usize>> = listed.adaptable.into_iter().collect();
-        let shapes = adaptable.iter().map(|(name, shape)| (&name[..], &shape[..]));
-        Adapter::of_shapes(shapes, lora, seed)
-    }
-
-    /// The same for weights of these names and shapes; their order decides what each is given.
-    pub fn of_shapes<'a>(
-        weights: impl Iterator<Item = (&'a str, &'a [usize])>,
-        lora: &LoraConfig,
-        seed: u64,
-    ) -> Adapter {
+    /// The same layers, configuration and seed give the same bytes everywhere.
+    pub fn init(adaptable: &Adaptable, lora: &LoraConfig, seed: u64) -> Adapter {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut tensors = Weights::new();
-        for (name, shape) in weights {
-            let Some(path) = name.strip_suffix(".weight") else { continue };
-            let [outputs, inputs] = *shape else { continue };
+        for (path, [outputs, inputs]) in &adaptable.0 {
+            let [outputs, inputs] = [*outputs, *inputs];
             if !lora.adapts(path) {
                 continue;
             }
@@ -113,7 +110,7 @@ impl Adapter {
     }
 
     /// An adapter of these tensors.
-    pub(crate) fn from_tensors(tensors: Weights) -> Adapter {
+    pub fn from_tensors(tensors: Weights) -> Adapter {
         Adapter { tensors }
     }
 

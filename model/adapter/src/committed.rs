@@ -6,7 +6,7 @@
 
 use crate::adapter::{Adapter, AdapterError};
 use crate::strategy::{RESIDUAL, Strategy};
-use crate::umm::weights::Weights;
+use crate::tensors::Weights;
 
 /// A committed adapter with the strategy's own tensors.
 #[derive(Clone, Debug, PartialEq)]

@@ -13,7 +13,7 @@ pub use codec::Codec;
 
 use crate::adapter::{Adapter, AdapterError};
 use crate::strategy::Strategy;
-use crate::umm::weights::{HostTensor, Weights};
+use crate::tensors::{HostTensor, Weights};
 
 /// What both ends know of a delta.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-use super::HostTensor;
+use crate::tensors::HostTensor;
 
 /// How a fresh tensor is sampled.
 #[derive(Clone, Copy, Debug)]

@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use crate::adapter::{Adapter, AdapterError};
-use crate::checkpoint::{Base, BaseError, read_weights};
-use crate::config::LoraConfig;
-use crate::umm::weights::encode_with;
+use crate::adapter::{Adaptable, Adapter, AdapterError};
+use crate::lora::LoraConfig;
+use crate::tensors::{TensorsError, encode_with, read_weights};
 
 /// Why a folder is no adapter for this base, or could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +49,8 @@ pub enum PeftError {
     #[error("{CONFIG}: target_modules name no layer of this base")]
     NoLayer,
     /// The tensors cannot be read.
-    #[error("{TENSORS}: {}", because(.0))]
-    Tensors(#[source] BaseError),
+    #[error("{TENSORS}: {0}")]
+    Tensors(#[source] TensorsError),
     /// The tensors are not those of the configuration on this base.
     #[error("{TENSORS}: {0}")]
     Adapter(#[from] AdapterError),
@@ -74,22 +73,14 @@ pub fn export(folder: &Path, adapter: &Adapter, lora: &LoraConfig) -> Result<(),
     Ok(())
 }
 
-/// Reads the adapter of a folder, and how it is applied.
-pub fn import(folder: &Path, base: &Base) -> Result<(Adapter, LoraConfig), PeftError> {
-    import_like(folder, |lora| Adapter::init(base, lora, 0))
-}
-
-/// The same for any model: `like` makes an adapter of its names and shapes.
-pub fn import_like(
-    folder: &Path,
-    like: impl FnOnce(&LoraConfig) -> Adapter,
-) -> Result<(Adapter, LoraConfig), PeftError> {
+/// Reads the adapter of a folder, for a base of these layers, and how it is applied.
+pub fn import(folder: &Path, base: &Adaptable) -> Result<(Adapter, LoraConfig), PeftError> {
     let read = |name: &str| {
         let path = folder.join(name);
         std::fs::read(&path).map_err(|source| PeftError::File { path, source })
     };
     let lora = lora_of(&read(CONFIG)?)?;
-    let like = like(&lora);
+    let like = Adapter::init(base, &lora, 0);
     if like.tensors().is_empty() {
         return Err(PeftError::NoLayer);
     }
@@ -173,13 +164,6 @@ fn is_nothing(value: &Value) -> bool {
         Value::Array(items) => items.is_empty(),
         Value::Object(entries) => entries.is_empty(),
         Value::Number(_) => false,
-    }
-}
-
-fn because(error: &BaseError) -> String {
-    match error {
-        BaseError::Malformed { bytes } => format!("cut or malformed ({bytes} bytes)"),
-        other => other.to_string(),
     }
 }
 

@@ -3,7 +3,7 @@
 //! `docs/STRATEGIES.md` has each one's formula, paper and use. The arithmetic is in [`crate::aggregate`].
 
 use crate::adapter::Adapter;
-use crate::umm::weights::{HostTensor, Weights};
+use crate::tensors::{HostTensor, Weights};
 
 /// A strategy with its numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -16,8 +16,7 @@ use std::sync::Arc;
 use safetensors::tensor::{Dtype, Metadata};
 use serde::Deserialize;
 
-use crate::checkpoint::numbers;
-use crate::umm::weights::{HostTensor, WeightError};
+use crate::tensors::{HostTensor, WeightError, numbers};
 
 /// The tensors of a folder, by name, unread.
 #[derive(Clone, Debug)]

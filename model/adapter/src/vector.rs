@@ -5,12 +5,13 @@
 /// What the body calls must be `#[inline(always)]`, or it stays compiled for the oldest processor. Inside,
 /// `mul_add` is one instruction. The order of additions is the source's, so that every set that has fused
 /// multiplication gives the same bits.
+#[macro_export]
 macro_rules! vectorised {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $body:block) => {
         $(#[$meta])*
         $vis fn $name($($argument: $kind),*) {
             struct Call<T>(T);
-            impl pulp::NullaryFnOnce for Call<($($kind,)*)> {
+            impl $crate::vector::pulp::NullaryFnOnce for Call<($($kind,)*)> {
                 type Output = ();
                 #[inline(always)]
                 fn call(self) {
@@ -22,7 +23,8 @@ macro_rules! vectorised {
         }
     };
 }
-pub(crate) use vectorised;
+pub use crate::vectorised;
+pub use pulp;
 
 /// Runs an operation compiled for the widest vectors this processor has.
 pub fn widest<O: pulp::WithSimd>(operation: O) -> O::Output {

@@ -8,7 +8,7 @@ use super::catalogue::{Catalogue, Image};
 use super::vocabulary::has_new_word;
 use super::vqa_v2::Split;
 use super::{CaptionExample, DataError, bounded};
-use crate::evaluate::geneval::Prompt;
+use crate::prompt::Prompt;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -79,7 +79,7 @@ const HELD_OUT_EVERY: usize = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Picture;
+    use crate::Picture;
     use std::fs;
     use tempfile::TempDir;
 

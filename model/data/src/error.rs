@@ -1,6 +1,6 @@
 //! What can be wrong with files of data: always the file, and the id or the line where there is one.
 
-use crate::data::PictureError;
+use crate::PictureError;
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;

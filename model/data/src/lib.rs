@@ -6,10 +6,13 @@
 
 pub mod captions;
 pub mod catalogue;
+pub mod evaluate;
 pub mod partition;
 pub mod picture;
+pub mod prompt;
 pub mod prompts;
 pub mod scenes;
+pub mod sheet;
 pub mod tokenizer;
 pub mod vocabulary;
 pub mod vqa_v2;
@@ -20,8 +23,6 @@ mod select;
 
 pub use error::DataError;
 pub use picture::{Picture, PictureError};
-
-use crate::evaluate::geneval;
 
 /// VQA v2's three kinds of answer, which its report keeps apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,7 +80,7 @@ pub struct CaptionExample {
     /// What the model is asked to draw.
     pub caption: String,
     /// The same in GenEval's terms; the picture satisfies it. None: drawings of it are not scored.
-    pub prompt: Option<geneval::Prompt>,
+    pub prompt: Option<prompt::Prompt>,
     /// Whether the caption holds a word held out of pre-training.
     pub is_new: bool,
 }

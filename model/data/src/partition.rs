@@ -11,7 +11,7 @@
 
 mod kinds;
 
-use crate::data::{CaptionExample, Dataset, VqaExample};
+use crate::{CaptionExample, Dataset, VqaExample};
 use kinds::{by_answer_type, by_modality};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -239,8 +239,8 @@ const NO_RULE: &str = "no rule";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::scenes;
-    use crate::data::vocabulary::Vocabulary;
+    use crate::scenes;
+    use crate::vocabulary::Vocabulary;
 
     fn labels(count: usize) -> Vec<String> {
         (0..count).map(|index| format!("class {}", index * index % 7)).collect()

@@ -4,8 +4,12 @@
 //! "exclude"?: …, "prompt": …}`. Classes are shape names, or "shape" for any of them; colours are
 //! palette names.
 
-use crate::data::vocabulary::{Colour, Relation, Shape};
+mod rule;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+use crate::vocabulary::{Colour, Relation, Shape};
+pub use rule::Found;
 
 /// GenEval's six kinds of prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use super::scenes::PromptCase;
 use super::vocabulary::has_new_word;
 use super::{DataError, bounded};
-use crate::evaluate::geneval::Prompt;
+use crate::prompt::Prompt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::Path;

@@ -14,9 +14,9 @@ mod render;
 pub use cells::{CELLS, Cell};
 pub use render::coverage;
 
-use crate::data::vocabulary::{Colour, Shape, Vocabulary, has_new_word};
-use crate::data::{AnswerType, CaptionExample, Dataset, VqaExample, picture};
-use crate::evaluate::geneval::{Found, Prompt, Tag};
+use crate::prompt::{Found, Prompt, Tag};
+use crate::vocabulary::{Colour, Shape, Vocabulary, has_new_word};
+use crate::{AnswerType, CaptionExample, Dataset, VqaExample, picture};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

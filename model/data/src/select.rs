@@ -126,9 +126,9 @@ const FNV_PRIME: u64 = 0x0000_0100_0000_01B3;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::partition::{Partition, partition};
-    use crate::data::scenes;
-    use crate::data::vocabulary::Vocabulary;
+    use crate::partition::{Partition, partition};
+    use crate::scenes;
+    use crate::vocabulary::Vocabulary;
 
     #[test]
     fn parts_join_to_the_whole() {

@@ -3,8 +3,8 @@
 //! For people only; nothing is ever read back from a sheet. Letters are 8×8 pixels of the public-domain font that
 //! `font8x8` carries; what it has no letter for is shown as "?".
 
-use crate::data::picture::{self, PICTURE_BYTES, SIDE};
-use crate::data::{Picture, PictureError};
+use crate::picture::{self, PICTURE_BYTES, SIDE};
+use crate::{Picture, PictureError};
 use font8x8::legacy::BASIC_LEGACY;
 
 /// What is to be laid out.

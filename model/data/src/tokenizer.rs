@@ -4,9 +4,7 @@
 //! the words of easy-VQA, the new words, then reserved places up to a multiple of eight. A word
 //! outside the list is the caller's error and is named; nothing is ever silently replaced.
 
-use crate::data::vocabulary::{
-    Colour, NEW_WORDS, Shape, Vocabulary, is_new_word, number_word, plural,
-};
+use crate::vocabulary::{Colour, NEW_WORDS, Shape, Vocabulary, is_new_word, number_word, plural};
 use std::path::Path;
 use thiserror::Error;
 use tokenizers::models::wordlevel::WordLevel;
@@ -177,7 +175,7 @@ const KNOWN_SHOWN: usize = 6;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::scenes;
+    use crate::scenes;
 
     #[test]
     fn the_list_is_a_multiple_of_eight_and_small() {

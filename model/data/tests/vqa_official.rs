@@ -2,9 +2,9 @@
 //! spaces, capitals, articles, number words, contractions with and without apostrophes, rows of periods.
 
 use serde_json::Value;
-use witan_model::data::{AnswerType, VqaExample};
-use witan_model::evaluate::Tally;
-use witan_model::evaluate::vqa::{Report, tenths};
+use witan_data::evaluate::Tally;
+use witan_data::evaluate::vqa::{Report, tenths};
+use witan_data::{AnswerType, VqaExample};
 
 /// An answer, its ten references, and what the official scorer gives for it, in percent.
 struct Case {

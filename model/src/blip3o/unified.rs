@@ -6,7 +6,7 @@ use image::RgbImage;
 
 use super::pixels::{Patches, PixelBounds, TooLong};
 use super::{Blip3oConfig, Network, prompt};
-use crate::adapter::{Adapter, AdapterError};
+use crate::adapter::{Adaptable, Adapter, AdapterError};
 use crate::causal::likeliest;
 use crate::config::LoraConfig;
 use crate::tensor_files::TensorFiles;
@@ -56,11 +56,9 @@ impl Blip3o {
         Ok(Blip3o { config: config.clone(), activations, adapted })
     }
 
-    /// A fresh adapter for models of these sizes.
-    pub fn fresh_adapter(config: &Blip3oConfig, lora: &LoraConfig, seed: u64) -> Adapter {
-        let adaptable = Network::listed(config).adaptable;
-        let shapes = adaptable.iter().map(|(name, shape)| (&name[..], &shape[..]));
-        Adapter::of_shapes(shapes, lora, seed)
+    /// The layers of models of these sizes that an adapter can be put beside.
+    pub fn adaptable(config: &Blip3oConfig) -> Adaptable {
+        Network::listed(config).adaptable.into_iter().collect()
     }
 
     /// Puts an adapter in; it must have the names and shapes this model was loaded with.

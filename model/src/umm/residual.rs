@@ -65,8 +65,8 @@ mod tests {
     use crate::checkpoint::Base;
     use crate::config::LoraConfig;
     use crate::device::Device;
-    use crate::strategy::{RESIDUAL, Strategy};
-    use crate::umm::weights::floats;
+    use crate::strategy::{Strategy, layers};
+    use crate::umm::weights::{encode, floats};
 
     #[test]
     fn what_was_added_is_read_and_taken_away_again() {
@@ -75,16 +75,23 @@ mod tests {
         let weight = "model.layers.0.self_attn.q_proj.weight";
         let rows = |umm: &Umm| floats(umm.adapted.network.trunk.language.table());
         let whole = |umm: &Umm| umm.adapted.collect(|name| name.ends_with(".weight"));
-        let adapter = Adapter::init(&base, &lora, 1);
+        let adapter = Adapter::init(&base.adaptable(), &lora, 1);
         let plain = Committed::plain(adapter.clone());
         umm.set_committed(&plain).unwrap();
         let (rows_before, before) = (rows(&umm), whole(&umm));
-        let mut extras = Strategy::FedEx.extras(&adapter);
-        for path in ["model.layers.0.self_attn.q_proj", "model.embed_tokens"] {
-            let residual = extras.get_mut(&format!("{RESIDUAL}{path}")).unwrap();
-            residual.values[1] = 0.25;
+        let mut whole_blob = adapter.tensors().clone();
+        for layer in layers(&adapter) {
+            let outputs = adapter.tensors()[&layer.b].shape[0];
+            let shape = vec![outputs, adapter.tensors()[&layer.a].shape[1]];
+            let mut values = vec![0.0; shape.iter().product()];
+            if ["model.layers.0.self_attn.q_proj", "model.embed_tokens"].contains(&&layer.path[..])
+            {
+                values[1] = 0.25;
+            }
+            whole_blob.insert(format!("residual.{}", layer.path), HostTensor { shape, values });
         }
-        umm.set_committed(&Committed { adapter, extras }).unwrap();
+        let committed = Committed::from_bytes(&encode(&whole_blob), &adapter, &Strategy::FedEx);
+        umm.set_committed(&committed.unwrap()).unwrap();
         let mut expected = before.clone();
         expected.get_mut(weight).unwrap().values[1] += 0.5;
         assert_eq!(whole(&umm), expected, "and the tied output head as it was");

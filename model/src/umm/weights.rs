@@ -4,71 +4,22 @@
 //! tensors to modules by name: from a file's weights, or freshly sampled from a seeded generator. Burn's own
 //! generator is global to the process and lazy, hence never used.
 
-mod fresh;
 mod names;
-
-use std::collections::{BTreeMap, HashMap};
-use std::io::ErrorKind;
 
 use burn::module::Param;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use safetensors::tensor::{Dtype, TensorView, serialize};
+use safetensors::tensor::Dtype;
+use witan_adapter::LoraConfig;
+pub use witan_adapter::tensors::{
+    HostTensor, Init, WeightError, Weights, encode, encode_with, sample, transpose,
+};
 
-use crate::config::LoraConfig;
 use crate::frozen::{Frozen, Kept, Precision};
 use crate::lora::{Dropout, LoraEmbedding, LoraLinear};
 use crate::tensor_files::TensorFiles;
-pub use fresh::{Init, sample};
 pub use names::Names;
-
-/// A tensor in memory, row-major.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HostTensor {
-    /// Lengths of the axes, outermost first.
-    pub shape: Vec<usize>,
-    /// The values, `shape` multiplied out of them.
-    pub values: Vec<f32>,
-}
-
-/// Named tensors in name order.
-pub type Weights = BTreeMap<String, HostTensor>;
-
-/// A tensor a module asked for and could not have.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WeightError {
-    /// The weights hold no tensor of that name.
-    #[error("tensor {name} is missing")]
-    Missing {
-        /// The tensor asked for.
-        name: String,
-    },
-    /// The file that holds it could not be read there.
-    #[error("tensor {name} cannot be read: {reason}")]
-    Unreadable {
-        /// The tensor asked for.
-        name: String,
-        /// What the system said.
-        reason: ErrorKind,
-    },
-    /// The tensor holds a value that is not finite.
-    #[error("tensor {name} holds a value that is not finite")]
-    NotFinite {
-        /// The tensor asked for.
-        name: String,
-    },
-    /// The tensor is there with other axes.
-    #[error("tensor {name} has shape {found:?}, expected {expected:?}")]
-    Shape {
-        /// The tensor asked for.
-        name: String,
-        /// The axes its module needs.
-        expected: Vec<usize>,
-        /// The axes it came with.
-        found: Vec<usize>,
-    },
-}
 
 /// Names and shapes of a network's tensors, in the order in which they are asked for.
 #[derive(Clone, Debug, Default)]
@@ -76,7 +27,7 @@ pub struct Listed {
     /// All of them.
     pub tensors: Vec<(String, Vec<usize>)>,
     /// Those that an adapter can be put beside.
-    pub adaptable: Vec<(String, Vec<usize>)>,
+    pub adaptable: Vec<(String, [usize; 2])>,
 }
 
 /// Hands named tensors to modules while they are built, and remembers which parameter got which name.
@@ -252,7 +203,7 @@ impl Loader {
 
     fn list_adaptable(&mut self, path: &str, shape: [usize; 2]) {
         if let Some(listed) = &mut self.listed {
-            listed.adaptable.push((format!("{path}.weight"), shape.to_vec()));
+            listed.adaptable.push((path.to_string(), shape));
         }
     }
 
@@ -348,28 +299,6 @@ impl Loader {
     }
 }
 
-/// The canonical encoding: safetensors, f32 little-endian, tensors in name order, no metadata.
-pub fn encode(weights: &Weights) -> Vec<u8> {
-    encode_with(weights, None)
-}
-
-/// The same with metadata in the header.
-pub fn encode_with(weights: &Weights, metadata: Option<HashMap<String, String>>) -> Vec<u8> {
-    let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = weights
-        .iter()
-        .map(|(name, tensor)| {
-            let bytes = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            (name, &tensor.shape, bytes)
-        })
-        .collect();
-    let views = bytes.iter().map(|(name, shape, bytes)| {
-        let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes)
-            .expect("a tensor's values fill its shape");
-        (name.as_str(), view)
-    });
-    serialize(views, metadata).expect("names are unique")
-}
-
 /// The values of a tensor as f32, row-major.
 pub fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().try_to_vec().expect("they were made f32")
@@ -388,13 +317,4 @@ pub fn tensor_of<const D: usize>(
         _ => TensorData::new(host.values.clone(), host.shape.clone()),
     };
     Tensor::from_data(data, device)
-}
-
-/// The `[columns, rows]` transpose of a row-major `[rows, columns]` matrix.
-pub fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    let mut out = Vec::with_capacity(values.len());
-    for column in 0..columns {
-        out.extend((0..rows).map(|row| values[row * columns + column]));
-    }
-    out
 }

@@ -14,7 +14,7 @@ pub use witan_model::memory::{Demand, Memory};
 pub use witan_model::survey::Survey;
 use witan_model::text::{TextError, TextTokenizer};
 pub use witan_model::umm::language::Activations;
-use witan_model::{Causal, LoraConfig, peft};
+use witan_model::{Adapter, Causal, LoraConfig, peft};
 
 use super::device::{self, Compute};
 use super::unified;
@@ -121,7 +121,7 @@ pub fn try_step(folder: &Path, survey: &Survey, trial: &Trial) -> Result<Tried, 
     let config = &survey.language;
     let mut causal = Causal::load(&survey.files, config, Some(lora), activations.kept(), &device)
         .map_err(|error| bad(folder, &error))?;
-    let fresh = Causal::fresh_adapter(config, lora, 0);
+    let fresh = Adapter::init(&Causal::adaptable(config), lora, 0);
     causal.set_adapter(&fresh).map_err(|error| bad(folder, &error))?;
     let mut tuning = Tuning::new(causal, *activations);
     // Any tokens will do: every step costs the same.
@@ -160,7 +160,7 @@ pub fn say(
     let config = &survey.language;
     known(&tokens.concat(), config.vocab_size)?;
     let adapter = adapter.map(|adapter| {
-        peft::import_like(adapter, |lora| Causal::fresh_adapter(config, lora, 0)).map_err(|error| {
+        peft::import(adapter, &Causal::adaptable(config)).map_err(|error| {
             let failure = bad(adapter, &error);
             match survey.blip3o {
                 None => failure,

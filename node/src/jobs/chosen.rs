@@ -116,7 +116,7 @@ impl Chosen {
 
     fn of_folder(folder: &Path) -> Result<Self, Failure> {
         let base = embedded_base()?;
-        let (adapter, lora) = peft::import(folder, &base).map_err(|error| {
+        let (adapter, lora) = peft::import(folder, &base.adaptable()).map_err(|error| {
             Failure::input(format!("{}: {error}", folder.display())).hint(
                 "give a folder that `witan export --peft` wrote of the embedded model, or a plain LoRA of \
                  it that Python's peft saved; a checkpoint's adapter is for `witan model ask` and \

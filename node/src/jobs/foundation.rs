@@ -168,8 +168,10 @@ impl Foundation {
     /// The adapter before round 1: it changes nothing.
     pub fn initial(&self, lora: &LoraConfig, seed: u64) -> Adapter {
         match self {
-            Self::Embedded(base) => Adapter::init(base, lora, seed),
-            Self::Blip3o(checkpoint) => Blip3o::fresh_adapter(&checkpoint.config, lora, seed),
+            Self::Embedded(base) => Adapter::init(&base.adaptable(), lora, seed),
+            Self::Blip3o(checkpoint) => {
+                Adapter::init(&Blip3o::adaptable(&checkpoint.config), lora, seed)
+            }
         }
     }
 
@@ -279,14 +281,14 @@ impl Checkpoint {
     /// # Errors
     /// If it is none, or another model's.
     pub fn import(&self, adapter: &Path) -> Result<(Adapter, LoraConfig), Failure> {
-        peft::import_like(adapter, |lora| Blip3o::fresh_adapter(&self.config, lora, 0))
+        peft::import(adapter, &Blip3o::adaptable(&self.config))
             .map_err(|error| bad(adapter, &error))
     }
 
     /// The smallest adapter that changes nothing.
     pub fn unadapted(&self) -> (Adapter, LoraConfig) {
         let lora = checkpoint::lora(&self.survey, 1);
-        (Blip3o::fresh_adapter(&self.config, &lora, 0), lora)
+        (Adapter::init(&Blip3o::adaptable(&self.config), &lora, 0), lora)
     }
 
     fn digest(&self) -> Result<Digest, Failure> {

@@ -68,7 +68,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let owed = Owed::within(folder.path().join("owed"));
         let base = embedded_base().unwrap();
-        let of = |round: u64| Adapter::init(&base, &LoraConfig::default(), round);
+        let of = |round: u64| Adapter::init(&base.adaptable(), &LoraConfig::default(), round);
         assert_eq!(owed.before(Round(1), &of(0)), None);
         for round in 1..=4 {
             owed.keep(Round(round), &of(round)).unwrap();

@@ -178,7 +178,7 @@ pub fn try_step(
     let mut blip3o = Blip3o::load(&survey.files, config, Some(lora), *activations, &device)
         .map_err(|error| bad(folder, &error))?;
     blip3o
-        .set_adapter(&Blip3o::fresh_adapter(config, lora, 0))
+        .set_adapter(&Adapter::init(&Blip3o::adaptable(config), lora, 0))
         .map_err(|error| bad(folder, &error))?;
     let patches = Patches::plain(&config.vision, PICTURE_SIDE);
     let seen = blip3o.look(&patches);

@@ -5,7 +5,7 @@
 
 use super::{AggregateError, shares};
 use crate::adapter::Adapter;
-use crate::umm::weights::{HostTensor, Weights};
+use crate::tensors::{HostTensor, Weights};
 
 /// start + Σ w·delta / Σ w, element by element.
 ///

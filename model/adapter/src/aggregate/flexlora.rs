@@ -10,7 +10,7 @@ use super::products::Changes;
 use crate::adapter::Adapter;
 use crate::committed::Committed;
 use crate::strategy::layers;
-use crate::umm::weights::Weights;
+use crate::tensors::Weights;
 
 /// B₀A₀ + Σ share·(BA − B₀A₀), split again. Shares need not sum to one.
 pub fn split_again(start: &Adapter, inputs: &[(u64, &Adapter)], shares: &[f64]) -> Committed {

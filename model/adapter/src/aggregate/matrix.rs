@@ -3,7 +3,7 @@
 //! Plain loops: only + − × ÷ and √, which IEEE 754 rounds alike everywhere; no fused operations, no threads. Sums
 //! run in blocks of [`LANES`], so that one order serves every width of register.
 
-use crate::umm::weights::HostTensor;
+use crate::tensors::HostTensor;
 use crate::vector::vectorised;
 
 /// A matrix, row-major.

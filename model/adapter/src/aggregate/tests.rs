@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::strategy::Server;
-use crate::umm::weights::{HostTensor, Weights};
+use crate::tensors::{HostTensor, Weights};
 
 const RANK: usize = 4;
 

@@ -10,7 +10,7 @@ use super::products::Changes;
 use crate::adapter::Adapter;
 use crate::committed::Committed;
 use crate::strategy::layers;
-use crate::umm::weights::Weights;
+use crate::tensors::Weights;
 
 /// The trimmed mean of the members' products; `trim` at each end, fewer if that would leave nobody.
 pub fn combine(start: &Adapter, inputs: &[(u64, &Adapter)], trim: usize) -> Committed {

@@ -1,58 +1,29 @@
-//! PEFT's own folder is read, said with, and written again; what is no adapter of this base is named.
+//! PEFT's own folder is read and written again; what is no adapter of this base is named.
 //!
 //! The pinned folder `tests/peft` was made by PEFT (`scripts/peft_round_trip.py make`).
 
-use burn::tensor::{Device, Tensor, TensorData};
 use tempfile::TempDir;
 
 use super::*;
-use crate::umm::Umm;
-use crate::umm::rows::Rows;
-use crate::umm::weights::{Weights, encode, floats};
-
-#[test]
-fn the_model_says_with_pefts_adapter_what_pytorch_says() {
-    let base = Base::embedded();
-    let (adapter, lora) = import(&pinned(), &base).unwrap();
-    let mut umm = Umm::new(&base, &lora, &Device::flex()).unwrap();
-    umm.set_adapter(&adapter).unwrap();
-    let given = read_weights(&std::fs::read(pinned().join("reference.safetensors")).unwrap());
-    let given = given.unwrap();
-    let (trunk, config) = (umm.frozen().trunk, umm.config().trunk());
-    let tokens =
-        |name: &str| -> Vec<u32> { given[name].values.iter().map(|token| *token as u32).collect() };
-    let question = tokens("question");
-    let rows = Rows::questions(&[&question], umm.config());
-    let picture = tensor(&given, "picture").flatten(0, 1);
-    let logits = trunk.answer_logits(picture, &rows, &config);
-    assert_close(&floats(logits), &given["logits"].values);
-    let caption = tokens("caption");
-    let states = trunk.query_states(&Rows::captions(&[&caption], &config), &config);
-    let condition = trunk.diffusion.condition(states);
-    let times: Vec<f32> = given["level"].values.iter().map(|level| level * 1000.0).collect();
-    let noised = tensor(&given, "noised");
-    let drawn = trunk.diffusion.forward(noised, &times, &condition, &config.diffusion);
-    assert_close(&floats(drawn), &given["drawn"].values);
-}
+use crate::tensors::encode;
 
 #[test]
 fn pefts_tensors_are_written_again_byte_for_byte() {
-    let base = Base::embedded();
-    let (adapter, lora) = import(&pinned(), &base).unwrap();
+    let (adapter, lora) = import(&pinned(), &base()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     export(folder.path(), &adapter, &lora).unwrap();
     let bytes = |folder: &Path| std::fs::read(folder.join(TENSORS)).unwrap();
     assert!(bytes(folder.path()) == bytes(&pinned()));
-    assert_eq!(import(folder.path(), &base).unwrap(), (adapter, lora));
+    assert_eq!(import(folder.path(), &base()).unwrap(), (adapter, lora));
 }
 
 #[test]
 fn a_fresh_adapter_of_every_layer_comes_back_as_it_was() {
-    let (base, lora) = (Base::embedded(), LoraConfig { alpha: 2.5, ..LoraConfig::default() });
-    let adapter = Adapter::init(&base, &lora, 3);
+    let lora = LoraConfig { alpha: 2.5, ..LoraConfig::default() };
+    let adapter = Adapter::init(&base(), &lora, 3);
     let folder = tempfile::tempdir().unwrap();
     export(folder.path(), &adapter, &lora).unwrap();
-    assert_eq!(import(folder.path(), &base).unwrap(), (adapter, lora));
+    assert_eq!(import(folder.path(), &base()).unwrap(), (adapter, lora));
 }
 
 #[test]
@@ -99,7 +70,7 @@ fn a_setting_out_of_range_or_of_another_kind_is_named_with_what_is_expected() {
     let settings = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, settings.replacen("\"lora_alpha\":", "\"lora_alpha\":NaN,\"x\":", 1))
         .unwrap();
-    let found = import(copied.path(), &Base::embedded()).unwrap_err().to_string();
+    let found = import(copied.path(), &base()).unwrap_err().to_string();
     assert!(found.starts_with("adapter_config.json is not a LoRA configuration: "), "{found}");
 }
 
@@ -119,21 +90,21 @@ fn cut_bytes_and_values_that_are_not_finite_are_named() {
     let folder = copied.path();
     let bytes = std::fs::read(pinned().join(TENSORS)).unwrap();
     std::fs::write(folder.join(TENSORS), &bytes[..bytes.len() / 2]).unwrap();
-    let found = import(folder, &Base::embedded()).unwrap_err().to_string();
+    let found = import(folder, &base()).unwrap_err().to_string();
     assert_eq!(found, "adapter_model.safetensors: cut or malformed (17180 bytes)");
     let mut tensors = read_weights(&bytes).unwrap();
     tensors.values_mut().next().unwrap().values[5] = f32::NAN;
     std::fs::write(folder.join(TENSORS), encode(&tensors)).unwrap();
-    let found = import(folder, &Base::embedded()).unwrap_err().to_string();
+    let found = import(folder, &base()).unwrap_err().to_string();
     assert!(found.contains("holds a value that is not finite at index 5"), "{found}");
     std::fs::remove_file(folder.join(TENSORS)).unwrap();
-    let found = import(folder, &Base::embedded()).unwrap_err().to_string();
+    let found = import(folder, &base()).unwrap_err().to_string();
     assert!(found.contains("cannot access") && found.contains(TENSORS), "{found}");
 }
 
 /// What is said of the pinned folder with its settings changed.
 fn refused(change: impl FnOnce(&mut Map<String, Value>)) -> String {
-    import(copy(change).path(), &Base::embedded()).unwrap_err().to_string()
+    import(copy(change).path(), &base()).unwrap_err().to_string()
 }
 
 /// The pinned folder, copied, with its settings changed.
@@ -152,18 +123,7 @@ fn pinned() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peft")
 }
 
-fn tensor(given: &Weights, name: &str) -> Tensor<3> {
-    let host = &given[name];
-    let data = TensorData::new(host.values.clone(), host.shape.clone());
-    Tensor::from_data(data, &Device::flex())
-}
-
-/// Apart by at most 1e-4 of the largest value.
-#[track_caller]
-fn assert_close(found: &[f32], expected: &[f32]) {
-    assert_eq!(found.len(), expected.len());
-    let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    for (found, expected) in found.iter().zip(expected) {
-        assert!((found - expected).abs() <= 1e-4 * largest, "{found} for {expected}");
-    }
+/// The layers of the embedded model, which the tests of `witan-model` hold to be so.
+fn base() -> Adaptable {
+    serde_json::from_str(include_str!("../../tests/peft/base.json")).unwrap()
 }

@@ -4,15 +4,15 @@
 //! published code). For each annotator the answer wins min(1, matches among the other nine / 3);
 //! the question's accuracy is the mean of the ten, which is always a whole number of tenths.
 //! Answers are normalised only where the ten references differ; see [`normalise()`] for its quirks,
-//! kept on purpose so that figures compare. `model/tests/vqa_official.rs` holds all of it to the
+//! kept on purpose so that figures compare. `model/data/tests/vqa_official.rs` holds all of it to the
 //! official scorer's verdicts.
 
 mod normalise;
 
 pub use normalise::normalise;
 
-use crate::data::{AnswerType, VqaExample};
 use crate::evaluate::Tally;
+use crate::{AnswerType, VqaExample};
 use std::collections::BTreeMap;
 use std::fmt;
 

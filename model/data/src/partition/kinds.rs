@@ -1,7 +1,7 @@
 //! Partitions in which members lack a kind of data: a type of answer, or a whole modality.
 
 use super::{CAPTION_SEED, PartitionError, check, iid};
-use crate::data::{AnswerType, VqaExample};
+use crate::{AnswerType, VqaExample};
 use std::collections::BTreeMap;
 
 /// Questions of one answer type for each member; with fewer members than types, of several.
@@ -65,9 +65,9 @@ pub(super) fn by_modality(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::partition::{self, Partition};
-    use crate::data::scenes;
-    use crate::data::vocabulary::Vocabulary;
+    use crate::partition::{self, Partition};
+    use crate::scenes;
+    use crate::vocabulary::Vocabulary;
     use std::collections::BTreeSet;
 
     fn is_complete(shares: &[Vec<usize>], examples: usize) -> bool {

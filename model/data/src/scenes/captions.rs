@@ -2,8 +2,8 @@
 
 use super::place::{self, Thing};
 use super::{Concepts, Scene};
-use crate::data::vocabulary::{Colour, Relation, Shape, Vocabulary, number_word, plural};
-use crate::evaluate::geneval::{Exclude, Include, Position, Prompt, Tag};
+use crate::prompt::{Exclude, Include, Position, Prompt, Tag};
+use crate::vocabulary::{Colour, Relation, Shape, Vocabulary, number_word, plural};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;

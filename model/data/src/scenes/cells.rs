@@ -5,8 +5,8 @@
 //! pixels. No score reads them.
 
 use super::{Scene, render::coverage};
-use crate::data::picture::SIDE;
-use crate::data::vocabulary::Shape;
+use crate::picture::SIDE;
+use crate::vocabulary::Shape;
 
 /// Cells along a side; a cell is 8×8 pixels.
 pub const CELLS: usize = 8;

@@ -2,15 +2,15 @@
 //!
 //! Yes/no questions are right half of the time. "The circle" is only said where there is one
 //! circle, and a relation is only asked where the rule of
-//! [`Found::is`](crate::evaluate::geneval::Found::is) is clear. Wordings include easy-VQA's,
+//! [`Found::is`](crate::prompt::Found::is) is clear. Wordings include easy-VQA's,
 //! negated ones among them, so that real questions read alike.
 
 mod describe;
 
 use super::captions::with_article;
 use super::{Concepts, Object, Question, Scene};
-use crate::data::AnswerType;
-use crate::data::vocabulary::{Relation, Vocabulary, number_word};
+use crate::AnswerType;
+use crate::vocabulary::{Relation, Vocabulary, number_word};
 use describe::Description;
 use rand::RngExt;
 use rand::seq::IndexedRandom;

@@ -5,8 +5,8 @@
 //! templates.
 
 use super::{SIDE, Scene};
-use crate::data::picture::{self, Picture};
-use crate::data::vocabulary::Shape;
+use crate::picture::{self, Picture};
+use crate::vocabulary::Shape;
 
 impl Scene {
     /// The scene as pixels, edges anti-aliased.

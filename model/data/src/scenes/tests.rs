@@ -1,7 +1,7 @@
 //! What is claimed of scenes, questions and captions, over many draws.
 
 use super::*;
-use crate::data::vocabulary::is_new_word;
+use crate::vocabulary::is_new_word;
 use std::collections::HashSet;
 
 #[test]

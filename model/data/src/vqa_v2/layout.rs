@@ -1,6 +1,6 @@
 //! The names and JSON forms of VQA v2's files.
 
-use crate::evaluate::geneval::Prompt;
+use crate::prompt::Prompt;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 

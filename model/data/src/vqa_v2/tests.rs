@@ -1,7 +1,7 @@
 //! A small folder in VQA v2's layout, and every way it can be wrong.
 
 use super::*;
-use crate::data::{Dataset, Picture};
+use crate::{Dataset, Picture};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;

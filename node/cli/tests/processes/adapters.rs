@@ -73,5 +73,5 @@ fn a_folder_that_is_no_adapter_is_named_in_one_line() {
 
 /// Made by PEFT itself (`scripts/peft_round_trip.py`).
 fn pinned() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../model/tests/peft")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../model/adapter/tests/peft")
 }

@@ -107,7 +107,7 @@ fn a_sheet_of_prompts_is_drawn_and_a_word_nobody_knows_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let (prompts, sheet) = (folder.path().join("prompts.txt"), folder.path().join("sheet.png"));
     fs::write(&prompts, "a red circle\n\ntwo blue squares\n").unwrap();
-    let adapter = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../model/tests/peft");
+    let adapter = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../model/adapter/tests/peft");
     let draw = ["draw", "--adapter", path(&adapter), "--prompts", path(&prompts), "--sheet"];
     let ended = witan(&[&draw[..], &[path(&sheet)]].concat());
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -150,7 +150,7 @@ fn a_picture_that_unfolds_to_gigabytes_is_refused_by_its_header() {
     let folder = tempfile::tempdir().unwrap();
     let picture = folder.path().join("bomb.png");
     fs::write(&picture, bomb()).unwrap();
-    let adapter = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../model/tests/peft");
+    let adapter = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../model/adapter/tests/peft");
     let ended = witan(&["ask", "--adapter", path(&adapter), path(&picture), "what shape is it?"]);
     ended.refused(3, "bomb.png: 60000 × 60000 pixels, at most 4096", "PNG or JPEG");
 }
@@ -158,18 +158,18 @@ fn a_picture_that_unfolds_to_gigabytes_is_refused_by_its_header() {
 #[test]
 fn numbers_that_are_none_are_named_with_their_tensor() {
     let folder = tempfile::tempdir().unwrap();
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../model/tests");
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../model");
     let copy = |from: &str, names: [&str; 2]| {
         names.iter().for_each(|name| {
-            fs::copy(tests.join(from).join(name), folder.path().join(name)).unwrap();
+            fs::copy(model.join(from).join(name), folder.path().join(name)).unwrap();
         });
     };
-    copy("parity/llama", ["config.json", "model.safetensors"]);
+    copy("tests/parity/llama", ["config.json", "model.safetensors"]);
     spoil(&folder.path().join("model.safetensors"));
     let ended = witan(&["model", "check", path(folder.path())]);
     ended.refused(3, "not finite", "");
     assert!(ended.err.contains("model."), "the tensor is named: {ended:?}");
-    copy("peft", ["adapter_config.json", "adapter_model.safetensors"]);
+    copy("adapter/tests/peft", ["adapter_config.json", "adapter_model.safetensors"]);
     spoil(&folder.path().join("adapter_model.safetensors"));
     let draw = ["draw", "a red circle", "--out", "/dev/null", "--adapter", path(folder.path())];
     let ended = witan(&draw);

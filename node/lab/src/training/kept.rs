@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_state_survives_and_a_cut_altered_large_or_foreign_one_is_named() {
         let base = witan_node::jobs::embedded_base().unwrap();
-        let adapter = Adapter::init(&base, &LoraConfig::default(), 1);
+        let adapter = Adapter::init(&base.adaptable(), &LoraConfig::default(), 1);
         let paused = Paused { adapter, moments: vec![7; 99], done: 5, loss: 1.5 };
         let terms = Digest::of_kind("test", b"terms");
         let folder = tempfile::tempdir().unwrap();

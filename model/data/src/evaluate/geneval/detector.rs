@@ -6,9 +6,9 @@
 //! Made for drawings of a neural decoder: soft edges, slight noise and specks do not disturb it.
 
 use super::Found;
-use crate::data::picture::{Picture, SIDE};
-use crate::data::scenes::coverage;
-use crate::data::vocabulary::{Colour, Shape};
+use crate::picture::{Picture, SIDE};
+use crate::scenes::coverage;
+use crate::vocabulary::{Colour, Shape};
 use std::cmp::Reverse;
 
 /// The objects of a picture, largest first.

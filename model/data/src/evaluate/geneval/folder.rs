@@ -9,7 +9,7 @@
 //! Nothing is ever written over: a folder with anything in it is refused.
 
 use super::Prompt;
-use crate::data::Picture;
+use crate::Picture;
 use serde::Serialize;
 use std::fs;
 use std::io;

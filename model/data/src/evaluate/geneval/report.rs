@@ -1,10 +1,10 @@
 //! Scores of drawings: by tag, and apart for old and new words.
 
 use super::{Prompt, Tag, detector};
-use crate::data::scenes::{self, PromptCase};
-use crate::data::vocabulary::Vocabulary;
-use crate::data::{Dataset, Picture};
 use crate::evaluate::Tally;
+use crate::scenes::{self, PromptCase};
+use crate::vocabulary::Vocabulary;
+use crate::{Dataset, Picture};
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -2,8 +2,8 @@
 
 use super::detector::detect;
 use super::*;
-use crate::data::Picture;
-use crate::data::scenes::{Object, Scene};
+use crate::Picture;
+use crate::scenes::{Object, Scene};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -155,7 +155,7 @@ fn soft_edges_and_slight_noise_are_tolerated() {
 fn an_empty_or_random_picture_holds_nothing_asked_for() {
     assert!(detect(&Picture::plain([240; 3])).is_empty());
     let mut rng = ChaCha8Rng::seed_from_u64(4);
-    let cases = crate::data::scenes::prompts(crate::data::vocabulary::Vocabulary::Domain, 1, 10);
+    let cases = crate::scenes::prompts(crate::vocabulary::Vocabulary::Domain, 1, 10);
     let drawings: Vec<Picture> = cases
         .iter()
         .map(|_| Picture::new((0..64 * 64 * 3).map(|_| rng.random()).collect()))

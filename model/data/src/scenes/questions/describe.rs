@@ -1,7 +1,7 @@
 //! How questions speak of objects: by what is named, and only as "the" where one object fits.
 
 use super::{Asker, Object};
-use crate::data::vocabulary::{Colour, Shape, plural};
+use crate::vocabulary::{Colour, Shape, plural};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
