@@ -4,6 +4,7 @@ use super::detector::detect;
 use super::*;
 use crate::Picture;
 use crate::scenes::{Object, Scene};
+use crate::vocabulary::{Colour, Relation, Shape};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
