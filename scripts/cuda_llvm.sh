@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Lays out the LLVM that `--features cuda` links, from Debian's packages. Needs apt-get and dpkg,
-# no root: nothing is installed, everything lies under one folder (default: target/llvm).
+# Lays out the LLVM that `--features cuda` links, from Debian's packages. Needs apt-get and dpkg but
+# no root: nothing is installed, and all files are in one folder [default: target/llvm].
 #
 #     scripts/cuda_llvm.sh [FOLDER] && source FOLDER/env
 #
-# CubeCL's build script looks for an unpacked LLVM in a folder of the user's data home and would
-# download one if it were missing. This script puts Debian's there. Safe to run again.
+# CubeCL's build script looks for an unpacked LLVM in a folder of the user's data home and downloads
+# one if it is missing. This script puts Debian's there. It is safe to run again.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -17,13 +17,13 @@ folder=$(cd "$folder" && pwd)
 
 # The folder is named after the version of the crate that looks for it.
 bundler=$(sed -n '/^name = "tracel-llvm-bundler"/{n;s/^version = "\(.*\)"/\1/p}' "$here/Cargo.lock")
-[ -n "$bundler" ] || { echo "error: Cargo.lock names no tracel-llvm-bundler" >&2; exit 1; }
+[ -n "$bundler" ] || { echo "error: Cargo.lock does not contain tracel-llvm-bundler" >&2; exit 1; }
 bundle=$folder/data/tracel/tracel-llvm-$bundler
 
 if [ ! -e "$bundle/.tracel-llvm-installed" ]; then
     if ! apt-cache show "llvm-$llvm-dev" >/dev/null 2>&1; then
-        echo "error: apt knows no package llvm-$llvm-dev" >&2
-        echo "hint: refresh its lists (apt-get update, as root); Debian 12 has it among the security updates" >&2
+        echo "error: apt does not know the package llvm-$llvm-dev" >&2
+        echo "hint: run apt-get update as root; Debian 12 has the package in its security updates" >&2
         exit 1
     fi
     mkdir -p "$folder/packages" "$folder/root"
@@ -56,5 +56,5 @@ export LIBRARY_PATH="$(echo "$folder"/root/usr/lib/*-linux-gnu)\${LIBRARY_PATH:+
 export CUDARC_CUDA_VERSION=13000
 ENV
 
-echo "LLVM $("$bundle/bin/llvm-config" --version) lies in $folder"
+echo "LLVM $("$bundle/bin/llvm-config" --version) is in $folder"
 echo "next: source $folder/env && cargo build --release -p witan --features cuda --locked"

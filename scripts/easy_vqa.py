@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Fetches easy-VQA 1.0 (PyPI, MIT, Victor Zhou) and writes it in VQA v2's own file layout.
+"""Downloads easy-VQA 1.0 (PyPI, MIT, Victor Zhou) and writes it in VQA v2's file layout.
 
     python3 scripts/easy_vqa.py DIR
 
-The wheel is fetched with pip and its checksum compared. DIR then holds, for train2014 (4,000 images) and
-val2014 (1,000 images), VQA v2's questions and annotations JSON, the images under COCO's names, and
-captions_{split}.jsonl: "a blue triangle" for every image whose own questions and answers tell both.
-easy-VQA has one annotator: each answer is written ten times, so an accuracy is exact match.
-Needs nothing but Python 3.8 and pip.
+Downloads the wheel with pip and checks its checksum. DIR then contains, for train2014 (4,000
+images) and val2014 (1,000 images), VQA v2's questions and annotations JSON, the images under
+COCO's names, and captions_{split}.jsonl: "a blue triangle" for every image whose questions and
+answers state both shape and colour. easy-VQA has one annotator: each answer is repeated ten times,
+so accuracy is exact match. Needs only Python 3.8 and pip.
 """
 
 import hashlib
@@ -36,10 +36,10 @@ def main() -> None:
         command = [sys.executable, "-m", "pip", "download", "easy-vqa==1.0", "--no-deps", "--quiet",
                    "--disable-pip-version-check", "--dest", folder]
         if subprocess.run(command, check=False).returncode != 0:
-            sys.exit("pip could not fetch easy-vqa 1.0; is a package index reachable?")
+            sys.exit("pip cannot download easy-vqa 1.0; check that a package index is reachable")
         wheel = pathlib.Path(folder, WHEEL)
         if hashlib.sha256(wheel.read_bytes()).hexdigest() != SHA256:
-            sys.exit(f"{WHEEL} is not the file this script was written for")
+            sys.exit(f"{WHEEL} has a different checksum than the file this script expects")
         with zipfile.ZipFile(wheel) as archive:
             for source, split in [("train", "train2014"), ("test", "val2014")]:
                 convert(archive, source, split, out)
@@ -77,7 +77,7 @@ def convert(archive: zipfile.ZipFile, source: str, split: str, out: pathlib.Path
 
 
 def told(text: str, answer: str) -> set:
-    """The words that hold of the image by one question and its answer."""
+    """The words that one question and its answer state about the image."""
     words = set(re.findall("[a-z]+", text))
     is_negated = bool(words & {"not", "no"})
     if answer in ("yes", "no") and (answer == "yes") == is_negated:

@@ -2,10 +2,10 @@
 
 usage: foreign_cose.py RECORD FEDERATION_ID OUT RECORD_DIGEST
 
-RECORD is what `witan rounds --round N --raw` prints, FEDERATION_ID and
-RECORD_DIGEST 64 hexadecimal digits each. Verifies the
-update of every member in the record and every vote of its certificate, and that any flipped bit is
-rejected; writes to OUT what `openssl` needs to verify the first update once more.
+RECORD is the output of `witan rounds --round N --raw`; FEDERATION_ID and RECORD_DIGEST have 64
+hexadecimal digits each. Verifies every update in the record and every vote of its certificate, and
+that flipping any bit makes verification fail; writes to OUT what `openssl` needs to verify the
+first update once more.
 """
 
 import sys
@@ -20,7 +20,7 @@ TAG_SIGN1, ALG, CONTENT_TYPE, KEY_ID, EDDSA = 18, 1, 3, 4, -8
 
 
 def verify(envelope, kind, federation):
-    """Who signed the envelope of this kind; None if the signature does not hold."""
+    """Who signed the envelope of this kind; None if the signature is invalid."""
     message = Sign1Message.decode(envelope)
     header = cbor2.loads(message.phdr_encoded)
     if header[ALG] != EDDSA or header[CONTENT_TYPE] != "witan/" + kind:
@@ -31,7 +31,7 @@ def verify(envelope, kind, federation):
 
 
 def is_rejected(envelope, federation):
-    """Whether the envelope is refused, be it that it cannot even be read."""
+    """Whether the envelope is refused, including when it cannot be decoded."""
     try:
         return verify(envelope, "update", federation) is None
     except Exception:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks keys, updates and votes of a real federation with tools that share no code with Witan:
-# openssl and Python's pycose. Makes a small federation and a Python environment of its own.
-# usage: scripts/foreign_cose.sh        WITAN names the program, if it is not the release build.
+# openssl and Python's pycose. Creates a small federation and a Python environment of its own.
+# usage: scripts/foreign_cose.sh        WITAN names the program [default: the release build]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,7 +23,7 @@ home=$work/net/nodes/00
 federation=$("$witan" member list --json --home "$home" \
     | python3 -c 'import json, sys; print(json.load(sys.stdin)["federation"])')
 
-# A key: what openssl derives from the secret file is what `witan keys` says is public.
+# The public key that openssl derives from the secret file is the one that `witan keys` prints.
 "$witan" keys --pem --home "$home" >"$work/public.pem"
 openssl pkey -in "$home/key.pem" -pubout | cmp - "$work/public.pem"
 echo "openssl: the public key of $(basename "$home") is the one in its secret key file"
@@ -48,4 +48,4 @@ if verify "$work/altered" >/dev/null 2>&1; then
     echo "error: openssl accepts an altered update" >&2
     exit 1
 fi
-echo "openssl: the update verifies, and does not when it is altered"
+echo "openssl: the update verifies, and an altered one does not"

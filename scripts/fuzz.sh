@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Fuzzes every decoder, and a participant that lives through arbitrary messages, guided by coverage:
-# `scripts/fuzz.sh 600` gives each of the two targets ten minutes. With `keep` after the number, inputs
-# that reach new code join tests/corpus (as few as reach it all), which every `cargo test` replays; an input that fails is left in
-# tests/fuzz/artifacts in any case, and named.
-# Installs cargo-fuzz if it is not there. Runs on stable Rust, hence without sanitizers: the code is
-# safe Rust, and a panic is a failure.
+# Fuzzes every decoder, and a participant that receives arbitrary messages, guided by coverage.
+# `scripts/fuzz.sh 600` runs each of the two targets for ten minutes. With `keep` after the number,
+# inputs that reach new code join tests/corpus (as few as reach it all), which every `cargo test`
+# replays. An input that fails is always kept in tests/fuzz/artifacts, and named. Installs
+# cargo-fuzz if it is missing. Runs on stable Rust, hence without sanitizers: the code is safe Rust,
+# and a panic is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/fuzz"
 seconds=${1:-60}

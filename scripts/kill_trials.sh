@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# How long from the SIGKILL of an elected aggregator to the round closed by the next: N trials, each on
-# a federation of its own. Prints every trial, the median and the worst; fails if a trial did not go
-# as it should, or if any member trained the round a second time. On a busy machine a kill may come after the
-# victim has closed the round: that says nothing, and another trial is made instead.
-# usage: scripts/kill_trials.sh [TRIALS=20] [NODES=4]        WITAN: the program, or a command that runs it
+# Measures the time from the SIGKILL of an elected aggregator until the next one has closed the
+# round: N trials, each with a federation of its own. Prints every trial, the median and the worst.
+# Fails if a trial does not go as expected, or if any member trains the round twice. On a busy
+# machine a kill may come after the victim has closed the round; such a trial does not count and is
+# repeated.
+# usage: scripts/kill_trials.sh [TRIALS=20] [NODES=4]    WITAN: the program, or a command that runs it
 set -euo pipefail
 cd "$(dirname "$0")/.."
 trials=${1:-20} nodes=${2:-4}
@@ -27,7 +28,7 @@ if killed["view"] < 1:
 print(f"trial {sys.argv[2]:>3}: {killed['node']} killed, view {killed['view']} closed the round "
       f"{killed['closed_after_s']:.2f} s later; retrained {killed['retrained']}, rejoined {killed['rejoined']}")
 if killed["retrained"] or not killed["rejoined"]:
-    sys.exit("not as it should be")
+    sys.exit("the trial did not go as expected")
 PYTHON
     [ "$(find "$work" -name '*.json' | wc -l)" -lt "$trials" ] || break
 done
@@ -38,7 +39,7 @@ reports = [json.load(open(name)) for name in sys.argv[4:]]
 took = [report["killed"]["closed_after_s"] for report in reports]
 retrained = sum(report["killed"]["retrained"] for report in reports)
 if len(took) < int(sys.argv[3]):
-    sys.exit(f"only {len(took)} of {sys.argv[3]} kills came in time: the machine is too busy to tell")
+    sys.exit(f"only {len(took)} of {sys.argv[3]} kills came in time: the machine is too busy")
 print(f"{len(took)} trials with {sys.argv[2]} nodes, view timeout {sys.argv[1]} ms: "
       f"median {statistics.median(took):.2f} s, worst {max(took):.2f} s, retrained {retrained}")
 PYTHON

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Breaks one rule of the protocol at a time and shows that the simulator notices: every patch of
-# tests/mutants is applied to a worktree of its own, which a short sweep must find at fault. Prints
-# which invariant was broken, in how many runs, and first with which seed. Takes the names of patches
-# as arguments, or does all; WITAN_SEEDS sets how many seeds each is given. A patch may ask for a sweep
+# Breaks one rule of the protocol at a time and shows that the simulator notices: each patch of
+# tests/mutants is applied to a worktree of its own, where a short sweep must fail. Prints which
+# invariant was broken, in how many runs, and the first such seed. Takes the names of patches as
+# arguments [default: all]; WITAN_SEEDS sets the number of seeds for each. A patch may name a sweep
 # of its own (`sweep: --members 16`). Needs committed sources.
 set -euo pipefail
 cd "$(dirname "$0")/.."

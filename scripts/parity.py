@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Small random checkpoints made by transformers, diffusers and timm, and what they say with them.
+"""Small random checkpoints made by transformers, diffusers and timm, with their outputs.
 
     python3 scripts/parity.py            writes model/tests/parity/
 
-One folder a family: config.json and weights in bf16 as `save_pretrained` leaves them, a LoRA adapter as PEFT leaves it,
-and reference.safetensors with what was said in f32: hidden states and logits of two rows of tokens, the same with the
-adapter, and the loss before and after one step of AdamW on it. `lumina` is BLIP3o's diffusion transformer, with the
-velocities it predicts; `eva` an EVA-CLIP tower with its features. The Rust test `parity` holds our modules to them.
-`blip3o` is the whole of BLIP3o in the layout of its released files (scripts/parity_blip3o.py).
-scripts/parity.sh makes a venv with pinned versions first.
+One folder per family: config.json and bf16 weights as written by `save_pretrained`, a LoRA adapter
+as written by PEFT, and reference.safetensors with f32 outputs: hidden states and logits of two rows
+of tokens, the same with the adapter, and the loss before and after one AdamW step on it. `lumina`
+is BLIP3o's diffusion transformer, with the velocities it predicts; `eva` an EVA-CLIP tower with its
+features. The Rust test `parity` compares our modules with them. `blip3o` is all of BLIP3o in the
+layout of its released files (scripts/parity_blip3o.py). scripts/parity.sh creates a venv with
+pinned versions first.
 """
 
 import copy
@@ -73,7 +74,7 @@ def models():
 
 
 def unlike_a_fresh_one(model):
-    """Norms are ones and biases zeros until somebody trains them; then a bf16 file holds everything exactly."""
+    """Untrained norms are ones and biases zeros; this makes them differ, in values that bf16 stores exactly."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 1:
@@ -95,7 +96,7 @@ def make(name, model):
     rows = torch.randint(0, 60, (2, 12))
     hidden, logits = said(model, rows)
     reference = {"rows": rows.float(), "hidden": hidden, "logits": logits}
-    # A copy: the tables of rotary angles would come back from bf16 as others.
+    # A copy: the rotary frequency tables would come back from bf16 rounded.
     copy.deepcopy(model).bfloat16().save_pretrained(folder, max_shard_size="20KB" if name == "qwen3" else "1GB")
     if name == "qwen2_5_vl":
         reference |= seen(model)

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Makes model/tests/parity anew: what transformers, diffusers, timm and PEFT say with small random checkpoints.
+# Regenerates model/tests/parity: small random checkpoints, with the outputs of transformers,
+# diffusers, timm and PEFT.
 #
 #   scripts/parity.sh
 #
-# Python's packages go into target/parity-venv. Then `cargo test --release -p witan-model --test parity`.
+# Python packages go into target/parity-venv. Then run `cargo test --release -p witan-model --test
+# parity`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/parity_venv.sh

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""A small random BLIP3o in the layout of BLIP3o-Model-4B, and what it says, draws and learns.
+"""A small random BLIP3o in the layout of BLIP3o-Model-4B, with its answers, drawings and losses.
 
     python3 scripts/parity_blip3o.py     writes model/tests/parity/blip3o/
 
-The parts are transformers' Qwen2.5-VL, its image processor, and diffusers' Lumina-Next and Euler scheduler; put
-together, and named, as BLIP3o's code does (branch main): config.json, two files of weights with their index, a byte-level
-tokenizer.json, PEFT's adapter, timm's EVA-CLIP tower in a folder of its own. reference.safetensors has: a question's tokens, patches, logits and greedy answer; a
-caption's tokens, the states at the image queries and the features drawn from given noise; and both losses of two
-questions and two captions before and after a step of AdamW; and what the tower makes of the picture. scripts/parity.sh makes a venv with pinned versions first.
+The parts are transformers' Qwen2.5-VL and its image processor, and diffusers' Lumina-Next and Euler
+scheduler, assembled and named as in BLIP3o's code (branch main): config.json, two weight files with
+their index, a byte-level tokenizer.json, PEFT's adapter, timm's EVA-CLIP tower in a folder of its
+own. reference.safetensors contains a question's tokens, patches, logits and greedy answer; a
+caption's tokens, the hidden states at the image queries and the features drawn from given noise;
+both losses of two questions and two captions before and after an AdamW step; and the tower's
+features of the image. scripts/parity.sh creates a venv with pinned versions first.
 """
 
 import json

@@ -1,5 +1,5 @@
-# Sourced by parity.sh and smollm2.sh: Python with the libraries that ours is held to, in target/parity-venv,
-# or in the folder that VENV names. Sets `venv`.
+# Sourced by parity.sh and smollm2.sh: a Python environment with the reference libraries, in
+# target/parity-venv or the folder that VENV names. Sets `venv`.
 venv=${VENV:-target/parity-venv}
 if [ ! -x "$venv/bin/python" ]; then
     python3 -m venv "$venv"

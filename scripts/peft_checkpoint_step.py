@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""The LoRA step of a checkpoint in PyTorch, transformers and PEFT, as `cargo bench --bench checkpoint_step` makes it.
+"""A checkpoint's LoRA step in PyTorch, transformers and PEFT.
 
-    python3 scripts/peft_checkpoint_step.py FOLDER ADAPTER [--threads N] [--tokens N] [--steps N] [--device cpu|cuda]
-        [--kept f32|bf16]
+    python3 scripts/peft_checkpoint_step.py FOLDER ADAPTER [--threads N] [--tokens N] [--steps N]
+        [--device cpu|cuda] [--kept f32|bf16]
 
-Same weights, adapter, row of tokens and optimiser as ours. In bf16 the base is kept so, the adapter in f32, and
-autocast decides what is computed in which. Prints one JSON line: the loss of every step, the milliseconds of each but
-the first (wall and processor), and the peak memory of the process.
+Uses the weights, adapter, row of tokens and optimizer of `cargo bench --bench checkpoint_step`. With
+bf16 the base is stored in bf16 and the adapter in f32, and autocast decides the precision of each
+operation. Prints one JSON line: the loss of every step, the milliseconds of each but the first
+(wall and CPU), and the peak memory of the process.
 """
 
 import argparse

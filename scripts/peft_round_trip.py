@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""The embedded model in PyTorch with an adapter in PEFT's own hands: makes the pinned reference, or checks a folder.
+"""The embedded model in PyTorch with a PEFT adapter: makes the pinned reference, or checks a folder.
 
     python3 scripts/peft_round_trip.py make            writes model/adapter/tests/peft/
     python3 scripts/peft_round_trip.py check FOLDER    loads FOLDER with PeftModel.from_pretrained
 
-`make` trains nothing: it has PEFT make and save an adapter of random numbers, and writes what the model says with
-it. `check` loads a folder that `witan export --peft` wrote, and fails unless the model says the same with it. The
-twin of the model is peft_step.py's. scripts/peft_round_trip.sh runs both in a venv of its own.
+`make` trains nothing: it has PEFT create and save an adapter of random numbers, and writes the
+model's outputs with it. `check` loads a folder that `witan export --peft` wrote, and fails unless
+the model's outputs are the same. The PyTorch model is peft_step.py's. scripts/peft_round_trip.sh
+runs both in a venv of its own.
 """
 
 import argparse
@@ -25,7 +26,7 @@ TARGETS = ["embed_tokens", "q_proj", "down_proj", "to_out"]
 
 
 class Whole(nn.Module):
-    """The twin where it stands in the whole model, so that PEFT's names are the whole model's."""
+    """The PyTorch model at its place in the whole model, so that PEFT's names are the whole model's."""
 
     def __init__(self):
         super().__init__()

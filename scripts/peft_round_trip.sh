@@ -3,9 +3,10 @@
 #
 #   scripts/peft_round_trip.sh [make]
 #
-# PEFT's folder (model/adapter/tests/peft) goes through `witan export --adapter … --peft …`; what comes out must be the same
-# tensors byte for byte, and PEFT must load it onto the same base with the same logits and drawing. `make` first
-# makes the pinned folder anew. Python's packages go into target/peft-venv. WITAN names a program that is built already.
+# PEFT's folder (model/adapter/tests/peft) goes through `witan export --adapter … --peft …`. The
+# result must have the same tensors byte for byte, and PEFT must load it onto the same base with the
+# same logits and drawing. `make` regenerates the pinned folder first. Python packages go into
+# target/peft-venv. WITAN names a program that is already built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${VENV:-target/peft-venv}

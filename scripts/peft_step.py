@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The embedded model's LoRA step in PyTorch and PEFT, on the batches `cargo bench --bench lora_step` dumped.
+"""The embedded model's LoRA step in PyTorch and PEFT.
 
     python3 scripts/peft_step.py DUMP [--rounds N] [--base model/base/tiny/model.safetensors]
 
-Same weights, adapter, batches, shapes and optimiser as ours. Prints one JSON line: the loss of every step of
-a round, the milliseconds of one step in every round (wall and processor), and the peak memory. Needs torch,
-peft, safetensors.
+Runs on the batches that `cargo bench --bench lora_step` dumped, with its weights, adapter, shapes
+and optimizer. Prints one JSON line: the loss of every step of a round, the milliseconds of one step
+in every round (wall and CPU), and the peak memory. Needs torch, peft, safetensors.
 """
 
 import argparse

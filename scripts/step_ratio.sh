@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# One LoRA step of the embedded model, ours beside PyTorch + PEFT on the same batches, in the same minutes.
+# Times one LoRA step of the embedded model, ours against PyTorch + PEFT on the same batches.
 #
-#   scripts/step_ratio.sh [ROUNDS [THREADS]]      (5 rounds; "1 2" threads)
+#   scripts/step_ratio.sh [ROUNDS [THREADS]]      [default: 5 rounds; "1 2" threads]
 #
-# Needs Rust and a Python with torch, peft and safetensors ($PYTHON, default python3). Turns alternate, so that
-# whatever else the machine does hits both; medians are printed for each number of threads, and the step is
-# compared by loss first: if the twins disagree, there is nothing to compare. PyTorch's threads spin while they
-# wait, hence two threads say something only on a machine with nothing else to do.
+# Needs Rust and a Python with torch, peft and safetensors ($PYTHON, default python3). Runs
+# alternate, so that other load on the machine affects both; medians are printed for each number of
+# threads. The losses are compared first: if they differ, the timing means nothing. PyTorch's
+# threads spin while they wait, so two threads are only meaningful on an otherwise idle machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-5}
@@ -36,7 +36,7 @@ for threads in sys.argv[2:]:
     pairs = list(zip(sum(ours[0]["losses"], []), sum(peft[0]["losses"], [])))
     first = max(abs(a - b) for a, b in pairs[:2])
     later = max(abs(a - b) for a, b in pairs[:14])
-    assert first < 1e-5 and later < 1e-3, f"the twins disagree: {first} at the first step, {later} by the seventh"
+    assert first < 1e-5 and later < 1e-3, f"the losses differ: {first} at the first step, {later} by the seventh"
     wall, cpu = ([statistics.median(value for run in who for value in run[key]) for who in (ours, peft)]
                  for key in ("step_ms", "cpu_ms"))
     peak = [max(run["peak_mb"] for run in who) for who in (ours, peft)]

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# One LoRA step of SmolLM2-135M on 512 tokens, ours beside transformers + PEFT, in the same minutes.
+# Times one LoRA step of SmolLM2-135M on 512 tokens, ours against transformers + PEFT.
 #
-#   scripts/step_ratio_135m.sh [ROUNDS [THREADS [DEVICE]]]      (2 rounds; "1 2" threads; cpu)
+#   scripts/step_ratio_135m.sh [ROUNDS [THREADS [DEVICE]]]   [default: 2 rounds; "1 2" threads; cpu]
 #
-# DEVICE is cpu, in f32; cuda, in bf16 (docs/GPU.md; memory is what nvidia-smi lists, so the GPU must have nothing else
-# to do); or cpu-bf16, which rounds as the GPU does, slowly, and is for the losses. Needs what scripts/smollm2.sh makes:
-# target/smollm2/hf and the Python environment. Turns alternate; the losses are compared first: if the twins disagree,
-# there is nothing to compare. Two threads say something only on a machine with nothing else to do.
+# DEVICE is cpu, in f32; cuda, in bf16 (docs/GPU.md; memory is what nvidia-smi lists, so the GPU
+# must be otherwise idle); or cpu-bf16, which emulates the GPU's rounding, slowly, for comparing
+# losses. Needs the output of scripts/smollm2.sh: target/smollm2/hf and the Python environment. Runs
+# alternate. The losses are compared first: if they differ, the timing means nothing. Two threads
+# are only meaningful on an otherwise idle machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-2}
@@ -14,7 +15,7 @@ counts=${2:-1 2}
 case ${3:-cpu} in
 cpu) device=cpu kept=f32 features= steps=4 ;;
 cpu-bf16) device=cpu kept=bf16 features= steps=4 ;;
-# Kernels are compiled and chosen in the first steps.
+# The first steps compile and tune the kernels.
 cuda) device=cuda kept=bf16 features=witan-model/cuda steps=40 ;;
 *) echo "DEVICE is cpu, cpu-bf16 or cuda" >&2 && exit 2 ;;
 esac
@@ -28,7 +29,7 @@ gpu_mb() {
     nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits | head -1
 }
 
-# Runs a command, with its line of JSON to a file; the most memory it had on the GPU goes to FILE.gpu.
+# Runs a command and writes its JSON line to a file, and its peak GPU memory to FILE.gpu.
 measured() {
     local into=$1
     shift
@@ -65,7 +66,7 @@ done
 import glob, json, os, statistics, sys
 
 folder, tokens, kept, *counts = sys.argv[1:]
-# bf16 has eight bits, and the twins round at different places.
+# bf16 has eight bits, and the two implementations round in different places.
 first, later = {"f32": (1e-5, 1e-3), "bf16": (1e-2, 3e-2)}[kept]
 
 def paths(who, threads):
@@ -78,7 +79,7 @@ for threads in counts:
     runs = [[json.load(open(path)) for path in paths(who, threads)] for who in ("ours", "peft")]
     ours, peft = runs
     apart = [abs(a - b) / b for a, b in list(zip(ours[0]["losses"], peft[0]["losses"]))[:4]]
-    assert apart[0] < first and max(apart) < later, f"the twins disagree: {apart}"
+    assert apart[0] < first and max(apart) < later, f"the losses differ: {apart}"
     wall, cpu = ([statistics.median(value for run in who for value in run[key]) for who in runs]
                  for key in ("step_ms", "cpu_ms"))
     peaks = [max(map(peak, who, paths(name, threads))) for who, name in zip(runs, ("ours", "peft"))]

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Draws what a terminal shows some seconds into a command, as an SVG.
+# Captures the terminal some seconds into a command, as an SVG.
 #
 #     scripts/terminal_picture.sh OUT.svg SECONDS WIDTHxHEIGHT COMMAND...
 #
-# Needs tmux, and Python with the package rich. The command goes on until it ends by itself.
+# Needs tmux, and Python with the package rich. The command keeps running until it ends by itself.
 set -euo pipefail
 [ $# -ge 4 ] || { echo "usage: $0 OUT.svg SECONDS WIDTHxHEIGHT COMMAND..." >&2; exit 2; }
 out=$1 seconds=$2 size=$3
@@ -20,7 +20,7 @@ out, width, title = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True)
 console.print(Text.from_ansi(sys.stdin.read().rstrip()))
 svg = console.export_svg(title=title)
-# Fonts are taken from the reader, not fetched from elsewhere.
+# Uses fonts that are installed; downloads none.
 svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.S).replace("Fira Code", "monospace")
 open(out, "w").write(svg)
 ' "$out" "${size%x*}" "$*"

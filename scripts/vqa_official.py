@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Scores a few thousand answers with the official VQA v2 scorer; model/data/tests/vqa_official.rs holds ours to it.
+"""Scores a few thousand answers with the official VQA v2 scorer.
 
     python3 scripts/vqa_official.py [make] [path/to/vqaEval.py]
 
-The scorer is PythonEvaluationTools/vqaEvaluation/vqaEval.py of github.com/GT-Vision-Lab/VQA at commit a013f00, fetched
-with git into target/vqa-official unless its path is given; it is run, not copied. `make` writes its verdicts to
-model/data/tests/vqa/official.jsonl, else they are compared with what is there. (The copies of it in packages on PyPI, such
-as salesforce-lavis 1.0.2, are of before the commit "Fixed processing answers bug" and judge otherwise.)
+model/data/tests/vqa_official.rs compares our scores with its. The scorer is
+PythonEvaluationTools/vqaEvaluation/vqaEval.py of github.com/GT-Vision-Lab/VQA at commit a013f00,
+cloned into target/vqa-official unless its path is given; it is run, not copied. `make` writes its
+verdicts to model/data/tests/vqa/official.jsonl; otherwise they are compared with that file. (The
+copies of the scorer in PyPI packages, such as salesforce-lavis 1.0.2, predate the commit "Fixed
+processing answers bug" and score differently.)
 
-The file's first line holds the official accuracies; each further line is [answer, [[reference, how often], …], the
-accuracy in percent]. Question type and answer type of line i follow from i. Needs Python 3.8 and nothing else.
+The file's first line holds the official accuracies; each further line is [answer, [[reference, how
+often], …], the accuracy in percent]. Question type and answer type of line i follow from i. Needs
+only Python 3.8.
 """
 
 import contextlib
@@ -48,7 +51,7 @@ def main() -> None:
         PINNED.parent.mkdir(exist_ok=True)
         PINNED.write_text(lines)
     elif PINNED.read_text() != lines:
-        sys.exit(f"{PINNED} is not what the official scorer says; `make` writes it anew")
+        sys.exit(f"{PINNED} differs from the official scorer; `make` rewrites it")
     print(f"{CASES} answers: {lines.splitlines()[0]}")
 
 
@@ -63,7 +66,7 @@ def fetch() -> pathlib.Path:
 
 
 def scorer(path: pathlib.Path):
-    """Its class. It is Python 2, of which only the print statements are no Python 3."""
+    """The scorer's class. It is Python 2; only its print statements are not Python 3."""
     source = re.sub(r'print "(.*)"', r'print("\1")', path.read_text())
     names: dict = {}
     with warnings.catch_warnings():
@@ -73,7 +76,7 @@ def scorer(path: pathlib.Path):
 
 
 class Answers:
-    """What the scorer takes for the annotations, and for the results."""
+    """Stands in for the scorer's annotations and results objects."""
 
     def __init__(self, qa: dict) -> None:
         self.qa = qa
@@ -129,7 +132,7 @@ def phrase(rng: random.Random, contractions: list) -> str:
 
 
 def misspelt(rng: random.Random, text: str) -> str:
-    """The same with a mark, a space, a capital, an article, a lost apostrophe, or a row of periods more."""
+    """The same with punctuation, spaces, capitals, an article or periods added, or an apostrophe lost."""
     for _ in range(rng.choice([0, 1, 1, 2, 3])):
         at = rng.randint(0, len(text))
         change = rng.randrange(8)
