@@ -1,9 +1,10 @@
 //! The LoRA step of a language model in Hugging Face's layout: milliseconds a step.
 //!
 //! `cargo bench --bench checkpoint_step -- folder=DIR [key=value ...]` prints one JSON line that
-//! `scripts/step_ratio_135m.sh` sets beside PyTorch's: the loss of every step, the milliseconds of each but the first,
-//! the peak memory of the process. A GPU always keeps and multiplies matrices in bf16; `kept=bf16` has the processor do
-//! it too, slowly, for the losses. With `dump=DIR` it writes the fresh adapter for the twin instead.
+//! `scripts/step_ratio_135m.sh` sets beside PyTorch's: the loss of every step, the milliseconds of
+//! each but the first, the peak memory of the process. A GPU always keeps and multiplies matrices
+//! in bf16; `kept=bf16` has the processor do it too, slowly, for the losses. With `dump=DIR` it
+//! writes the fresh adapter for the twin instead.
 
 #[path = "measure/resources.rs"]
 mod resources;
@@ -12,10 +13,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use resources::{busy_ms, peak_mb};
-use witan_model::causal::{Kept, Tuning};
 use witan_model::device::Compute;
-use witan_model::survey::Survey;
-use witan_model::umm::language::Activations;
+use witan_model::families::language::Activations;
+use witan_model::families::language::causal::Tuning;
+use witan_model::inspect::checkpoint::Survey;
+use witan_model::precision::Kept;
 use witan_model::{Adapter, Causal, LoraConfig, peft};
 
 #[global_allocator]

@@ -1,9 +1,11 @@
-//! The LoRA step of the embedded model, on a batch of 48 questions and 16 captions: milliseconds a step.
+//! The LoRA step of the embedded model, on a batch of 48 questions and 16 captions: milliseconds a
+//! step.
 //!
-//! `cargo bench --bench lora_step -- [key=value ...]` prints one JSON line that `scripts/step_ratio.sh` sets
-//! beside PyTorch's: the losses of a round, and the milliseconds of one step in every round. With `dump=DIR` it
-//! writes the batches and the fresh adapter for the twin instead. Rounds are timed whole, optimiser's start and
-//! all, because that is what a member pays; hence no statistics crate.
+//! `cargo bench --bench lora_step -- [key=value ...]` prints one JSON line that
+//! `scripts/step_ratio.sh` sets beside PyTorch's: the losses of a round, and the milliseconds of
+//! one step in every round. With `dump=DIR` it writes the batches and the fresh adapter for the
+//! twin instead. Rounds are timed whole, optimiser's start and all, because that is what a member
+//! pays; hence no statistics crate.
 
 #[path = "measure/resources.rs"]
 mod resources;
@@ -13,15 +15,15 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use resources::{busy_ms, peak_mb};
+use witan_model::LoraConfig;
 use witan_model::adapter::Adapter;
-use witan_model::checkpoint::Base;
-use witan_model::config::LoraConfig;
 use witan_model::data::scenes::dataset;
 use witan_model::data::vocabulary::Vocabulary;
 use witan_model::device::Compute;
-use witan_model::encoded::EncodedShard;
+use witan_model::families::tiny::Umm;
+use witan_model::families::tiny::base::Base;
+use witan_model::families::tiny::shard::EncodedShard;
 use witan_model::train::{Schedule, TrainPlan, record, train};
-use witan_model::umm::Umm;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

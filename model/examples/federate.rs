@@ -1,11 +1,13 @@
 //! Measures a base, and what a federation in one process makes of it.
 //!
-//! `federate BASE [key=value ...]` prints the painter's ceiling, the base's scores, and the scores of every
-//! few rounds of a federation over a Dirichlet partition. `members=1` is centralised training.
+//! `federate BASE [key=value ...]` prints the painter's ceiling, the base's scores, and the scores
+//! of every few rounds of a federation over a Dirichlet partition. `members=1` is centralised
+//! training.
 //!
-//! `strategy=NAME[:NUMBER],..`, `compression=none,bf16,int8,top-k` and `attack=nobody,absent,scaled,flipped` run every
-//! combination, one after the other: the last member sends its delta, nothing, ten times it, or minus ten times. `peft=DIR`
-//! writes every adapter that is scored for Python's PEFT, and `sheets=DIR` its drawings.
+//! `strategy=NAME[:NUMBER],..`, `compression=none,bf16,int8,top-k` and
+//! `attack=nobody,absent,scaled,flipped` run every combination, one after the other: the last
+//! member sends its delta, nothing, ten times it, or minus ten times. `peft=DIR` writes every
+//! adapter that is scored for Python's PEFT, and `sheets=DIR` its drawings.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -13,21 +15,21 @@ use std::time::Instant;
 
 use witan_model::adapter::Adapter;
 use witan_model::aggregate::aggregate;
-use witan_model::checkpoint::Base;
 use witan_model::committed::Committed;
-use witan_model::config::LoraConfig;
 use witan_model::data::partition::{Partition, partition};
 use witan_model::data::scenes::{FederationSplit, federation_split};
 use witan_model::data::{CaptionExample, Dataset, Picture};
 use witan_model::delta::{Codec, Form, lost};
 use witan_model::device::Device;
-use witan_model::encoded::EncodedShard;
-use witan_model::evaluate::geneval::{Tag, detector::detect};
-use witan_model::peft;
+use witan_model::evaluate::geneval::Tag;
+use witan_model::evaluate::geneval::detector::detect;
+use witan_model::families::tiny::Umm;
+use witan_model::families::tiny::base::Base;
+use witan_model::families::tiny::shard::EncodedShard;
 use witan_model::sheet::{Sheet, Tile};
 use witan_model::strategy::{Server, Strategy};
 use witan_model::train::{Schedule, TrainPlan, train};
-use witan_model::umm::Umm;
+use witan_model::{LoraConfig, peft};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

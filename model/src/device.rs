@@ -1,15 +1,16 @@
 //! Where the model computes: a setting, and the device it opens or what that device lacks.
 //!
-//! The CPU lacks nothing. A GPU needs the feature `cuda` when the program is built, and a driver and NVIDIA's
-//! mathematical library when it runs (`docs/GPU.md`). All are looked for before anything is computed: Burn panics,
-//! on a thread of its own, where one is missing later.
+//! The CPU lacks nothing. A GPU needs the feature `cuda` when the program is built, and a driver
+//! and NVIDIA's mathematical library when it runs (`docs/GPU.md`). All are looked for before
+//! anything is computed: Burn panics, on a thread of its own, where one is missing later.
 
 use std::fmt;
 use std::str::FromStr;
 
 use burn::backend::DispatchDevice;
-pub use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
+
+pub use burn::tensor::Device;
 
 /// What computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,9 +1,10 @@
 //! How the base gets its weights: three stages from nothing, centralised, once.
 //!
-//! [`vision`] teaches the encoder every cell's shape, colour, offset and size; no word is involved, hence every
-//! shape and colour is seen. [`painting`] teaches the painter to undo the encoder. [`joint`] teaches the language
-//! model to answer and the diffusion transformer to draw, on the base vocabulary alone: words held out keep the
-//! embedding they started with, and are left to the federation.
+//! [`vision`] teaches the encoder every cell's shape, colour, offset and size; no word is involved,
+//! hence every shape and colour is seen. [`painting`] teaches the painter to undo the encoder.
+//! [`joint`] teaches the language model to answer and the diffusion transformer to draw, on the
+//! base vocabulary alone: words held out keep the embedding they started with, and are left to the
+//! federation.
 
 pub mod joint;
 pub mod painting;
@@ -15,12 +16,14 @@ use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use witan_adapter::tensors::{WeightError, Weights};
+use witan_data::tokenizer::{Tokenizer, WordError};
 
-use crate::checkpoint::{Base, BaseError, saved};
-use crate::config::ModelConfig;
-use crate::data::tokenizer::{Tokenizer, WordError};
-use crate::umm::Network;
-use crate::umm::weights::{Loader, Names, WeightError, Weights};
+use crate::families::tiny::Network;
+use crate::families::tiny::base::{Base, BaseError, saved};
+use crate::families::tiny::config::ModelConfig;
+use crate::layers::loader::Loader;
+use crate::layers::names::Names;
 
 /// Sizes and lengths of the three stages.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -183,7 +186,8 @@ pub struct Course<'a> {
 
 type StageRun = fn(&Course<'_>, Weights, Progress<'_>) -> Result<Weights, PretrainError>;
 
-/// The weights of a whole network: those of `start`, and freshly sampled ones in place of what it lacks.
+/// The weights of a whole network: those of `start`, and freshly sampled ones in place of what it
+/// lacks.
 pub fn fresh(config: &ModelConfig, start: Weights, seed: u64) -> Result<Weights, WeightError> {
     let mut loader = Loader::sampling(start, seed, &Device::flex());
     Network::load(&mut loader, config)?;

@@ -1,26 +1,24 @@
 //! One member's local training: a few visible steps of AdamW on the adapter.
 //!
-//! Follows FedUMM: the base stays frozen, the optimiser is made anew each round, and what leaves is the adapter
-//! with the number of examples it saw. The same start, shard, plan and thread count give the same bytes.
+//! Follows FedUMM: the base stays frozen, the optimiser is made anew each round, and what leaves is
+//! the adapter with the number of examples it saw. The same start, shard, plan and thread count
+//! give the same bytes.
 
 mod batch;
 mod course;
-pub mod descent;
 mod hold;
-pub mod pupil;
+mod record;
 pub mod schedule;
 
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
+use witan_adapter::{Adapter, AdapterError, Strategy};
 
-use crate::adapter::{Adapter, AdapterError};
-use crate::strategy::Strategy;
+use crate::families::lora_model::{Pupil, Unreadable};
 pub(crate) use batch::Deck;
-pub(crate) use batch::NOISES;
-pub use batch::record;
 pub use course::{Course, Paused};
-use pupil::Pupil;
+pub use record::record;
 pub use schedule::Schedule;
 
 /// How a member trains in one round.
@@ -128,8 +126,8 @@ pub enum TrainError {
     #[error("the optimiser's moments cannot be read")]
     Moments,
     /// What an example is about cannot be read any more.
-    #[error("{0}")]
-    Unreadable(String),
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
     /// The threads could not be started.
     #[error("cannot start {threads} training threads")]
     Threads {

@@ -6,11 +6,11 @@ mod header;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use witan_model::causal::Kept;
-use witan_model::memory::Demand;
-use witan_model::survey::Survey;
+use witan_model::families::language::Activations;
+use witan_model::inspect::checkpoint::Survey;
+use witan_model::inspect::memory::Demand;
+use witan_model::precision::Kept;
 use witan_model::tensor_files::TensorFiles;
-use witan_model::umm::language::Activations;
 use witan_model::{Causal, Compute, Device, LoraConfig};
 
 #[test]

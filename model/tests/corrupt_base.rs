@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use witan_adapter::tensors::TensorsError;
-use witan_model::checkpoint::read_weights;
-use witan_model::config::ModelConfig;
 use witan_model::data::tokenizer::Tokenizer;
+use witan_model::families::tiny::config::ModelConfig;
 use witan_model::pretrain::fresh;
-use witan_model::umm::weights::WeightError;
+use witan_model::tensors::{WeightError, read_weights};
 use witan_model::{Base, BaseError};
 
 /// A folder of this test's own that holds a sound base.
@@ -50,7 +49,10 @@ fn cut_weights_and_a_foreign_config_are_malformed() {
     std::fs::write(folder.join("model.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
     let error = Base::from_dir(&folder).unwrap_err();
     assert!(
-        matches!(error, BaseError::Tensors(TensorsError::Malformed { bytes: found }) if found == bytes.len() / 2),
+        matches!(
+            error,
+            BaseError::Tensors(TensorsError::Malformed { bytes: found }) if found == bytes.len() / 2
+        ),
         "{error}"
     );
     std::fs::write(folder.join("config.json"), "{}").unwrap();

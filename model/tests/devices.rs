@@ -1,14 +1,16 @@
-//! Every device this build reaches computes what the CPU does: features, answers, drawings, a round of training.
+//! Every device this build reaches computes what the CPU does: features, answers, drawings, a round
+//! of training.
 //!
-//! The CPU computes in bf16 too, if it is told to: slowly, but it rounds what a GPU rounds, and so is its twin. With the
-//! feature `cuda` there is a GPU to compare with, if the machine has one. With `cubecl-cpu` there are the same kernels as
-//! the GPU's, compiled for the processor, so that they can be tried where there is none (`docs/GPU.md`).
+//! The CPU computes in bf16 too, if it is told to: slowly, but it rounds what a GPU rounds, and so
+//! is its twin. With the feature `cuda` there is a GPU to compare with, if the machine has one.
+//! With `cubecl-cpu` there are the same kernels as the GPU's, compiled for the processor, so that
+//! they can be tried where there is none (`docs/GPU.md`).
 
 use std::ops::ControlFlow;
 
-use witan_model::causal::Kept;
 use witan_model::data::scenes::dataset;
 use witan_model::data::vocabulary::Vocabulary;
+use witan_model::precision::Kept;
 use witan_model::{Adapter, Base, Device, EncodedShard, LoraConfig, Step, TrainPlan, Umm, train};
 
 /// The devices beside the one all are compared with.

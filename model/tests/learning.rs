@@ -5,12 +5,12 @@
 use std::ops::ControlFlow;
 
 use witan_model::aggregate::aggregate;
-use witan_model::config::ModelConfig;
 use witan_model::data::scenes::dataset;
 use witan_model::data::tokenizer::Tokenizer;
 use witan_model::data::vocabulary::Vocabulary;
 use witan_model::data::{Dataset, Picture};
 use witan_model::delta::Form;
+use witan_model::families::tiny::config::ModelConfig;
 use witan_model::pretrain::fresh;
 use witan_model::{
     Adapter, AdapterError, Base, Codec, Committed, Course, Device, EncodedShard, LoraConfig,

@@ -1,21 +1,20 @@
-//! A member of a federation that trains a BLIP3o: its data as the checkpoint reads them, its steps, its answers. The
-//! checkpoint is the small random one of `parity`.
+//! A member of a federation that trains a BLIP3o: its data as the checkpoint reads them, its steps,
+//! its answers. The checkpoint is the small random one of `parity`.
 
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use witan_model::blip3o::pixels::PixelBounds;
-use witan_model::blip3o::tower::Tower;
-use witan_model::blip3o::{Blip3o, Blip3oConfig, Reader, Shard, Targets, prompt};
-use witan_model::checkpoint::read_weights;
 use witan_model::data::vqa_v2::Split;
-use witan_model::data::{AnswerType, Dataset, Picture, VqaExample, captions, picture};
+use witan_model::data::{AnswerType, Dataset, Picture, VqaExample, captions, image_file};
+use witan_model::families::blip3o::pixels::PixelBounds;
+use witan_model::families::blip3o::tower::Tower;
+use witan_model::families::blip3o::{Blip3o, Blip3oConfig, Reader, Shard, Targets, prompt};
+use witan_model::families::language::Activations;
 use witan_model::tensor_files::TensorFiles;
+use witan_model::tensors::{Weights, encode, read_weights};
 use witan_model::text::TextTokenizer;
-use witan_model::umm::language::Activations;
-use witan_model::umm::weights::{Weights, encode};
 use witan_model::{Adapter, Device, LoraConfig, Schedule, TrainError, TrainPlan, Trained, train};
 
 #[test]
@@ -43,7 +42,7 @@ fn a_member_learns_to_answer_and_to_draw_the_same_bits_each_time() {
 #[test]
 fn a_member_sees_and_is_asked_about_the_whole_picture_in_its_file() {
     let (_folder, data) = data();
-    let whole = picture::decode(&fs::read(pinned().join("picture.png")).unwrap()).unwrap();
+    let whole = image_file::decode(&fs::read(pinned().join("picture.png")).unwrap()).unwrap();
     assert_eq!(data.pictures[0].whole().unwrap(), whole);
     let reader = reader();
     let ask = |data: &Dataset| {
@@ -92,7 +91,8 @@ fn layers_computed_again_drop_the_same_inputs_as_the_first_time() {
         let (kept, other) = (values(&kept), values(other));
         kept.iter().zip(&other).map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max)
     };
-    // The order in which gradients are added differs; AdamW moves a number by at most its step size, 1e-2, a step.
+    // The order in which gradients are added differs; AdamW moves a number by at most its step
+    // size, 1e-2, a step.
     assert!(apart(&again) < 1e-4 && apart(&none) > 1e-2, "{} {}", apart(&again), apart(&none));
 }
 
@@ -242,7 +242,8 @@ fn a_step_of_two_half_batches_learns_from_as_much_as_one_of_a_whole() {
     let halves = TrainPlan { batch_questions: 1, accumulation: 2, ..plan(1) };
     let halves = round(&mut blip3o, &shard, &halves).unwrap().0;
     assert_eq!(halves.examples, whole.examples);
-    // One answer has a token more than the other, so that the mean of both means weighs it a little less.
+    // One answer has a token more than the other, so that the mean of both means weighs it a little
+    // less.
     assert!((halves.loss - whole.loss).abs() < 0.2, "{} and {}", halves.loss, whole.loss);
     let pinned_down = TrainPlan { gradient_norm_max: Some(1e-12), ..plan(1) };
     let pinned_down = round(&mut blip3o, &shard, &pinned_down).unwrap().0;

@@ -1,7 +1,7 @@
 //! Checkpoints that transformers made are read, and said with as transformers does, to 1e-4 in f32.
 //!
-//! The pinned folders `tests/parity/*` hold what `scripts/parity.py` made: random weights of every family, and what
-//! transformers and PEFT say with them.
+//! The pinned folders `tests/parity/*` hold what `scripts/parity.py` made: random weights of every
+//! family, and what transformers and PEFT say with them.
 
 #[path = "support/header.rs"]
 mod header;
@@ -9,22 +9,25 @@ mod header;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use witan_model::blip3o::pixels::{Patches, PixelBounds};
-use witan_model::blip3o::tuning::{Captions, Question};
-use witan_model::blip3o::{self, Blip3o, Blip3oConfig, prompt};
-use witan_model::causal::{Kept, Tuning};
-use witan_model::checkpoint::read_weights;
-use witan_model::config::language::LanguageConfig;
-use witan_model::data::picture::decode;
+use witan_model::data::image_file::decode;
+use witan_model::families::blip3o;
+use witan_model::families::blip3o::eva::{Eva, EvaConfig, pooled};
+use witan_model::families::blip3o::pixels::{Patches, PixelBounds};
+use witan_model::families::blip3o::tuning::{Captions, Question};
+use witan_model::families::blip3o::vision::{QwenVision, QwenVisionConfig};
+use witan_model::families::blip3o::{Blip3o, Blip3oConfig, prompt};
+use witan_model::families::language::causal::Tuning;
+use witan_model::families::language::config::LanguageConfig;
+use witan_model::families::language::{Activations, Language};
+use witan_model::families::trunk::diffusion::{Diffusion, DiffusionConfig};
+use witan_model::families::trunk::flow::Noise;
+use witan_model::host::{floats, tensor_of};
+use witan_model::layers::loader::Loader;
 use witan_model::peft::import;
+use witan_model::precision::Kept;
 use witan_model::tensor_files::TensorFiles;
+use witan_model::tensors::{HostTensor, Weights, read_weights};
 use witan_model::text::TextTokenizer;
-use witan_model::umm::diffusion::{Diffusion, DiffusionConfig};
-use witan_model::umm::eva::{Eva, EvaConfig, pooled};
-use witan_model::umm::flow::Noise;
-use witan_model::umm::language::{Activations, Language};
-use witan_model::umm::qwen_vision::{QwenVision, QwenVisionConfig};
-use witan_model::umm::weights::{HostTensor, Loader, Weights, floats, tensor_of};
 use witan_model::{Adapter, Causal, Device, LoraConfig};
 
 const FAMILIES: [&str; 4] = ["llama", "qwen2", "qwen3", "qwen2_5_vl"];
@@ -294,7 +297,8 @@ fn sees(family: &str, files: TensorFiles) -> Vec<f32> {
     floats(vision.forward(patches, [6, 10], &config))
 }
 
-/// A pinned family's tensors, those whose names begin with the first of a pair renamed to begin with the second.
+/// A pinned family's tensors, those whose names begin with the first of a pair renamed to begin
+/// with the second.
 fn renamed(family: &str, names: [(&str, &str); 2]) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     let file = copy.path().join("model.safetensors");

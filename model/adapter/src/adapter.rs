@@ -1,7 +1,8 @@
 //! The adapter: the only weights that members train and exchange.
 //!
-//! Tensor names and shapes are PEFT's. Its bytes are canonical safetensors in f32: one adapter has one encoding,
-//! so that a digest of the bytes names the adapter. Bytes from a peer are refused unless they are that encoding.
+//! Tensor names and shapes are PEFT's. Its bytes are canonical safetensors in f32: one adapter has
+//! one encoding, so that a digest of the bytes names the adapter. Bytes from a peer are refused
+//! unless they are that encoding.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +11,9 @@ use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
+use crate::fresh::{Init, sample};
 use crate::lora::LoraConfig;
-use crate::tensors::{HostTensor, Init, Weights, encode, sample};
+use crate::tensors::{HostTensor, Weights, encode};
 
 /// The layers of a base that an adapter can be put beside: path and `[outputs, inputs]` (of the
 /// token embeddings `[tokens, width]`), in the order in which [`Adapter::init`] draws numbers.
@@ -134,8 +136,8 @@ impl Adapter {
         encode(&self.tensors)
     }
 
-    /// Decodes a peer's bytes, which must be the canonical encoding of an adapter with the names and shapes of
-    /// `like`, all values finite.
+    /// Decodes a peer's bytes, which must be the canonical encoding of an adapter with the names
+    /// and shapes of `like`, all values finite.
     ///
     /// The length is compared before anything is allocated.
     pub fn from_bytes(bytes: &[u8], like: &Adapter) -> Result<Adapter, AdapterError> {
@@ -170,7 +172,8 @@ impl Adapter {
         }
     }
 
-    /// What has to be added to `start` to become this adapter; both must have the same names and shapes.
+    /// What has to be added to `start` to become this adapter; both must have the same names and
+    /// shapes.
     pub fn delta(&self, start: &Adapter) -> Adapter {
         let tensors = self.tensors.iter().map(|(name, tensor)| {
             let before = &start.tensors[name].values;

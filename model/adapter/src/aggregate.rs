@@ -1,8 +1,9 @@
 //! Aggregation: what a round's updates come to.
 //!
-//! Every member recomputes the aggregate and compares bytes, hence the order of every operation is fixed: f64, in
-//! the order given, one rounding to f32 at the end, no threads. Must never fail on what a peer sent, however many rounds
-//! it does so: deltas come decoded, finite and bounded (see [`crate::delta`]), and what is committed is bounded too.
+//! Every member recomputes the aggregate and compares bytes, hence the order of every operation is
+//! fixed: f64, in the order given, one rounding to f32 at the end, no threads. Must never fail on
+//! what a peer sent, however many rounds it does so: deltas come decoded, finite and bounded (see
+//! [`crate::delta`]), and what is committed is bounded too.
 
 pub mod fedavg;
 mod fedavgm;
@@ -16,11 +17,10 @@ mod norm_clip;
 mod products;
 mod trimmed_mean;
 
-pub use fedavg::fedavg;
-
 use crate::adapter::{Adapter, AdapterError};
 use crate::committed::Committed;
 use crate::strategy::{Strategy, layers};
+pub use fedavg::fedavg;
 use matrix::Matrix;
 use products::Changes;
 
@@ -119,8 +119,8 @@ fn naive_error(start: &Adapter, inputs: &[(u64, &Adapter)], shares: &[f64]) -> V
     layers(start).map(|layer| Changes::of(start, inputs, &layer).naive_error(shares)).collect()
 }
 
-/// No number of an adapter that computes anything is nearly so large; only a liar makes one that reaches it, and then
-/// the model is lost but the federation goes on.
+/// No number of an adapter that computes anything is nearly so large; only a liar makes one that
+/// reaches it, and then the model is lost but the federation goes on.
 const LARGEST: f32 = 1e9;
 
 #[cfg(test)]

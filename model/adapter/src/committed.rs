@@ -1,8 +1,9 @@
 //! What a round commits: the adapter, and what its strategy goes on from.
 //!
-//! One blob with one digest, so that a server's moments and what was added to the base are agreed on, fetched and
-//! verified exactly as the adapter is. It never travels in a round (every member computes it); only who comes late
-//! fetches it. Before the first round there is the plain adapter and nothing beside it.
+//! One blob with one digest, so that a server's moments and what was added to the base are agreed
+//! on, fetched and verified exactly as the adapter is. It never travels in a round (every member
+//! computes it); only who comes late fetches it. Before the first round there is the plain adapter
+//! and nothing beside it.
 
 use crate::adapter::{Adapter, AdapterError};
 use crate::strategy::{RESIDUAL, Strategy};
@@ -71,7 +72,8 @@ impl Committed {
         Committed { adapter: self.adapter.cut(rank), extras: self.extras.clone() }
     }
 
-    /// What is added to each layer of the base, `[outputs, inputs]` by path, before the adapter's scale.
+    /// What is added to each layer of the base, `[outputs, inputs]` by path, before the adapter's
+    /// scale.
     pub fn residuals(&self) -> Weights {
         let named = |(name, tensor): (&String, &_)| {
             Some((name.strip_prefix(RESIDUAL)?.to_string(), Clone::clone(tensor)))

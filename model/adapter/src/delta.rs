@@ -1,19 +1,20 @@
-//! A delta as bytes: which tensors travel, how their numbers are written, and what is refused on arrival.
+//! A delta as bytes: which tensors travel, how their numbers are written, and what is refused on
+//! arrival.
 //!
-//! All sizes follow from what the federation agreed on, hence the length is compared before anything is allocated,
-//! and the bytes hold no names. A decoded delta always has the adapter's whole shape: factors that stay at home are
-//! zero, and what a lower rank lacks is taken off the start. Peers' bytes are refused, never trusted.
+//! All sizes follow from what the federation agreed on, hence the length is compared before
+//! anything is allocated, and the bytes hold no names. A decoded delta always has the adapter's
+//! whole shape: factors that stay at home are zero, and what a lower rank lacks is taken off the
+//! start. Peers' bytes are refused, never trusted.
 //!
-//! `int8` and `top-k` lose something: the member keeps it and adds it to its next delta (error feedback, Seide et al.
-//! 2014; Karimireddy et al., arXiv 1901.09847).
+//! `int8` and `top-k` lose something: the member keeps it and adds it to its next delta (error
+//! feedback, Seide et al. 2014; Karimireddy et al., arXiv 1901.09847).
 
 mod codec;
-
-pub use codec::Codec;
 
 use crate::adapter::{Adapter, AdapterError};
 use crate::strategy::Strategy;
 use crate::tensors::{HostTensor, Weights};
+pub use codec::Codec;
 
 /// What both ends know of a delta.
 #[derive(Clone, Copy, Debug)]
@@ -177,8 +178,8 @@ fn dealt(layout: &Adapter, values: &[f32]) -> Weights {
     tensors.collect()
 }
 
-/// The most one number of an adapter may change in a round: a thousand times what the worst training does, and far
-/// from where sums and products of deltas leave f32.
+/// The most one number of an adapter may change in a round: a thousand times what the worst
+/// training does, and far from where sums and products of deltas leave f32.
 const MAX: f32 = 1e6;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ pub mod adapter;
 pub mod aggregate;
 pub mod committed;
 pub mod delta;
-mod fresh;
+pub mod fresh;
 pub mod lora;
 pub mod peft;
 pub mod strategy;

@@ -12,7 +12,8 @@ pub struct LoraConfig {
     pub alpha: f64,
     /// Share of adapter inputs dropped while training. Default 0: shards are small and steps few.
     pub dropout: f64,
-    /// Adapted layers: a linear layer, or the token embeddings, whose path ends with one of these names.
+    /// Adapted layers: a linear layer, or the token embeddings, whose path ends with one of these
+    /// names.
     pub targets: Vec<String>,
 }
 

@@ -1,8 +1,9 @@
 //! The adapter as a folder that Python's PEFT reads and writes: `adapter_config.json` beside
 //! `adapter_model.safetensors`.
 //!
-//! What is written is byte for byte what PEFT would write of the same numbers. What is read must be a plain LoRA
-//! of this base: a setting that would make it compute anything else is refused by name, never ignored.
+//! What is written is byte for byte what PEFT would write of the same numbers. What is read must be
+//! a plain LoRA of this base: a setting that would make it compute anything else is refused by
+//! name, never ignored.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

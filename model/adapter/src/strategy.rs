@@ -1,6 +1,7 @@
 //! How a federation combines what its members trained, and what that asks of their training.
 //!
-//! `docs/STRATEGIES.md` has each one's formula, paper and use. The arithmetic is in [`crate::aggregate`].
+//! `docs/STRATEGIES.md` has each one's formula, paper and use. The arithmetic is in
+//! [`crate::aggregate`].
 
 use crate::adapter::Adapter;
 use crate::tensors::{HostTensor, Weights};
@@ -16,7 +17,8 @@ pub enum Strategy {
         /// Strength of the pull to the start.
         mu: f64,
     },
-    /// FedAvg that goes on in the direction of earlier rounds (FedAvgM, Hsu et al., arXiv 1909.06335).
+    /// FedAvg that goes on in the direction of earlier rounds (FedAvgM, Hsu et al., arXiv
+    /// 1909.06335).
     FedAvgM {
         /// How much of the last round's step is taken again.
         momentum: f64,
@@ -32,7 +34,8 @@ pub enum Strategy {
     Ffa,
     /// The factors in turns (RoLoRA, Chen et al., arXiv 2409.02346).
     RoLora,
-    /// The means, and what they miss added to the base (FedEx-LoRA, Singhal et al., arXiv 2410.09432).
+    /// The means, and what they miss added to the base (FedEx-LoRA, Singhal et al., arXiv
+    /// 2410.09432).
     FedEx,
     /// The mean product, split again (FlexLoRA, Bai et al., arXiv 2402.11505).
     FlexLora,
@@ -67,7 +70,8 @@ pub enum Server {
 impl Strategy {
     /// Whether members train, and send, this adapter tensor in this round.
     ///
-    /// The half that stays is the one that starts random: with the other at zero no step could move it.
+    /// The half that stays is the one that starts random: with the other at zero no step could move
+    /// it.
     pub fn trains(&self, round: u64, tensor: &str) -> bool {
         match self {
             Strategy::Ffa => starts_at_zero(tensor),
@@ -84,8 +88,8 @@ impl Strategy {
         }
     }
 
-    /// Whether a number of the adapter means the same in every round, so that what compression lost of it can be
-    /// sent later. Strategies that split a product again turn its factors.
+    /// Whether a number of the adapter means the same in every round, so that what compression lost
+    /// of it can be sent later. Strategies that split a product again turn its factors.
     pub fn keeps_factors(&self) -> bool {
         !matches!(
             self,
@@ -102,7 +106,8 @@ impl Strategy {
         matches!(self, Strategy::FlexLora)
     }
 
-    /// What is committed beside the adapter, all zero: moments of the changes, or what was added to the base.
+    /// What is committed beside the adapter, all zero: moments of the changes, or what was added to
+    /// the base.
     pub(crate) fn extras(&self, adapter: &Adapter) -> Weights {
         let zeros = |shape: Vec<usize>| {
             let values = vec![0.0; shape.iter().product()];

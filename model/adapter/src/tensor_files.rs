@@ -1,9 +1,10 @@
-//! A checkpoint in Hugging Face's layout: `model.safetensors`, or files beside `model.safetensors.index.json`.
+//! A checkpoint in Hugging Face's layout: `model.safetensors`, or files beside
+//! `model.safetensors.index.json`.
 //!
-//! Only headers are read when it is opened, and checked against the files' lengths; a tensor is read from its place
-//! when it is asked for, so that a checkpoint larger than the memory can be looked over. Files are read at offsets
-//! rather than mapped: a mapping needs `unsafe`, which this workspace forbids, and ends the process if somebody cuts
-//! the file meanwhile.
+//! Only headers are read when it is opened, and checked against the files' lengths; a tensor is
+//! read from its place when it is asked for, so that a checkpoint larger than the memory can be
+//! looked over. Files are read at offsets rather than mapped: a mapping needs `unsafe`, which this
+//! workspace forbids, and ends the process if somebody cuts the file meanwhile.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -62,7 +63,10 @@ pub enum FilesError {
         name: String,
     },
     /// A tensor stands in the files more than once, so that nobody can say which is meant.
-    #[error("tensor {name} stands twice: as {} in {} and as {} in {}", first[0], first[1], second[0], second[1])]
+    #[error(
+        "tensor {name} stands twice: as {} in {} and as {} in {}",
+        first[0], first[1], second[0], second[1]
+    )]
     Twice {
         /// The name that both would have.
         name: String,
@@ -95,8 +99,8 @@ impl TensorFiles {
 
     /// Every tensor by name: the name that its language model alone would give it.
     ///
-    /// Qwen2.5-VL's newer files have `model.language_model.` and `model.visual.` where older ones have `model.` and
-    /// `visual.`; here all have the older.
+    /// Qwen2.5-VL's newer files have `model.language_model.` and `model.visual.` where older ones
+    /// have `model.` and `visual.`; here all have the older.
     pub fn tensors(&self) -> &BTreeMap<String, Place> {
         &self.tensors
     }

@@ -9,8 +9,6 @@ use std::io::ErrorKind;
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 
-pub use crate::fresh::{Init, sample};
-
 /// A tensor in memory, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostTensor {

@@ -1,13 +1,17 @@
-//! How plain loops become the widest vector instructions the processor has, without a line of unsafe code.
+//! How plain loops become the widest vector instructions the processor has, without a line of
+//! unsafe code.
 
 /// Declares a function whose body is compiled once per instruction set and chosen when called.
 ///
-/// What the body calls must be `#[inline(always)]`, or it stays compiled for the oldest processor. Inside,
-/// `mul_add` is one instruction. The order of additions is the source's, so that every set that has fused
-/// multiplication gives the same bits.
+/// What the body calls must be `#[inline(always)]`, or it stays compiled for the oldest processor.
+/// Inside, `mul_add` is one instruction. The order of additions is the source's, so that every set
+/// that has fused multiplication gives the same bits.
 #[macro_export]
 macro_rules! vectorised {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $body:block) => {
+    (
+        $(#[$meta:meta])*
+        $vis:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $body:block
+    ) => {
         $(#[$meta])*
         $vis fn $name($($argument: $kind),*) {
             struct Call<T>(T);
@@ -42,9 +46,11 @@ pub fn widest<O: pulp::WithSimd>(operation: O) -> O::Output {
     pulp::Arch::new().dispatch(operation)
 }
 
-/// e to the power of `x`, to two units in the last place; no branch, so that a loop of it is vectorised.
+/// e to the power of `x`, to two units in the last place; no branch, so that a loop of it is
+/// vectorised.
 ///
-/// Splits x into n ln 2 + r and takes r's polynomial of Cephes' `expf`. Saturates below -87.3 and above 88.
+/// Splits x into n ln 2 + r and takes r's polynomial of Cephes' `expf`. Saturates below -87.3 and
+/// above 88.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.3, 88.0);

@@ -1,10 +1,12 @@
 //! Files read whole, and never more of them than a bound; JSON of one value, and of one a line.
 
-use super::DataError;
-use serde::de::DeserializeOwned;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+use super::DataError;
 
 /// A file's bytes; the limit holds even if the file grows while it is read.
 pub(super) fn bytes(path: &Path, bytes_max: u64) -> Result<Vec<u8>, DataError> {
@@ -29,7 +31,8 @@ pub(super) fn json<T: DeserializeOwned>(path: &Path) -> Result<T, DataError> {
         .map_err(|source| DataError::Json { path: path.to_owned(), source })
 }
 
-/// A file of JSON values, one a line, each with its line's number from 1; empty lines are passed over.
+/// A file of JSON values, one a line, each with its line's number from 1; empty lines are passed
+/// over.
 pub(super) fn json_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<(usize, T)>, DataError> {
     let bytes = bytes(path, JSON_BYTES_MAX)?;
     let lines = bytes.split(|byte| *byte == b'\n').zip(1..);

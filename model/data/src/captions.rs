@@ -1,17 +1,21 @@
-//! Reads image and caption pairs: JSON lines such as `{"image": "cat.png", "caption": "a red circle"}`.
+//! Reads image and caption pairs: JSON lines such as `{"image": "cat.png", "caption": "a red
+//! circle"}`.
 //!
-//! Images lie relative to the file's folder. A line may add `"prompt"`, a rule in GenEval's schema that a drawing of
-//! the caption must satisfy; a caption without one is trained on and never scored. Every tenth image, in the order
-//! they are first named, is held out with all that is said of it.
+//! Images lie relative to the file's folder. A line may add `"prompt"`, a rule in GenEval's schema
+//! that a drawing of the caption must satisfy; a caption without one is trained on and never
+//! scored. Every tenth image, in the order they are first named, is held out with all that is said
+//! of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
 
 use super::catalogue::{Catalogue, Image};
 use super::vocabulary::has_new_word;
 use super::vqa_v2::Split;
 use super::{CaptionExample, DataError, bounded};
 use crate::prompt::Prompt;
-use serde::Deserialize;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 /// A line of the file.
 #[derive(Deserialize)]
@@ -156,7 +160,8 @@ mod tests {
             "line 2: the caption is empty",
         );
         refused(&(good.clone() + &line(7)), "line 2: there is no image");
-        let rule = "{\"tag\": \"colors\", \"prompt\": \"x\", \"include\": [{\"class\": \"bench\", \"count\": 1}]}";
+        let include = r#"[{"class": "bench", "count": 1}]"#;
+        let rule = format!(r#"{{"tag": "colors", "prompt": "x", "include": {include}}}"#);
         let line = format!("{{\"image\": \"1.png\", \"caption\": \"x\", \"prompt\": {rule}}}");
         refused(&(good + &line), "unknown class \"bench\"");
         refused("\n", "has no line");

@@ -1,19 +1,23 @@
-//! Files of data before their images are decoded: everything that is said, and where the images lie.
+//! Files of data before their images are decoded: everything that is said, and where the images
+//! lie.
 //!
-//! A member needs all of the text to find its share and few of the images, hence two steps: [`vqa_v2`] and
-//! [`captions`] read a split's text whole, [`Catalogue::subset`] decodes a part. Whatever is wrong is refused with
-//! the file and the id or line; nothing is skipped, because a member that silently trains on less is worse than one
-//! that stops.
+//! A member needs all of the text to find its share and few of the images, hence two steps:
+//! [`vqa_v2`] and [`captions`] read a split's text whole, [`Catalogue::subset`] decodes a part.
+//! Whatever is wrong is refused with the file and the id or line; nothing is skipped, because a
+//! member that silently trains on less is worse than one that stops.
 //!
 //! [`vqa_v2`]: super::vqa_v2
 //! [`captions`]: super::captions
 
-use super::picture::FILE_BYTES_MAX;
-use super::select::{Selection, sample, select};
-use super::{CaptionExample, DataError, Dataset, Picture, PictureError, VqaExample, bounded};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
+
+use super::picture::FILE_BYTES_MAX;
+use super::select::{Selection, sample, select};
+use super::{
+    CaptionExample, DataError, Dataset, Picture, PictureError, VqaExample, bounded, image_file,
+};
 
 /// A split of somebody's files.
 #[derive(Clone, Debug, Default)]
@@ -120,7 +124,7 @@ impl Image {
     pub(super) fn check_header(&self) -> Result<(), DataError> {
         let unreadable = |source| DataError::Unreadable { path: self.path.clone(), source };
         let file = File::open(&self.path).map_err(unreadable)?;
-        Picture::check_header(BufReader::new(file)).map_err(|source| self.bad(source))
+        image_file::check_header(BufReader::new(file)).map_err(|source| self.bad(source))
     }
 
     fn bad(&self, source: PictureError) -> DataError {

@@ -1,9 +1,12 @@
-//! What can be wrong with files of data: always the file, and the id or the line where there is one.
+//! What can be wrong with files of data: always the file, and the id or the line where there is
+//! one.
 
-use crate::PictureError;
 use std::io;
 use std::path::PathBuf;
+
 use thiserror::Error;
+
+use crate::image_file::PictureError;
 
 /// What is wrong with files of data.
 #[derive(Debug, Error)]

@@ -1,18 +1,21 @@
 //! What a member learns from: pictures, questions with ten answers, captions.
 //!
-//! Three sources make a [`Dataset`]: [`scenes`] draws one from a seed, [`vqa_v2`] reads VQA v2's own
-//! file layout, [`captions`] pairs of image and caption. Everything downstream (tokenizer, partition, training, evaluation) sees
-//! only this form. Nothing here knows the model: no tensor, no device.
+//! Three sources make a [`Dataset`]: [`scenes`] draws one from a seed, [`vqa_v2`] reads VQA v2's
+//! own file layout, [`captions`] pairs of image and caption. Everything downstream (tokenizer,
+//! partition, training, evaluation) sees only this form. Nothing here knows the model: no tensor,
+//! no device.
 
 pub mod captions;
 pub mod catalogue;
 pub mod evaluate;
+pub mod image_file;
 pub mod partition;
 pub mod picture;
 pub mod prompt;
 pub mod prompts;
 pub mod scenes;
 pub mod sheet;
+pub mod text;
 pub mod tokenizer;
 pub mod vocabulary;
 pub mod vqa_v2;
@@ -22,7 +25,8 @@ mod error;
 mod select;
 
 pub use error::DataError;
-pub use picture::{Picture, PictureError};
+pub use image_file::PictureError;
+pub use picture::Picture;
 
 /// VQA v2's three kinds of answer, which its report keeps apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -11,14 +11,16 @@
 
 mod kinds;
 
-use crate::{CaptionExample, Dataset, VqaExample};
-use kinds::{by_answer_type, by_modality};
+use std::collections::BTreeMap;
+
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Gamma};
-use std::collections::BTreeMap;
 use thiserror::Error;
+
+use crate::{CaptionExample, Dataset, VqaExample};
+use kinds::{by_answer_type, by_modality};
 
 /// How examples are shared out.
 #[derive(Clone, Copy, Debug, PartialEq)]

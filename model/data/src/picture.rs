@@ -1,18 +1,17 @@
 //! A picture: 64×64 RGB bytes, whatever it came from, and the file that has it whole.
 //!
-//! Decoding is bounded: the header's size is checked before a pixel is allocated, so a small file
-//! that unfolds into gigabytes is refused. Other sizes are resized to 64×64.
+//! Other sizes are resized to 64×64.
 
-use image::codecs::png::PngEncoder;
-use image::imageops::{self, FilterType};
-use image::{ColorType, ImageEncoder, ImageFormat, ImageReader, Limits, RgbImage};
 use std::borrow::Cow;
-use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
 use std::sync::Arc;
-use thiserror::Error;
 
-use super::{DataError, bounded};
+use image::imageops::{self, FilterType};
+use image::{ImageFormat, RgbImage};
+
+use super::bounded;
+use super::error::DataError;
+use super::image_file::{PictureError, decode, decode_as, encode};
 
 /// Width and height of every [`Picture`], in pixels.
 pub const SIDE: usize = 64;
@@ -27,31 +26,6 @@ pub struct Picture {
     pub pixels: Vec<u8>,
     /// The file it was read from, for models that see more than 64×64.
     pub(super) file: Option<Arc<Path>>,
-}
-
-/// Why bytes did not become a picture, or a picture no bytes.
-#[derive(Debug, Error)]
-pub enum PictureError {
-    /// The decoder refused: not a PNG or JPEG, cut, damaged or over the size limits.
-    #[error("not a readable png or jpeg of at most {SOURCE_SIDE_MAX} pixels a side")]
-    Unreadable(#[from] image::ImageError),
-    /// The header says that the picture is larger than any that is read.
-    #[error("{width} × {height} pixels, at most {SOURCE_SIDE_MAX} a side are read")]
-    TooWide {
-        /// Pixels a row.
-        width: u32,
-        /// Rows.
-        height: u32,
-    },
-    /// The bytes are no known image format.
-    #[error("not a png or jpeg file")]
-    UnknownFormat,
-    /// The picture does not have 64×64×3 bytes.
-    #[error("a picture has {PICTURE_BYTES} bytes, found {found}")]
-    Length {
-        /// How many bytes it has.
-        found: usize,
-    },
 }
 
 impl Picture {
@@ -112,25 +86,10 @@ impl Picture {
         Ok(shrunk(decode(bytes)?))
     }
 
-    /// Checks that a file begins as a PNG or JPEG under the limits of [`Self::from_png`] does. Reads
-    /// the header and decodes no pixel.
-    pub fn check_header(file: impl BufRead + Seek) -> Result<(), PictureError> {
-        let reader = ImageReader::new(file).with_guessed_format();
-        let reader = reader.map_err(image::ImageError::IoError)?;
-        let Some(ImageFormat::Png | ImageFormat::Jpeg) = reader.format() else {
-            return Err(PictureError::UnknownFormat);
-        };
-        let (width, height) = reader.into_dimensions()?;
-        match width.max(height) > SOURCE_SIDE_MAX {
-            true => Err(PictureError::TooWide { width, height }),
-            false => Ok(()),
-        }
-    }
-
     /// Encodes as PNG; equal pictures give equal bytes.
     pub fn to_png(&self) -> Result<Vec<u8>, PictureError> {
         if self.pixels.len() != PICTURE_BYTES {
-            return Err(PictureError::Length { found: self.pixels.len() });
+            return Err(PictureError::Length { expected: PICTURE_BYTES, found: self.pixels.len() });
         }
         encode(&self.pixels, SIDE, SIDE)
     }
@@ -159,25 +118,6 @@ impl std::fmt::Debug for Picture {
     }
 }
 
-/// A PNG or JPEG of any size, under the limits of [`Picture::from_png`].
-pub fn decode(bytes: &[u8]) -> Result<RgbImage, PictureError> {
-    match image::guess_format(bytes) {
-        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => decode_as(bytes, format),
-        _ => Err(PictureError::UnknownFormat),
-    }
-}
-
-fn decode_as(bytes: &[u8], format: ImageFormat) -> Result<RgbImage, PictureError> {
-    Picture::check_header(Cursor::new(bytes))?;
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(SOURCE_SIDE_MAX);
-    limits.max_image_height = Some(SOURCE_SIDE_MAX);
-    limits.max_alloc = Some(SOURCE_BYTES_MAX);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(limits);
-    Ok(reader.decode()?.into_rgb8())
-}
-
 fn shrunk(image: RgbImage) -> Picture {
     let side = SIDE as u32;
     let image = if image.dimensions() == (side, side) {
@@ -188,24 +128,15 @@ fn shrunk(image: RgbImage) -> Picture {
     Picture::new(image.into_raw())
 }
 
-/// A PNG of rows of RGB bytes.
-pub(crate) fn encode(pixels: &[u8], width: usize, height: usize) -> Result<Vec<u8>, PictureError> {
-    let mut bytes = Vec::new();
-    let (width, height) = (width as u32, height as u32);
-    PngEncoder::new(&mut bytes).write_image(pixels, width, height, ColorType::Rgb8.into())?;
-    Ok(bytes)
-}
-
 /// COCO's largest image has well under 2 MB.
 pub(super) const FILE_BYTES_MAX: u64 = 16 << 20;
-/// COCO pictures have at most 640 pixels a side; this leaves room for a phone's photographs.
-const SOURCE_SIDE_MAX: u32 = 4096;
-/// What the decoder may allocate for one picture: 4096 × 4096 × 3 is 48 MiB.
-const SOURCE_BYTES_MAX: u64 = 64 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
+    use crate::image_file::check_header;
 
     fn gradient() -> Picture {
         Picture::new((0..PICTURE_BYTES).map(|at| (at * 7 % 251) as u8).collect())
@@ -236,7 +167,7 @@ mod tests {
         png[29..33].copy_from_slice(&checksum.to_be_bytes());
         let refusal = Picture::from_bytes(&png).unwrap_err();
         assert!(matches!(refusal, PictureError::TooWide { width: 60_000, height: 60_000 }));
-        let refusal = Picture::check_header(Cursor::new(&png)).unwrap_err();
+        let refusal = check_header(Cursor::new(&png)).unwrap_err();
         assert!(refusal.to_string().starts_with("60000 × 60000 pixels"), "{refusal}");
     }
 
@@ -246,7 +177,7 @@ mod tests {
         assert!(Picture::from_png(&png[..png.len() / 2]).is_err());
         assert!(matches!(Picture::from_bytes(b"hello"), Err(PictureError::UnknownFormat)));
         assert!(Picture::new(vec![0; 5]).to_png().is_err());
-        let header = |bytes: &[u8]| Picture::check_header(Cursor::new(bytes));
+        let header = |bytes: &[u8]| check_header(Cursor::new(bytes));
         assert!(header(&png).is_ok() && header(&png[..png.len() / 2]).is_ok());
         assert!(header(&png[..12]).is_err() && header(b"hello").is_err());
     }

@@ -6,7 +6,8 @@
 
 mod rule;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::vocabulary::{Colour, Relation, Shape};
 pub use rule::Found;

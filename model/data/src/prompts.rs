@@ -1,12 +1,15 @@
-//! Reads prompts to draw from in GenEval's own file form (`evaluation_metadata.jsonl`): one JSON object a line.
+//! Reads prompts to draw from in GenEval's own file form (`evaluation_metadata.jsonl`): one JSON
+//! object a line.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::scenes::PromptCase;
 use super::vocabulary::has_new_word;
 use super::{DataError, bounded};
 use crate::prompt::Prompt;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use std::path::Path;
 
 /// The prompts with their lines' numbers, from 1.
 ///

@@ -11,14 +11,14 @@ mod place;
 mod questions;
 mod render;
 
-pub use cells::{CELLS, Cell};
-pub use render::coverage;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use crate::prompt::{Found, Prompt, Tag};
 use crate::vocabulary::{Colour, Shape, Vocabulary, has_new_word};
 use crate::{AnswerType, CaptionExample, Dataset, VqaExample, picture};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+pub use cells::{CELLS, Cell};
+pub use render::coverage;
 
 /// One object of a scene.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,11 +2,13 @@
 //!
 //! Pictures follow their questions and captions; an index never points into another dataset.
 
-use super::{CaptionExample, Dataset, Picture, VqaExample};
+use std::collections::{BTreeSet, HashMap};
+
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use std::collections::{BTreeSet, HashMap};
+
+use super::{CaptionExample, Dataset, Picture, VqaExample};
 
 impl Dataset {
     /// The questions and captions at these indices, with the pictures they refer to and no other.

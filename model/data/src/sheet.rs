@@ -1,11 +1,13 @@
-//! Contact sheets: pictures in a grid with what was said of them, below a title and bars that count.
+//! Contact sheets: pictures in a grid with what was said of them, below a title and bars that
+//! count.
 //!
-//! For people only; nothing is ever read back from a sheet. Letters are 8×8 pixels of the public-domain font that
-//! `font8x8` carries; what it has no letter for is shown as "?".
+//! For people only; nothing is ever read back from a sheet. Letters are 8×8 pixels of the
+//! public-domain font that `font8x8` carries; what it has no letter for is shown as "?".
 
-use crate::picture::{self, PICTURE_BYTES, SIDE};
-use crate::{Picture, PictureError};
 use font8x8::legacy::BASIC_LEGACY;
+
+use crate::picture::{PICTURE_BYTES, SIDE};
+use crate::{Picture, PictureError, image_file};
 
 /// What is to be laid out.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +57,10 @@ impl Sheet {
     pub fn to_png(&self) -> Result<Vec<u8>, PictureError> {
         for Tile { picture, .. } in &self.tiles {
             if picture.pixels.len() != PICTURE_BYTES {
-                return Err(PictureError::Length { found: picture.pixels.len() });
+                return Err(PictureError::Length {
+                    expected: PICTURE_BYTES,
+                    found: picture.pixels.len(),
+                });
             }
         }
         let cell = SIDE * self.scale.max(1);
@@ -77,7 +82,7 @@ impl Sheet {
                 canvas.text((left, top + cell + 2 + number * LINE), line);
             }
         }
-        picture::encode(&canvas.pixels, canvas.width, canvas.height)
+        image_file::encode(&canvas.pixels, canvas.width, canvas.height)
     }
 
     fn draw_head(&self, canvas: &mut Canvas) {
@@ -226,6 +231,6 @@ mod tests {
         assert!(image::load_from_memory(&Sheet::default().to_png().unwrap()).is_ok());
         let tiles = vec![Tile::plain(Picture::new(vec![0; 5]))];
         let refusal = Sheet { tiles, ..Sheet::default() }.to_png().unwrap_err();
-        assert!(matches!(refusal, PictureError::Length { found: 5 }));
+        assert!(matches!(refusal, PictureError::Length { found: 5, .. }));
     }
 }

@@ -4,8 +4,8 @@
 //! the words of easy-VQA, the new words, then reserved places up to a multiple of eight. A word
 //! outside the list is the caller's error and is named; nothing is ever silently replaced.
 
-use crate::vocabulary::{Colour, NEW_WORDS, Shape, Vocabulary, is_new_word, number_word, plural};
 use std::path::Path;
+
 use thiserror::Error;
 use tokenizers::models::wordlevel::WordLevel;
 use tokenizers::normalizers::Lowercase;
@@ -14,6 +14,8 @@ use tokenizers::{
     AddedToken, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString,
     PreTokenizer,
 };
+
+use crate::vocabulary::{Colour, NEW_WORDS, Shape, Vocabulary, is_new_word, number_word, plural};
 
 /// Fills short sequences; never learnt.
 pub const PAD: u32 = 0;

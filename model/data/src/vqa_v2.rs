@@ -7,14 +7,14 @@
 
 mod layout;
 
-pub use layout::Split;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 
 use super::catalogue::{Catalogue, Image};
 use super::vocabulary::has_new_word;
 use super::{AnswerType, CaptionExample, DataError, VqaExample, bounded};
+pub use layout::Split;
 use layout::{Annotation, Annotations, Questions};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
 
 /// Reads a split's text and finds its images.
 ///

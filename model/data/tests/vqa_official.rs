@@ -1,5 +1,6 @@
-//! Our VQA v2 accuracy against the official scorer's verdicts on 4,000 answers (`scripts/vqa_official.py`): marks,
-//! spaces, capitals, articles, number words, contractions with and without apostrophes, rows of periods.
+//! Our VQA v2 accuracy against the official scorer's verdicts on 4,000 answers
+//! (`scripts/vqa_official.py`): marks, spaces, capitals, articles, number words, contractions with
+//! and without apostrophes, rows of periods.
 
 use serde_json::Value;
 use witan_data::evaluate::Tally;

@@ -1,7 +1,7 @@
 //! Stage three: the language model learns to answer, and with the diffusion transformer to draw.
 //!
-//! The encoder is frozen and every picture passes it once. Logits of held-out words are masked, so that their
-//! embeddings keep their random start.
+//! The encoder is frozen and every picture passes it once. Logits of held-out words are masked, so
+//! that their embeddings keep their random start.
 
 use std::ops::ControlFlow;
 
@@ -9,20 +9,19 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use witan_adapter::tensors::Weights;
+use witan_data::scenes;
+use witan_data::tokenizer::Tokenizer;
+use witan_data::vocabulary::Vocabulary;
 
 use super::{Course, Event, PretrainError, PretrainPlan, Progress, Stage};
-use crate::checkpoint::Base;
-use crate::config::ModelConfig;
-use crate::data::scenes;
-use crate::data::tokenizer::Tokenizer;
-use crate::data::vocabulary::Vocabulary;
-use crate::encoded::{EncodedShard, picture_features};
+use crate::families::language::losses::text_losses;
+use crate::families::tiny::base::Base;
+use crate::families::tiny::config::ModelConfig;
+use crate::families::tiny::shard::{EncodedShard, picture_features};
+use crate::families::trunk::diffusion::Form;
+use crate::families::trunk::flow::Noise;
 use crate::train::Deck;
-use crate::umm::diffusion::Form;
-use crate::umm::flow::Noise;
-use crate::umm::objective::text_losses;
-use crate::umm::rows::Rows;
-use crate::umm::weights::Weights;
 
 /// Trains everything but the encoder and the painter.
 pub fn train(
@@ -73,7 +72,7 @@ impl Lesson<'_> {
         let pictures: Vec<usize> = examples.iter().map(|example| example.picture).collect();
         let tokens: Vec<&[u32]> = examples.iter().map(|example| &example.tokens[..]).collect();
         let answers: Vec<u32> = examples.iter().filter_map(|example| example.answer).collect();
-        let rows = Rows::questions(&tokens, self.config);
+        let rows = self.config.question_rows(&tokens);
         let pictures = stage.network.project(self.corpus.tokens.rows(&pictures, &self.device));
         let longest = tokens.iter().map(|text| text.len()).max().unwrap_or(1);
         let (trunk, config) = (&stage.network.trunk, self.config.trunk());
@@ -90,7 +89,7 @@ impl Lesson<'_> {
         let sizes = [drawn.len(), self.noises, patches * patch];
         let noise = Noise::draw(rng, Form::Plain, sizes);
         let (trunk, config) = (&stage.network.trunk, self.config.trunk());
-        let states = trunk.query_states(&Rows::captions(&tokens, &config), &config);
+        let states = trunk.query_states(&config.caption_rows(&tokens), &config);
         trunk.flow_loss(states, targets, noise, &config)
     }
 
@@ -129,7 +128,8 @@ fn corpus(
 
 /// Tells this stage's random stream from the others'.
 const ORDER: u64 = 0x006a_6f69_6e74;
-/// The flow-matching loss is an order smaller than the cross-entropy, and drawing is the harder half.
+/// The flow-matching loss is an order smaller than the cross-entropy, and drawing is the harder
+/// half.
 const DRAWING_WEIGHT: f64 = 4.0;
 /// What the words of the questions count for beside the answers.
 const QUESTION_WEIGHT: f64 = 0.5;

@@ -1,4 +1,5 @@
-//! Stage two: the painter learns the outlines of the shapes, from the frozen encoder's cells and the pixels.
+//! Stage two: the painter learns the outlines of the shapes, from the frozen encoder's cells and
+//! the pixels.
 //!
 //! Cells are disturbed on the way, so that it later forgives a generated grid that is slightly off.
 
@@ -9,14 +10,15 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
+use witan_adapter::tensors::Weights;
+use witan_data::Picture;
+use witan_data::scenes::Scene;
 
 use super::{Course, PretrainError, Progress, Stage};
-use crate::config::CELL_PIXELS;
-use crate::data::Picture;
-use crate::data::scenes::Scene;
-use crate::umm::painter::{Sketch, pixel_index, sketch};
-use crate::umm::vision::pixels;
-use crate::umm::weights::{Weights, floats};
+use crate::families::tiny::config::CELL_PIXELS;
+use crate::families::tiny::painter::{Sketch, pixel_index, sketch};
+use crate::families::tiny::vision::pixels;
+use crate::host::floats;
 
 /// Trains the painter; everything else stays.
 pub fn train(
@@ -56,7 +58,8 @@ pub fn train(
     Ok(stage.weights())
 }
 
-/// The disturbed sketches of a picture's cells that show something, with the share of the object in each pixel.
+/// The disturbed sketches of a picture's cells that show something, with the share of the object in
+/// each pixel.
 fn lessons_of(picture: &Picture, plain: &[f32], rng: &mut ChaCha8Rng) -> Vec<(Sketch, Vec<f32>)> {
     let (sketches, background) = sketch(plain);
     let shown = sketches.into_iter().filter(|sketch| sketch.presence > 0.5);

@@ -1,21 +1,26 @@
 //! Stage one: the vision encoder learns to read every cell off pixels.
 //!
-//! Dense labels come from the renderer; through the answer loss alone the encoder does not learn shapes. The
-//! stage ends by measuring each channel's mean and deviation, which scale the cells for generation.
+//! Dense labels come from the renderer; through the answer loss alone the encoder does not learn
+//! shapes. The stage ends by measuring each channel's mean and deviation, which scale the cells for
+//! generation.
 
 use burn::tensor::activation::{log_sigmoid, log_softmax};
 use burn::tensor::{Int, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use witan_adapter::tensors::{HostTensor, Weights};
+use witan_data::Picture;
+use witan_data::scenes::Scene;
 
 use super::{Course, PretrainError, Progress, Stage};
-use crate::config::{GRID_CELLS, PICTURE_SIDE};
-use crate::data::Picture;
-use crate::data::scenes::Scene;
-use crate::umm::Network;
-use crate::umm::cells::{BACKGROUND, CHANNELS, COLOUR, LENGTH_UNIT, OCCUPANCY, SHAPE, SIZE};
-use crate::umm::vision::{CellReading, pixels};
-use crate::umm::weights::{HostTensor, Loader, Weights, floats};
+use crate::families::tiny::Network;
+use crate::families::tiny::cells::{
+    BACKGROUND, CHANNELS, COLOUR, LENGTH_UNIT, OCCUPANCY, SHAPE, SIZE,
+};
+use crate::families::tiny::config::{GRID_CELLS, PICTURE_SIDE};
+use crate::families::tiny::vision::{CellReading, pixels};
+use crate::host::floats;
+use crate::layers::loader::Loader;
 
 /// Trains the encoder and its head; everything else stays.
 pub fn train(

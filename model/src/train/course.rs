@@ -1,16 +1,18 @@
 //! A training under way, which can be paused and gone on with to the same bits.
 //!
-//! What a pause keeps is the adapter, AdamW's moments, the steps done and the losses so far. The order of the
-//! examples and the noise are not kept: the plan's seed decides them, so they are drawn again.
+//! What a pause keeps is the adapter, AdamW's moments, the steps done and the losses so far. The
+//! order of the examples and the noise are not kept: the plan's seed decides them, so they are
+//! drawn again.
 
 use std::ops::ControlFlow;
 
+use witan_adapter::Adapter;
+
 use super::batch::Batches;
-use super::descent::Descent;
 use super::hold::held;
-use super::pupil::{Losses, Pupil};
 use super::{Step, TrainError, TrainPlan, Trained};
-use crate::adapter::Adapter;
+use crate::families::lora_model::{Losses, Pupil};
+use crate::optimizer::Descent;
 
 /// One adapter's way through its plan; the adapter itself is in the model that trains it.
 pub struct Course<P: Pupil> {

@@ -1,16 +1,19 @@
-//! What a strategy asks of every training step: one factor held still, or all pulled toward the start.
+//! What a strategy asks of every training step: one factor held still, or all pulled toward the
+//! start.
 //!
-//! FFA-LoRA (arXiv 2403.12313) and RoLoRA (arXiv 2409.02346) give a factor no gradient. FedProx (arXiv 1812.06127,
-//! equation 2) adds μ/2·‖w − start‖² to the loss, whose gradient is μ·(w − start).
+//! FFA-LoRA (arXiv 2403.12313) and RoLoRA (arXiv 2409.02346) give a factor no gradient. FedProx
+//! (arXiv 1812.06127, equation 2) adds μ/2·‖w − start‖² to the loss, whose gradient is μ·(w −
+//! start).
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
+use witan_adapter::Adapter;
 
 use super::TrainPlan;
-use crate::adapter::Adapter;
-use crate::umm::Adapted;
-use crate::umm::weights::{Names, tensor_of};
+use crate::host::tensor_of;
+use crate::layers::adapted::Adapted;
+use crate::layers::names::Names;
 
 /// The gradients as the plan's strategy wants them.
 pub fn held<M: Module>(

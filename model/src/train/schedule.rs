@@ -1,7 +1,8 @@
 //! The step size over a whole training, of which a member's round is a part.
 //!
-//! Half a cosine without restarts, equation (5) of Loshchilov & Hutter (arXiv 1608.03983): members whose step
-//! size never falls keep walking around what they agree on (Li et al., arXiv 1907.02189, section 4).
+//! Half a cosine without restarts, equation (5) of Loshchilov & Hutter (arXiv 1608.03983): members
+//! whose step size never falls keep walking around what they agree on (Li et al., arXiv 1907.02189,
+//! section 4).
 
 use serde::{Deserialize, Serialize};
 

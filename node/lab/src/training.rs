@@ -12,10 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use witan_home::{Failure, FailureKind};
-use witan_model::blip3o::Targets;
 use witan_model::data::Dataset;
+use witan_model::families::blip3o::Targets;
 use witan_model::{Course, Schedule, TrainError, TrainPlan};
-pub use witan_model::{Paused, Step, Trained};
 use witan_node::jobs::Ground;
 use witan_node::jobs::device::Device;
 use witan_node::jobs::model::{Model, Read};
@@ -23,6 +22,8 @@ use witan_node::jobs::shard::Pool;
 use witan_node::jobs::tower::Tower;
 use witan_node::jobs::turns::Turns;
 use witan_protocol::federation::Training;
+
+pub use witan_model::{Paused, Step, Trained};
 
 /// What every candidate is trained from, and how.
 #[derive(Clone)]

@@ -5,19 +5,21 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use witan_home::Failure;
-use witan_model::anatomy::ATTENTION;
-pub use witan_model::anatomy::{Part, Preset, Traffic, parts, traffic};
-pub use witan_model::blip3o::Blip3oConfig;
-use witan_model::causal::{Kept, Tuning};
-pub use witan_model::config::language::LanguageConfig;
-pub use witan_model::memory::{Demand, Memory};
-pub use witan_model::survey::Survey;
+use witan_model::families::language::causal::Tuning;
+use witan_model::inspect::preset::ATTENTION;
+use witan_model::precision::Kept;
 use witan_model::text::{TextError, TextTokenizer};
-pub use witan_model::umm::language::Activations;
 use witan_model::{Adapter, Causal, LoraConfig, peft};
 
 use super::device::{self, Compute};
 use super::unified;
+pub use witan_model::families::blip3o::Blip3oConfig;
+pub use witan_model::families::language::Activations;
+pub use witan_model::families::language::config::LanguageConfig;
+pub use witan_model::inspect::checkpoint::Survey;
+pub use witan_model::inspect::memory::{Demand, Memory};
+pub use witan_model::inspect::parts::{Part, Traffic, parts, traffic};
+pub use witan_model::inspect::preset::Preset;
 
 /// What one step of training took.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,8 @@ use serde::Serialize;
 use witan_home::Failure;
 use witan_home::settings::DataSource;
 use witan_model::Umm;
-use witan_model::data::{self, VqaExample, scenes::PromptCase};
+use witan_model::data::scenes::PromptCase;
+use witan_model::data::{self, VqaExample};
 use witan_model::evaluate::geneval::folder::{Folder, FolderError};
 use witan_model::evaluate::{geneval, vqa};
 

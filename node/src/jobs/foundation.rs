@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use witan_home::settings::{DataSource, Settings};
 use witan_home::{Failure, Home, shell};
-use witan_model::blip3o::{Blip3o, Blip3oConfig};
 use witan_model::data::tokenizer::Tokenizer;
-use witan_model::survey::Survey;
+use witan_model::families::blip3o::{Blip3o, Blip3oConfig};
+use witan_model::inspect::checkpoint::Survey;
 use witan_model::{Adapter, Base, LoraConfig, peft, strategy};
 use witan_protocol::digest::Digest;
 use witan_protocol::federation::{Federation, Strategy};

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use witan_home::Failure;
-use witan_model::blip3o::Targets;
+use witan_model::families::blip3o::Targets;
 use witan_model::{Adapter, Committed, LoraConfig, Step, TrainPlan, Trained, Umm};
 
 use super::device::Device;

@@ -5,13 +5,13 @@
 use std::ops::ControlFlow;
 
 use witan_home::Failure;
-use witan_model::blip3o::tower::FOLDER;
-use witan_model::blip3o::{self, Blip3o, Targets};
 use witan_model::data::partition::Part;
 use witan_model::data::tokenizer::WordError;
 use witan_model::data::{Dataset, VqaExample};
 use witan_model::evaluate::geneval;
-use witan_model::train::pupil::Pupil;
+use witan_model::families::blip3o::tower::FOLDER;
+use witan_model::families::blip3o::{self, Blip3o, Targets};
+use witan_model::families::lora_model::Pupil;
 use witan_model::{Committed, EncodedShard, LoraConfig, Umm};
 
 use super::device::Device;

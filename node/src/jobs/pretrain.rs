@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use witan_home::{Failure, FailureKind};
-use witan_model::checkpoint::{Base, read_weights};
 use witan_model::data::scenes;
+use witan_model::families::tiny::base::Base;
 use witan_model::pretrain::{self, Event};
+use witan_model::tensors::read_weights;
 use witan_model::{LoraConfig, Umm};
 
 use super::device::{self, Compute, Device};
 use super::score::{Exam, Marks};
 use super::shard::ExamPaper;
-
 pub use witan_model::pretrain::{PretrainPlan, StageStep};
 
 /// What lies beside a base: how to make it again, and what it scored.
@@ -96,7 +96,7 @@ pub fn run(
     Ok(record)
 }
 
-fn start(folder: &Path) -> Result<witan_model::umm::weights::Weights, Failure> {
+fn start(folder: &Path) -> Result<witan_model::tensors::Weights, Failure> {
     let path = folder.join("model.safetensors");
     let named = |error: &dyn std::fmt::Display| {
         Failure::input(format!("{}: {error}", path.display()))

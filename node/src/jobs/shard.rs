@@ -12,7 +12,7 @@ use witan_model::data::tokenizer::Tokenizer;
 use witan_model::data::vocabulary::Vocabulary;
 use witan_model::data::vqa_v2::{self, Split};
 use witan_model::data::{CaptionExample, DataError, Dataset, VqaExample, captions};
-use witan_model::encoded;
+use witan_model::families::tiny::shard as encoded;
 use witan_protocol::digest::Digest;
 
 /// A member's data.

@@ -10,7 +10,7 @@ use witan_home::settings::DataSource;
 use witan_model::data::partition::subject;
 use witan_model::data::tokenizer::Tokenizer;
 use witan_model::data::{AnswerType, CaptionExample, Dataset, VqaExample};
-use witan_model::encoded;
+use witan_model::families::tiny::shard as encoded;
 use witan_model::sheet::{Chart, Sheet, Tile};
 
 use super::shard::{self, Shard};

@@ -6,11 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use witan_home::Failure;
-use witan_model::blip3o::Targets;
-use witan_model::blip3o::shard::ReadError;
-use witan_model::blip3o::tower;
-pub use witan_model::blip3o::tower::FOLDER;
 use witan_model::data::Dataset;
+use witan_model::families::blip3o::error::ReadError;
+use witan_model::families::blip3o::{Targets, tower};
 use witan_model::tensor_files::TensorFiles;
 use witan_protocol::digest::Digest;
 
@@ -18,6 +16,7 @@ use super::checkpoint::bad;
 use super::device::Device;
 use super::foundation::{Checkpoint, digest_of};
 use super::model::Told;
+pub use witan_model::families::blip3o::tower::FOLDER;
 
 /// The tower in a checkpoint's folder, not loaded.
 #[derive(Clone, Debug)]

@@ -4,15 +4,15 @@ use std::path::Path;
 use std::time::Instant;
 
 use witan_home::Failure;
-use witan_model::blip3o::pixels::Patches;
-use witan_model::blip3o::shard::ReadError;
-use witan_model::blip3o::tuning::{Captions, Question, Tuning};
-use witan_model::blip3o::{Blip3o, Blip3oConfig, Reader, Shard, Targets};
-use witan_model::data::{Dataset, VqaExample, picture, prompts};
+use witan_model::data::{Dataset, VqaExample, image_file, prompts};
 use witan_model::evaluate::geneval::folder::Folder;
 use witan_model::evaluate::{Tally, vqa};
-use witan_model::memory::PICTURE_SIDE;
-use witan_model::umm::flow::{Noise, start_noise};
+use witan_model::families::blip3o::error::ReadError;
+use witan_model::families::blip3o::pixels::Patches;
+use witan_model::families::blip3o::tuning::{Captions, Question, Tuning};
+use witan_model::families::blip3o::{Blip3o, Blip3oConfig, Reader, Shard, Targets};
+use witan_model::families::trunk::flow::{Noise, start_noise};
+use witan_model::inspect::memory::PICTURE_SIDE;
 use witan_model::{Adapter, LoraConfig};
 
 use super::checkpoint::{self, Activations, Demand, Survey, Trial, Tried, bad};
@@ -90,7 +90,7 @@ impl Unified {
     /// If the file is no picture, or the tokenizer is another model's.
     pub fn answer(&self, image: &Path, question: &str, count: usize) -> Result<String, Failure> {
         let bytes = std::fs::read(image).map_err(|error| bad(image, &error))?;
-        let picture = picture::decode(&bytes).map_err(|error| bad(image, &error))?;
+        let picture = image_file::decode(&bytes).map_err(|error| bad(image, &error))?;
         let (blip3o, reader) = (&self.blip3o, &self.reader);
         let seen = reader.look(blip3o, &picture).map_err(|error| bad(image, &error))?;
         let question = reader.question(blip3o, question).map_err(misread)?;

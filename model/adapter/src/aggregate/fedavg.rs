@@ -1,7 +1,7 @@
 //! Federated averaging, equation (1) of McMahan et al. (arXiv 1602.05629), over adapter changes.
 //!
-//! Also the whole aggregation of FedProx, FFA-LoRA and RoLoRA, which differ in training only: with one factor the
-//! same for all, the mean of the other is exactly the mean of the products.
+//! Also the whole aggregation of FedProx, FFA-LoRA and RoLoRA, which differ in training only: with
+//! one factor the same for all, the mean of the other is exactly the mean of the products.
 
 use super::{AggregateError, shares};
 use crate::adapter::Adapter;

@@ -1,8 +1,10 @@
-//! FedAvgM, section 3 of Hsu et al. (arXiv 1909.06335), with the momentum of Nesterov that DiLoCo (Douillard et al., arXiv
-//! 2311.08105) found best between rounds of AdamW: v ← βv + Δ; x ← x + Δ + βv.
+//! FedAvgM, section 3 of Hsu et al. (arXiv 1909.06335), with the momentum of Nesterov that DiLoCo
+//! (Douillard et al., arXiv 2311.08105) found best between rounds of AdamW: v ← βv + Δ; x ← x + Δ +
+//! βv.
 //!
-//! Members that average sixteen short trainings move less far together than each would alone; what they agree on in one
-//! round mostly holds in the next, hence is worth going on with. There is no server: v is committed with the adapter.
+//! Members that average sixteen short trainings move less far together than each would alone; what
+//! they agree on in one round mostly holds in the next, hence is worth going on with. There is no
+//! server: v is committed with the adapter.
 
 use super::AggregateError;
 use super::fedavg::mean_change;

@@ -1,9 +1,11 @@
-//! FedEx-LoRA (Singhal et al., arXiv 2410.09432): the factors are averaged, and what that misses of the mean product
-//! is added to the frozen base: W ← W + scale·(mean(BA) − mean(B)·mean(A)), so that the round is exact.
+//! FedEx-LoRA (Singhal et al., arXiv 2410.09432): the factors are averaged, and what that misses of
+//! the mean product is added to the frozen base: W ← W + scale·(mean(BA) − mean(B)·mean(A)), so
+//! that the round is exact.
 //!
-//! Here the base stays as its digest says; what is added to it lies in the committed blob, one dense matrix a layer,
-//! the sum of all rounds so far. It could be kept as factors, but their rank grows by members × rank a round and soon
-//! passes the layer's width. Every member computes it; only who comes late fetches it.
+//! Here the base stays as its digest says; what is added to it lies in the committed blob, one
+//! dense matrix a layer, the sum of all rounds so far. It could be kept as factors, but their rank
+//! grows by members × rank a round and soon passes the layer's width. Every member computes it;
+//! only who comes late fetches it.
 
 use super::products::Changes;
 use super::{AggregateError, fedavg};

@@ -1,8 +1,9 @@
-//! FedAdam and FedYogi, algorithm 2 of Reddi et al. (arXiv 2003.00295): the members' mean change Δ is the gradient of
-//! a server's optimiser.
+//! FedAdam and FedYogi, algorithm 2 of Reddi et al. (arXiv 2003.00295): the members' mean change Δ
+//! is the gradient of a server's optimiser.
 //!
-//! m ← β₁m + (1−β₁)Δ; Adam: v ← β₂v + (1−β₂)Δ²; Yogi: v ← v − (1−β₂)Δ²·sign(v − Δ²); x ← x + η·m/(√v + τ). There is
-//! no server here: m and v are committed with the adapter, so that each round follows from the ledger alone.
+//! m ← β₁m + (1−β₁)Δ; Adam: v ← β₂v + (1−β₂)Δ²; Yogi: v ← v − (1−β₂)Δ²·sign(v − Δ²); x ← x +
+//! η·m/(√v + τ). There is no server here: m and v are committed with the adapter, so that each
+//! round follows from the ledger alone.
 
 use super::AggregateError;
 use super::fedavg::mean_change;

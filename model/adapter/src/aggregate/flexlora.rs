@@ -1,9 +1,11 @@
-//! FlexLoRA (Bai et al., arXiv 2402.11505): the members' products are averaged, and the mean is split into factors of
-//! the federation's rank again by a singular value decomposition. Members may have lower ranks.
+//! FlexLoRA (Bai et al., arXiv 2402.11505): the members' products are averaged, and the mean is
+//! split into factors of the federation's rank again by a singular value decomposition. Members may
+//! have lower ranks.
 //!
-//! The mean is never formed: with the members' factors stacked, Σ share·BA = L·R, bases of the two spaces (QR of the
-//! tall factors) leave a core no larger than members × rank, and only that is decomposed. B = UΣ and A = Vᵀ: rows of
-//! length one are near what a fresh A has, and leave no row that cannot learn; the paper does not say how it splits.
+//! The mean is never formed: with the members' factors stacked, Σ share·BA = L·R, bases of the two
+//! spaces (QR of the tall factors) leave a core no larger than members × rank, and only that is
+//! decomposed. B = UΣ and A = Vᵀ: rows of length one are near what a fresh A has, and leave no row
+//! that cannot learn; the paper does not say how it splits.
 
 use super::Matrix;
 use super::products::Changes;
@@ -45,9 +47,11 @@ pub fn span(stack: Matrix) -> Matrix {
     identity
 }
 
-/// Factors (A, B) of the start's rank whose product is the best approximation of rowsᵀ·core·columns.
+/// Factors (A, B) of the start's rank whose product is the best approximation of
+/// rowsᵀ·core·columns.
 ///
-/// Where the core has a lower rank, A keeps the start's rows and B has zeros: nothing changes, and the row can learn.
+/// Where the core has a lower rank, A keeps the start's rows and B has zeros: nothing changes, and
+/// the row can learn.
 pub fn split(core: &Matrix, [rows, columns]: [&Matrix; 2], start_a: &Matrix) -> (Matrix, Matrix) {
     let rank = start_a.rows;
     let svd = core.svd(rank);

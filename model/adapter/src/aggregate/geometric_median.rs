@@ -1,8 +1,9 @@
-//! The geometric median of the products (RFA, Pillutla et al., arXiv 1912.13445): the point whose distances to all
-//! members' changes have the smallest sum, which fewer than half of them cannot carry away.
+//! The geometric median of the products (RFA, Pillutla et al., arXiv 1912.13445): the point whose
+//! distances to all members' changes have the smallest sum, which fewer than half of them cannot
+//! carry away.
 //!
-//! Smoothed Weiszfeld iterations, a fixed number of them: z ← Σ P/d(P) ÷ Σ 1/d(P). The point is always a mean of the
-//! members' products, hence only their inner products are needed.
+//! Smoothed Weiszfeld iterations, a fixed number of them: z ← Σ P/d(P) ÷ Σ 1/d(P). The point is
+//! always a mean of the members' products, hence only their inner products are needed.
 
 use super::Matrix;
 

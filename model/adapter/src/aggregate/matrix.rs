@@ -1,7 +1,7 @@
 //! Small dense matrices in f64, with the few operations aggregation needs, in a fixed order.
 //!
-//! Plain loops: only + − × ÷ and √, which IEEE 754 rounds alike everywhere; no fused operations, no threads. Sums
-//! run in blocks of [`LANES`], so that one order serves every width of register.
+//! Plain loops: only + − × ÷ and √, which IEEE 754 rounds alike everywhere; no fused operations, no
+//! threads. Sums run in blocks of [`LANES`], so that one order serves every width of register.
 
 use crate::tensors::HostTensor;
 use crate::vector::vectorised;
@@ -102,8 +102,8 @@ impl Matrix {
         add_row_times(self.row(row), right, out);
     }
 
-    /// An orthonormal basis of the row space, one vector a row: Gram-Schmidt, each row twice (Giraud et al. 2005:
-    /// twice is enough). Rows that add nothing are left out.
+    /// An orthonormal basis of the row space, one vector a row: Gram-Schmidt, each row twice
+    /// (Giraud et al. 2005: twice is enough). Rows that add nothing are left out.
     pub fn row_basis(&self) -> Matrix {
         let mut basis = Matrix::zeros(0, self.columns);
         for row in 0..self.rows {
@@ -125,8 +125,8 @@ impl Matrix {
         basis
     }
 
-    /// The `rank` largest singular values and their vectors, by one-sided Jacobi rotations (Hestenes 1958). Fewer if
-    /// the rest is nothing beside the largest.
+    /// The `rank` largest singular values and their vectors, by one-sided Jacobi rotations
+    /// (Hestenes 1958). Fewer if the rest is nothing beside the largest.
     pub fn svd(&self, rank: usize) -> Svd {
         if self.rows > self.columns {
             let Svd { left, values, right } = self.transposed().svd(rank);

@@ -1,8 +1,10 @@
-//! Multi-Krum (Blanchard et al., NeurIPS 2017) on the products: of n members of whom f may be hostile, each is scored
-//! by the squared distances to its n − f − 2 nearest neighbours, and the n − f − 2 best are averaged.
+//! Multi-Krum (Blanchard et al., NeurIPS 2017) on the products: of n members of whom f may be
+//! hostile, each is scored by the squared distances to its n − f − 2 nearest neighbours, and the n
+//! − f − 2 best are averaged.
 //!
-//! The proof needs n ≥ 2f + 3. A round may close with fewer updates than the roster; f is then taken as the most that
-//! n allows, and the federation file should state no more than a quorum allows.
+//! The proof needs n ≥ 2f + 3. A round may close with fewer updates than the roster; f is then
+//! taken as the most that n allows, and the federation file should state no more than a quorum
+//! allows.
 
 use super::Matrix;
 use super::products::square_distance;

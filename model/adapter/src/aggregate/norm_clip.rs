@@ -1,6 +1,7 @@
-//! Norm clipping (Sun et al., arXiv 1911.07963) of the products: a member whose change of BA is longer than that of
-//! most is scaled down to it. The paper's bound is a constant; here it is the round's median norm times a factor, so
-//! that nobody must guess how long changes are, and less than half of the members cannot move it far.
+//! Norm clipping (Sun et al., arXiv 1911.07963) of the products: a member whose change of BA is
+//! longer than that of most is scaled down to it. The paper's bound is a constant; here it is the
+//! round's median norm times a factor, so that nobody must guess how long changes are, and less
+//! than half of the members cannot move it far.
 
 use super::Matrix;
 

@@ -44,8 +44,8 @@ impl Changes {
         self.b[member].clone().plus(1.0, &self.start_b)
     }
 
-    /// Factors whose product is Σ share·B·A: the members' B side by side, each times its share, and their A on top
-    /// of each other.
+    /// Factors whose product is Σ share·B·A: the members' B side by side, each times its share, and
+    /// their A on top of each other.
     pub fn factors(&self, shares: &[f64]) -> (Matrix, Matrix) {
         let nothing = Matrix::zeros(self.start_b.rows, self.start_b.columns);
         let left: Vec<_> = (0..self.members())
@@ -68,8 +68,8 @@ impl Changes {
 
     /// What averaging the factors apart misses, row by row, so that no product is held whole.
     ///
-    /// With shares p that sum to one, mean(BA) − mean(B)·mean(A) = Σ p (B − mean B)(A − mean A): nothing cancels, and
-    /// a factor all members share gives exactly zero.
+    /// With shares p that sum to one, mean(BA) − mean(B)·mean(A) = Σ p (B − mean B)(A − mean A):
+    /// nothing cancels, and a factor all members share gives exactly zero.
     pub fn naive_error(&self, shares: &[f64]) -> LayerError {
         let (left, right) = self.deviations(shares);
         let mean_a = mean(&self.a, shares).plus(1.0, &self.start_a);
@@ -87,7 +87,8 @@ impl Changes {
     }
 }
 
-/// The inner products ⟨P, Q⟩ of all members' changes of the product, P = BA − B₀A₀, over all layers together.
+/// The inner products ⟨P, Q⟩ of all members' changes of the product, P = BA − B₀A₀, over all layers
+/// together.
 ///
 /// ⟨BA, B'A'⟩ = Σ (BᵀB')∘(AA'ᵀ): matrices of the rank's size only.
 pub fn gram(start: &Adapter, inputs: &[(u64, &Adapter)]) -> Matrix {

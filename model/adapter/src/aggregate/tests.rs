@@ -9,7 +9,8 @@ use crate::tensors::{HostTensor, Weights};
 
 const RANK: usize = 4;
 
-/// A linear layer of 7 outputs and 10 inputs and an embedding of 9 tokens, of rank 4, with seeded numbers.
+/// A linear layer of 7 outputs and 10 inputs and an embedding of 9 tokens, of rank 4, with seeded
+/// numbers.
 pub(crate) fn adapter(seed: u64) -> Adapter {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut tensor = |shape: [usize; 2]| HostTensor {

@@ -1,8 +1,8 @@
-//! The coordinate-wise trimmed mean (Yin et al., arXiv 1803.01498) of the products: of each number of BA the largest
-//! and smallest few are left out and the rest averaged.
+//! The coordinate-wise trimmed mean (Yin et al., arXiv 1803.01498) of the products: of each number
+//! of BA the largest and smallest few are left out and the rest averaged.
 //!
-//! What comes out has any rank; it is split as [`super::flexlora`] does, into the best factors within what the members'
-//! own rows and columns span.
+//! What comes out has any rank; it is split as [`super::flexlora`] does, into the best factors
+//! within what the members' own rows and columns span.
 
 use super::Matrix;
 use super::flexlora::{span, split};

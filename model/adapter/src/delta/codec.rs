@@ -26,7 +26,8 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// Whether what is lost is kept by the member and sent with its next delta. For `bf16` it is too little.
+    /// Whether what is lost is kept by the member and sent with its next delta. For `bf16` it is
+    /// too little.
     pub fn owes(&self) -> bool {
         matches!(self, Codec::Int8 | Codec::TopK { .. })
     }

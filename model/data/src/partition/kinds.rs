@@ -1,8 +1,9 @@
 //! Partitions in which members lack a kind of data: a type of answer, or a whole modality.
 
+use std::collections::BTreeMap;
+
 use super::{CAPTION_SEED, PartitionError, check, iid};
 use crate::{AnswerType, VqaExample};
-use std::collections::BTreeMap;
 
 /// Questions of one answer type for each member; with fewer members than types, of several.
 ///

@@ -1,12 +1,13 @@
 //! Captions of GenEval's six kinds, each with a scene made to satisfy it.
 
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+
 use super::place::{self, Thing};
 use super::{Concepts, Scene};
 use crate::prompt::{Exclude, Include, Position, Prompt, Tag};
 use crate::vocabulary::{Colour, Relation, Shape, Vocabulary, number_word, plural};
-use rand::RngExt;
-use rand::seq::IndexedRandom;
-use rand_chacha::ChaCha8Rng;
 
 /// A scene and the prompt that it satisfies.
 pub(super) struct Captioned {

@@ -4,7 +4,8 @@
 //! These labels come from the renderer and are only ever a training target for an encoder that sees
 //! pixels. No score reads them.
 
-use super::{Scene, render::coverage};
+use super::Scene;
+use super::render::coverage;
 use crate::picture::SIDE;
 use crate::vocabulary::Shape;
 

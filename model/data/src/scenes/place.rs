@@ -1,10 +1,11 @@
 //! Where objects go: on the canvas, clear of each other, and in a relation where one is asked.
 
-use super::{Concepts, JITTER, Object, SIDE, Scene};
-use crate::vocabulary::{Colour, Relation, Shape};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
+
+use super::{Concepts, JITTER, Object, SIDE, Scene};
+use crate::vocabulary::{Colour, Relation, Shape};
 
 /// An object to be placed.
 #[derive(Clone, Copy, Debug)]

@@ -7,14 +7,15 @@
 
 mod describe;
 
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+
 use super::captions::with_article;
 use super::{Concepts, Object, Question, Scene};
 use crate::AnswerType;
 use crate::vocabulary::{Relation, Vocabulary, number_word};
 use describe::Description;
-use rand::RngExt;
-use rand::seq::IndexedRandom;
-use rand_chacha::ChaCha8Rng;
 
 /// Two to four different questions about a scene.
 pub(super) fn ask(

@@ -1,8 +1,9 @@
 //! What is claimed of scenes, questions and captions, over many draws.
 
+use std::collections::HashSet;
+
 use super::*;
 use crate::vocabulary::is_new_word;
-use std::collections::HashSet;
 
 #[test]
 fn the_same_seed_gives_the_same_data() {

@@ -1,8 +1,10 @@
 //! The names and JSON forms of VQA v2's files.
 
-use crate::prompt::Prompt;
-use serde::Deserialize;
 use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::prompt::Prompt;
 
 /// VQA v2's splits that have annotations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,13 @@
 //! A small folder in VQA v2's layout, and every way it can be wrong.
 
-use super::*;
-use crate::{Dataset, Picture};
-use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{Dataset, Picture};
 
 /// A folder of two images and three questions that removes itself.
 struct Folder {

@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use witan_model::blip3o::{Blip3oConfig, Network};
-use witan_model::config::language::LanguageConfig;
-use witan_model::umm::diffusion::DiffusionConfig;
-use witan_model::umm::qwen_vision::QwenVisionConfig;
+use witan_model::families::blip3o::vision::QwenVisionConfig;
+use witan_model::families::blip3o::{Blip3oConfig, Network};
+use witan_model::families::language::config::LanguageConfig;
+use witan_model::families::trunk::diffusion::DiffusionConfig;
 
 use crate::support::{path, pinned, witan};
 

@@ -5,11 +5,12 @@
 //! class that of the seven outlines which, stretched to its box, agrees best with its soft mask.
 //! Made for drawings of a neural decoder: soft edges, slight noise and specks do not disturb it.
 
+use std::cmp::Reverse;
+
 use super::Found;
 use crate::picture::{Picture, SIDE};
 use crate::scenes::coverage;
 use crate::vocabulary::{Colour, Shape};
-use std::cmp::Reverse;
 
 /// The objects of a picture, largest first.
 pub fn detect(picture: &Picture) -> Vec<Found> {

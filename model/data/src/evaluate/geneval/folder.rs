@@ -8,13 +8,14 @@
 //!
 //! Nothing is ever written over: a folder with anything in it is refused.
 
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use serde::Serialize;
+use thiserror::Error;
+
 use super::Prompt;
 use crate::Picture;
-use serde::Serialize;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-use thiserror::Error;
 
 /// A folder being filled.
 #[derive(Debug)]

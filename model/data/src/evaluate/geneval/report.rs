@@ -1,12 +1,13 @@
 //! Scores of drawings: by tag, and apart for old and new words.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use super::{Prompt, Tag, detector};
 use crate::evaluate::Tally;
 use crate::scenes::{self, PromptCase};
 use crate::vocabulary::Vocabulary;
 use crate::{Dataset, Picture};
-use std::collections::BTreeMap;
-use std::fmt;
 
 /// The score of a suite of drawings. Print it beside [`detector_ceiling`]'s.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,10 +1,11 @@
 //! How questions speak of objects: by what is named, and only as "the" where one object fits.
 
-use super::{Asker, Object};
-use crate::vocabulary::{Colour, Shape, plural};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
+
+use super::{Asker, Object};
+use crate::vocabulary::{Colour, Shape, plural};
 
 /// What a phrase says of an object: "red circle", "circle", "red shape", "shape".
 #[derive(Clone, Copy, PartialEq)]

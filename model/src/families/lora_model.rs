@@ -1,0 +1,82 @@
+//! What training asks of a model, so that the embedded one and BLIP3o take the same course.
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+
+use crate::families::trunk::diffusion::Form;
+use crate::families::trunk::flow::Noise;
+use crate::layers::adapted::Adapted;
+
+/// A model with an adapter, as training sees it.
+pub trait Pupil: Send {
+    /// Its weights.
+    type Network: Module;
+    /// A member's data as it reads them.
+    type Shard: Sync;
+
+    /// The network, with its adapter in.
+    fn adapted(&self) -> &Adapted<Self::Network>;
+
+    /// The same, to be changed.
+    fn adapted_mut(&mut self) -> &mut Adapted<Self::Network>;
+
+    /// What a shard has to teach.
+    fn syllabus(&self, shard: &Self::Shard) -> Syllabus;
+
+    /// Gathers the gradients of a batch, once or in parts, and tells its losses.
+    ///
+    /// # Errors
+    /// If what the batch is about cannot be read.
+    fn pull(
+        &self,
+        shard: &Self::Shard,
+        batch: Batch,
+        gather: &mut dyn FnMut(GradientsParams),
+    ) -> Result<Losses, Unreadable>;
+}
+
+/// What an example is about was there once and cannot be read any more.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreadable(pub String);
+
+/// What a shard has to teach.
+#[derive(Clone, Debug)]
+pub struct Syllabus {
+    /// Which of its questions can be trained on.
+    pub questions: Vec<usize>,
+    /// How many captions it has.
+    pub captions: usize,
+    /// How the targets of drawings are noised.
+    pub form: Form,
+    /// Noises for each caption of a batch: the language model reads once for all of them.
+    pub noises: usize,
+    /// Numbers of one target.
+    pub target: usize,
+}
+
+/// Examples of one batch, by their places in the shard.
+pub struct Batch {
+    /// Questions.
+    pub questions: Vec<usize>,
+    /// Captions.
+    pub captions: Vec<usize>,
+    /// The noise of the captions' targets.
+    pub noise: Noise,
+}
+
+/// The losses of a batch; none of what it has not.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Losses {
+    /// Mean cross-entropy of the answers.
+    pub answer: Option<f32>,
+    /// Flow-matching loss of the drawings.
+    pub flow: Option<f32>,
+}
+
+impl Losses {
+    /// What is trained down.
+    pub fn sum(&self) -> f32 {
+        self.answer.unwrap_or(0.0) + self.flow.unwrap_or(0.0)
+    }
+}
