@@ -39,7 +39,7 @@ use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::federation::{Federation, Training};
 use witan_protocol::io::{AggregateInput, JobId};
 use witan_protocol::member::{MemberId, Round};
-use witan_protocol::record::{Aggregate, Scores};
+use witan_protocol::wire::record::{Aggregate, Scores};
 
 use foundation::Foundation;
 use recipe::Recipe;

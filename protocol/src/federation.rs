@@ -8,6 +8,7 @@
 pub mod choice;
 pub mod compression;
 pub mod hello;
+pub mod roster;
 pub mod strategy;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,9 +21,9 @@ use crate::codec;
 use crate::digest::Digest;
 use crate::identity;
 use crate::member::{MemberId, Round};
-use crate::roster::Roster;
 pub use choice::ChoiceError;
 pub use compression::Compression;
+pub use roster::Roster;
 pub use strategy::{Server, Strategy};
 
 /// Names a federation: two documents with the same id are the same federation.
@@ -382,5 +383,4 @@ fn is_one(number: &u32) -> bool {
 }
 
 #[cfg(test)]
-#[path = "federation_tests.rs"]
 pub(crate) mod tests;

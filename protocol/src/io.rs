@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ballot::Ballot;
 use crate::digest::{BlobRef, Digest};
-use crate::envelope::Opened;
+use crate::federation::roster::Roster;
 use crate::member::{MemberId, Round, View};
-use crate::record::{Aggregate, Scores};
-use crate::roster::Roster;
+use crate::wire::ballot::Ballot;
+use crate::wire::envelope::Opened;
+use crate::wire::record::{Aggregate, Scores};
 
 /// Milliseconds on the caller's clock; only differences matter.
 #[derive(
@@ -93,7 +93,7 @@ pub enum Input {
     /// and its size.
     BlobStored(BlobRef),
     /// This member's people vote on a petition, or put one; refused, with a notice, unless
-    /// [`Petition::check`](crate::ballot::Petition::check) holds.
+    /// [`Petition::check`](crate::wire::ballot::Petition::check) holds.
     Cast(Ballot),
     /// The adapter of [`Output::Adopt`] is loaded.
     Adopted {

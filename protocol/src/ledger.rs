@@ -5,22 +5,23 @@
 //! every signature, the seat, the roster, the link and the quorum. What it cannot check is that a
 //! result digest is the aggregate of its inputs: that takes the deltas, and the node does it.
 
+pub mod attendance;
 mod lateness;
+pub mod leaders;
 mod tip;
 
 use std::sync::Arc;
 
-use crate::attendance;
 use crate::codec;
 use crate::digest::BlobRef;
-use crate::envelope::{self, RECORD_BYTES_MAX};
-use crate::evidence;
 use crate::federation::Federation;
+use crate::federation::roster::Roster;
 use crate::member::{MemberId, Round};
-use crate::message::{Message, Polka, Roll, Step, Vote};
-use crate::record::{Absence, Certificate, CommitSignature, Proposal, RoundRecord, Update};
-use crate::refutation;
-use crate::roster::Roster;
+use crate::wire::envelope::{self, RECORD_BYTES_MAX};
+use crate::wire::evidence;
+use crate::wire::message::{Message, Polka, Roll, Step, Vote};
+use crate::wire::record::{Absence, Certificate, CommitSignature, Proposal, RoundRecord, Update};
+use crate::wire::refutation;
 pub use lateness::{Lateness, input_of, inputs_of};
 pub use tip::Tip;
 

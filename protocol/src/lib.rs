@@ -4,32 +4,23 @@
 //! argument; every effect leaves as a value of [`io::Output`]. The words used here are defined in
 //! `docs/GLOSSARY.md`.
 
-pub mod agenda;
-pub mod attendance;
-pub mod ballot;
 pub mod codec;
-pub mod council;
+mod consensus;
 pub mod digest;
-pub mod envelope;
-pub mod evidence;
 pub mod federation;
 pub mod identity;
 pub mod io;
 pub mod ledger;
 pub mod member;
-pub mod message;
+mod outbox;
 pub mod participant;
 mod peers;
-mod post;
-pub mod record;
-pub mod refutation;
-pub mod roster;
+pub mod pending;
 mod round;
-mod shelf;
 pub mod status;
 mod sync;
+pub mod wire;
 
-pub use federation::Federation;
+pub use federation::{Federation, Roster};
 pub use identity::Identity;
 pub use participant::{Config, Participant};
-pub use roster::Roster;

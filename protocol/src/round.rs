@@ -6,6 +6,7 @@
 
 pub mod aggregates;
 pub mod ballots;
+pub mod blobs;
 pub mod collecting;
 pub mod late;
 pub mod training;
@@ -13,21 +14,21 @@ pub mod verdict;
 
 use std::collections::BTreeMap;
 
-use crate::agenda::Agenda;
-use crate::council::wal::Remembered;
-use crate::council::{Act, Council, Diverged};
+use crate::consensus::wal::Remembered;
+use crate::consensus::{Act, Council, Diverged};
 use crate::digest::{BlobRef, Digest};
-use crate::evidence::Evidence;
 use crate::io::{Entry, JobId, Notice, Output, Time};
 use crate::ledger::Tip;
 use crate::member::{MemberId, View};
-use crate::message::{Message, Roll};
+use crate::outbox::Post;
 use crate::peers::Peers;
-use crate::post::Post;
-use crate::record::{Certificate, RoundRecord, Update};
-use crate::refutation::Objections;
-use crate::shelf::Shelf;
+use crate::pending::Agenda;
+use crate::round::blobs::Shelf;
 use crate::status::PhaseName;
+use crate::wire::evidence::Evidence;
+use crate::wire::message::{Message, Roll};
+use crate::wire::record::{Certificate, RoundRecord, Update};
+use crate::wire::refutation::Objections;
 use aggregates::Aggregates;
 use late::Late;
 use serde::{Deserialize, Serialize};

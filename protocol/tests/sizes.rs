@@ -1,20 +1,20 @@
 //! Proves that the largest messages fit their limits: 64 members, and a proposal that shows all it may.
 
 use witan_protocol::Identity;
-use witan_protocol::attendance::HEARD_BYTES_MAX;
-use witan_protocol::ballot::{Change, Decision, Petition};
 use witan_protocol::digest::{BlobRef, Digest};
-use witan_protocol::envelope::{self, ENVELOPE_BYTES_MAX, RECORD_BYTES_MAX};
-use witan_protocol::evidence::{EVIDENCE_MAX, Evidence};
 use witan_protocol::federation::{Compression, FederationId, Member};
 use witan_protocol::ledger::REASON_BYTES_MAX;
+use witan_protocol::ledger::attendance::HEARD_BYTES_MAX;
 use witan_protocol::member::{Round, View};
-use witan_protocol::message::{Certified, Message, Motion, Objection, Progress};
-use witan_protocol::record::{
+use witan_protocol::wire::ballot::{Change, Decision, Petition};
+use witan_protocol::wire::envelope::{self, ENVELOPE_BYTES_MAX, RECORD_BYTES_MAX};
+use witan_protocol::wire::evidence::{EVIDENCE_MAX, Evidence};
+use witan_protocol::wire::message::{Certified, Message, Motion, Objection, Progress};
+use witan_protocol::wire::record::{
     Absence, Absent, Certificate, CommitSignature, Contribution, LayerError, Proposal, RoundRecord,
     Scores, Update,
 };
-use witan_protocol::refutation::{AGGREGATE, Refutation};
+use witan_protocol::wire::refutation::{AGGREGATE, Refutation};
 
 const ID: FederationId = FederationId(Digest([7; 32]));
 const LATE: Round = Round(4096);

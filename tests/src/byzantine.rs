@@ -14,9 +14,9 @@ use std::rc::Rc;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use witan_protocol::digest::{BlobRef, Digest};
-use witan_protocol::envelope::{self, Verified};
 use witan_protocol::member::{MemberId, Round};
-use witan_protocol::message::{Holdings, Message, Roll, Vote};
+use witan_protocol::wire::envelope::{self, Verified};
+use witan_protocol::wire::message::{Holdings, Message, Roll, Vote};
 use witan_protocol::{Identity, Roster};
 
 use crate::faults::{Coverage, Seen};

@@ -2,13 +2,15 @@
 //! both signatures, and leads no view from then on; and that nobody else can be accused.
 
 use witan_protocol::codec;
-use witan_protocol::evidence::Evidence;
+use witan_protocol::digest::Digest;
 use witan_protocol::io::Notice;
 use witan_protocol::ledger;
 use witan_protocol::member::Round;
-use witan_protocol::message::{Message, Step, Vote};
-use witan_protocol::record::RoundRecord;
-use witan_protocol::{digest::Digest, envelope, member::View};
+use witan_protocol::member::View;
+use witan_protocol::wire::envelope;
+use witan_protocol::wire::evidence::Evidence;
+use witan_protocol::wire::message::{Message, Step, Vote};
+use witan_protocol::wire::record::RoundRecord;
 use witan_tests::byzantine::Lie;
 use witan_tests::faults::Point;
 use witan_tests::link::{FAIR, ROUGH};

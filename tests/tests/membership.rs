@@ -1,13 +1,13 @@
 //! Proves that the members change the roster by vote and nobody else does: who is added, removed or
 //! given a new key is so from the next round, on every node, and by the ledger alone.
 
-use witan_protocol::ballot::{Ballot, Change, Petition};
 use witan_protocol::codec;
 use witan_protocol::federation::Member;
 use witan_protocol::io::{Input, Notice};
 use witan_protocol::ledger;
 use witan_protocol::member::Round;
 use witan_protocol::status::PhaseName;
+use witan_protocol::wire::ballot::{Ballot, Change, Petition};
 use witan_protocol::{Identity, Participant};
 use witan_tests::link::{FAIR, ROUGH, Weather};
 use witan_tests::model;

@@ -12,9 +12,9 @@ use witan_net::limits::COMMANDS_MAX;
 use witan_node::events::TimedEvent;
 use witan_node::open::{self, Admission, Start};
 use witan_protocol::digest::BlobRef;
-use witan_protocol::envelope::{self, Verified};
 use witan_protocol::member::Round;
-use witan_protocol::message::Message;
+use witan_protocol::wire::envelope::{self, Verified};
+use witan_protocol::wire::message::Message;
 use witan_protocol::{Identity, Roster};
 
 /// What it takes to lie.

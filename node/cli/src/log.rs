@@ -9,9 +9,9 @@ use witan_home::{Failure, FailureKind, Home};
 use witan_node::control::Client;
 use witan_protocol::Roster;
 use witan_protocol::digest::Digest;
-use witan_protocol::envelope;
 use witan_protocol::io::{Kind, Notice};
 use witan_protocol::member::{MemberId, Round};
+use witan_protocol::wire::envelope;
 
 use super::output;
 

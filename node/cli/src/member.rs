@@ -9,10 +9,10 @@ use witan_net as net;
 use witan_node::control::Client;
 use witan_node::control::petitions::{PetitionRow, Say};
 use witan_protocol::Roster;
-use witan_protocol::ballot::Change;
 use witan_protocol::digest::Digest;
 use witan_protocol::federation::Member;
 use witan_protocol::member::MemberId;
+use witan_protocol::wire::ballot::Change;
 
 use super::{log, output};
 

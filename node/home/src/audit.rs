@@ -9,7 +9,7 @@ use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::io::AggregateInput;
 use witan_protocol::ledger::{self, Audited, BadRecord};
 use witan_protocol::member::Round;
-use witan_protocol::record::{Aggregate, RoundRecord};
+use witan_protocol::wire::record::{Aggregate, RoundRecord};
 use witan_protocol::{Federation, Roster};
 
 use crate::error::StoreError;

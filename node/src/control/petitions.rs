@@ -1,9 +1,9 @@
 //! Votes on membership, as a person sees and casts them through the control socket.
 
 use serde::{Deserialize, Serialize};
-use witan_protocol::ballot::{Ballot, Change};
 use witan_protocol::digest::Digest;
 use witan_protocol::member::{MemberId, Round};
+use witan_protocol::wire::ballot::{Ballot, Change};
 use witan_protocol::{Participant, Roster};
 
 /// An open petition.

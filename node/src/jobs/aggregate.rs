@@ -7,7 +7,7 @@ use witan_model::{Committed, aggregate};
 use witan_protocol::digest::BlobRef;
 use witan_protocol::io::AggregateInput;
 use witan_protocol::member::{MemberId, Round};
-use witan_protocol::record::{Aggregate, LayerError};
+use witan_protocol::wire::record::{Aggregate, LayerError};
 
 use super::{Event, Ground, Task};
 

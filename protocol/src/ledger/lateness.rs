@@ -16,10 +16,10 @@ use std::collections::BTreeMap;
 use super::{Flaw, Tip, flaw, require, same};
 use crate::digest::Digest;
 use crate::federation::Federation;
+use crate::federation::roster::Roster;
 use crate::io::AggregateInput;
 use crate::member::{MemberId, Round};
-use crate::record::{Proposal, Update};
-use crate::roster::Roster;
+use crate::wire::record::{Proposal, Update};
 
 /// What the ledger says of rounds whose updates may still count.
 #[derive(Clone, Debug, Default, PartialEq)]

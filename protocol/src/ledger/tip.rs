@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::Lateness;
 use crate::codec;
-use crate::council::seats::{self, Standing, Turns};
 use crate::digest::{BlobRef, Digest};
 use crate::federation::Federation;
+use crate::federation::roster::Roster;
+use crate::ledger::leaders::{self, Standing, Turns};
 use crate::member::{Round, View};
-use crate::record::{FailedView, Proposal};
-use crate::roster::Roster;
+use crate::wire::record::{FailedView, Proposal};
 
 /// A pure function of the federation, the start adapter and the records so far.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +64,7 @@ impl Tip {
 
     /// Who leads which view of the next round.
     pub fn turns(&self) -> Turns {
-        seats::turns(&self.roster, &self.standing, self.round)
+        leaders::turns(&self.roster, &self.standing, self.round)
     }
 
     /// The views before `view`, with those who led them.

@@ -1,14 +1,14 @@
 //! Incoming bytes: opened, checked, told, and routed by kind. Bad input is refused, never a panic.
 
 use super::Participant;
-use crate::council::Signed;
-use crate::envelope::{self, Opened, Refusal, Verified};
+use crate::consensus::Signed;
 use crate::io::{Notice, Time};
 use crate::ledger;
 use crate::member::{MemberId, Round as RoundNumber};
-use crate::message::{Certified, Message};
 use crate::round::collecting::Filed;
 use crate::sync::RECORDS_GIVEN_MAX;
+use crate::wire::envelope::{self, Opened, Refusal, Verified};
+use crate::wire::message::{Certified, Message};
 
 /// A verified message of the round after the one at hand, kept until that one is committed.
 #[derive(Clone, Debug)]

@@ -3,8 +3,8 @@
 use crate::io::{AggregateInput, JobId, Output, Time};
 use crate::ledger::Tip;
 use crate::member::MemberId;
-use crate::post::Post;
-use crate::record::Aggregate;
+use crate::outbox::Post;
+use crate::wire::record::Aggregate;
 
 /// What came of an aggregation: its stored result, or whose deltas are unusable, and why.
 pub type Outcome = Result<Aggregate, Vec<(MemberId, String)>>;

@@ -1,13 +1,13 @@
 //! Votes on membership during a round: cast, taken in, remembered.
 
 use super::{Memory, Round};
-use crate::ballot::Ballot;
-use crate::council::Signed;
-use crate::envelope::{self, Verified};
+use crate::consensus::Signed;
 use crate::io::Kind;
 use crate::ledger::Flaw;
-use crate::message::Message;
-use crate::post::Post;
+use crate::outbox::Post;
+use crate::wire::ballot::Ballot;
+use crate::wire::envelope::{self, Verified};
+use crate::wire::message::Message;
 
 impl Round {
     /// This member's own ballot: durable, then everybody's.

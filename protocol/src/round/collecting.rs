@@ -7,15 +7,15 @@
 use super::late::Late;
 use super::training::Own;
 use super::{Adoption, Held, Round};
-use crate::attendance::HEARD_BYTES_MAX;
-use crate::evidence::Evidence;
 use crate::io::{AggregateInput, Time};
+use crate::ledger::attendance::HEARD_BYTES_MAX;
 use crate::ledger::{self, REASON_BYTES_MAX, input_of};
 use crate::member::{MemberId, Round as RoundNumber};
-use crate::message::Progress;
+use crate::outbox::Post;
 use crate::peers::Peers;
-use crate::post::Post;
-use crate::record::Update;
+use crate::wire::evidence::Evidence;
+use crate::wire::message::Progress;
+use crate::wire::record::Update;
 
 /// What became of an update.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use crate::digest::Digest;
 use crate::io::{JobId, Kind};
 use crate::ledger;
 use crate::member::{MemberId, Round as RoundNumber};
-use crate::post::Post;
-use crate::record::Update;
+use crate::outbox::Post;
+use crate::wire::record::Update;
 
 /// A late update at hand: the newest of its member.
 #[derive(Debug)]

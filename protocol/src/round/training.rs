@@ -4,13 +4,13 @@ use super::collecting::{Filed, cut};
 use super::late::Outlasting;
 use super::{Held, Memory, Round};
 use crate::digest::{BlobRef, Digest};
-use crate::envelope;
 use crate::io::{JobId, Kind, Output};
 use crate::ledger;
 use crate::member::Round as RoundNumber;
-use crate::message::{Message, Progress};
-use crate::post::Post;
-use crate::record::{Scores, Update};
+use crate::outbox::Post;
+use crate::wire::envelope;
+use crate::wire::message::{Message, Progress};
+use crate::wire::record::{Scores, Update};
 
 /// What this member does for the round.
 #[derive(Debug)]

@@ -8,15 +8,15 @@ use std::collections::BTreeMap;
 
 use super::aggregates::Outcome;
 use super::{Held, Round};
-use crate::council::Signed;
+use crate::consensus::Signed;
 use crate::digest::Digest;
 use crate::io::{AggregateInput, JobId, Notice, Time};
 use crate::ledger::{self, Counted, Flaw};
 use crate::member::{MemberId, View};
-use crate::message::{Message, Motion, Objection};
-use crate::post::Post;
-use crate::record::{Absence, Absent, Aggregate, CommitSignature, Contribution, Proposal};
-use crate::refutation::AGGREGATE;
+use crate::outbox::Post;
+use crate::wire::message::{Message, Motion, Objection};
+use crate::wire::record::{Absence, Absent, Aggregate, CommitSignature, Contribution, Proposal};
+use crate::wire::refutation::AGGREGATE;
 
 /// A proposal under examination.
 #[derive(Debug)]

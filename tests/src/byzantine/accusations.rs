@@ -2,11 +2,11 @@
 
 use rand::RngExt;
 use witan_protocol::digest::Digest;
-use witan_protocol::envelope::{self, Verified};
-use witan_protocol::evidence::Evidence;
-use witan_protocol::message::{Message, Objection, Vote};
-use witan_protocol::record::CommitSignature;
-use witan_protocol::refutation::{AGGREGATE, Refutation};
+use witan_protocol::wire::envelope::{self, Verified};
+use witan_protocol::wire::evidence::Evidence;
+use witan_protocol::wire::message::{Message, Objection, Vote};
+use witan_protocol::wire::record::CommitSignature;
+use witan_protocol::wire::refutation::{AGGREGATE, Refutation};
 
 use super::{Liar, Workshop};
 

@@ -2,8 +2,8 @@
 
 use rand::RngExt;
 use witan_protocol::digest::{BlobRef, Digest};
-use witan_protocol::message::Message;
-use witan_protocol::record::Update;
+use witan_protocol::wire::message::Message;
+use witan_protocol::wire::record::Update;
 
 use super::{Liar, Lie, Mail, Workshop, copies};
 use crate::world::Letter;

@@ -9,17 +9,18 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use witan_protocol::codec;
-use witan_protocol::envelope::{self, Opened, RECORD_BYTES_MAX};
-use witan_protocol::evidence::Evidence;
 use witan_protocol::federation::hello::Hello;
 use witan_protocol::federation::{Compression, Federation, Strategy};
 use witan_protocol::io::{Input, Time};
 use witan_protocol::ledger;
-use witan_protocol::message::{
+use witan_protocol::wire::ballot::Ballot;
+use witan_protocol::wire::envelope::{self, Opened, RECORD_BYTES_MAX};
+use witan_protocol::wire::evidence::Evidence;
+use witan_protocol::wire::message::{
     Certified, Holdings, Message, Motion, Objection, Polka, Progress, Vote,
 };
-use witan_protocol::record::{Proposal, RoundRecord, Update};
-use witan_protocol::{Config, Participant, ballot::Ballot};
+use witan_protocol::wire::record::{Proposal, RoundRecord, Update};
+use witan_protocol::{Config, Participant};
 
 use crate::{model, world};
 

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use witan_protocol::codec;
 use witan_protocol::digest::BlobRef;
-use witan_protocol::envelope::{self, RECORD_BYTES_MAX};
 use witan_protocol::federation::Federation;
 use witan_protocol::io::{AggregateInput, Entry, Input, JobId, Output, Time};
 use witan_protocol::ledger::Ledger;
 use witan_protocol::participant::RestoreError;
-use witan_protocol::record::{RoundRecord, Scores};
+use witan_protocol::wire::envelope::{self, RECORD_BYTES_MAX};
+use witan_protocol::wire::record::{RoundRecord, Scores};
 use witan_protocol::{Config, Participant};
 
 use super::Script;

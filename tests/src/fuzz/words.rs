@@ -1,19 +1,19 @@
 //! What a script has members say: plausible enough to be believed now and then, wrong often enough.
 
 use witan_protocol::Identity;
-use witan_protocol::ballot::{Ballot, Change, Petition};
 use witan_protocol::codec;
 use witan_protocol::digest::{BlobRef, Digest};
-use witan_protocol::envelope;
-use witan_protocol::evidence::Evidence;
 use witan_protocol::federation::{Compression, Member};
 use witan_protocol::ledger::Tip;
 use witan_protocol::member::{MemberId, Round, View};
-use witan_protocol::message::{
+use witan_protocol::wire::ballot::{Ballot, Change, Petition};
+use witan_protocol::wire::envelope;
+use witan_protocol::wire::evidence::Evidence;
+use witan_protocol::wire::message::{
     Certified, Holdings, Message, Motion, MotionHeld, Objection, Polka, Progress, Roll, Step, Vote,
     VotesHeld,
 };
-use witan_protocol::record::{
+use witan_protocol::wire::record::{
     Absence, Absent, Certificate, CommitSignature, Contribution, Proposal, RoundRecord, Scores,
     Update,
 };

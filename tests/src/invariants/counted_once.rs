@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use witan_protocol::digest::Digest;
 use witan_protocol::member::{MemberId, Round};
-use witan_protocol::record::Update;
+use witan_protocol::wire::record::Update;
 
 use super::{Invariant, Scene, Sight};
 

@@ -6,10 +6,10 @@ use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 use witan_protocol::digest::Digest;
-use witan_protocol::envelope;
 use witan_protocol::member::{MemberId, Round};
-use witan_protocol::message::Message;
-use witan_protocol::record::{Contribution, Proposal};
+use witan_protocol::wire::envelope;
+use witan_protocol::wire::message::Message;
+use witan_protocol::wire::record::{Contribution, Proposal};
 
 use super::{Invariant, Scene, Sight};
 

@@ -4,10 +4,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use witan_protocol::envelope;
 use witan_protocol::member::MemberId;
-use witan_protocol::message::{Message, Step, Vote};
-use witan_protocol::record::RoundRecord;
+use witan_protocol::wire::envelope;
+use witan_protocol::wire::message::{Message, Step, Vote};
+use witan_protocol::wire::record::RoundRecord;
 
 use super::{Invariant, Scene, Sight};
 

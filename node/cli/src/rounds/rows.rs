@@ -4,15 +4,15 @@ use serde::Serialize;
 use witan_home::store::StoredRecord;
 use witan_home::{Failure, FailureKind, Home};
 use witan_protocol::Roster;
-use witan_protocol::ballot::Decision;
 use witan_protocol::codec;
 use witan_protocol::digest::Digest;
-use witan_protocol::envelope::RECORD_BYTES_MAX;
-use witan_protocol::evidence::Evidence;
 use witan_protocol::member::{MemberId, Round, View};
-use witan_protocol::message::Progress;
-use witan_protocol::record::{Absence, Absent, LayerError, RoundRecord, Scores, Update};
-use witan_protocol::refutation::Refutation;
+use witan_protocol::wire::ballot::Decision;
+use witan_protocol::wire::envelope::RECORD_BYTES_MAX;
+use witan_protocol::wire::evidence::Evidence;
+use witan_protocol::wire::message::Progress;
+use witan_protocol::wire::record::{Absence, Absent, LayerError, RoundRecord, Scores, Update};
+use witan_protocol::wire::refutation::Refutation;
 
 use crate::output;
 

@@ -10,7 +10,7 @@ use witan_home::settings::By;
 use witan_node::jobs::score::Marks;
 use witan_protocol::ledger::Audited;
 use witan_protocol::member::MemberId;
-use witan_protocol::record::Update;
+use witan_protocol::wire::record::Update;
 
 use super::losses::{LossReport, Losses};
 use super::prepare::Folder;

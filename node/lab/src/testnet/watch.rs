@@ -7,7 +7,7 @@ use witan_node::events::{NodeEvent, TimedEvent, notice_sentence};
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::io::{Kind, Notice};
 use witan_protocol::member::{MemberId, Round, View};
-use witan_protocol::record::RoundRecord;
+use witan_protocol::wire::record::RoundRecord;
 
 /// One node, as its events tell it.
 #[derive(Clone, Debug, Default)]

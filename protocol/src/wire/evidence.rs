@@ -7,11 +7,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::envelope::{self, Claim};
+use crate::federation::roster::Roster;
 use crate::ledger::{Flaw, Tip, flaw, require, same};
 use crate::member::{MemberId, Round, View};
-use crate::message::{Message, Step};
-use crate::roster::Roster;
+use crate::wire::envelope::{self, Claim};
+use crate::wire::message::{Message, Step};
 
 /// The proof against one member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

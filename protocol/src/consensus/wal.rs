@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::context::{Ballot, Context, Tabled, round_of, view_of};
 use crate::digest::Digest;
 use crate::member::{MemberId, Round, View};
-use crate::message::{Motion, Polka, Step, Vote};
-use crate::record::CommitSignature;
+use crate::wire::message::{Motion, Polka, Step, Vote};
+use crate::wire::record::CommitSignature;
 
 /// One remembered input, in the order it was taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

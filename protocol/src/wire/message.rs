@@ -15,12 +15,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ballot::Ballot;
 use crate::digest::Digest;
-use crate::evidence::Evidence;
 use crate::io::Kind;
 use crate::member::{MemberId, Round, View};
-use crate::record::{CommitSignature, Proposal, Update};
+use crate::wire::ballot::Ballot;
+use crate::wire::evidence::Evidence;
+use crate::wire::record::{CommitSignature, Proposal, Update};
 
 /// Any message.
 #[derive(Clone, Debug, PartialEq)]

@@ -21,12 +21,12 @@ use serde::de::DeserializeOwned;
 use crate::codec::{self, DecodeError};
 use crate::digest::Digest;
 use crate::federation::FederationId;
+use crate::federation::roster::Roster;
 use crate::identity::{self, Identity};
 use crate::io::Kind;
 use crate::member::MemberId;
-use crate::message::{Message, Motion, MotionHead, Vote};
-use crate::record::{Proposal, Update};
-use crate::roster::Roster;
+use crate::wire::message::{Message, Motion, MotionHead, Vote};
+use crate::wire::record::{Proposal, Update};
 
 /// Bytes an envelope may have: a proposal of 64 members that shows all a proposal may show fits.
 pub const ENVELOPE_BYTES_MAX: usize = 48 * 1024;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::digest::BlobRef;
 use crate::io::{Output, Time};
 use crate::member::MemberId;
-use crate::post::Post;
+use crate::outbox::Post;
 
 /// The blobs of the round at hand.
 #[derive(Clone, Debug, Default)]

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::council::Signed;
-use crate::envelope;
+use crate::consensus::Signed;
 use crate::federation::Federation;
+use crate::federation::roster::Roster;
 use crate::identity::Identity;
 use crate::io::{Entry, JobId, Kind, Notice, Output};
 use crate::member::{MemberId, Round};
-use crate::message::Message;
-use crate::roster::Roster;
+use crate::wire::envelope;
+use crate::wire::message::Message;
 
 /// The outgoing side of one member.
 #[derive(Debug)]

@@ -2,16 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ballot::Decision;
 use crate::codec;
 use crate::digest::{BlobRef, Digest};
-use crate::envelope;
-use crate::evidence::Evidence;
 use crate::federation::Compression;
+use crate::federation::roster::Roster;
 use crate::member::{MemberId, Round, View};
-use crate::message::Message;
-use crate::refutation::Refutation;
-use crate::roster::Roster;
+use crate::wire::ballot::Decision;
+use crate::wire::envelope;
+use crate::wire::evidence::Evidence;
+use crate::wire::message::Message;
+use crate::wire::refutation::Refutation;
 
 /// What a member says of its own training; measured by it, signed in its update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use super::context::Tabled;
 use crate::digest::Digest;
 use crate::member::{MemberId, Round, View};
-use crate::message::{Motion, MotionHeld, Polka, Roll, Step, Vote, VotesHeld};
-use crate::record::CommitSignature;
+use crate::wire::message::{Motion, MotionHeld, Polka, Roll, Step, Vote, VotesHeld};
+use crate::wire::record::CommitSignature;
 
 /// A message with who signed it.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +91,7 @@ impl Tally {
         views.len()
     }
 
-    /// What is held of the views that matter, for [`Holdings`](crate::message::Holdings).
+    /// What is held of the views that matter, for [`Holdings`](crate::wire::message::Holdings).
     pub fn held(&self) -> (Vec<MotionHeld>, Vec<VotesHeld>, Vec<MotionHeld>) {
         let told = self.told();
         let motions = self.motions.iter().filter(|(view, _)| told.contains(view));

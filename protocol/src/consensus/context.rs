@@ -9,10 +9,10 @@ use std::time::Duration;
 use arc_malachitebft_core_types as core;
 use core::NilOrVal;
 
-use super::seats::Turns;
 use crate::digest::Digest;
+use crate::ledger::leaders::Turns;
 use crate::member::{MemberId, Round, View};
-use crate::message::{Step, Vote};
+use crate::wire::message::{Step, Vote};
 
 /// The council of one round: who sits in it, and who leads which view.
 #[derive(Clone, Debug)]
@@ -102,7 +102,7 @@ impl core::Context for Context {
     type Proposal = Tabled;
     type Validator = Seat;
     type ValidatorSet = Seats;
-    type Timeouts = super::timeouts::Unused;
+    type Timeouts = super::timers::Unused;
     type Value = Digest;
     type Vote = Ballot;
     type Extension = ();
@@ -320,7 +320,7 @@ impl core::SigningScheme for Signing {
     }
 }
 
-impl core::Timeouts<Context> for super::timeouts::Unused {
+impl core::Timeouts<Context> for super::timers::Unused {
     fn duration_for(&self, _: core::Timeout) -> Duration {
         Duration::ZERO
     }

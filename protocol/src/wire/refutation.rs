@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Flaw, Tip, check_signatures, require, same};
 use crate::member::View;
-use crate::message::{Message, Objection};
-use crate::record::CommitSignature;
+use crate::wire::message::{Message, Objection};
+use crate::wire::record::CommitSignature;
 
 /// A motion whose aggregate is wrong, by the word of members among whom one is honest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

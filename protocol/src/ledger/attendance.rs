@@ -5,12 +5,12 @@
 //! in this round. Nobody is present because somebody else says so.
 
 use crate::codec::DecodeError;
-use crate::envelope::{self, Refusal};
+use crate::federation::roster::Roster;
 use crate::ledger::{Flaw, require};
 use crate::member::{MemberId, Round};
-use crate::message::{Message, Progress};
-use crate::record::{Absence, Absent, RoundRecord};
-use crate::roster::Roster;
+use crate::wire::envelope::{self, Refusal};
+use crate::wire::message::{Message, Progress};
+use crate::wire::record::{Absence, Absent, RoundRecord};
 
 /// Who took which part in a round; each list in roster order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

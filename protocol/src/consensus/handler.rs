@@ -9,19 +9,19 @@ use arc_malachitebft_core_types::{CommitCertificate, SignedMessage};
 use super::Act;
 use super::context::{Context, Tabled, view_of};
 use super::tally::{Put, Signed, Tally, VIEWS_KEPT_MAX};
-use super::timeouts::Timers;
+use super::timers::Timers;
 use super::wal::Remembered;
 use crate::digest::Digest;
-use crate::envelope;
-use crate::evidence::Evidence;
+use crate::federation::roster::Roster;
 use crate::federation::{Federation, FederationId};
 use crate::identity::Identity;
 use crate::io::Time;
 use crate::ledger::Tip;
 use crate::member::{Round, View};
-use crate::message::{Message, Motion, Polka, Step, Vote};
-use crate::record::{Certificate, CommitSignature, Proposal};
-use crate::roster::Roster;
+use crate::wire::envelope;
+use crate::wire::evidence::Evidence;
+use crate::wire::message::{Message, Motion, Polka, Step, Vote};
+use crate::wire::record::{Certificate, CommitSignature, Proposal};
 
 /// Everything around the library's state that its effects touch.
 #[derive(Debug)]

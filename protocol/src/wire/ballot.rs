@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec;
 use crate::digest::Digest;
-use crate::envelope;
 use crate::federation::Member;
+use crate::federation::roster::Roster;
 use crate::ledger::{Flaw, Tip, require};
 use crate::member::{MemberId, Round};
-use crate::message::Message;
-use crate::record::CommitSignature;
-use crate::roster::Roster;
+use crate::wire::envelope;
+use crate::wire::message::Message;
+use crate::wire::record::CommitSignature;
 
 /// A change of the roster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,14 +1,14 @@
 //! The agenda: what a record should say beside the aggregate. It outlives the round it was begun in,
 //! until a record has said it.
 
-pub mod polls;
+pub mod petitions;
 
 use std::collections::BTreeMap;
 
-use crate::evidence::{EVIDENCE_MAX, Evidence};
 use crate::ledger::Tip;
 use crate::member::MemberId;
-use polls::Polls;
+use crate::wire::evidence::{EVIDENCE_MAX, Evidence};
+use petitions::Polls;
 
 /// What waits for a record.
 #[derive(Clone, Debug, Default)]

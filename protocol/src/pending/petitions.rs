@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::ballot::{Ballot, Decision, Petition};
-use crate::council::Signed;
+use crate::consensus::Signed;
 use crate::digest::Digest;
-use crate::envelope;
+use crate::federation::roster::Roster;
 use crate::ledger::{Flaw, Tip, require};
 use crate::member::{MemberId, Round};
-use crate::message::{BallotsHeld, Message, Roll};
-use crate::record::CommitSignature;
-use crate::roster::Roster;
+use crate::wire::ballot::{Ballot, Decision, Petition};
+use crate::wire::envelope;
+use crate::wire::message::{BallotsHeld, Message, Roll};
+use crate::wire::record::CommitSignature;
 
 /// Every open petition.
 #[derive(Clone, Debug, Default)]
@@ -89,7 +89,7 @@ impl Polls {
             .collect()
     }
 
-    /// What is held, for [`Holdings`](crate::message::Holdings).
+    /// What is held, for [`Holdings`](crate::wire::message::Holdings).
     pub fn held(&self, roster: &Roster) -> Vec<BallotsHeld> {
         let held = |((_, petition), poll): (&(Round, Digest), &Poll)| BallotsHeld {
             petition: *petition,

@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::ballot::Change;
 use crate::federation::{self, FaultModel, FederationError, FederationId, Member};
 use crate::ledger::{Flaw, flaw};
 use crate::member::{MemberId, Round};
-use crate::record::Proposal;
+use crate::wire::ballot::Change;
+use crate::wire::record::Proposal;
 
 /// The members of a round, in name order, which is the order of every list of members.
 #[derive(Clone, Debug, PartialEq)]

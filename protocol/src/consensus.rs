@@ -5,10 +5,9 @@
 //! A council is made when its round becomes the next one, takes in votes at once and opens later.
 
 pub mod context;
-mod desk;
-pub mod seats;
+mod handler;
 mod tally;
-pub mod timeouts;
+pub mod timers;
 pub mod wal;
 
 use std::collections::VecDeque;
@@ -22,17 +21,17 @@ use consensus::{Input, LocallyProposedValue, Params, State};
 use core::{SignedMessage, ThresholdParam, ThresholdParams, ValueOrigin, ValuePayload};
 
 use crate::digest::Digest;
-use crate::evidence::Evidence;
 use crate::federation::{FaultModel, Federation};
 use crate::identity::Identity;
 use crate::io::Time;
 use crate::ledger::Tip;
 use crate::member::{MemberId, View};
-use crate::message::{Message, Motion, Polka, Vote};
 use crate::participant::Load;
-use crate::record::{Certificate, Proposal};
+use crate::wire::evidence::Evidence;
+use crate::wire::message::{Message, Motion, Polka, Vote};
+use crate::wire::record::{Certificate, Proposal};
 use context::{Ballot, Context, Seat, Seats, Tabled, round_of};
-use desk::Desk;
+use handler::Desk;
 pub use tally::{Put, Signed, Tally};
 use wal::Remembered;
 
