@@ -37,9 +37,9 @@ use witan_model::{Adapter, AdapterError, Base, Committed};
 pub use witan_model::{LoraConfig, Umm};
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::federation::{Federation, Training};
-use witan_protocol::io::{AggregateInput, JobId};
+use witan_protocol::io::{Aggregate, AggregateInput, JobId};
 use witan_protocol::member::{MemberId, Round};
-use witan_protocol::wire::record::{Aggregate, Scores};
+use witan_protocol::wire::Scores;
 
 use foundation::Foundation;
 use recipe::Recipe;

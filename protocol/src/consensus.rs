@@ -26,13 +26,11 @@ use crate::identity::Identity;
 use crate::io::Time;
 use crate::ledger::Tip;
 use crate::member::{MemberId, View};
-use crate::participant::Load;
-use crate::wire::evidence::Evidence;
-use crate::wire::message::{Message, Motion, Polka, Vote};
-use crate::wire::record::{Certificate, Proposal};
+use crate::status::Load;
+use crate::wire::{Certificate, Evidence, Message, Motion, Polka, Proposal, Vote};
 use context::{Ballot, Context, Seat, Seats, Tabled, round_of};
 use handler::Desk;
-pub use tally::{Put, Signed, Tally};
+pub use tally::{Put, Tally};
 use wal::Remembered;
 
 /// What a council wants done, in order.
@@ -41,7 +39,7 @@ pub enum Act {
     /// Make this durable first.
     Remember(Vec<Remembered>),
     /// Give this message to every member.
-    Say(Box<Signed<Message>>),
+    Say(Box<Verified<Message>>),
     /// A view began.
     ViewStarted(View),
     /// Somebody signed two different votes for one step, or two motions for one view.
@@ -148,23 +146,23 @@ impl Council {
     }
 
     /// A checked vote. Returns whether it was new.
-    pub fn on_vote(&mut self, now: Time, vote: Signed<Vote>) -> bool {
+    pub fn on_vote(&mut self, now: Time, vote: Verified<Vote>) -> bool {
         if !self.desk.take_vote(&vote) {
             return false;
         }
-        let ballot = Ballot::new(vote.message, vote.member);
+        let ballot = Ballot::new(vote.message, vote.signer);
         self.process(now, Input::Vote(SignedMessage::new(ballot, vote.signature)));
         true
     }
 
     /// A motion signed by the elected aggregator of its view. Returns whether it was new.
-    pub fn on_motion(&mut self, now: Time, motion: Signed<Motion>) -> bool {
+    pub fn on_motion(&mut self, now: Time, motion: Verified<Motion>) -> bool {
         let tabled = Tabled {
             round: self.desk.round,
             view: motion.message.view,
             valid_view: motion.message.valid_view,
             value: motion.message.proposal.digest(),
-            member: motion.member,
+            member: motion.signer,
         };
         let signature = motion.signature;
         if !self.desk.take_motion(motion) {

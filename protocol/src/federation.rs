@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec;
 use crate::digest::Digest;
+use crate::flaw::{Flaw, require};
 use crate::identity;
 use crate::member::{MemberId, Round};
 pub use choice::ChoiceError;
@@ -165,16 +166,9 @@ pub enum FederationError {
         /// What, in one line.
         what: String,
     },
-    /// A field whose value cannot be used.
-    #[error("federation file: {field} is {found}, expected {expected}")]
-    Field {
-        /// Its path, such as `members[3].key`.
-        field: String,
-        /// What it says.
-        found: String,
-        /// What it may say.
-        expected: &'static str,
-    },
+    /// A field whose value cannot be used; its path is such as `members[3].key`.
+    #[error("federation file: {0}")]
+    Field(Flaw),
 }
 
 /// Members a federation may have. A proposal carries every update envelope (about 370 bytes each)
@@ -191,7 +185,7 @@ impl Federation {
     /// Checks a document.
     pub fn new(mut document: Document) -> Result<Self, FederationError> {
         document.members.sort_by(|a, b| a.name.cmp(&b.name));
-        check(&document)?;
+        check(&document).map_err(FederationError::Field)?;
         let id = id_of(&document);
         let (model, members) = (document.council.fault_model, document.members.clone());
         let founders = Arc::new(Roster::new(id, model, Round(1), members));
@@ -261,98 +255,85 @@ fn syntax(text: &str, error: &toml::de::Error) -> FederationError {
     FederationError::Syntax { line, what: format!("{message}, in `{}`", said.trim()) }
 }
 
-fn check(document: &Document) -> Result<(), FederationError> {
-    require(is_name(&document.name), "name", &document.name, "1 to 64 printable characters")?;
+fn check(document: &Document) -> Result<(), Flaw> {
+    require(is_name(&document.name), "name", "1 to 64 printable characters", &document.name)?;
     check_members(&document.members)?;
     check_lora(&document.lora)?;
     check_training(&document.training)?;
     let council = &document.council;
     let deadline = council.round_deadline_s;
     let expected = "1 to 604800 seconds";
-    require((1..=604_800).contains(&deadline), "council.round_deadline_s", deadline, expected)?;
+    require((1..=604_800).contains(&deadline), "council.round_deadline_s", expected, deadline)?;
     let timeout = council.view_timeout_ms;
     let expected = "50 to 600000 milliseconds";
-    require((50..=600_000).contains(&timeout), "council.view_timeout_ms", timeout, expected)?;
+    require((50..=600_000).contains(&timeout), "council.view_timeout_ms", expected, timeout)?;
     let late = council.late_rounds;
-    require(late <= LATE_ROUNDS_MAX, "council.late_rounds", late, "0 to 4")?;
+    require(late <= LATE_ROUNDS_MAX, "council.late_rounds", "0 to 4", late)?;
     let fits = late == 0 || document.training.strategy.takes_late_updates();
-    require(fits, "council.late_rounds", late, "0 with this strategy: see docs/STRATEGIES.md")
+    require(fits, "council.late_rounds", "0 with this strategy: see docs/STRATEGIES.md", late)
 }
 
 /// Whether members make a roster; the places in what is wrong are those in `members`.
-pub(crate) fn check_members(members: &[Member]) -> Result<(), FederationError> {
+pub(crate) fn check_members(members: &[Member]) -> Result<(), Flaw> {
     let count = members.len();
-    require((1..=MEMBERS_MAX).contains(&count), "members", count, "1 to 64 members")?;
+    require((1..=MEMBERS_MAX).contains(&count), "members", "1 to 64 members", count)?;
     let (mut names, mut keys) = (BTreeSet::new(), BTreeMap::new());
     for (place, member) in members.iter().enumerate() {
         let field = |name: &str| format!("members[{place}].{name}");
         let name = &member.name;
-        require(is_name(name), &field("name"), name, "1 to 64 printable characters")?;
-        require(names.insert(name), &field("name"), name, "a name no other member has")?;
+        require(is_name(name), &field("name"), "1 to 64 printable characters", name)?;
+        require(names.insert(name), &field("name"), "a name no other member has", name)?;
         let key = member.key;
-        require(keys.insert(key, name).is_none(), &field("key"), key, "a key no other member has")?;
+        require(keys.insert(key, name).is_none(), &field("key"), "a key no other member has", key)?;
         let usable = identity::is_public_key(&member.id());
-        require(usable, &field("key"), key, "an ed25519 public key")?;
+        require(usable, &field("key"), "an ed25519 public key", key)?;
         let weight = member.weight;
-        require((1..=1_000_000).contains(&weight), &field("weight"), weight, "1 to 1000000")?;
+        require((1..=1_000_000).contains(&weight), &field("weight"), "1 to 1000000", weight)?;
         let addresses = member.addresses.len();
-        require(addresses <= 16, &field("addresses"), addresses, "at most 16 addresses")?;
+        require(addresses <= 16, &field("addresses"), "at most 16 addresses", addresses)?;
     }
     Ok(())
 }
 
-fn check_lora(lora: &Lora) -> Result<(), FederationError> {
-    require((1..=1024).contains(&lora.rank), "lora.rank", lora.rank, "1 to 1024")?;
+fn check_lora(lora: &Lora) -> Result<(), Flaw> {
+    require((1..=1024).contains(&lora.rank), "lora.rank", "1 to 1024", lora.rank)?;
     let alpha = lora.alpha;
-    require(alpha.is_finite() && alpha > 0.0, "lora.alpha", alpha, "a positive number")?;
+    require(alpha.is_finite() && alpha > 0.0, "lora.alpha", "a positive number", alpha)?;
     let dropout = lora.dropout;
-    require((0.0..1.0).contains(&dropout), "lora.dropout", dropout, "at least 0, less than 1")?;
+    require((0.0..1.0).contains(&dropout), "lora.dropout", "at least 0, less than 1", dropout)?;
     let targets = lora.targets.len();
-    require((1..=64).contains(&targets), "lora.targets", targets, "1 to 64 layer names")?;
+    require((1..=64).contains(&targets), "lora.targets", "1 to 64 layer names", targets)?;
     let distinct: BTreeSet<_> = lora.targets.iter().collect();
-    require(distinct.len() == targets, "lora.targets", targets, "names without repetition")
+    require(distinct.len() == targets, "lora.targets", "names without repetition", targets)
 }
 
-fn check_training(training: &Training) -> Result<(), FederationError> {
+fn check_training(training: &Training) -> Result<(), Flaw> {
     let t = training;
-    require((1..=ROUNDS_MAX).contains(&t.rounds), "training.rounds", t.rounds, "1 to 4096")?;
+    require((1..=ROUNDS_MAX).contains(&t.rounds), "training.rounds", "1 to 4096", t.rounds)?;
     let steps = t.local_steps;
-    require((1..=1_000_000).contains(&steps), "training.local_steps", steps, "1 to 1000000")?;
+    require((1..=1_000_000).contains(&steps), "training.local_steps", "1 to 1000000", steps)?;
     let batch = u64::from(t.batch_questions) + u64::from(t.batch_captions);
     let field = "training.batch_questions + training.batch_captions";
-    require((1..=65_536).contains(&batch), field, batch, "1 to 65536")?;
+    require((1..=65_536).contains(&batch), field, "1 to 65536", batch)?;
     let field = "training.accumulation";
-    require((1..=65_536).contains(&t.accumulation), field, t.accumulation, "1 to 65536")?;
+    require((1..=65_536).contains(&t.accumulation), field, "1 to 65536", t.accumulation)?;
     let norm = t.gradient_norm_max.unwrap_or(1.0);
     let field = "training.gradient_norm_max";
-    require((1e-30..=1e30).contains(&norm), field, norm, "1e-30 to 1e30")?;
+    require((1e-30..=1e30).contains(&norm), field, "1e-30 to 1e30", norm)?;
     let rate = t.learning_rate;
     let field = "training.learning_rate";
-    require(rate.is_finite() && rate > 0.0, field, rate, "a positive number")?;
+    require(rate.is_finite() && rate > 0.0, field, "a positive number", rate)?;
     let last = t.learning_rate_final;
     let field = "training.learning_rate_final";
     require(
         (0.0..=rate).contains(&last),
         field,
-        last,
         "at least 0, at most training.learning_rate",
+        last,
     )?;
     let decay = t.weight_decay;
     let field = "training.weight_decay";
-    require(decay.is_finite() && decay >= 0.0, field, decay, "zero or a positive number")
-}
-
-fn require(
-    holds: bool,
-    field: &str,
-    found: impl fmt::Display,
-    expected: &'static str,
-) -> Result<(), FederationError> {
-    if holds {
-        return Ok(());
-    }
-    let found = found.to_string();
-    Err(FederationError::Field { field: field.to_owned(), found, expected })
+    require(decay.is_finite() && decay >= 0.0, field, "zero or a positive number", decay)
 }
 
 fn is_name(name: &str) -> bool {

@@ -10,11 +10,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{BlobRef, Digest};
-use crate::federation::roster::Roster;
+use crate::federation::Roster;
 use crate::member::{MemberId, Round, View};
-use crate::wire::ballot::Ballot;
 use crate::wire::envelope::Opened;
-use crate::wire::record::{Aggregate, Scores};
+use crate::wire::{Ballot, Kind, LayerError, Scores};
 
 /// Milliseconds on the caller's clock; only differences matter.
 #[derive(
@@ -93,7 +92,7 @@ pub enum Input {
     /// and its size.
     BlobStored(BlobRef),
     /// This member's people vote on a petition, or put one; refused, with a notice, unless
-    /// [`Petition::check`](crate::wire::ballot::Petition::check) holds.
+    /// [`Petition::check`](crate::wire::Petition::check) holds.
     Cast(Ballot),
     /// The adapter of [`Output::Adopt`] is loaded.
     Adopted {
@@ -169,6 +168,22 @@ pub struct AggregateInput {
     pub delta: BlobRef,
     /// Its weight, a positive integer.
     pub weight: u64,
+}
+
+/// What an aggregation comes to; every member computes the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Aggregate {
+    /// The stored aggregate.
+    pub result: BlobRef,
+    /// As in [`Proposal::naive_error`](crate::wire::Proposal::naive_error).
+    pub naive_error: Vec<LayerError>,
+}
+
+impl From<BlobRef> for Aggregate {
+    /// Of a model without layers.
+    fn from(result: BlobRef) -> Self {
+        Self { result, naive_error: Vec::new() }
+    }
 }
 
 /// What must survive a crash.
@@ -331,30 +346,4 @@ pub enum Notice {
         /// What, in words.
         what: String,
     },
-}
-
-/// The kinds of message; each is a domain of its own for signatures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A training heartbeat.
-    Progress,
-    /// A signed update header.
-    Update,
-    /// An aggregator's proposal.
-    Proposal,
-    /// A prevote or precommit.
-    Vote,
-    /// Why a proposal got no vote.
-    Objection,
-    /// What a member holds of a round: anti-entropy.
-    Holdings,
-    /// A certified round record.
-    Record,
-    /// A quorum of prevotes, as proof.
-    Polka,
-    /// Proof that a member signed two things where only one may be.
-    Evidence,
-    /// A member's say on a change of the roster.
-    Ballot,
 }

@@ -8,6 +8,7 @@ pub mod codec;
 mod consensus;
 pub mod digest;
 pub mod federation;
+pub mod flaw;
 pub mod identity;
 pub mod io;
 pub mod ledger;

@@ -3,14 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::consensus::Signed;
-use crate::federation::Federation;
-use crate::federation::roster::Roster;
+use crate::federation::{Federation, Roster};
 use crate::identity::Identity;
-use crate::io::{Entry, JobId, Kind, Notice, Output};
+use crate::io::{Entry, JobId, Notice, Output};
 use crate::member::{MemberId, Round};
-use crate::wire::envelope;
-use crate::wire::message::Message;
+use crate::wire::{Kind, Message, Verified, envelope};
 
 /// The outgoing side of one member.
 #[derive(Debug)]
@@ -89,8 +86,8 @@ impl Post {
     }
 
     /// Gives a signed message to every member.
-    pub fn gossip_signed(&mut self, signed: &Signed<Message>) {
-        let bytes = envelope::reseal(signed.member, &signed.message, &signed.signature);
+    pub fn gossip_signed(&mut self, signed: &Verified<Message>) {
+        let bytes = envelope::reseal(signed.signer, &signed.message, &signed.signature);
         self.gossip_sealed(signed.message.kind(), signed.message.round(), bytes);
     }
 

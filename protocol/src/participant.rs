@@ -1,34 +1,29 @@
 //! The root: owns the machines and routes each input to the one it concerns. Must decide nothing.
 
 mod inbox;
-mod load;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::codec;
 use crate::digest::BlobRef;
-use crate::federation::Federation;
-use crate::federation::roster::Roster;
+use crate::federation::{Federation, Roster};
+use crate::flaw::{Flaw, require};
 use crate::identity::Identity;
 use crate::io::{Entry, Input, Notice, Output, Time};
 use crate::ledger::attendance::Attendance;
-use crate::ledger::{BadRecord, Flaw, Ledger, Tip, require};
+use crate::ledger::{BadRecord, Ledger, Tip};
 use crate::member::{MemberId, Round as RoundNumber};
 use crate::outbox::Post;
 use crate::peers::Peers;
 use crate::pending::petitions::Poll;
 use crate::round::training;
 use crate::round::{Memory, Round};
-use crate::status::Status;
+use crate::status::{Load, Status};
 use crate::sync::Sync;
-use crate::wire::ballot::{Ballot, Change, Petition};
 use crate::wire::envelope::RECORD_BYTES_MAX;
-use crate::wire::evidence::Evidence;
-use crate::wire::message::{Certified, Message, Step};
-use crate::wire::record::RoundRecord;
+use crate::wire::{Ballot, Certified, Change, Evidence, Message, Petition, RoundRecord, Step};
 use inbox::Early;
-pub use load::Load;
 
 /// What a participant is made from.
 #[derive(Clone, Debug)]
@@ -126,8 +121,8 @@ impl Participant {
                 self.round.on_progress(&mut self.post, job, (step, steps), loss);
             }
             Input::Trained { job, delta, examples, steps, scores } => {
-                let result = training::Result { delta, examples, steps, scores };
-                self.round.on_trained(&mut self.post, job, result);
+                let trained = training::Trained { delta, examples, steps, scores };
+                self.round.on_trained(&mut self.post, job, trained);
             }
             Input::TrainFailed { job, reason } => {
                 self.round.on_train_failed(&mut self.post, job, &reason);
@@ -197,6 +192,24 @@ impl Participant {
                 let (votes, quorum) = (post.roster.size() - stalled.len(), post.roster.quorum());
                 format!("{votes} of {quorum} votes; missing: {}", names.join(", "))
             }),
+        }
+    }
+
+    /// What it holds: for watching, never for deciding.
+    pub fn load(&self) -> Load {
+        let council = self.round.council.load();
+        Load {
+            early: self.early.len(),
+            updates: self.round.updates.len(),
+            late: self.round.late_count(),
+            evidence: self.round.agenda.evidence().count(),
+            petitions: self.round.agenda.polls.iter().count(),
+            heard: self.round.heard_count(),
+            blobs: self.round.shelf.len(),
+            cases: self.round.cases_open(),
+            aggregations: self.round.aggregations(),
+            outputs: self.post.queued(),
+            ..council
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::ledger::Tip;
 use crate::member::MemberId;
-use crate::wire::evidence::{EVIDENCE_MAX, Evidence};
+use crate::wire::{EVIDENCE_MAX, Evidence};
 use petitions::Polls;
 
 /// What waits for a record.

@@ -4,13 +4,14 @@
 //! side: a member still training votes all the same. [`Round::advance`] takes every step whose time
 //! has come; it is called after every input and is harmless at any moment.
 
-pub mod aggregates;
-pub mod ballots;
-pub mod blobs;
-pub mod collecting;
-pub mod late;
+mod aggregates;
+mod ballots;
+mod blobs;
+mod collecting;
+mod late;
+mod objections;
 pub mod training;
-pub mod verdict;
+mod verdict;
 
 use std::collections::BTreeMap;
 
@@ -23,14 +24,12 @@ use crate::member::{MemberId, View};
 use crate::outbox::Post;
 use crate::peers::Peers;
 use crate::pending::Agenda;
-use crate::round::blobs::Shelf;
 use crate::status::PhaseName;
-use crate::wire::evidence::Evidence;
-use crate::wire::message::{Message, Roll};
-use crate::wire::record::{Certificate, RoundRecord, Update};
-use crate::wire::refutation::Objections;
+use crate::wire::{Certificate, Evidence, Message, Roll, RoundRecord, Update};
 use aggregates::Aggregates;
+use blobs::Shelf;
 use late::Late;
+use objections::Objections;
 use serde::{Deserialize, Serialize};
 use training::Own;
 use verdict::Case;
@@ -69,6 +68,17 @@ pub struct Held {
     pub update: Update,
     /// As signed.
     pub envelope: Vec<u8>,
+}
+
+/// What became of an update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filed {
+    /// New and accepted.
+    New,
+    /// Held already.
+    Known,
+    /// Refused, for this reason.
+    Refused(String),
 }
 
 /// What is remembered of a round, one entry of the write-ahead log each.
@@ -299,4 +309,16 @@ impl Round {
     fn place_of(&self, post: &Post, member: &MemberId) -> usize {
         post.roster.place_of(member).expect("envelopes of strangers are not opened")
     }
+}
+
+/// The head of a reason, without what would not print on one line.
+pub(super) fn cut(reason: &str, bytes_max: usize) -> String {
+    let mut words = String::new();
+    for c in reason.chars().filter(|c| !c.is_control()) {
+        if words.len() + c.len_utf8() > bytes_max {
+            break;
+        }
+        words.push(c);
+    }
+    words
 }

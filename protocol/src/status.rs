@@ -1,4 +1,5 @@
-//! What a participant is doing, with whom, what it waits for and until when. For people only.
+//! What a participant is doing, with whom, what it waits for and until when; and how much it holds.
+//! For people and tests only: nothing is decided by it.
 
 use serde::{Deserialize, Serialize};
 
@@ -61,4 +62,41 @@ pub struct Status {
     pub missing: Vec<MemberId>,
     /// Set when nothing can be decided: why.
     pub stalled: Option<String>,
+}
+
+/// How much a participant holds of the round at hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Messages of the next round, kept until it begins.
+    pub early: usize,
+    /// Updates.
+    pub updates: usize,
+    /// Updates of earlier rounds.
+    pub late: usize,
+    /// Proofs of members who said two things where only one may be said.
+    pub evidence: usize,
+    /// Petitions under vote.
+    pub petitions: usize,
+    /// Heartbeats kept to show who was there.
+    pub heard: usize,
+    /// Blobs here or asked for.
+    pub blobs: usize,
+    /// Motions.
+    pub motions: usize,
+    /// Votes.
+    pub votes: usize,
+    /// Views of which there are votes.
+    pub views: usize,
+    /// Proposals, with or without a motion that still puts them.
+    pub proposals: usize,
+    /// Verdicts on proposals.
+    pub verdicts: usize,
+    /// Proposals under examination.
+    pub cases: usize,
+    /// Aggregations running or done.
+    pub aggregations: usize,
+    /// Waits running.
+    pub timers: usize,
+    /// Outputs the caller has not taken yet.
+    pub outputs: usize,
 }

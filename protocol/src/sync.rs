@@ -4,14 +4,13 @@
 //! member tells a few peers what it holds of its round. Whoever has more answers with it: records
 //! for one behind, updates, motions and votes for one in the same round. Answers are bounded.
 
-use crate::io::{Kind, Notice, Time};
+use crate::io::{Notice, Time};
 use crate::ledger::Ledger;
 use crate::member::{MemberId, Round as RoundNumber};
 use crate::outbox::Post;
 use crate::peers::Peers;
 use crate::round::Round;
-use crate::wire::envelope;
-use crate::wire::message::{Certified, Holdings, Message, MotionHeld, Polka, Roll, Step};
+use crate::wire::{Certified, Holdings, Kind, Message, MotionHeld, Polka, Roll, Step, envelope};
 
 /// When to tell what, and what was told of being stalled.
 #[derive(Debug)]

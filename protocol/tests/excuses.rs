@@ -5,8 +5,7 @@ use std::sync::Arc;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::federation::Federation;
 use witan_protocol::io::{Input, Output, Time};
-use witan_protocol::wire::envelope;
-use witan_protocol::wire::message::Message;
+use witan_protocol::wire::{Message, envelope};
 use witan_protocol::{Config, Identity, Participant};
 
 fn identity(n: u8) -> Identity {

@@ -7,10 +7,10 @@ use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::federation::{Compression, Federation};
 use witan_protocol::ledger::{self, Tip};
 use witan_protocol::member::{Round, View};
-use witan_protocol::wire::ballot::{Change, Decision, Petition};
-use witan_protocol::wire::envelope;
-use witan_protocol::wire::message::{Message, Progress};
-use witan_protocol::wire::record::{Absence, Absent, Contribution, Proposal, Scores, Update};
+use witan_protocol::wire::{
+    Absence, Absent, Change, Contribution, Decision, Message, Petition, Progress, Proposal, Scores,
+    Update, envelope,
+};
 use witan_protocol::{Identity, codec};
 
 fn identity(n: u8) -> Identity {

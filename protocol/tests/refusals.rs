@@ -6,12 +6,11 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::federation::{Compression, Federation, FederationId};
-use witan_protocol::io::{Input, Kind, Notice, Output, Time};
+use witan_protocol::io::{Input, Notice, Output, Time};
 use witan_protocol::member::{Round, View};
 use witan_protocol::status::PhaseName;
 use witan_protocol::wire::envelope::{self, Refusal};
-use witan_protocol::wire::message::{Message, Step, Vote};
-use witan_protocol::wire::record::{Scores, Update};
+use witan_protocol::wire::{Kind, Message, Scores, Step, Update, Vote};
 use witan_protocol::{Config, Identity, Participant};
 
 fn identity(n: u8) -> Identity {

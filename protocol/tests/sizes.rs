@@ -3,18 +3,13 @@
 use witan_protocol::Identity;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::federation::{Compression, FederationId, Member};
-use witan_protocol::ledger::REASON_BYTES_MAX;
-use witan_protocol::ledger::attendance::HEARD_BYTES_MAX;
 use witan_protocol::member::{Round, View};
-use witan_protocol::wire::ballot::{Change, Decision, Petition};
 use witan_protocol::wire::envelope::{self, ENVELOPE_BYTES_MAX, RECORD_BYTES_MAX};
-use witan_protocol::wire::evidence::{EVIDENCE_MAX, Evidence};
-use witan_protocol::wire::message::{Certified, Message, Motion, Objection, Progress};
-use witan_protocol::wire::record::{
-    Absence, Absent, Certificate, CommitSignature, Contribution, LayerError, Proposal, RoundRecord,
-    Scores, Update,
+use witan_protocol::wire::{
+    AGGREGATE, Absence, Absent, Certificate, Certified, Change, CommitSignature, Contribution,
+    Decision, EVIDENCE_MAX, Evidence, HEARD_BYTES_MAX, LayerError, Message, Motion, Objection,
+    Petition, Progress, Proposal, REASON_BYTES_MAX, Refutation, RoundRecord, Scores, Update,
 };
-use witan_protocol::wire::refutation::{AGGREGATE, Refutation};
 
 const ID: FederationId = FederationId(Digest([7; 32]));
 const LATE: Round = Round(4096);

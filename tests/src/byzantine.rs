@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::member::{MemberId, Round};
 use witan_protocol::wire::envelope::{self, Verified};
-use witan_protocol::wire::message::{Holdings, Message, Roll, Vote};
+use witan_protocol::wire::{Holdings, Message, Roll, Vote};
 use witan_protocol::{Identity, Roster};
 
 use crate::faults::{Coverage, Seen};

@@ -27,11 +27,10 @@ use witan_protocol::digest::Digest;
 use witan_protocol::federation::Federation;
 use witan_protocol::io::{Output, Time};
 use witan_protocol::member::MemberId;
-use witan_protocol::participant::Load;
+use witan_protocol::status::Load;
 use witan_protocol::status::Status;
 use witan_protocol::wire::envelope::Verified;
-use witan_protocol::wire::message::Message;
-use witan_protocol::wire::record::RoundRecord;
+use witan_protocol::wire::{Message, RoundRecord};
 
 use liveness::Liveness;
 pub use liveness::progress_within_ms;

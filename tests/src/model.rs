@@ -5,9 +5,7 @@ use witan_protocol::Roster;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::io::AggregateInput;
 use witan_protocol::member::{MemberId, Round};
-use witan_protocol::wire::envelope;
-use witan_protocol::wire::message::Message;
-use witan_protocol::wire::record::Proposal;
+use witan_protocol::wire::{Message, Proposal, envelope};
 
 /// The adapter every run starts from.
 pub fn start() -> BlobRef {

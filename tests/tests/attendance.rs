@@ -4,7 +4,7 @@
 use witan_protocol::codec;
 use witan_protocol::io::Notice;
 use witan_protocol::ledger;
-use witan_protocol::wire::record::RoundRecord;
+use witan_protocol::wire::RoundRecord;
 use witan_tests::link::FAIR;
 use witan_tests::model;
 use witan_tests::world::World;

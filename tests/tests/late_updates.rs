@@ -4,7 +4,7 @@
 use witan_protocol::codec;
 use witan_protocol::ledger;
 use witan_protocol::member::Round;
-use witan_protocol::wire::record::RoundRecord;
+use witan_protocol::wire::RoundRecord;
 use witan_tests::byzantine::Lie;
 use witan_tests::faults::{Fault, Point};
 use witan_tests::link::{Cut, Direction, FAIR, Weather};

@@ -7,7 +7,7 @@ use witan_protocol::io::{Input, Notice};
 use witan_protocol::ledger;
 use witan_protocol::member::Round;
 use witan_protocol::status::PhaseName;
-use witan_protocol::wire::ballot::{Ballot, Change, Petition};
+use witan_protocol::wire::{Ballot, Change, Petition};
 use witan_protocol::{Identity, Participant};
 use witan_tests::link::{FAIR, ROUGH, Weather};
 use witan_tests::model;

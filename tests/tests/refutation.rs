@@ -4,8 +4,7 @@
 use witan_protocol::codec;
 use witan_protocol::ledger;
 use witan_protocol::member::View;
-use witan_protocol::wire::record::RoundRecord;
-use witan_protocol::wire::refutation::Refutation;
+use witan_protocol::wire::{Refutation, RoundRecord};
 use witan_tests::byzantine::Lie;
 use witan_tests::link::FAIR;
 use witan_tests::model;

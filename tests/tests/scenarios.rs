@@ -8,9 +8,10 @@ use witan_protocol::federation::{Compression, Federation};
 use witan_protocol::io::{Entry, Input, Output, Time};
 use witan_protocol::ledger::Tip;
 use witan_protocol::member::{Round, View};
-use witan_protocol::wire::envelope;
-use witan_protocol::wire::message::{Holdings, Message, Motion, Roll, Step, Vote};
-use witan_protocol::wire::record::{Absence, Absent, Contribution, Proposal, Scores, Update};
+use witan_protocol::wire::{
+    Absence, Absent, Contribution, Holdings, Message, Motion, Proposal, Roll, Scores, Step, Update,
+    Vote, envelope,
+};
 use witan_protocol::{Config, Participant};
 use witan_tests::byzantine::Lie;
 use witan_tests::faults::Fault;

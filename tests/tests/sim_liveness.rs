@@ -5,7 +5,7 @@ use witan_protocol::codec;
 use witan_protocol::federation::FaultModel;
 use witan_protocol::io::{Notice, Time};
 use witan_protocol::member::{Round, View};
-use witan_protocol::wire::record::RoundRecord;
+use witan_protocol::wire::RoundRecord;
 use witan_tests::link::{Cut, Direction, FAIR, ROUGH};
 use witan_tests::world::{self, World};
 

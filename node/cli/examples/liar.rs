@@ -13,8 +13,8 @@ use witan_node::events::TimedEvent;
 use witan_node::open::{self, Admission, Start};
 use witan_protocol::digest::BlobRef;
 use witan_protocol::member::Round;
+use witan_protocol::wire::Message;
 use witan_protocol::wire::envelope::{self, Verified};
-use witan_protocol::wire::message::Message;
 use witan_protocol::{Identity, Roster};
 
 /// What it takes to lie.

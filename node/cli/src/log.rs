@@ -9,9 +9,9 @@ use witan_home::{Failure, FailureKind, Home};
 use witan_node::control::Client;
 use witan_protocol::Roster;
 use witan_protocol::digest::Digest;
-use witan_protocol::io::{Kind, Notice};
+use witan_protocol::io::Notice;
 use witan_protocol::member::{MemberId, Round};
-use witan_protocol::wire::envelope;
+use witan_protocol::wire::{Kind, envelope};
 
 use super::output;
 
@@ -161,7 +161,7 @@ pub fn line(roster: &Roster, entry: &LogEntry) -> String {
 }
 
 fn message(what: &str, kind: Option<Kind>, route: &str, digest: &Digest, bytes: u64) -> String {
-    let kind = kind.map_or("unknown", envelope::kind_name);
+    let kind = kind.map_or("unknown", Kind::name);
     format!("{what:<8} {kind:<9} {route}  [{}, {bytes} B]", digest.short())
 }
 

@@ -12,7 +12,7 @@ use witan_protocol::Roster;
 use witan_protocol::digest::Digest;
 use witan_protocol::federation::Member;
 use witan_protocol::member::MemberId;
-use witan_protocol::wire::ballot::Change;
+use witan_protocol::wire::Change;
 
 use super::{log, output};
 

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use witan_files::{BlobError, Blobs};
 use witan_protocol::digest::{BlobRef, Digest};
-use witan_protocol::io::AggregateInput;
+use witan_protocol::io::{Aggregate, AggregateInput};
 use witan_protocol::ledger::{self, Audited, BadRecord};
 use witan_protocol::member::Round;
-use witan_protocol::wire::record::{Aggregate, RoundRecord};
+use witan_protocol::wire::RoundRecord;
 use witan_protocol::{Federation, Roster};
 
 use crate::error::StoreError;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use witan_protocol::digest::Digest;
 use witan_protocol::member::{MemberId, Round};
-use witan_protocol::wire::ballot::{Ballot, Change};
+use witan_protocol::wire::{Ballot, Change};
 use witan_protocol::{Participant, Roster};
 
 /// An open petition.

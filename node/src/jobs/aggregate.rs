@@ -5,9 +5,9 @@ use witan_files::Blobs;
 use witan_home::Failure;
 use witan_model::{Committed, aggregate};
 use witan_protocol::digest::BlobRef;
-use witan_protocol::io::AggregateInput;
+use witan_protocol::io::{Aggregate, AggregateInput};
 use witan_protocol::member::{MemberId, Round};
-use witan_protocol::wire::record::{Aggregate, LayerError};
+use witan_protocol::wire::LayerError;
 
 use super::{Event, Ground, Task};
 

@@ -8,7 +8,7 @@ use witan_model::data::tokenizer::WordError;
 use witan_model::data::{Dataset, Picture};
 use witan_model::evaluate::{Tally, geneval, vqa};
 use witan_model::{EncodedShard, Umm};
-use witan_protocol::wire::record::Scores;
+use witan_protocol::wire::Scores;
 
 use super::shard::{ExamPaper, prompt_case};
 

@@ -10,9 +10,9 @@ use arc_malachitebft_core_types as core;
 use core::NilOrVal;
 
 use crate::digest::Digest;
-use crate::ledger::leaders::Turns;
+use crate::ledger::Turns;
 use crate::member::{MemberId, Round, View};
-use crate::wire::message::{Step, Vote};
+use crate::wire::{Step, Vote};
 
 /// The council of one round: who sits in it, and who leads which view.
 #[derive(Clone, Debug)]
@@ -61,6 +61,10 @@ pub struct Signing;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoPart {}
 
+/// The library may carry a table of timeouts; ours are in `timers`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unused;
+
 /// A signature that is not 64 bytes, or a key that is not 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("wrong length")]
@@ -102,7 +106,7 @@ impl core::Context for Context {
     type Proposal = Tabled;
     type Validator = Seat;
     type ValidatorSet = Seats;
-    type Timeouts = super::timers::Unused;
+    type Timeouts = Unused;
     type Value = Digest;
     type Vote = Ballot;
     type Extension = ();
@@ -320,7 +324,7 @@ impl core::SigningScheme for Signing {
     }
 }
 
-impl core::Timeouts<Context> for super::timers::Unused {
+impl core::Timeouts<Context> for Unused {
     fn duration_for(&self, _: core::Timeout) -> Duration {
         Duration::ZERO
     }

@@ -8,20 +8,18 @@ use arc_malachitebft_core_types::{CommitCertificate, SignedMessage};
 
 use super::Act;
 use super::context::{Context, Tabled, view_of};
-use super::tally::{Put, Signed, Tally, VIEWS_KEPT_MAX};
+use super::tally::{Put, Tally, VIEWS_KEPT_MAX};
 use super::timers::Timers;
 use super::wal::Remembered;
 use crate::digest::Digest;
-use crate::federation::roster::Roster;
-use crate::federation::{Federation, FederationId};
+use crate::federation::{Federation, FederationId, Roster};
 use crate::identity::Identity;
 use crate::io::Time;
 use crate::ledger::Tip;
 use crate::member::{Round, View};
-use crate::wire::envelope;
-use crate::wire::evidence::Evidence;
-use crate::wire::message::{Message, Motion, Polka, Step, Vote};
-use crate::wire::record::{Certificate, CommitSignature, Proposal};
+use crate::wire::{
+    Certificate, CommitSignature, Evidence, Message, Motion, Polka, Proposal, Step, Vote, envelope,
+};
 
 /// Everything around the library's state that its effects touch.
 #[derive(Debug)]
@@ -72,8 +70,8 @@ impl Desk {
     }
 
     /// Files a vote. False if it is known, conflicts with a known one, or is of a distant view.
-    pub(super) fn take_vote(&mut self, vote: &Signed<Vote>) -> bool {
-        let Some(place) = self.roster.place_of(&vote.member) else {
+    pub(super) fn take_vote(&mut self, vote: &Verified<Vote>) -> bool {
+        let Some(place) = self.roster.place_of(&vote.signer) else {
             return false;
         };
         let Vote { view, step, .. } = vote.message;
@@ -85,7 +83,7 @@ impl Desk {
             if known.message != vote.message {
                 let (one, other) = (Message::Vote(known.message), Message::Vote(vote.message));
                 let (one, other) = ((&one, &known.signature), (&other, &vote.signature));
-                self.acts.push_back(Act::Equivocated(Evidence::of(vote.member, one, other)));
+                self.acts.push_back(Act::Equivocated(Evidence::of(vote.signer, one, other)));
             }
             return false;
         }
@@ -105,18 +103,18 @@ impl Desk {
     }
 
     /// Files a motion. False if one is known for its view, or the view is distant.
-    pub(super) fn take_motion(&mut self, motion: Signed<Motion>) -> bool {
+    pub(super) fn take_motion(&mut self, motion: Verified<Motion>) -> bool {
         let view = motion.message.view;
         if !self.is_near(view) {
             return false;
         }
         if let Some(Put { motion: known, .. }) = self.tally.motions.get(&view) {
             if known.message != motion.message {
-                let Signed { member, message, signature } = motion;
+                let Verified { signer, message, signature } = motion;
                 let (one, other) =
                     (Message::Motion(known.message.clone()), Message::Motion(message));
                 let (one, other) = ((&one, &known.signature), (&other, &signature));
-                self.acts.push_back(Act::Equivocated(Evidence::of(member, one, other)));
+                self.acts.push_back(Act::Equivocated(Evidence::of(signer, one, other)));
             }
             return false;
         }
@@ -131,11 +129,12 @@ impl Desk {
     pub(super) fn recall(&mut self, remembered: &Remembered) {
         match remembered {
             Remembered::Vote { member, vote, signature } => {
-                self.take_vote(&Signed { member: *member, message: *vote, signature: *signature });
+                let (signer, message, signature) = (*member, *vote, *signature);
+                self.take_vote(&Verified { signer, message, signature });
             }
             Remembered::Motion { member, motion, signature } => {
-                let message = (**motion).clone();
-                self.take_motion(Signed { member: *member, message, signature: *signature });
+                let (signer, message, signature) = (*member, (**motion).clone(), *signature);
+                self.take_motion(Verified { signer, message, signature });
             }
             Remembered::Verdict { value, valid, .. } => {
                 self.verdicts.insert(*value, *valid);
@@ -249,25 +248,23 @@ impl Desk {
     /// Says what the library wants said: this member's vote or motion, or after many views the motion
     /// of another that this member is now bound to.
     fn say(&mut self, message: SignedConsensusMsg<Context>) {
-        let (member, message, signature) = match message {
-            SignedConsensusMsg::Vote(signed) => {
-                let vote = signed.message.vote;
-                let (member, signature) = (signed.message.member, signed.signature);
-                self.take_vote(&Signed { member, message: vote, signature });
-                (member, Message::Vote(vote), signature)
+        let said = match message {
+            SignedConsensusMsg::Vote(SignedMessage { message: ballot, signature }) => {
+                let (signer, message) = (ballot.member, ballot.vote);
+                self.take_vote(&Verified { signer, message, signature });
+                Verified { signer, message: Message::Vote(message), signature }
             }
-            SignedConsensusMsg::Proposal(signed) => {
-                let motion = self.motion(&signed.message);
-                let (member, signature) = (signed.message.member, signed.signature);
-                self.take_motion(Signed { member, message: motion.clone(), signature });
-                (member, Message::Motion(motion), signature)
+            SignedConsensusMsg::Proposal(SignedMessage { message: tabled, signature }) => {
+                let (signer, message) = (tabled.member, self.motion(&tabled));
+                self.take_motion(Verified { signer, message: message.clone(), signature });
+                Verified { signer, message: Message::Motion(message), signature }
             }
         };
         if self.replaying {
             return;
         }
         self.acts.push_back(Act::Remember(std::mem::take(&mut self.remembered)));
-        self.acts.push_back(Act::Say(Box::new(Signed { member, message, signature })));
+        self.acts.push_back(Act::Say(Box::new(said)));
     }
 
     fn remember(&mut self, input: &Input<Context>) {

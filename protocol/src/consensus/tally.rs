@@ -6,26 +6,14 @@ use std::ops::RangeInclusive;
 use super::context::Tabled;
 use crate::digest::Digest;
 use crate::member::{MemberId, Round, View};
-use crate::wire::message::{Motion, MotionHeld, Polka, Roll, Step, Vote, VotesHeld};
-use crate::wire::record::CommitSignature;
-
-/// A message with who signed it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Signed<T> {
-    /// Who signed.
-    pub member: MemberId,
-    /// What.
-    pub message: T,
-    /// The signature of its envelope.
-    pub signature: [u8; 64],
-}
+use crate::wire::{CommitSignature, Motion, MotionHeld, Polka, Roll, Step, Vote, VotesHeld};
 
 /// The signed votes and motions of the newest views.
 #[derive(Clone, Debug)]
 pub struct Tally {
     view: View,
     honest: usize,
-    pub(super) votes: BTreeMap<(View, Step), BTreeMap<usize, Signed<Vote>>>,
+    pub(super) votes: BTreeMap<(View, Step), BTreeMap<usize, Verified<Vote>>>,
     pub(super) motions: BTreeMap<View, Put>,
     polkas: BTreeMap<View, Polka>,
 }
@@ -34,7 +22,7 @@ pub struct Tally {
 #[derive(Clone, Debug)]
 pub struct Put {
     /// The motion.
-    pub motion: Signed<Motion>,
+    pub motion: Verified<Motion>,
     /// The digest of its proposal.
     pub value: Digest,
 }
@@ -70,7 +58,7 @@ impl Tally {
     pub fn backers(&self, value: Digest) -> impl Iterator<Item = MemberId> {
         let prevotes = self.votes.iter().filter(|((_, step), _)| *step == Step::Prevote);
         let votes = prevotes.flat_map(|(_, votes)| votes.values());
-        votes.filter(move |vote| vote.message.value == Some(value)).map(|vote| vote.member)
+        votes.filter(move |vote| vote.message.value == Some(value)).map(|vote| vote.signer)
     }
 
     /// Whether a motion or a quorum of prevotes held is about `value`.
@@ -91,7 +79,7 @@ impl Tally {
         views.len()
     }
 
-    /// What is held of the views that matter, for [`Holdings`](crate::wire::message::Holdings).
+    /// What is held of the views that matter, for [`Holdings`](crate::wire::Holdings).
     pub fn held(&self) -> (Vec<MotionHeld>, Vec<VotesHeld>, Vec<MotionHeld>) {
         let told = self.told();
         let motions = self.motions.iter().filter(|(view, _)| told.contains(view));
@@ -104,7 +92,7 @@ impl Tally {
     }
 
     /// Votes of the views that matter that are not in `held`.
-    pub fn votes_missing(&self, held: &[VotesHeld]) -> Vec<Signed<Vote>> {
+    pub fn votes_missing(&self, held: &[VotesHeld]) -> Vec<Verified<Vote>> {
         let told = self.told();
         let holds = |place: usize, vote: &Vote| {
             held.iter().any(|held| {
@@ -142,7 +130,7 @@ impl Tally {
                 view: put.motion.message.view,
                 valid_view: put.motion.message.valid_view,
                 value,
-                member: put.motion.member,
+                member: put.motion.signer,
             })
             .collect()
     }
@@ -169,7 +157,7 @@ impl Tally {
         let votes = self.votes.get(&(view, Step::Prevote))?.values();
         let signatures: Vec<_> = votes
             .filter(|vote| vote.message.value == Some(value))
-            .map(|vote| CommitSignature { member: vote.member, signature: vote.signature })
+            .map(|vote| vote.signed())
             .collect();
         (signatures.len() >= quorum).then_some(Polka { round, view, value, signatures })
     }
@@ -184,7 +172,7 @@ impl Tally {
 }
 
 /// The votes of one step, by what they are for.
-fn by_value(view: View, step: Step, votes: &BTreeMap<usize, Signed<Vote>>) -> Vec<VotesHeld> {
+fn by_value(view: View, step: Step, votes: &BTreeMap<usize, Verified<Vote>>) -> Vec<VotesHeld> {
     let mut values: BTreeMap<Option<Digest>, Roll> = BTreeMap::new();
     for (place, vote) in votes {
         values.entry(vote.message.value).or_default().insert(*place);

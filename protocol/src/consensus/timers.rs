@@ -17,10 +17,6 @@ pub struct Timers {
     running: Vec<(Time, Timeout)>,
 }
 
-/// The library may carry a table of timeouts; ours are above.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unused;
-
 impl Timers {
     /// None running.
     pub fn new(view_timeout_ms: u64) -> Self {
@@ -69,11 +65,6 @@ impl Timers {
     /// How many are running.
     pub fn len(&self) -> usize {
         self.running.len()
-    }
-
-    /// Whether none is running.
-    pub fn is_empty(&self) -> bool {
-        self.running.is_empty()
     }
 
     /// When the next wait ends.

@@ -13,8 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::context::{Ballot, Context, Tabled, round_of, view_of};
 use crate::digest::Digest;
 use crate::member::{MemberId, Round, View};
-use crate::wire::message::{Motion, Polka, Step, Vote};
-use crate::wire::record::CommitSignature;
+use crate::wire::{CommitSignature, Motion, Polka, Step, Vote};
 
 /// One remembered input, in the order it was taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

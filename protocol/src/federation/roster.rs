@@ -4,13 +4,10 @@
 //! it means nothing in another roster: what outlives a round is kept by key, never by place.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use crate::federation::{self, FaultModel, FederationError, FederationId, Member};
-use crate::ledger::{Flaw, flaw};
+use super::{FaultModel, FederationId, Member};
+use crate::flaw::Flaw;
 use crate::member::{MemberId, Round};
-use crate::wire::ballot::Change;
-use crate::wire::record::Proposal;
 
 /// The members of a round, in name order, which is the order of every list of members.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,33 +32,10 @@ impl Roster {
         Self { federation, fault_model, since, members, by_key }
     }
 
-    /// The roster of the round after the one `proposal` closes.
-    pub fn after(self: &Arc<Self>, proposal: &Proposal) -> Arc<Self> {
-        let since = Round(proposal.round.0 + 1);
-        let changed = proposal.decision.as_ref().map(|d| self.changed(&d.petition.change, since));
-        match changed {
-            Some(Ok(roster)) => Arc::new(roster),
-            // A change that cannot be made is in no record that holds.
-            Some(Err(_)) | None => Arc::clone(self),
-        }
-    }
-
-    /// The roster after a change, in force from round `since` on; it must be as good as a founding one.
-    pub fn changed(&self, change: &Change, since: Round) -> Result<Self, Flaw> {
-        let mut members = self.members.clone();
-        let find = |field: &str, key: &MemberId| {
-            self.place_of(key).ok_or_else(|| flaw(field, "a member's key", key))
-        };
-        match change {
-            Change::Add(member) => members.push(member.clone()),
-            Change::Remove(key) => drop(members.remove(find("remove", key)?)),
-            Change::RotateKey { from, to } => members[find("rotate_key.from", from)?].key = *to,
-        }
+    /// The roster of these members from round `since` on; they must be as sound as founders.
+    pub(crate) fn with_members(&self, since: Round, members: Vec<Member>) -> Result<Self, Flaw> {
         let roster = Self::new(self.federation, self.fault_model, since, members);
-        federation::check_members(&roster.members).map_err(|error| match error {
-            FederationError::Field { field, found, expected } => flaw(&field, expected, found),
-            FederationError::Syntax { what, .. } => flaw("members", "a roster", what),
-        })?;
+        super::check_members(&roster.members)?;
         Ok(roster)
     }
 

@@ -5,12 +5,11 @@
 //! in this round. Nobody is present because somebody else says so.
 
 use crate::codec::DecodeError;
-use crate::federation::roster::Roster;
-use crate::ledger::{Flaw, require};
+use crate::federation::Roster;
+use crate::flaw::{Flaw, require};
 use crate::member::{MemberId, Round};
 use crate::wire::envelope::{self, Refusal};
-use crate::wire::message::{Message, Progress};
-use crate::wire::record::{Absence, Absent, RoundRecord};
+use crate::wire::{Absence, Absent, HEARD_BYTES_MAX, Message, Progress, RoundRecord, Update};
 
 /// Who took which part in a round; each list in roster order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +41,14 @@ impl RoundRecord {
 }
 
 impl Absent {
+    /// The late update that stands in for this member's, if one does and `roster` opens it.
+    pub fn late_update(&self, roster: &Roster) -> Option<Update> {
+        match &self.why {
+            Absence::Late { envelope } => envelope::open_update(envelope, roster),
+            _ => None,
+        }
+    }
+
     /// The heartbeat that shows that this member was there all the same, if there is one.
     pub fn heartbeat(&self, roster: &Roster) -> Option<Progress> {
         open(self.heard.as_deref()?, roster, &self.member).ok()
@@ -49,7 +56,7 @@ impl Absent {
 }
 
 /// Whether the heartbeat shown for an absent member, if any, is its own and of this round.
-pub(crate) fn check(roster: &Roster, round: Round, absent: &Absent) -> Result<(), Flaw> {
+pub(super) fn check(roster: &Roster, round: Round, absent: &Absent) -> Result<(), Flaw> {
     let Some(heard) = &absent.heard else {
         return Ok(());
     };
@@ -76,6 +83,3 @@ fn open(bytes: &[u8], roster: &Roster, member: &MemberId) -> Result<Progress, Re
         _ => Err(Refusal::Payload(DecodeError::Malformed)),
     }
 }
-
-/// Bytes of a heartbeat that is shown: the longest reason for sitting out fits.
-pub const HEARD_BYTES_MAX: usize = 400;

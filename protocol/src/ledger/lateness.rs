@@ -13,13 +13,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Flaw, Tip, flaw, require, same};
 use crate::digest::Digest;
-use crate::federation::Federation;
-use crate::federation::roster::Roster;
+use crate::federation::{Federation, Roster};
+use crate::flaw::{Flaw, require, same};
 use crate::io::AggregateInput;
 use crate::member::{MemberId, Round};
-use crate::wire::record::{Proposal, Update};
+use crate::wire::envelope::open_update;
+use crate::wire::{Proposal, Update};
 
 /// What the ledger says of rounds whose updates may still count.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,20 +35,21 @@ impl Lateness {
         Self { rounds: federation.document().council.late_rounds, ..Self::default() }
     }
 
-    /// After `proposal`, which was checked against `tip`, was committed; then `roster` is in force.
-    pub fn after(&self, tip: &Tip, proposal: &Proposal, roster: &Roster) -> Self {
+    /// After `proposal`, a sound one of a round of the roster `before`, was committed; then `roster` is
+    /// in force.
+    pub fn after(&self, proposal: &Proposal, before: &Roster, roster: &Roster) -> Self {
         let mut after = self.clone();
         if self.rounds == 0 {
             return after;
         }
-        after.starts.insert(tip.round, tip.adapter.digest);
-        let fresh = proposal.included.iter().map(|part| (part.member, tip.round));
+        let round = proposal.round;
+        after.starts.insert(round, proposal.start.digest);
+        let fresh = proposal.included.iter().map(|part| (part.member, round));
         let late = proposal
-            .absent
-            .iter()
-            .filter_map(|absent| Some((absent.member, absent.late_update(&tip.roster)?.round)));
+            .late()
+            .filter_map(|(member, envelope)| Some((*member, open_update(envelope, before)?.round)));
         after.counted.extend(fresh.chain(late));
-        let oldest = Round((tip.round.0 + 1).saturating_sub(self.rounds)).max(roster.since());
+        let oldest = Round((round.0 + 1).saturating_sub(self.rounds)).max(roster.since());
         after.starts.retain(|round, _| *round >= oldest);
         after.counted.retain(|_, round| *round >= oldest);
         after
@@ -65,7 +66,7 @@ impl Lateness {
             let oldest = self.starts.keys().next();
             let oldest = oldest.map_or_else(|| "none".to_owned(), Round::to_string);
             let expected = format!("one that closed lately, the oldest is {oldest}");
-            return Err(flaw("late.round", expected, update.round));
+            return Err(Flaw::new("late.round", expected, update.round));
         };
         same("late.start", *start, update.start)?;
         let counted = self.counted.get(member).filter(|counted| **counted >= update.round);
@@ -81,7 +82,7 @@ pub fn inputs_of(
     proposal: &Proposal,
 ) -> Vec<AggregateInput> {
     let read = |(member, envelope): (&MemberId, &[u8])| {
-        let update = Update::in_envelope(envelope, roster)?;
+        let update = open_update(envelope, roster)?;
         Some(input_of(federation, roster, proposal.round, *member, &update))
     };
     let mut inputs: Vec<_> = proposal.counted().filter_map(read).collect();

@@ -9,9 +9,9 @@
 use std::collections::BTreeSet;
 
 use crate::digest::Digest;
-use crate::federation::roster::Roster;
+use crate::federation::Roster;
 use crate::member::{MemberId, Round, View};
-use crate::wire::record::Proposal;
+use crate::wire::Proposal;
 
 /// Who has lost the seat, as the ledger tells. Kept by key: places shift when the roster changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Lateness;
+use super::lateness::Lateness;
+use super::leaders::{self, Standing, Turns};
+use super::membership::roster_after;
 use crate::codec;
 use crate::digest::{BlobRef, Digest};
-use crate::federation::Federation;
-use crate::federation::roster::Roster;
-use crate::ledger::leaders::{self, Standing, Turns};
+use crate::federation::{Federation, Roster};
 use crate::member::{Round, View};
-use crate::wire::record::{FailedView, Proposal};
+use crate::wire::{FailedView, Proposal};
 
 /// A pure function of the federation, the start adapter and the records so far.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,12 +50,12 @@ impl Tip {
             decided.insert(decision.petition.id(), decision.petition.expires());
         }
         decided.retain(|_, open_until| *open_until >= round);
-        let roster = self.roster.after(proposal);
+        let roster = roster_after(&self.roster, proposal);
         Self {
             round,
             head: proposal.digest(),
             adapter: proposal.result,
-            lateness: self.lateness.after(self, proposal, &roster),
+            lateness: self.lateness.after(proposal, &self.roster, &roster),
             roster,
             standing: self.standing.after(proposal),
             decided,

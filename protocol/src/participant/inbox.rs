@@ -1,14 +1,13 @@
 //! Incoming bytes: opened, checked, told, and routed by kind. Bad input is refused, never a panic.
 
 use super::Participant;
-use crate::consensus::Signed;
 use crate::io::{Notice, Time};
 use crate::ledger;
 use crate::member::{MemberId, Round as RoundNumber};
-use crate::round::collecting::Filed;
+use crate::round::Filed;
 use crate::sync::RECORDS_GIVEN_MAX;
 use crate::wire::envelope::{self, Opened, Refusal, Verified};
-use crate::wire::message::{Certified, Message};
+use crate::wire::{Certified, Message, Verified};
 
 /// A verified message of the round after the one at hand, kept until that one is committed.
 #[derive(Clone, Debug)]
@@ -84,17 +83,17 @@ impl Participant {
     fn on_round_message(&mut self, message: Early) {
         let Early { via, bytes, verified } = message;
         let gist = gist(&verified.message);
-        let Verified { signer: member, message, signature } = verified;
+        let Verified { signer, message, signature } = verified;
         let (kind, round, now) = (message.kind(), message.round(), self.now);
         let filed = match message {
             Message::Update(update) if round < self.round.tip.round => {
-                self.round.on_late_update(&mut self.post, member, update, bytes.clone())
+                self.round.on_late_update(&mut self.post, signer, update, bytes.clone())
             }
             Message::Update(update) => {
-                self.round.on_update(&mut self.post, member, update, bytes.clone())
+                self.round.on_update(&mut self.post, signer, update, bytes.clone())
             }
             Message::Motion(message) => {
-                let motion = Signed { member, message, signature };
+                let motion = Verified { signer, message, signature };
                 match self.round.on_motion(now, &self.post, motion) {
                     Ok(true) => Filed::New,
                     Ok(false) => Filed::Known,
@@ -102,7 +101,7 @@ impl Participant {
                 }
             }
             Message::Vote(message) => {
-                let new = self.round.council.on_vote(now, Signed { member, message, signature });
+                let new = self.round.council.on_vote(now, Verified { signer, message, signature });
                 if new { Filed::New } else { Filed::Known }
             }
             Message::Polka(polka) => match ledger::check_polka(&self.post.roster, &polka) {
@@ -111,11 +110,11 @@ impl Participant {
                 Ok(()) => Filed::Known,
             },
             Message::Progress(progress) => {
-                self.round.on_peer_progress(&self.post, &member, &progress, bytes.clone());
+                self.round.on_peer_progress(&self.post, &signer, &progress, bytes.clone());
                 Filed::New
             }
             Message::Objection(message) => {
-                self.round.on_objection(&self.post, Signed { member, message, signature });
+                self.round.on_objection(&self.post, Verified { signer, message, signature });
                 Filed::New
             }
             _ => Filed::New,
@@ -126,7 +125,7 @@ impl Participant {
             Filed::New => self.post.notice(Notice::Accepted {
                 kind,
                 round,
-                from: member,
+                from: signer,
                 via,
                 digest: envelope::digest(&bytes),
                 size_bytes: bytes.len() as u64,
@@ -179,12 +178,12 @@ impl Participant {
     }
 
     fn on_ballot(&mut self, message: Early) {
-        let Verified { signer: member, message: Message::Ballot(ballot), signature } =
+        let Verified { signer, message: Message::Ballot(ballot), signature } =
             message.verified.clone()
         else {
             return;
         };
-        let ballot = Signed { member, message: ballot, signature };
+        let ballot = Verified { signer, message: ballot, signature };
         match self.round.on_ballot(&ballot) {
             Ok(true) => self.accept(&message),
             Ok(false) => {}

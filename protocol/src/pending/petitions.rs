@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::consensus::Signed;
 use crate::digest::Digest;
-use crate::federation::roster::Roster;
-use crate::ledger::{Flaw, Tip, require};
+use crate::federation::Roster;
+use crate::flaw::{Flaw, require};
+use crate::ledger::Tip;
 use crate::member::{MemberId, Round};
-use crate::wire::ballot::{Ballot, Decision, Petition};
-use crate::wire::envelope;
-use crate::wire::message::{BallotsHeld, Message, Roll};
-use crate::wire::record::CommitSignature;
+use crate::wire::{
+    Ballot, BallotsHeld, CommitSignature, Decision, Message, Petition, Roll, Verified, envelope,
+};
 
 /// Every open petition.
 #[derive(Clone, Debug, Default)]
@@ -35,12 +34,12 @@ struct Cast {
 impl Polls {
     /// A ballot whose signature was checked. True if it is new; a ballot on a petition that its
     /// author has not opened here yet is not, and comes again.
-    pub fn on_ballot(&mut self, tip: &Tip, ballot: &Signed<Ballot>) -> Result<bool, Flaw> {
+    pub fn on_ballot(&mut self, tip: &Tip, ballot: &Verified<Ballot>) -> Result<bool, Flaw> {
         let Ballot { petition, approve } = &ballot.message;
         petition.check(tip)?;
         let key = (petition.opened, petition.id());
         if !self.polls.contains_key(&key) {
-            if ballot.member != petition.by {
+            if ballot.signer != petition.by {
                 return Ok(false);
             }
             let is_first = self.polls.values().all(|poll| poll.petition.by != petition.by);
@@ -48,11 +47,11 @@ impl Polls {
         }
         let new = || Poll { petition: petition.clone(), ballots: BTreeMap::new() };
         let ballots = &mut self.polls.entry(key).or_insert_with(new).ballots;
-        if ballots.get(&ballot.member).is_some_and(|cast| cast.approve || !approve) {
+        if ballots.get(&ballot.signer).is_some_and(|cast| cast.approve || !approve) {
             return Ok(false);
         }
         let cast = Cast { approve: *approve, signature: ballot.signature };
-        ballots.insert(ballot.member, cast);
+        ballots.insert(ballot.signer, cast);
         Ok(true)
     }
 
@@ -89,7 +88,7 @@ impl Polls {
             .collect()
     }
 
-    /// What is held, for [`Holdings`](crate::wire::message::Holdings).
+    /// What is held, for [`Holdings`](crate::wire::Holdings).
     pub fn held(&self, roster: &Roster) -> Vec<BallotsHeld> {
         let held = |((_, petition), poll): (&(Round, Digest), &Poll)| BallotsHeld {
             petition: *petition,

@@ -1,10 +1,9 @@
 //! Aggregations asked for and done, by their inputs: the same inputs are never computed twice.
 
-use crate::io::{AggregateInput, JobId, Output, Time};
+use crate::io::{Aggregate, AggregateInput, JobId, Output, Time};
 use crate::ledger::Tip;
 use crate::member::MemberId;
 use crate::outbox::Post;
-use crate::wire::record::Aggregate;
 
 /// What came of an aggregation: its stored result, or whose deltas are unusable, and why.
 pub type Outcome = Result<Aggregate, Vec<(MemberId, String)>>;

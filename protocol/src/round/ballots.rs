@@ -1,32 +1,29 @@
 //! Votes on membership during a round: cast, taken in, remembered.
 
 use super::{Memory, Round};
-use crate::consensus::Signed;
-use crate::io::Kind;
-use crate::ledger::Flaw;
+use crate::flaw::Flaw;
 use crate::outbox::Post;
-use crate::wire::ballot::Ballot;
 use crate::wire::envelope::{self, Verified};
-use crate::wire::message::Message;
+use crate::wire::{Ballot, Kind, Message, Verified};
 
 impl Round {
     /// This member's own ballot: durable, then everybody's.
     pub fn cast(&mut self, post: &mut Post, ballot: Ballot) -> Result<(), Flaw> {
         let opened = ballot.petition.opened;
         let message = Message::Ballot(ballot.clone());
-        let signature = envelope::sign(&post.identity, post.federation.id(), &message);
-        let member = post.member();
-        let ballot = Signed { member, message: ballot, signature };
+        let signature = post.sign(&message);
+        let signer = post.member();
+        let ballot = Verified { signer, message: ballot, signature };
         if self.agenda.polls.on_ballot(&self.tip, &ballot)? {
             self.remember_ballots(post);
-            let envelope = envelope::reseal(member, &message, &signature);
+            let envelope = envelope::reseal(signer, &message, &signature);
             post.gossip_sealed(Kind::Ballot, opened, envelope);
         }
         Ok(())
     }
 
     /// A verified ballot. Returns whether it was new.
-    pub fn on_ballot(&mut self, ballot: &Signed<Ballot>) -> Result<bool, Flaw> {
+    pub fn on_ballot(&mut self, ballot: &Verified<Ballot>) -> Result<bool, Flaw> {
         self.agenda.polls.on_ballot(&self.tip, ballot)
     }
 
@@ -44,6 +41,6 @@ impl Round {
             return;
         };
         // One that no longer fits has lost its purpose.
-        let _ = self.on_ballot(&Signed { member: signer, message, signature });
+        let _ = self.on_ballot(&Verified { signer, message, signature });
     }
 }

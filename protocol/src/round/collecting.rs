@@ -4,29 +4,13 @@
 //! the round's deadline, or when the council is seen voting: an elected aggregator's motion, or the
 //! votes of so many members that one of them is honest. One liar cannot cut it short.
 
-use super::late::Late;
-use super::training::Own;
-use super::{Adoption, Held, Round};
+use super::{Adoption, Filed, Held, Round, cut};
 use crate::io::{AggregateInput, Time};
-use crate::ledger::attendance::HEARD_BYTES_MAX;
-use crate::ledger::{self, REASON_BYTES_MAX, input_of};
+use crate::ledger::{self, input_of};
 use crate::member::{MemberId, Round as RoundNumber};
 use crate::outbox::Post;
 use crate::peers::Peers;
-use crate::wire::evidence::Evidence;
-use crate::wire::message::Progress;
-use crate::wire::record::Update;
-
-/// What became of an update.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Filed {
-    /// New and accepted.
-    New,
-    /// Held already.
-    Known,
-    /// Refused, for this reason.
-    Refused(String),
-}
+use crate::wire::{Evidence, HEARD_BYTES_MAX, Progress, REASON_BYTES_MAX, Update};
 
 impl Round {
     /// A verified update of this round.
@@ -110,11 +94,8 @@ impl Round {
         members
             .filter(|(place, member)| {
                 let own = Some(*place) == post.place();
-                let expected = if own {
-                    matches!(self.own, Own::Training(_) | Own::Published)
-                } else {
-                    peers.is_live(&member.id(), now)
-                };
+                let expected =
+                    if own { self.will_contribute() } else { peers.is_live(&member.id(), now) };
                 expected && !settled(*place)
             })
             .map(|(_, member)| member.id())
@@ -202,27 +183,12 @@ impl Round {
             let Some(place) = post.roster.place_of(member) else {
                 continue;
             };
-            let is_late = |late: &Late| {
-                let input = self.input(post, place, &late.held.update);
-                inputs.contains(&input)
-            };
-            if self.late.get(&place).is_some_and(is_late) {
+            let late = self.late.get(&place).map(|late| &late.held.update);
+            if late.is_some_and(|late| inputs.contains(&self.input(post, place, late))) {
                 self.late.entry(place).and_modify(|late| late.is_usable = false);
             } else {
                 self.refused.insert(place, cut(reason, REASON_BYTES_MAX));
             }
         }
     }
-}
-
-/// The head of a reason, without what would not print on one line.
-pub(super) fn cut(reason: &str, bytes_max: usize) -> String {
-    let mut words = String::new();
-    for c in reason.chars().filter(|c| !c.is_control()) {
-        if words.len() + c.len_utf8() > bytes_max {
-            break;
-        }
-        words.push(c);
-    }
-    words
 }

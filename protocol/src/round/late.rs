@@ -3,15 +3,13 @@
 
 use std::collections::btree_map::Entry;
 
-use super::collecting::Filed;
-use super::training::Own;
-use super::{Held, Round};
+use super::{Filed, Held, Round};
 use crate::digest::Digest;
-use crate::io::{JobId, Kind};
+use crate::io::JobId;
 use crate::ledger;
 use crate::member::{MemberId, Round as RoundNumber};
 use crate::outbox::Post;
-use crate::wire::record::Update;
+use crate::wire::{Kind, Update};
 
 /// A late update at hand: the newest of its member.
 #[derive(Debug)]
@@ -19,14 +17,6 @@ pub(super) struct Late {
     pub(super) held: Held,
     /// Until an aggregation finds its delta unusable; then nothing stands in for the member.
     pub(super) is_usable: bool,
-}
-
-/// A training that outlasted its round.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Outlasting {
-    pub(super) job: JobId,
-    pub(super) round: RoundNumber,
-    pub(super) start: Digest,
 }
 
 impl Round {
@@ -88,16 +78,7 @@ impl Round {
     /// tells the own update again: few may have heard it.
     pub fn inherit(&mut self, post: &mut Post, before: Round) {
         let Round { own, updates, late, shelf, tip, .. } = before;
-        let outlasting = match own {
-            Own::Training(job) => {
-                Some(Outlasting { job, round: tip.round, start: tip.adapter.digest })
-            }
-            Own::Outlasting(outlasting) => Some(outlasting),
-            _ => None,
-        };
-        self.own = outlasting
-            .filter(|outlasting| !self.last && self.tip.lateness.admits(outlasting.round))
-            .map_or(Own::Idle, Own::Outlasting);
+        self.outlast(own, &tip);
         let older = late.into_iter().map(|(place, late)| (place, late.held));
         for (place, held) in older.chain(updates) {
             let member = tip.roster.members()[place].id();

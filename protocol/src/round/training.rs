@@ -1,16 +1,12 @@
 //! The own part: train once, publish the update, say when there will be none.
 
-use super::collecting::{Filed, cut};
-use super::late::Outlasting;
-use super::{Held, Memory, Round};
+use super::{Filed, Held, Memory, Round, cut};
 use crate::digest::{BlobRef, Digest};
-use crate::io::{JobId, Kind, Output};
-use crate::ledger;
+use crate::io::{JobId, Output};
+use crate::ledger::{self, Tip};
 use crate::member::Round as RoundNumber;
 use crate::outbox::Post;
-use crate::wire::envelope;
-use crate::wire::message::{Message, Progress};
-use crate::wire::record::{Scores, Update};
+use crate::wire::{Kind, Message, Progress, Scores, Update, envelope};
 
 /// What this member does for the round.
 #[derive(Debug)]
@@ -27,9 +23,17 @@ pub(super) enum Own {
     SitsOut(Vec<u8>),
 }
 
+/// A training that outlasted its round.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outlasting {
+    pub(super) job: JobId,
+    pub(super) round: RoundNumber,
+    pub(super) start: Digest,
+}
+
 /// What a training job brought.
 #[derive(Clone, Copy, Debug)]
-pub struct Result {
+pub struct Trained {
     /// The stored delta.
     pub delta: BlobRef,
     /// Samples seen.
@@ -61,11 +65,11 @@ impl Round {
     }
 
     /// The job is done: the update is remembered, then published.
-    pub fn on_trained(&mut self, post: &mut Post, job: JobId, result: Result) {
+    pub fn on_trained(&mut self, post: &mut Post, job: JobId, trained: Trained) {
         let (Some((round, start)), Some(place)) = (self.trains(job), post.place()) else {
             return;
         };
-        let Result { delta, examples, steps, scores } = result;
+        let Trained { delta, examples, steps, scores } = trained;
         let codec = post.federation.document().training.compression;
         let update = Update { round, start, delta, codec, examples, steps, scores };
         let is_late = round < self.tip.round;
@@ -127,6 +131,25 @@ impl Round {
         let envelope = post.seal(&Message::Progress(progress));
         self.own = Own::SitsOut(envelope.clone());
         post.gossip_sealed(Kind::Progress, round, envelope);
+    }
+
+    /// Whether the own update is out, or on its way.
+    pub(super) fn will_contribute(&self) -> bool {
+        matches!(self.own, Own::Training(_) | Own::Published)
+    }
+
+    /// A training of the round before goes on while its update may still count.
+    pub(super) fn outlast(&mut self, own: Own, before: &Tip) {
+        let outlasting = match own {
+            Own::Training(job) => {
+                Some(Outlasting { job, round: before.round, start: before.adapter.digest })
+            }
+            Own::Outlasting(outlasting) => Some(outlasting),
+            _ => None,
+        };
+        self.own = outlasting
+            .filter(|outlasting| !self.last && self.tip.lateness.admits(outlasting.round))
+            .map_or(Own::Idle, Own::Outlasting);
     }
 
     /// The own word, signed, that there will be no update.

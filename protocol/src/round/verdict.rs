@@ -8,15 +8,16 @@ use std::collections::BTreeMap;
 
 use super::aggregates::Outcome;
 use super::{Held, Round};
-use crate::consensus::Signed;
 use crate::digest::Digest;
-use crate::io::{AggregateInput, JobId, Notice, Time};
-use crate::ledger::{self, Counted, Flaw};
+use crate::flaw::Flaw;
+use crate::io::{Aggregate, AggregateInput, JobId, Notice, Time};
+use crate::ledger::{self, Counted};
 use crate::member::{MemberId, View};
 use crate::outbox::Post;
-use crate::wire::message::{Message, Motion, Objection};
-use crate::wire::record::{Absence, Absent, Aggregate, CommitSignature, Contribution, Proposal};
-use crate::wire::refutation::AGGREGATE;
+use crate::wire::{
+    AGGREGATE, Absence, Absent, CommitSignature, Contribution, Message, Motion, Objection,
+    Proposal, Verified,
+};
 
 /// A proposal under examination.
 #[derive(Debug)]
@@ -30,11 +31,11 @@ impl Round {
         &mut self,
         now: Time,
         post: &Post,
-        motion: Signed<Motion>,
+        motion: Verified<Motion>,
     ) -> Result<bool, String> {
         let Motion { view, valid_view, proposal } = &motion.message;
         let elected = self.council.aggregator(*view);
-        if motion.member != elected {
+        if motion.signer != elected {
             let name = post.roster.name_of(&elected);
             return Err(format!("view {view} is led by {name}, not by its signer"));
         }
@@ -64,7 +65,7 @@ impl Round {
             .council
             .tally()
             .motions()
-            .map(|put| (put.motion.message.view, put.motion.member, put.value))
+            .map(|put| (put.motion.message.view, put.motion.signer, put.value))
             .filter(|(_, _, value)| !self.council.has_verdict(value))
             .collect();
         for (view, against, value) in open {
@@ -178,10 +179,10 @@ impl Round {
         let proposed = self.council.proposal(&value)?;
         Some(match outcome {
             Ok(computed) if computed.result != proposed.result => {
-                Err(flaw(AGGREGATE, computed.result.digest, proposed.result.digest))
+                Err(Flaw::new(AGGREGATE, computed.result.digest, proposed.result.digest))
             }
             Ok(computed) if computed.naive_error != proposed.naive_error => {
-                Err(flaw("naive_error", "what these updates give", "something else"))
+                Err(Flaw::new("naive_error", "what these updates give", "something else"))
             }
             Ok(computed) => {
                 self.shelf.put(computed.result);
@@ -191,7 +192,7 @@ impl Round {
                 let who = unusable.first().map_or_else(String::new, |(member, reason)| {
                     format!("{}: {reason}", post.roster.name_of(member))
                 });
-                Err(flaw("included", "usable deltas", who))
+                Err(Flaw::new("included", "usable deltas", who))
             }
         })
     }
@@ -220,7 +221,7 @@ impl Round {
         let excused = proposal.absent.iter().filter(|absent| self.excuses(post, absent)).count();
         if included + excused < quorum && !self.is_late(now, post) {
             let expected = format!("at least {quorum} updates before the deadline");
-            return Some(Err(flaw("included", expected, included)));
+            return Some(Err(Flaw::new("included", expected, included)));
         }
         Some(Ok(Case { inputs: self.learn_updates(post, &proposal, counted) }))
     }
@@ -284,21 +285,16 @@ impl Round {
         let because = flaw.to_string();
         let Flaw { field, expected, found } = flaw;
         let objection = Objection { round, view, against, value, field, expected, found };
-        let (member, message) = (post.member(), Message::Objection(objection.clone()));
+        let (signer, message) = (post.member(), Message::Objection(objection.clone()));
         let signature = post.sign(&message);
-        self.on_objection(post, Signed { member, message: objection, signature });
-        post.gossip_signed(&Signed { member, message, signature });
+        self.on_objection(post, Verified { signer, message: objection, signature });
+        post.gossip_signed(&Verified { signer, message, signature });
         post.notice(Notice::Objection { round, against, because });
     }
 
     /// A verified objection of this round.
-    pub fn on_objection(&mut self, post: &Post, objection: Signed<Objection>) {
-        let Signed { member, message, signature } = objection;
-        let signed = CommitSignature { member, signature };
-        self.objections.hear(self.place_of(post, &member), message, signed);
+    pub fn on_objection(&mut self, post: &Post, objection: Verified<Objection>) {
+        let (place, signed) = (self.place_of(post, &objection.signer), objection.signed());
+        self.objections.hear(place, objection.message, signed);
     }
-}
-
-fn flaw(field: &str, expected: impl ToString, found: impl ToString) -> Flaw {
-    Flaw { field: field.to_owned(), expected: expected.to_string(), found: found.to_string() }
 }

@@ -9,15 +9,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::signature::CommitSignature;
 use crate::codec;
 use crate::digest::Digest;
 use crate::federation::Member;
-use crate::federation::roster::Roster;
-use crate::ledger::{Flaw, Tip, require};
 use crate::member::{MemberId, Round};
-use crate::wire::envelope;
-use crate::wire::message::Message;
-use crate::wire::record::CommitSignature;
 
 /// A change of the roster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,45 +70,6 @@ impl Petition {
     /// The last round whose record may decide it.
     pub fn expires(&self) -> Round {
         Round(self.opened.0.saturating_add(OPEN_ROUNDS - 1))
-    }
-
-    /// Whether the record of the next round may decide it: it is open, new, and can be done.
-    pub fn check(&self, tip: &Tip) -> Result<Roster, Flaw> {
-        let (opened, last, id) = (self.opened, self.expires(), self.id());
-        let is_open = (opened..=last).contains(&tip.round);
-        let expected = format!("one open in round {}", tip.round);
-        require(is_open, "petition", expected, format!("open in rounds {opened} to {last}"))?;
-        require(!tip.decided.contains_key(&id), "petition", "undecided", "decided before")?;
-        let (size, max) = (codec::encode(self).len(), PETITION_BYTES_MAX);
-        require(size <= max, "petition", format!("at most {max} bytes"), size)?;
-        tip.roster.changed(&self.change, Round(tip.round.0 + 1))
-    }
-
-    /// The message that a yes signs.
-    pub(crate) fn yes(&self) -> Message {
-        Message::Ballot(Ballot { petition: self.clone(), approve: true })
-    }
-}
-
-impl Decision {
-    /// Whether a record of the next round may show this.
-    pub(crate) fn check(&self, tip: &Tip) -> Result<(), Flaw> {
-        let named = |flaw: Flaw| Flaw { field: format!("decision.{}", flaw.field), ..flaw };
-        self.petition.check(tip).map_err(named)?;
-        let (roster, yes) = (&tip.roster, self.petition.yes());
-        let mut last = None;
-        for (index, ballot) in self.ballots.iter().enumerate() {
-            let field = format!("decision.ballots[{index}]");
-            let place = roster.place_of(&ballot.member);
-            let ordered = place.is_some() && place > last;
-            require(ordered, &field, "members in roster order", ballot.member.short())?;
-            last = place;
-            let (member, domain) = (&ballot.member, roster.federation());
-            let valid = envelope::is_signed(member, domain, &yes, &ballot.signature);
-            require(valid, &field, format!("a yes of {}", roster.name_of(member)), "not")?;
-        }
-        let (found, quorum) = (self.ballots.len(), roster.quorum());
-        require(found >= quorum, "decision", format!("{quorum} ballots"), found)
     }
 }
 

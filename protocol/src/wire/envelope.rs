@@ -18,32 +18,22 @@ use coset::{ContentType, iana};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::message::{Kind, Message, Motion, MotionHead};
+use super::record::Proposal;
+use super::signature::Verified;
+use super::update::Update;
+use super::vote::Vote;
 use crate::codec::{self, DecodeError};
 use crate::digest::Digest;
-use crate::federation::FederationId;
-use crate::federation::roster::Roster;
+use crate::federation::{FederationId, Roster};
 use crate::identity::{self, Identity};
-use crate::io::Kind;
 use crate::member::MemberId;
-use crate::wire::message::{Message, Motion, MotionHead, Vote};
-use crate::wire::record::{Proposal, Update};
 
 /// Bytes an envelope may have: a proposal of 64 members that shows all a proposal may show fits.
 pub const ENVELOPE_BYTES_MAX: usize = 48 * 1024;
 
 /// Bytes an envelope with a certified record may have; it goes to one peer, never by gossip.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;
-
-/// A message whose signature has been checked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Verified<T> {
-    /// Who signed.
-    pub signer: MemberId,
-    /// What it signed.
-    pub message: T,
-    /// Its 64-byte signature.
-    pub signature: [u8; 64],
-}
 
 /// An envelope opened before it is handed to a participant: with another thread's time, or once
 /// for many. Only [`Opened::new`] makes one, so what is inside was checked like anything else.
@@ -160,6 +150,14 @@ pub fn open(bytes: &[u8], roster: &Roster) -> Result<Verified<Message>, Refusal>
     Ok(Verified { signer, message, signature })
 }
 
+/// The update in an envelope, if `roster` opens it and it holds one.
+pub fn open_update(bytes: &[u8], roster: &Roster) -> Option<Update> {
+    match open(bytes, roster).ok()?.message {
+        Message::Update(update) => Some(update),
+        _ => None,
+    }
+}
+
 /// Checks the envelope of a signed part alone: see [`Claim`].
 pub fn open_claim(bytes: &[u8], roster: &Roster) -> Result<Verified<Claim>, Refusal> {
     let Parts { kind, signer, payload, signature, beside } = check(bytes, roster)?;
@@ -227,26 +225,10 @@ pub fn digest(bytes: &[u8]) -> Digest {
     Digest::of(bytes)
 }
 
-/// The name of a kind in headers and domains.
-pub fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Progress => "progress",
-        Kind::Update => "update",
-        Kind::Proposal => "proposal",
-        Kind::Vote => "vote",
-        Kind::Objection => "objection",
-        Kind::Holdings => "holdings",
-        Kind::Record => "record",
-        Kind::Polka => "polka",
-        Kind::Evidence => "evidence",
-        Kind::Ballot => "ballot",
-    }
-}
-
 fn header(kind: Kind, signer: MemberId) -> coset::Header {
     HeaderBuilder::new()
         .algorithm(iana::Algorithm::EdDSA)
-        .content_type(format!("witan/{}", kind_name(kind)))
+        .content_type(format!("witan/{}", kind.name()))
         .key_id(signer.0.to_vec())
         .build()
 }
@@ -257,7 +239,7 @@ fn header_of(envelope: &CoseSign1) -> Option<(Kind, MemberId)> {
         return None;
     };
     let name = content.strip_prefix("witan/")?;
-    let kind = KINDS.into_iter().find(|kind| kind_name(*kind) == name)?;
+    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name)?;
     let signer = MemberId(header.key_id.as_slice().try_into().ok()?);
     Some((kind, signer))
 }
@@ -285,7 +267,7 @@ fn assemble(
 /// RFC 9052's Sig_structure: what is actually signed.
 fn signed_bytes(kind: Kind, id: FederationId, signer: MemberId, payload: &[u8]) -> Vec<u8> {
     let protected = header(kind, signer).to_vec().expect("a header of plain bytes always encodes");
-    let mut aad = format!("witan/1/{}", kind_name(kind)).into_bytes();
+    let mut aad = format!("witan/1/{}", kind.name()).into_bytes();
     aad.extend_from_slice(&id.0.0);
     let structure = (
         "Signature1",
@@ -347,16 +329,3 @@ fn as_one<T: Serialize + DeserializeOwned>(payload: &[u8]) -> Result<T, Refusal>
 
 /// The name under which a proposal stands beside its motion.
 const BESIDE: &str = "proposal";
-
-const KINDS: [Kind; 10] = [
-    Kind::Progress,
-    Kind::Update,
-    Kind::Proposal,
-    Kind::Vote,
-    Kind::Objection,
-    Kind::Holdings,
-    Kind::Record,
-    Kind::Polka,
-    Kind::Evidence,
-    Kind::Ballot,
-];

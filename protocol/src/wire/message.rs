@@ -15,12 +15,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ballot::Ballot;
+use super::evidence::Evidence;
+use super::holdings::Holdings;
+use super::objection::Objection;
+use super::record::Proposal;
+use super::update::Update;
+use super::vote::{Polka, Step, Vote};
 use crate::digest::Digest;
-use crate::io::Kind;
-use crate::member::{MemberId, Round, View};
-use crate::wire::ballot::Ballot;
-use crate::wire::evidence::Evidence;
-use crate::wire::record::{CommitSignature, Proposal, Update};
+use crate::member::{Round, View};
 
 /// Any message.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,104 +90,6 @@ pub struct MotionHead {
     pub value: Digest,
 }
 
-/// The two steps of a view.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Step {
-    /// "I checked this and would commit it."
-    Prevote,
-    /// "I saw a quorum of prevotes for this."
-    Precommit,
-}
-
-/// One member's vote. A quorum of precommits for one value is the certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Vote {
-    /// The round.
-    pub round: Round,
-    /// The view.
-    pub view: View,
-    /// The step.
-    pub step: Step,
-    /// The proposal's digest, or none of them.
-    pub value: Option<Digest>,
-}
-
-/// What did not stand up to recomputation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Objection {
-    /// The round.
-    pub round: Round,
-    /// The view of the motion.
-    pub view: View,
-    /// Who signed the motion.
-    pub against: MemberId,
-    /// The digest of the proposal.
-    pub value: Digest,
-    /// The field that is wrong.
-    pub field: String,
-    /// What it should say.
-    pub expected: String,
-    /// What it says.
-    pub found: String,
-}
-
-/// What the sender holds of its undecided round, so that a peer can send what is missing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holdings {
-    /// The first round the sender has no record of; all before it, it has.
-    pub round: Round,
-    /// The digest of its newest record.
-    pub head: Digest,
-    /// Members whose updates it holds.
-    pub updates: Roll,
-    /// Members whose delta blobs it holds.
-    pub blobs: Roll,
-    /// Motions it holds, of the views that matter: those about the newest that an honest member is known
-    /// to have reached.
-    pub motions: Vec<MotionHeld>,
-    /// Votes it holds, of the same views.
-    pub votes: Vec<VotesHeld>,
-    /// Quorums of prevotes it saw, the newest few.
-    pub polkas: Vec<MotionHeld>,
-    /// Ballots it holds.
-    pub ballots: Vec<BallotsHeld>,
-}
-
-/// A motion the sender of [`Holdings`] has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MotionHeld {
-    /// The view it was put in.
-    pub view: View,
-    /// The digest of the proposal.
-    pub value: Digest,
-}
-
-/// The ballots on one petition the sender of [`Holdings`] has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BallotsHeld {
-    /// The petition.
-    pub petition: Digest,
-    /// Whose yes.
-    pub yes: Roll,
-    /// Whose no.
-    pub no: Roll,
-}
-
-/// The votes for one value the sender of [`Holdings`] has. By value, so that a member whose votes
-/// differ from peer to peer is found out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VotesHeld {
-    /// The view.
-    pub view: View,
-    /// The step.
-    pub step: Step,
-    /// The value.
-    pub value: Option<Digest>,
-    /// Whose votes.
-    pub members: Roll,
-}
-
 /// A certified record for a member that has fallen behind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certified {
@@ -197,54 +102,6 @@ pub struct Certified {
     pub record: Vec<u8>,
 }
 
-/// A quorum of prevotes for one proposal, as proof: whoever saw it may have to insist on that
-/// proposal, and can be followed only by those who see it too. Votes alone do not carry that far:
-/// of a member that cast two, everyone keeps the one that came first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Polka {
-    /// The round.
-    pub round: Round,
-    /// The view.
-    pub view: View,
-    /// The digest of the proposal.
-    pub value: Digest,
-    /// The prevotes of distinct members, in roster order.
-    pub signatures: Vec<CommitSignature>,
-}
-
-/// A set of members of one round, by their place in its roster (at most 64).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Roll(pub u64);
-
-impl Roll {
-    /// Whether the member at `place` is in the set.
-    pub fn contains(self, place: usize) -> bool {
-        place < 64 && self.0 >> place & 1 == 1
-    }
-
-    /// Adds the member at `place`.
-    pub fn insert(&mut self, place: usize) {
-        debug_assert!(place < 64, "rosters have at most 64 members");
-        self.0 |= 1 << (place & 63);
-    }
-
-    /// Those here that are not in `other`.
-    pub fn without(self, other: Roll) -> Roll {
-        Roll(self.0 & !other.0)
-    }
-
-    /// How many.
-    pub fn count(self) -> usize {
-        self.0.count_ones() as usize
-    }
-
-    /// Their places, in roster order.
-    pub fn places(self) -> impl Iterator<Item = usize> {
-        (0..64).filter(move |&place| self.contains(place))
-    }
-}
-
 impl Motion {
     /// What is signed of it.
     pub fn head(&self) -> MotionHead {
@@ -253,17 +110,61 @@ impl Motion {
     }
 }
 
-impl Extend<usize> for Roll {
-    fn extend<I: IntoIterator<Item = usize>>(&mut self, places: I) {
-        places.into_iter().for_each(|place| self.insert(place));
-    }
+/// The kinds of message; each is a domain of its own for signatures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A training heartbeat.
+    Progress,
+    /// A signed update header.
+    Update,
+    /// An aggregator's proposal.
+    Proposal,
+    /// A prevote or precommit.
+    Vote,
+    /// Why a proposal got no vote.
+    Objection,
+    /// What a member holds of a round: anti-entropy.
+    Holdings,
+    /// A certified round record.
+    Record,
+    /// A quorum of prevotes, as proof.
+    Polka,
+    /// Proof that a member signed two things where only one may be.
+    Evidence,
+    /// A member's say on a change of the roster.
+    Ballot,
 }
 
-impl FromIterator<usize> for Roll {
-    fn from_iter<I: IntoIterator<Item = usize>>(places: I) -> Self {
-        let mut roll = Roll::default();
-        roll.extend(places);
-        roll
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Progress,
+        Self::Update,
+        Self::Proposal,
+        Self::Vote,
+        Self::Objection,
+        Self::Holdings,
+        Self::Record,
+        Self::Polka,
+        Self::Evidence,
+        Self::Ballot,
+    ];
+
+    /// Its name in headers and domains.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Progress => "progress",
+            Self::Update => "update",
+            Self::Proposal => "proposal",
+            Self::Vote => "vote",
+            Self::Objection => "objection",
+            Self::Holdings => "holdings",
+            Self::Record => "record",
+            Self::Polka => "polka",
+            Self::Evidence => "evidence",
+            Self::Ballot => "ballot",
+        }
     }
 }
 

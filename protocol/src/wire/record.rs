@@ -2,48 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ballot::Decision;
+use super::evidence::Evidence;
+use super::objection::Refutation;
+use super::signature::CommitSignature;
 use crate::codec;
 use crate::digest::{BlobRef, Digest};
-use crate::federation::Compression;
-use crate::federation::roster::Roster;
 use crate::member::{MemberId, Round, View};
-use crate::wire::ballot::Decision;
-use crate::wire::envelope;
-use crate::wire::evidence::Evidence;
-use crate::wire::message::Message;
-use crate::wire::refutation::Refutation;
-
-/// What a member says of its own training; measured by it, signed in its update.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Scores {
-    /// Mean training loss of the round.
-    pub loss: f32,
-    /// VQA accuracy of the adapter the round started from, on the member's own held-out data, 0..1;
-    /// none of a member without questions.
-    pub vqa_accuracy: Option<f32>,
-    /// Share of correct drawings of that adapter, on the member's own held-out prompts, 0..1; none
-    /// of a member without captions.
-    pub drawing_accuracy: Option<f32>,
-}
-
-/// A member's claim "my adapter delta for this round is this blob"; travels as COSE_Sign1.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Update {
-    /// The round it was trained for.
-    pub round: Round,
-    /// The committed adapter it was trained from.
-    pub start: Digest,
-    /// The delta's bytes.
-    pub delta: BlobRef,
-    /// How they are written.
-    pub codec: Compression,
-    /// Training samples seen.
-    pub examples: u64,
-    /// Optimiser steps taken; the aggregation weight of FedUMM's FedAvg.
-    pub steps: u64,
-    /// The member's own measurements.
-    pub scores: Scores,
-}
 
 /// One member's part in a record: its update, exactly as it signed it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,22 +96,6 @@ pub struct LayerError {
     pub norm: f32,
 }
 
-/// What an aggregation comes to; every member computes the same.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Aggregate {
-    /// The stored aggregate.
-    pub result: BlobRef,
-    /// As in [`Proposal::naive_error`].
-    pub naive_error: Vec<LayerError>,
-}
-
-impl From<BlobRef> for Aggregate {
-    /// Of a model without layers.
-    fn from(result: BlobRef) -> Self {
-        Self { result, naive_error: Vec::new() }
-    }
-}
-
 /// A view that closed nothing, and who led it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedView {
@@ -154,16 +103,6 @@ pub struct FailedView {
     pub view: View,
     /// Its aggregator, who loses the seat until it has contributed again.
     pub aggregator: MemberId,
-}
-
-/// A member's precommit, reduced to its signature: the rest of the vote follows from the record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommitSignature {
-    /// Who voted.
-    pub member: MemberId,
-    /// The COSE_Sign1 signature of its precommit.
-    #[serde(with = "serde_bytes")]
-    pub signature: [u8; 64],
 }
 
 /// A quorum of precommits: the proof that a proposal was committed.
@@ -190,26 +129,6 @@ pub struct RoundRecord {
     pub proposal: Proposal,
     /// The proof.
     pub certificate: Certificate,
-}
-
-impl Absent {
-    /// The late update that stands in for this member's, if one does and `roster` opens it.
-    pub fn late_update(&self, roster: &Roster) -> Option<Update> {
-        let Absence::Late { envelope } = &self.why else {
-            return None;
-        };
-        Update::in_envelope(envelope, roster)
-    }
-}
-
-impl Update {
-    /// The update in an envelope, if `roster` opens it and it holds one.
-    pub fn in_envelope(envelope: &[u8], roster: &Roster) -> Option<Self> {
-        match envelope::open(envelope, roster).ok()?.message {
-            Message::Update(update) => Some(update),
-            _ => None,
-        }
-    }
 }
 
 impl Proposal {
@@ -268,6 +187,12 @@ mod layer_bytes {
         Ok(layers.map(|at| LayerError { error: number(at), norm: number(&at[4..]) }).collect())
     }
 }
+
+/// Bytes of a refusal's reason in a record.
+pub const REASON_BYTES_MAX: usize = 200;
+
+/// Bytes of a heartbeat that is shown: the longest reason for sitting out fits.
+pub const HEARD_BYTES_MAX: usize = 400;
 
 #[cfg(test)]
 mod tests {

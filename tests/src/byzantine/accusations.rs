@@ -3,10 +3,9 @@
 use rand::RngExt;
 use witan_protocol::digest::Digest;
 use witan_protocol::wire::envelope::{self, Verified};
-use witan_protocol::wire::evidence::Evidence;
-use witan_protocol::wire::message::{Message, Objection, Vote};
-use witan_protocol::wire::record::CommitSignature;
-use witan_protocol::wire::refutation::{AGGREGATE, Refutation};
+use witan_protocol::wire::{
+    AGGREGATE, CommitSignature, Evidence, Message, Objection, Refutation, Vote,
+};
 
 use super::{Liar, Workshop};
 

@@ -2,8 +2,7 @@
 
 use rand::RngExt;
 use witan_protocol::digest::{BlobRef, Digest};
-use witan_protocol::wire::message::{Message, Motion};
-use witan_protocol::wire::record::{Absence, Absent, Proposal};
+use witan_protocol::wire::{Absence, Absent, Message, Motion, Proposal};
 
 use super::accusations::{accusation, refutation};
 use super::{Liar, Lie, Mail, Workshop, copies};

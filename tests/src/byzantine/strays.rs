@@ -5,8 +5,9 @@ use witan_protocol::codec;
 use witan_protocol::digest::Digest;
 use witan_protocol::member::{Round, View};
 use witan_protocol::wire::envelope::{self, RECORD_BYTES_MAX};
-use witan_protocol::wire::message::{Certified, Message, Motion, Step, Vote};
-use witan_protocol::wire::record::{Certificate, CommitSignature, RoundRecord};
+use witan_protocol::wire::{
+    Certificate, Certified, CommitSignature, Message, Motion, RoundRecord, Step, Vote,
+};
 
 use super::accusations::{accusation, objection};
 use super::{Liar, Lie, Mail, Workshop};

@@ -2,8 +2,7 @@
 
 use rand::RngExt;
 use witan_protocol::digest::{BlobRef, Digest};
-use witan_protocol::wire::message::Message;
-use witan_protocol::wire::record::Update;
+use witan_protocol::wire::{Message, Update};
 
 use super::{Liar, Lie, Mail, Workshop, copies};
 use crate::world::Letter;

@@ -13,13 +13,11 @@ use witan_protocol::federation::hello::Hello;
 use witan_protocol::federation::{Compression, Federation, Strategy};
 use witan_protocol::io::{Input, Time};
 use witan_protocol::ledger;
-use witan_protocol::wire::ballot::Ballot;
 use witan_protocol::wire::envelope::{self, Opened, RECORD_BYTES_MAX};
-use witan_protocol::wire::evidence::Evidence;
-use witan_protocol::wire::message::{
-    Certified, Holdings, Message, Motion, Objection, Polka, Progress, Vote,
+use witan_protocol::wire::{
+    Ballot, Certified, Evidence, Holdings, Message, Motion, Objection, Polka, Progress, Proposal,
+    RoundRecord, Update, Vote,
 };
-use witan_protocol::wire::record::{Proposal, RoundRecord, Update};
 use witan_protocol::{Config, Participant};
 
 use crate::{model, world};

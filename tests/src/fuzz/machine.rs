@@ -15,7 +15,7 @@ use witan_protocol::io::{AggregateInput, Entry, Input, JobId, Output, Time};
 use witan_protocol::ledger::Ledger;
 use witan_protocol::participant::RestoreError;
 use witan_protocol::wire::envelope::{self, RECORD_BYTES_MAX};
-use witan_protocol::wire::record::{RoundRecord, Scores};
+use witan_protocol::wire::{RoundRecord, Scores};
 use witan_protocol::{Config, Participant};
 
 use super::Script;

@@ -6,16 +6,10 @@ use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::federation::{Compression, Member};
 use witan_protocol::ledger::Tip;
 use witan_protocol::member::{MemberId, Round, View};
-use witan_protocol::wire::ballot::{Ballot, Change, Petition};
-use witan_protocol::wire::envelope;
-use witan_protocol::wire::evidence::Evidence;
-use witan_protocol::wire::message::{
-    Certified, Holdings, Message, Motion, MotionHeld, Objection, Polka, Progress, Roll, Step, Vote,
-    VotesHeld,
-};
-use witan_protocol::wire::record::{
-    Absence, Absent, Certificate, CommitSignature, Contribution, Proposal, RoundRecord, Scores,
-    Update,
+use witan_protocol::wire::{
+    Absence, Absent, Ballot, Certificate, Certified, Change, CommitSignature, Contribution,
+    Evidence, Holdings, Message, Motion, MotionHeld, Objection, Petition, Polka, Progress,
+    Proposal, Roll, RoundRecord, Scores, Step, Update, Vote, VotesHeld, envelope,
 };
 
 use super::Script;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use witan_protocol::digest::Digest;
 use witan_protocol::member::{MemberId, Round};
-use witan_protocol::wire::record::Update;
+use witan_protocol::wire::envelope;
 
 use super::{Invariant, Scene, Sight};
 
@@ -26,7 +26,7 @@ impl Invariant for CountedOnce {
         };
         let proposal = &record.proposal;
         for (member, envelope) in proposal.counted() {
-            let Some(update) = Update::in_envelope(envelope, scene.roster) else {
+            let Some(update) = envelope::open_update(envelope, scene.roster) else {
                 continue;
             };
             let before = self.newest.insert(*member, update.round);

@@ -2,7 +2,7 @@
 //! than so many outputs.
 
 use super::{Invariant, Scene, Sight};
-use witan_protocol::participant::Load;
+use witan_protocol::status::Load;
 
 /// Nothing to remember: every look stands for itself.
 #[derive(Default)]

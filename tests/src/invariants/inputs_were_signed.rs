@@ -7,9 +7,7 @@ use std::ops::RangeInclusive;
 
 use witan_protocol::digest::Digest;
 use witan_protocol::member::{MemberId, Round};
-use witan_protocol::wire::envelope;
-use witan_protocol::wire::message::Message;
-use witan_protocol::wire::record::{Contribution, Proposal};
+use witan_protocol::wire::{Contribution, Message, Proposal, envelope};
 
 use super::{Invariant, Scene, Sight};
 

@@ -5,9 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use witan_protocol::member::MemberId;
-use witan_protocol::wire::envelope;
-use witan_protocol::wire::message::{Message, Step, Vote};
-use witan_protocol::wire::record::RoundRecord;
+use witan_protocol::wire::{Message, RoundRecord, Step, Vote, envelope};
 
 use super::{Invariant, Scene, Sight};
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use witan_protocol::codec;
 use witan_protocol::digest::Digest;
 use witan_protocol::member::{MemberId, Round, View};
-use witan_protocol::wire::message::{Message, Step};
+use witan_protocol::wire::{Message, Step};
 
 use super::{Invariant, Scene, Sight};
 

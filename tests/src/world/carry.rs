@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rand::RngExt;
 use witan_protocol::codec;
 use witan_protocol::digest::BlobRef;
-use witan_protocol::io::{AggregateInput, Entry, Input, JobId, Kind, Notice, Output, Time};
+use witan_protocol::io::{AggregateInput, Entry, Input, JobId, Notice, Output, Time};
 use witan_protocol::member::{MemberId, Round};
 use witan_protocol::wire::envelope::{RECORD_BYTES_MAX, Refusal};
-use witan_protocol::wire::record::{RoundRecord, Scores};
+use witan_protocol::wire::{Kind, RoundRecord, Scores};
 
 use super::agenda::Event;
 use super::{Letter, World};

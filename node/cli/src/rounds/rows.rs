@@ -7,12 +7,11 @@ use witan_protocol::Roster;
 use witan_protocol::codec;
 use witan_protocol::digest::Digest;
 use witan_protocol::member::{MemberId, Round, View};
-use witan_protocol::wire::ballot::Decision;
-use witan_protocol::wire::envelope::RECORD_BYTES_MAX;
-use witan_protocol::wire::evidence::Evidence;
-use witan_protocol::wire::message::Progress;
-use witan_protocol::wire::record::{Absence, Absent, LayerError, RoundRecord, Scores, Update};
-use witan_protocol::wire::refutation::Refutation;
+use witan_protocol::wire::envelope::{self, RECORD_BYTES_MAX};
+use witan_protocol::wire::{
+    Absence, Absent, Decision, Evidence, LayerError, Progress, Refutation, RoundRecord, Scores,
+    Update,
+};
 
 use crate::output;
 
@@ -158,7 +157,7 @@ pub fn row(home: &Home, roster: &Roster, stored: &StoredRecord) -> Result<RoundR
         .iter()
         .map(|part| UpdateRow {
             member: name(&part.member),
-            update: Update::in_envelope(&part.envelope, roster),
+            update: envelope::open_update(&part.envelope, roster),
         })
         .collect();
     let failed = proposal.failed_views.iter();

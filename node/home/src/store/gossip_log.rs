@@ -2,8 +2,9 @@
 //! steers nothing, so it is written in batches and may lose its last second in a crash.
 
 use serde::{Deserialize, Serialize};
-use witan_protocol::io::{Kind, Notice};
+use witan_protocol::io::Notice;
 use witan_protocol::member::{MemberId, Round};
+use witan_protocol::wire::Kind;
 
 /// Entries kept. A round of 16 members makes about 1 000, so this is the last hundred rounds or so,
 /// about 30 MB; the oldest go first.

@@ -4,8 +4,8 @@ use std::fs;
 
 use tempfile::TempDir;
 use witan_protocol::digest::Digest;
-use witan_protocol::io::Kind;
 use witan_protocol::member::MemberId;
+use witan_protocol::wire::Kind;
 
 use super::*;
 

@@ -10,7 +10,7 @@ use witan_home::settings::By;
 use witan_node::jobs::score::Marks;
 use witan_protocol::ledger::Audited;
 use witan_protocol::member::MemberId;
-use witan_protocol::wire::record::Update;
+use witan_protocol::wire::envelope;
 
 use super::losses::{LossReport, Losses};
 use super::prepare::Folder;
@@ -342,7 +342,7 @@ fn row(watch: &Watch, verdicts: &[Verdict], audited: &Audited) -> Option<RoundRo
 /// What the updates in the aggregate say that they have seen.
 fn examples(audited: &Audited) -> u64 {
     let parts = audited.record.proposal.included.iter();
-    let updates = parts.filter_map(|part| Update::in_envelope(&part.envelope, &audited.roster));
+    let updates = parts.filter_map(|part| envelope::open_update(&part.envelope, &audited.roster));
     updates.map(|update| update.examples).sum()
 }
 

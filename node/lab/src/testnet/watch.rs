@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use witan_node::events::{NodeEvent, TimedEvent, notice_sentence};
 use witan_protocol::digest::{BlobRef, Digest};
-use witan_protocol::io::{Kind, Notice};
+use witan_protocol::io::Notice;
 use witan_protocol::member::{MemberId, Round, View};
-use witan_protocol::wire::record::RoundRecord;
+use witan_protocol::wire::{Kind, RoundRecord};
 
 /// One node, as its events tell it.
 #[derive(Clone, Debug, Default)]
