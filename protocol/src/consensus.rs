@@ -1,16 +1,16 @@
-//! The vote of one round: Tendermint, as `arc-malachitebft-core-consensus` has it, in our words.
+//! The vote of one round: Tendermint, by `arc-malachitebft-core-consensus`.
 //!
 //! This file feeds the library and carries out its effects; it decides nothing. What is signed here
-//! is remembered first: [`Act::Remember`] always comes before the [`Act::Say`] that depends on it.
-//! A council is made when its round becomes the next one, takes in votes at once and opens later.
+//! is logged first: an [`Action::Persist`] always comes before the [`Action::Broadcast`] that depends
+//! on it. A [`Consensus`] exists from the moment its round is the next one and takes votes at once;
+//! its own vote opens later.
 
-pub mod context;
+mod context;
 mod handler;
+mod log;
 mod tally;
-pub mod timers;
-pub mod wal;
+mod timers;
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -27,22 +27,24 @@ use crate::io::Time;
 use crate::ledger::Tip;
 use crate::member::{MemberId, View};
 use crate::status::Load;
-use crate::wire::{Certificate, Evidence, Message, Motion, Polka, Proposal, Vote};
-use context::{Ballot, Context, Seat, Seats, Tabled, round_of};
-use handler::Desk;
-pub use tally::{Put, Tally};
-use wal::Remembered;
+use crate::wire::{
+    Certificate, Evidence, Message, Polka, Proposal, ProposalMessage, Verified, Vote,
+};
+use context::{Context, CoreProposal, CoreVote, Voter, Voters, round_of};
+use handler::EffectHandler;
+pub use log::LoggedInput;
+pub use tally::Tally;
 
-/// What a council wants done, in order.
+/// What the round must do for the vote, in order.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Act {
+pub enum Action {
     /// Make this durable first.
-    Remember(Vec<Remembered>),
-    /// Give this message to every member.
-    Say(Box<Verified<Message>>),
+    Persist(Vec<LoggedInput>),
+    /// Send this message to every member.
+    Broadcast(Box<Verified<Message>>),
     /// A view began.
     ViewStarted(View),
-    /// Somebody signed two different votes for one step, or two motions for one view.
+    /// A member signed two different votes for one step, or two proposals for one view.
     Equivocated(Evidence),
     /// A quorum precommitted this proposal.
     Decided {
@@ -53,230 +55,237 @@ pub enum Act {
     },
 }
 
-/// The council of one round.
-pub struct Council {
+/// The vote of one round.
+pub struct Consensus {
     state: State<Context>,
-    desk: Desk,
+    handler: EffectHandler,
 }
 
-/// Replaying what was remembered led to other votes than those remembered.
+/// Replaying the log led to another vote than the one in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("replaying the vote gave another vote than the one cast")]
 pub struct Diverged;
 
-impl Council {
-    /// The council of the round after `tip`; not open yet.
+impl Consensus {
+    /// The vote of the round after `tip`; not open yet.
     pub fn new(federation: &Federation, identity: &Identity, tip: &Tip) -> Self {
-        let context = Context::new(tip.turns());
-        let members = tip.roster.members().iter().map(|member| Seat(member.id())).collect();
-        let seats = Seats(Arc::new(members));
+        let context = Context::new(tip.leaders());
+        let members = tip.roster.members().iter().map(|member| Voter(member.id())).collect();
+        let voters = Voters(Arc::new(members));
         let params = Params {
             address: identity.member(),
             threshold_params: thresholds(federation.document().council.fault_model),
             value_payload: ValuePayload::ProposalAndParts,
             enabled: true,
         };
-        let desk = Desk::new(federation, identity, tip, context.clone());
+        let handler = EffectHandler::new(federation, identity, tip, context.clone());
         let state =
-            State::new(context, tip.round, seats, params, HEIGHTS_QUEUED_MAX, INPUTS_QUEUED_MAX);
-        Self { state, desk }
+            State::new(context, tip.round, voters, params, HEIGHTS_QUEUED_MAX, INPUTS_QUEUED_MAX);
+        Self { state, handler }
     }
 
-    /// Whether the vote has begun here.
+    /// Whether this member has begun to vote.
     pub fn is_open(&self) -> bool {
-        self.desk.open
+        self.handler.open
     }
 
     /// The view under way; 0 before the vote.
     pub fn view(&self) -> View {
-        self.desk.view
+        self.handler.view
     }
 
     /// Who leads `view`.
     pub fn aggregator(&self, view: View) -> MemberId {
-        self.desk.context.aggregator(view)
+        self.handler.context.aggregator(view)
     }
 
     /// The view this member is to propose in, until it has.
     pub fn wants_proposal(&self) -> Option<View> {
-        self.desk.wanted
+        self.handler.wanted
     }
 
-    /// The votes and motions at hand.
+    /// The votes and proposals held.
     pub fn tally(&self) -> &Tally {
-        &self.desk.tally
+        &self.handler.tally
     }
 
-    /// A proposal of a motion at hand.
+    /// A proposal by its digest.
     pub fn proposal(&self, value: &Digest) -> Option<&Proposal> {
-        self.desk.proposals.get(value)
+        self.handler.proposals.get(value)
     }
 
-    /// Begins the vote with view 0. Later calls change nothing.
+    /// Begins to vote, with view 0. Later calls change nothing.
     pub fn open(&mut self, now: Time) {
-        if self.desk.open {
+        if self.handler.open {
             return;
         }
-        self.desk.open = true;
-        self.desk.remembered.push(Remembered::Opened);
+        self.handler.open = true;
+        self.handler.log.push(LoggedInput::Opened);
         let input = self.start(false);
         self.process(now, input);
     }
 
-    /// Lives through a remembered past. Says nothing of it; what it said may be said again.
-    pub fn replay(&mut self, now: Time, past: &[Remembered]) -> Result<(), Diverged> {
-        if past.is_empty() {
+    /// Replays the log of an earlier run. Broadcasts nothing; peers ask for what they lack.
+    pub fn replay(&mut self, now: Time, log: &[LoggedInput]) -> Result<(), Diverged> {
+        if log.is_empty() {
             return Ok(());
         }
-        self.desk.open = true;
-        self.desk.replaying = true;
-        let inputs: Vec<_> = past.iter().filter_map(|r| r.input(self.desk.round)).collect();
+        self.handler.open = true;
+        self.handler.replaying = true;
+        let inputs: Vec<_> =
+            log.iter().filter_map(|logged| logged.input(self.handler.round)).collect();
         self.state.index_wal_entries(&inputs);
         let start = self.start(true);
         let mut sound = self.process(now, start);
-        for remembered in past {
-            self.desk.recall(remembered);
-            if let Some(input) = remembered.input(self.desk.round) {
+        for logged in log {
+            self.handler.restore(logged);
+            if let Some(input) = logged.input(self.handler.round) {
                 sound &= self.process(now, input);
             }
         }
         self.state.reset_entries_index();
-        self.desk.replaying = false;
+        self.handler.replaying = false;
         if sound { Ok(()) } else { Err(Diverged) }
     }
 
     /// A checked vote. Returns whether it was new.
     pub fn on_vote(&mut self, now: Time, vote: Verified<Vote>) -> bool {
-        if !self.desk.take_vote(&vote) {
+        if !self.handler.take_vote(&vote) {
             return false;
         }
-        let ballot = Ballot::new(vote.message, vote.signer);
-        self.process(now, Input::Vote(SignedMessage::new(ballot, vote.signature)));
+        let core_vote = CoreVote::new(vote.message, vote.signer);
+        self.process(now, Input::Vote(SignedMessage::new(core_vote, vote.signature)));
         true
     }
 
-    /// A motion signed by the elected aggregator of its view. Returns whether it was new.
-    pub fn on_motion(&mut self, now: Time, motion: Verified<Motion>) -> bool {
-        let tabled = Tabled {
-            round: self.desk.round,
-            view: motion.message.view,
-            valid_view: motion.message.valid_view,
-            value: motion.message.proposal.digest(),
-            member: motion.signer,
+    /// A proposal signed by the elected aggregator of its view. Returns whether it was new.
+    pub fn on_proposal(&mut self, now: Time, proposed: Verified<ProposalMessage>) -> bool {
+        let core_proposal = CoreProposal {
+            round: self.handler.round,
+            view: proposed.message.view,
+            valid_view: proposed.message.valid_view,
+            value: proposed.message.proposal.digest(),
+            member: proposed.signer,
         };
-        let signature = motion.signature;
-        if !self.desk.take_motion(motion) {
+        let signature = proposed.signature;
+        if !self.handler.take_proposal(proposed) {
             return false;
         }
-        let known = self.desk.verdicts.get(&tabled.value).copied();
-        self.process(now, Input::Proposal(SignedMessage::new(tabled.clone(), signature)));
+        let known = self.handler.verdicts.get(&core_proposal.value).copied();
+        self.process(now, Input::Proposal(SignedMessage::new(core_proposal.clone(), signature)));
         if let Some(valid) = known {
-            self.judge(now, &tabled, valid);
+            self.give_verdict(now, &core_proposal, valid);
         }
         true
     }
 
     /// A checked quorum of prevotes that another member saw. Returns whether it was new.
     pub fn on_polka(&mut self, now: Time, polka: &Polka) -> bool {
-        if !self.desk.open || !self.desk.take_polka(polka) {
+        if !self.handler.open || !self.handler.take_polka(polka) {
             return false;
         }
-        self.process(now, Input::PolkaCertificate(wal::certificate(polka)));
+        self.process(now, Input::PolkaCertificate(log::certificate(polka)));
         true
     }
 
-    /// This member's verdict on a proposal at hand. A verdict may improve, never worsen.
+    /// This member's verdict on a proposal held. A verdict may change to valid, never back.
     pub fn on_verdict(&mut self, now: Time, value: Digest, valid: bool) {
-        let known = self.desk.verdicts.insert(value, valid);
+        let known = self.handler.verdicts.insert(value, valid);
         if known == Some(valid) {
             return;
         }
-        for tabled in self.desk.tally.tabled(self.desk.round, value) {
-            self.judge(now, &tabled, valid);
+        for core_proposal in self.handler.tally.core_proposals(self.handler.round, value) {
+            self.give_verdict(now, &core_proposal, valid);
         }
     }
 
     /// Whether there is a verdict on this proposal.
     pub fn has_verdict(&self, value: &Digest) -> bool {
-        self.desk.verdicts.contains_key(value)
+        self.handler.verdicts.contains_key(value)
     }
 
     /// Puts this member's own proposal to the vote in `view`.
     pub fn propose(&mut self, now: Time, view: View, proposal: Proposal) {
         let value = proposal.digest();
-        self.desk.wanted = None;
-        self.desk.proposals.insert(value, proposal);
-        self.desk.verdicts.insert(value, true);
-        let value = LocallyProposedValue::new(self.desk.round, round_of(view), value);
+        self.handler.wanted = None;
+        self.handler.proposals.insert(value, proposal);
+        self.handler.verdicts.insert(value, true);
+        let value = LocallyProposedValue::new(self.handler.round, round_of(view), value);
         self.process(now, Input::Propose(value));
     }
 
-    /// What this member's own aggregation took; later waits allow for it.
+    /// How long this member's own aggregation took; later timeouts allow for it.
     pub fn allow_for_work(&mut self, work_ms: u64) {
-        self.desk.timers.allow_for_work(work_ms);
+        self.handler.timers.allow_for_work(work_ms);
     }
 
-    /// Ends the waits that are over.
+    /// Fires the timeouts that are due.
     pub fn on_tick(&mut self, now: Time) {
-        while let Some(timeout) = self.desk.timers.pop(now) {
+        while let Some(timeout) = self.handler.timers.pop(now) {
             self.process(now, Input::TimeoutElapsed(timeout));
         }
     }
 
-    /// When the next wait ends.
+    /// When the next timeout is due.
     pub fn next_timeout(&self) -> Option<Time> {
-        self.desk.timers.next()
+        self.handler.timers.next()
     }
 
-    /// The next thing to do.
-    pub fn pop(&mut self) -> Option<Act> {
-        self.desk.acts.pop_front()
+    /// The next action.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.handler.actions.pop_front()
     }
 
-    /// What it holds.
+    /// How much it holds.
     pub fn load(&self) -> Load {
-        let desk = &self.desk;
+        let handler = &self.handler;
         Load {
-            motions: desk.tally.motions().count(),
-            votes: desk.tally.votes_count(),
-            views: desk.tally.views_count(),
-            proposals: desk.proposals.len(),
-            verdicts: desk.verdicts.len(),
-            timers: desk.timers.len(),
+            views_proposed: handler.tally.proposals().count(),
+            votes: handler.tally.votes_count(),
+            views: handler.tally.views_count(),
+            proposals: handler.proposals.len(),
+            verdicts: handler.verdicts.len(),
+            timers: handler.timers.len(),
             ..Load::default()
         }
     }
 
-    fn judge(&mut self, now: Time, tabled: &Tabled, valid: bool) {
-        let (round, view) = (self.desk.round, tabled.view);
-        let proposed = wal::verdict(round, view, tabled.member, tabled.value, valid);
+    fn give_verdict(&mut self, now: Time, core_proposal: &CoreProposal, valid: bool) {
+        let (round, view) = (self.handler.round, core_proposal.view);
+        let proposed = log::verdict(round, view, core_proposal.member, core_proposal.value, valid);
         self.process(now, Input::ProposedValue(proposed, ValueOrigin::Consensus));
     }
 
     fn start(&self, again: bool) -> Input<Context> {
-        let seats = self.state.validator_set().clone();
-        Input::StartHeight(self.desk.round, seats, again, None, core::VoteExtensionPolicy::Disabled)
+        let voters = self.state.validator_set().clone();
+        Input::StartHeight(
+            self.handler.round,
+            voters,
+            again,
+            None,
+            core::VoteExtensionPolicy::Disabled,
+        )
     }
 
-    /// Feeds the library. False if it found a contradiction, which only a replay can meet: in all
-    /// other cases it leaves its state as it was, and the view times out.
+    /// Feeds the library. False if it found a contradiction, which only a replay can: after any other
+    /// error its state is unchanged, and the view times out.
     fn process(&mut self, now: Time, input: Input<Context>) -> bool {
-        self.desk.now = now;
-        let desk = &mut self.desk;
+        self.handler.now = now;
+        let handler = &mut self.handler;
         let metrics = ();
         let result: Result<(), consensus::Error<Context>> = consensus::process!(
             input: input,
             state: &mut self.state,
             metrics: &metrics,
-            with: effect => Ok::<_, Infallible>(desk.on_effect(effect))
+            with: effect => Ok::<_, Infallible>(handler.on_effect(effect))
         );
         !matches!(result, Err(consensus::Error::ReplayDivergence(..)))
     }
 }
 
-impl fmt::Debug for Council {
+impl fmt::Debug for Consensus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Council").field("desk", &self.desk).finish_non_exhaustive()
+        f.debug_struct("Consensus").field("handler", &self.handler).finish_non_exhaustive()
     }
 }
 
@@ -290,11 +299,8 @@ fn thresholds(fault_model: FaultModel) -> ThresholdParams {
     }
 }
 
-/// Acts not yet taken; the caller drains them after every call.
-type Acts = VecDeque<Act>;
-
 /// Rounds whose early votes the library queues: only this one's ever reach it.
 const HEIGHTS_QUEUED_MAX: usize = 1;
 
-/// Votes and motions queued before the vote opens: 64 members, two steps, ten views and to spare.
+/// Votes and proposals queued before the vote opens: 64 members, two steps, ten views and to spare.
 const INPUTS_QUEUED_MAX: usize = 2048;

@@ -76,7 +76,7 @@ pub(crate) mod bytes32 {
         }
     }
 
-    /// Takes both forms: inside a tagged enum, serde says "for people" of any format.
+    /// Takes both forms: inside a tagged enum, serde calls every format human-readable.
     struct Bytes;
 
     impl Visitor<'_> for Bytes {

@@ -3,7 +3,7 @@
 //! The document is TOML. Its [`FederationId`] is the digest of the canonical CBOR of everything but
 //! the operational parts (addresses and bootstrap peers): it separates the domains of every
 //! signature. Must never accept a document two members could read differently. Its members are the
-//! founders; who is a member in a later round is the ledger's to say: see [`Roster`].
+//! founders; the members of a later round follow from the ledger: see [`Roster`].
 
 pub mod choice;
 pub mod compression;
@@ -44,13 +44,14 @@ pub struct Federation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
-    /// What people call the federation; 1 to 64 characters.
+    /// The federation's name; 1 to 64 characters.
     pub name: String,
     /// Seeds the data partition, the adapter's first values and nothing secret.
     pub seed: u64,
     /// Digest of the frozen base model, in hexadecimal.
     pub base: Digest,
-    /// Digest of the tower that makes a BLIP3o's training targets; left out: each member has its own, or none.
+    /// Digest of the tower that makes BLIP3o's training targets. [default: none; each member has its
+    /// own, or none]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tower: Option<Digest>,
     /// Addresses of bootstrap peers; operational.
@@ -70,7 +71,7 @@ pub struct Document {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
-    /// What people call it; unique, 1 to 64 characters.
+    /// Its name; unique, 1 to 64 characters.
     pub name: String,
     /// Its ed25519 public key, in hexadecimal.
     pub key: MemberId,
@@ -102,28 +103,27 @@ pub struct Lora {
 pub struct Training {
     /// Rounds in all, 1 to 4096: a participant keeps every record at hand.
     pub rounds: u64,
-    /// Optimiser steps a member takes in a round.
+    /// Optimizer steps a member takes in a round.
     pub local_steps: u32,
     /// Questions in a step's batch.
     pub batch_questions: u32,
     /// Captions in a step's batch.
     pub batch_captions: u32,
-    /// Batches whose gradients' mean makes one step; left out: one.
+    /// Batches whose mean gradient makes one step. [default: 1]
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub accumulation: u32,
-    /// The norm, over all tensors, that gradients are scaled down to if theirs is above it; left out: they stay.
+    /// Gradients whose norm over all tensors is above this are scaled down to it. [default: none]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradient_norm_max: Option<f64>,
-    /// The optimiser's learning rate in the first step of the first round.
+    /// The optimizer's learning rate in the first step of the first round.
     pub learning_rate: f64,
-    /// What it has fallen to, along half a cosine, by the last step of the last round; the same: it
-    /// does not fall.
+    /// The learning rate in the last step of the last round, reached along half a cosine.
     pub learning_rate_final: f64,
-    /// The optimiser's weight decay.
+    /// The optimizer's weight decay.
     pub weight_decay: f64,
     /// How updates are combined.
     pub strategy: Strategy,
-    /// How deltas are written; left out: as 32-bit floats.
+    /// How deltas are written. [default: none, 32-bit floats]
     #[serde(default, skip_serializing_if = "Compression::is_none")]
     pub compression: Compression,
 }
@@ -132,15 +132,17 @@ pub struct Training {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Council {
-    /// What members may do wrong; sets the quorum.
+    /// What members may do wrong; sets the quorum. [default: byzantine]
     #[serde(default = "byzantine")]
     pub fault_model: FaultModel,
     /// How long a round waits for slow but live members, in seconds.
     pub round_deadline_s: u64,
     /// How long view 0 waits for its aggregator, in milliseconds; later views wait longer.
+    /// [default: 2000]
     #[serde(default = "view_timeout_ms")]
     pub view_timeout_ms: u64,
-    /// For how many rounds an update that missed its own may still count, for less; left out: none.
+    /// For how many rounds an update that missed its own may still count, with less weight.
+    /// [default: 0]
     #[serde(default, skip_serializing_if = "is_zero")]
     pub late_rounds: u64,
 }
@@ -172,10 +174,10 @@ pub enum FederationError {
 }
 
 /// Members a federation may have. A proposal carries every update envelope (about 370 bytes each)
-/// and must fit one gossip message; a verifying committee is the way past this number.
+/// and must fit one gossip message; more members would need a committee that verifies.
 pub const MEMBERS_MAX: usize = 64;
 
-/// Rounds an update may be late: what was trained from an older adapter says little of a newer one.
+/// Rounds an update may be late: a change trained from an older adapter is of little use to a newer one.
 pub const LATE_ROUNDS_MAX: u64 = 4;
 
 /// Rounds a federation may have: a participant keeps every record at hand.

@@ -1,4 +1,4 @@
-//! A member's signing key. Pure: key files, their mode and their place are the node's business.
+//! A member's signing key. Pure: where key files are and their mode is up to the node.
 //!
 //! PKCS#8 version 1 PEM, so that `openssl pkey` reads what is written here. Must never print a key.
 

@@ -1,9 +1,9 @@
-//! Every effect, documented here and only here: what goes into a participant and what comes out.
+//! The door between a participant and the node or simulator around it: every input and every output.
 //!
-//! Drain rule: after each `handle`, poll outputs to `None` before the next. Order rule: outputs run
-//! in order, and [`Output::Persist`] is a barrier: it is durable before anything after it is done.
-//! Time rule: `now` never decreases. Job rule: every output that asks for work carries a [`JobId`],
-//! echoed by exactly one input.
+//! Drain rule: after each `handle`, poll outputs to `None` before the next. Order rule: outputs are
+//! carried out in order, and [`Output::Persist`] is a barrier: it is durable before anything after it
+//! is done. Time rule: `now` never decreases. Job rule: every output that asks for work carries a
+//! [`JobId`], echoed by exactly one input.
 
 use std::sync::Arc;
 
@@ -22,16 +22,16 @@ use crate::wire::{Ballot, Kind, LayerError, Scores};
 #[serde(transparent)]
 pub struct Time(pub u64);
 
-/// Names one piece of work asked of the node.
+/// Names one job of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub u64);
 
 /// What happens to a participant.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// Time has passed; sent when `next_timeout` is reached, harmless at any other moment.
+    /// Time has passed; due when `next_timeout` is reached, harmless at any other moment.
     Tick,
-    /// A member was connected and passed the handshake.
+    /// A member connected and passed the handshake.
     PeerConnected(MemberId),
     /// The last connection to a member closed.
     PeerDisconnected(MemberId),
@@ -50,7 +50,7 @@ pub enum Input {
         /// The envelope; refused if it was opened for another federation.
         opened: Box<Opened>,
     },
-    /// The training job is under way: sent on as a signed heartbeat (slow is not dead).
+    /// The training job is under way: published as a signed heartbeat.
     Progress {
         /// The job of [`Output::Train`].
         job: JobId,
@@ -61,7 +61,7 @@ pub enum Input {
         /// The newest training loss.
         loss: f32,
     },
-    /// The training job is done and its delta stored as a blob.
+    /// The training job is done and its delta is stored as a blob.
     Trained {
         /// The job of [`Output::Train`].
         job: JobId,
@@ -69,16 +69,16 @@ pub enum Input {
         delta: BlobRef,
         /// Samples seen.
         examples: u64,
-        /// Optimiser steps taken.
+        /// Optimizer steps taken.
         steps: u64,
-        /// What was measured.
+        /// The member's measurements.
         scores: Scores,
     },
-    /// The training job failed; the member sits this round out and says why.
+    /// The training job failed; the member sits this round out and publishes why.
     TrainFailed {
         /// The job of [`Output::Train`].
         job: JobId,
-        /// In a few words.
+        /// Why, in a few words.
         reason: String,
     },
     /// The aggregation job is done.
@@ -88,10 +88,9 @@ pub enum Input {
         /// The aggregate, stored; or the members whose deltas are unusable, and why.
         result: Result<Aggregate, Vec<(MemberId, String)>>,
     },
-    /// A blob asked for by [`Output::Fetch`] (or known already) is stored and matches its digest
-    /// and its size.
+    /// A blob of [`Output::Fetch`] is stored and matches its digest and size.
     BlobStored(BlobRef),
-    /// This member's people vote on a petition, or put one; refused, with a notice, unless
+    /// The operator votes on a petition, or opens one; refused, with a notice, unless
     /// [`Petition::check`](crate::wire::Petition::check) holds.
     Cast(Ballot),
     /// The adapter of [`Output::Adopt`] is loaded.
@@ -106,9 +105,9 @@ pub enum Input {
 pub enum Output {
     /// Make this durable (fdatasync) before going on.
     Persist(Entry),
-    /// Give these bytes to every member by gossip.
+    /// Send these bytes to every member by gossip.
     Gossip(Vec<u8>),
-    /// Give these bytes to one member directly; losing them is allowed.
+    /// Send these bytes to one member directly; they may be lost.
     Send {
         /// To whom.
         to: MemberId,
@@ -135,12 +134,12 @@ pub enum Output {
         /// Deltas with their integer weights, in roster order.
         inputs: Vec<AggregateInput>,
     },
-    /// Fetch a blob from any of these members, verify it while writing, answer `BlobStored`.
-    /// Bounded by the node; asked again by the participant when it still matters.
+    /// Fetch a blob from any of these members, verify it while writing, answer `BlobStored`. May fail
+    /// silently: the participant asks again while it needs the blob.
     Fetch {
-        /// Which.
+        /// The blob.
         blob: BlobRef,
-        /// Who is known to have it, nearest guess first.
+        /// Members believed to have it, most likely first.
         holders: Vec<MemberId>,
     },
     /// The round is committed and durable: load this adapter; answer with `Adopted`.
@@ -152,10 +151,10 @@ pub enum Output {
         /// The committed aggregate; stored already.
         adapter: BlobRef,
     },
-    /// The members from now on: keep connections with these and no others. Told first of all, and
-    /// after each record that changes them.
+    /// The members from now on: keep connections with these and no others. The first output, and one
+    /// after each record that changes the roster.
     Roster(Arc<Roster>),
-    /// Something worth telling: for the gossip log and for people.
+    /// An event, for the gossip log and for people.
     Notice(Notice),
 }
 
@@ -170,7 +169,7 @@ pub struct AggregateInput {
     pub weight: u64,
 }
 
-/// What an aggregation comes to; every member computes the same.
+/// The result of an aggregation; every member computes the same.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aggregate {
     /// The stored aggregate.
@@ -180,7 +179,7 @@ pub struct Aggregate {
 }
 
 impl From<BlobRef> for Aggregate {
-    /// Of a model without layers.
+    /// The aggregate of a model without layers.
     fn from(result: BlobRef) -> Self {
         Self { result, naive_error: Vec::new() }
     }
@@ -190,7 +189,7 @@ impl From<BlobRef> for Aggregate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
 pub enum Entry {
-    /// One step of the vote or of this node's own promises, opaque to the node; replayed in order.
+    /// An entry of the write-ahead log, opaque to the node; replayed in order on restart.
     Wal {
         /// The round it belongs to; entries of committed rounds may be dropped.
         round: Round,
@@ -208,13 +207,13 @@ pub enum Entry {
     },
 }
 
-/// A thing that happened, for the gossip log and for people. Never steers anything.
+/// An event, for the gossip log and for people. Nothing is decided by it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "notice", rename_all = "snake_case")]
 pub enum Notice {
-    /// This node handed a message out.
+    /// This node sent a message.
     Sent {
-        /// What it is.
+        /// Its kind.
         kind: Kind,
         /// Its round.
         round: Round,
@@ -227,40 +226,40 @@ pub enum Notice {
     },
     /// A message was verified and accepted.
     Accepted {
-        /// What it is.
+        /// Its kind.
         kind: Kind,
         /// Its round.
         round: Round,
         /// Who signed it.
         from: MemberId,
-        /// Who handed it over.
+        /// The peer that handed it over.
         via: MemberId,
         /// Digest of the envelope.
         digest: Digest,
         /// Size of the envelope.
         size_bytes: u64,
-        /// The gist, in a few words, such as "step 3/8 loss 1.20".
+        /// A summary, such as "step 3/8 loss 1.20".
         gist: String,
     },
     /// A message was refused.
     Refused {
-        /// Who handed it over.
+        /// The peer that handed it over.
         via: MemberId,
-        /// What it claimed to be, if that much could be read.
+        /// The kind it claimed to be, if that could be read.
         kind: Option<Kind>,
-        /// Why, in a few words.
+        /// Why.
         reason: String,
         /// Digest of the bytes.
         digest: Digest,
-        /// Their number.
+        /// How many.
         size_bytes: u64,
     },
     /// A round began.
     RoundStarted {
-        /// Which.
+        /// The round.
         round: Round,
     },
-    /// A view began: this member is the elected aggregator.
+    /// A view began.
     ViewStarted {
         /// The round.
         round: Round,
@@ -269,7 +268,7 @@ pub enum Notice {
         /// Who leads it.
         aggregator: MemberId,
     },
-    /// A view closed nothing.
+    /// A view ended without a decision.
     ViewFailed {
         /// The round.
         round: Round,
@@ -278,30 +277,29 @@ pub enum Notice {
         /// Who led it.
         aggregator: MemberId,
     },
-    /// A proposal did not stand up to recomputation, or someone lied provably.
+    /// A proposal is wrong, or a member provably broke the protocol.
     Objection {
         /// The round.
         round: Round,
         /// Against whom.
         against: MemberId,
-        /// Field, expected and found value, in words.
+        /// What is wrong.
         because: String,
     },
-    /// A record proves that a member signed two things where only one may be: it leads no view of a
-    /// later round.
+    /// A record proves that a member equivocated: it leads no view of a later round.
     Suspended {
         /// The round of the record.
         round: Round,
-        /// Who.
+        /// The member.
         member: MemberId,
-        /// What it signed twice, in words.
+        /// What it signed twice.
         because: String,
     },
     /// The roster changed.
     RosterChanged {
         /// The first round it is in force.
         round: Round,
-        /// What was decided, in words.
+        /// The change.
         what: String,
     },
     /// A round was committed.
@@ -321,29 +319,30 @@ pub enum Notice {
         /// The aggregate.
         result: BlobRef,
     },
-    /// Nothing can be decided: too few members are reachable.
+    /// Too few members are reachable for a decision.
     Stalled {
         /// The round.
         round: Round,
         /// Who is missing.
         missing: Vec<MemberId>,
-        /// Votes within reach.
+        /// Members reachable, this one included.
         votes: u64,
         /// Votes needed.
         needed: u64,
     },
-    /// All rounds of the federation are committed, but these members took no part in the last one
-    /// and are not here: the run lost them.
+    /// All rounds of the federation are committed, but these members took no part in the last one and
+    /// are not reachable.
     Missing {
-        /// Who.
+        /// The member.
         members: Vec<MemberId>,
     },
     /// All rounds of the federation are committed.
     Finished,
-    /// What this member had stored was not as it left it, and was mended when it was opened. Told
-    /// by the node, never by the participant, so that it stands in the log with the rest.
-    Mended {
-        /// What, in words.
+    /// The store was damaged and was repaired on opening. Recorded by the node, never by the
+    /// participant.
+    #[serde(rename = "mended")]
+    Repaired {
+        /// What was repaired.
         what: String,
     },
 }

@@ -2,7 +2,7 @@
 //!
 //! A record names the digest of the one before it; the first names the genesis digest, which covers
 //! the federation and the adapter training began from. Must never append what it has not checked:
-//! every signature, the seat, the roster, the link and the quorum. What it cannot check is that a
+//! every signature, the leader, the roster, the link and the quorum. What it cannot check is that a
 //! result digest is the aggregate of its inputs: that takes the deltas, and the node does it.
 
 mod attendance;
@@ -27,7 +27,8 @@ use crate::wire::RoundRecord;
 use crate::wire::envelope::RECORD_BYTES_MAX;
 pub use attendance::Attendance;
 pub use lateness::{Lateness, input_of, inputs_of};
-pub use leaders::{Standing, Turns, turns};
+pub use leaders::{Leaders, Standing};
+pub use membership::roster_after;
 pub use proposal::{Counted, check_late, check_proposal, check_update};
 pub(crate) use refutation::check_refutation;
 pub use signatures::check_certificate;
@@ -46,7 +47,7 @@ pub struct Ledger {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("record of round {round}: {what}")]
 pub struct BadRecord {
-    /// The round the record stands for by its place in the chain.
+    /// The round the record should be of, by its place in the chain.
     pub round: Round,
     /// What is wrong.
     pub what: Flaw,
@@ -59,7 +60,7 @@ impl Ledger {
         Self { federation, records: Vec::new(), tip }
     }
 
-    /// Where the chain stands.
+    /// The state after the newest record.
     pub fn tip(&self) -> &Tip {
         &self.tip
     }
@@ -86,7 +87,7 @@ impl Ledger {
             .map_err(|what| BadRecord { round: self.tip.round, what })
     }
 
-    /// Appends a record that [`Ledger::check`] returned, or that the own council certified.
+    /// Appends a record that [`Ledger::check`] returned, or that this member's own consensus decided.
     pub fn append(&mut self, record: &RoundRecord) {
         debug_assert_eq!(record.proposal.round, self.tip.round, "records follow each other");
         self.tip = self.tip.after(&record.proposal);
@@ -104,7 +105,7 @@ pub struct Audited {
 }
 
 /// Checks a whole chain for an auditor: every update and precommit signature, every quorum of
-/// distinct members, every link, roster and seat. Returns the records, or the first bad one.
+/// distinct members, every link, roster and leader. Returns the records, or the first bad one.
 pub fn audit<'a>(
     federation: &Federation,
     start: BlobRef,

@@ -1,7 +1,9 @@
 //! Witan's protocol: how a council of members trains one adapter without a coordinator.
 //!
 //! Pure: no clock, no runtime, no network, no randomness, no files. Time, keys and bytes come in by
-//! argument; every effect leaves as a value of [`io::Output`]. The words used here are defined in
+//! argument; every effect leaves as a value of [`io::Output`]. Modules import in one direction:
+//! digest, codec, member, flaw, identity ← federation ← wire ← io, status ← ledger ← consensus ← round
+//! ← sync ← participant. The terms are defined in
 //! `docs/GLOSSARY.md`.
 
 pub mod codec;
@@ -16,7 +18,7 @@ pub mod member;
 mod outbox;
 pub mod participant;
 mod peers;
-pub mod pending;
+mod pending;
 mod round;
 pub mod status;
 mod sync;

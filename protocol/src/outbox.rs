@@ -1,4 +1,4 @@
-//! What leaves a participant: signs, numbers, queues and tells. Must never reorder.
+//! The outputs of a participant: signs, numbers jobs and queues. Must never reorder.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,26 +9,26 @@ use crate::io::{Entry, JobId, Notice, Output};
 use crate::member::{MemberId, Round};
 use crate::wire::{Kind, Message, Verified, envelope};
 
-/// The outgoing side of one member.
+/// The output queue of one member, with what it needs to sign and address messages.
 #[derive(Debug)]
-pub struct Post {
+pub struct Outbox {
     /// The federation.
     pub federation: Arc<Federation>,
-    /// The members of the round at hand.
+    /// The members of the current round.
     pub roster: Arc<Roster>,
-    /// Its key.
+    /// This member's key.
     pub identity: Identity,
     outputs: VecDeque<Output>,
     jobs: u64,
 }
 
-impl Post {
-    /// Nothing queued yet.
+impl Outbox {
+    /// An empty queue.
     pub fn new(federation: Arc<Federation>, roster: Arc<Roster>, identity: Identity) -> Self {
         Self { federation, roster, identity, outputs: VecDeque::new(), jobs: 0 }
     }
 
-    /// Who this is.
+    /// This member.
     pub fn member(&self) -> MemberId {
         self.identity.member()
     }
@@ -43,7 +43,7 @@ impl Post {
         self.outputs.pop_front()
     }
 
-    /// How many outputs wait to be taken.
+    /// How many outputs are queued.
     pub fn queued(&self) -> usize {
         self.outputs.len()
     }
@@ -59,7 +59,7 @@ impl Post {
         self.outputs.push_back(output);
     }
 
-    /// Tells.
+    /// Queues an event for people.
     pub fn notice(&mut self, notice: Notice) {
         self.push(Output::Notice(notice));
     }
@@ -69,7 +69,7 @@ impl Post {
         self.push(Output::Persist(entry));
     }
 
-    /// Signs a message of this member's.
+    /// Signs a message.
     pub fn seal(&self, message: &Message) -> Vec<u8> {
         envelope::seal(&self.identity, self.federation.id(), message)
     }
@@ -79,37 +79,37 @@ impl Post {
         envelope::sign(&self.identity, self.federation.id(), message)
     }
 
-    /// Signs a message and gives it to every member.
+    /// Signs a message and sends it to every member.
     pub fn gossip(&mut self, message: &Message) {
         let bytes = self.seal(message);
         self.gossip_sealed(message.kind(), message.round(), bytes);
     }
 
-    /// Gives a signed message to every member.
+    /// Sends a signed message to every member.
     pub fn gossip_signed(&mut self, signed: &Verified<Message>) {
         let bytes = envelope::reseal(signed.signer, &signed.message, &signed.signature);
         self.gossip_sealed(signed.message.kind(), signed.message.round(), bytes);
     }
 
-    /// Gives an envelope to every member.
+    /// Sends an envelope to every member.
     pub fn gossip_sealed(&mut self, kind: Kind, round: Round, bytes: Vec<u8>) {
-        self.tell_sent(kind, round, None, &bytes);
+        self.notice_sent(kind, round, None, &bytes);
         self.push(Output::Gossip(bytes));
     }
 
-    /// Signs a message and gives it to one member.
+    /// Signs a message and sends it to one member.
     pub fn send(&mut self, to: MemberId, message: &Message) {
         let bytes = self.seal(message);
         self.send_sealed(to, message.kind(), message.round(), bytes);
     }
 
-    /// Gives an envelope to one member.
+    /// Sends an envelope to one member.
     pub fn send_sealed(&mut self, to: MemberId, kind: Kind, round: Round, bytes: Vec<u8>) {
-        self.tell_sent(kind, round, Some(to), &bytes);
+        self.notice_sent(kind, round, Some(to), &bytes);
         self.push(Output::Send { to, bytes });
     }
 
-    fn tell_sent(&mut self, kind: Kind, round: Round, to: Option<MemberId>, bytes: &[u8]) {
+    fn notice_sent(&mut self, kind: Kind, round: Round, to: Option<MemberId>, bytes: &[u8]) {
         let (digest, size_bytes) = (envelope::digest(bytes), bytes.len() as u64);
         self.notice(Notice::Sent { kind, round, to, digest, size_bytes });
     }

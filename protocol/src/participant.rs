@@ -1,4 +1,4 @@
-//! The root: owns the machines and routes each input to the one it concerns. Must decide nothing.
+//! The root: owns the state machines and routes each input to one of them. Must decide nothing.
 
 mod inbox;
 
@@ -11,26 +11,25 @@ use crate::federation::{Federation, Roster};
 use crate::flaw::{Flaw, require};
 use crate::identity::Identity;
 use crate::io::{Entry, Input, Notice, Output, Time};
-use crate::ledger::attendance::Attendance;
-use crate::ledger::{BadRecord, Ledger, Tip};
+use crate::ledger::{Attendance, BadRecord, Ledger, Tip};
 use crate::member::{MemberId, Round as RoundNumber};
-use crate::outbox::Post;
+use crate::outbox::Outbox;
 use crate::peers::Peers;
-use crate::pending::petitions::Poll;
+use crate::pending::OpenPetition;
 use crate::round::training;
-use crate::round::{Memory, Round};
+use crate::round::{Round, WalEntry};
 use crate::status::{Load, Status};
 use crate::sync::Sync;
 use crate::wire::envelope::RECORD_BYTES_MAX;
-use crate::wire::{Ballot, Certified, Change, Evidence, Message, Petition, RoundRecord, Step};
-use inbox::Early;
+use crate::wire::{Ballot, Change, Evidence, Message, Petition, RecordCopy, RoundRecord, VoteStep};
+use inbox::Received;
 
 /// What a participant is made from.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The federation.
     pub federation: Arc<Federation>,
-    /// This node's key. While its public half is not in the roster the node only watches.
+    /// This node's key. While its public half is not in the roster, the node only watches.
     pub identity: Identity,
     /// The adapter training starts from, the same on every node.
     pub start_adapter: BlobRef,
@@ -40,21 +39,21 @@ pub struct Config {
 /// [`poll_output`](Self::poll_output) to `None`.
 #[derive(Debug)]
 pub struct Participant {
-    post: Post,
+    outbox: Outbox,
     ledger: Ledger,
     round: Round,
     peers: Peers,
     sync: Sync,
-    early: VecDeque<Early>,
-    ahead: BTreeMap<RoundNumber, Early>,
+    early: VecDeque<Received>,
+    ahead: BTreeMap<RoundNumber, Received>,
     now: Time,
     finished: bool,
 }
 
-/// Why a participant could not be made from what was stored.
+/// Why a participant could not be restored from the store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
-    /// The stored ledger does not hold.
+    /// A stored record is wrong.
     #[error("stored ledger: {0}")]
     Ledger(#[from] BadRecord),
     /// An entry of the write-ahead log cannot be read.
@@ -63,18 +62,18 @@ pub enum RestoreError {
         /// Its place, from 0.
         entry: usize,
     },
-    /// The write-ahead log contradicts the votes it holds; going on could mean voting twice.
+    /// The write-ahead log contradicts the votes in it; to go on could mean voting twice.
     #[error("write-ahead log: replaying it gave another vote than the one cast")]
     Diverged,
 }
 
 impl Participant {
-    /// A participant with nothing stored. Its first outputs are there at once.
+    /// A participant with an empty store. Its first outputs are ready at once.
     pub fn new(config: Config, now: Time) -> Result<Self, RestoreError> {
         Self::restore(config, Vec::new(), Vec::new(), now)
     }
 
-    /// A participant with the persisted entries of its past, each kind in the order persisted.
+    /// A participant restored from what it persisted, each kind of entry in the order persisted.
     pub fn restore(
         config: Config,
         records: Vec<Vec<u8>>,
@@ -91,20 +90,20 @@ impl Participant {
             holders = signers(&record);
         }
         let tip = ledger.tip().clone();
-        let mut post = Post::new(federation, Arc::clone(&tip.roster), identity);
-        let memories = memories(&wal, tip.round)?;
-        post.push(Output::Roster(Arc::clone(&tip.roster)));
-        let mut round = Round::new(&post, tip, &holders, now);
-        round.recall(now, &mut post, memories).map_err(|_| RestoreError::Diverged)?;
+        let mut outbox = Outbox::new(federation, Arc::clone(&tip.roster), identity);
+        let entries = wal_entries(&wal, tip.round)?;
+        outbox.push(Output::Roster(Arc::clone(&tip.roster)));
+        let mut round = Round::new(&outbox, tip, &holders, now);
+        round.restore(now, &mut outbox, entries).map_err(|_| RestoreError::Diverged)?;
         let (peers, sync) = (Peers::new(now), Sync::new(now));
         let (early, ahead) = (VecDeque::new(), BTreeMap::new());
         let mut participant =
-            Self { post, ledger, round, peers, sync, early, ahead, now, finished: false };
+            Self { outbox, ledger, round, peers, sync, early, ahead, now, finished: false };
         participant.settle();
         Ok(participant)
     }
 
-    /// Takes one input in.
+    /// Handles one input.
     pub fn handle(&mut self, now: Time, input: Input) {
         self.now = now.max(self.now);
         let now = self.now;
@@ -112,23 +111,23 @@ impl Participant {
             Input::Tick => {}
             Input::PeerConnected(member) => {
                 self.peers.on_connected(member, now);
-                self.sync.on_connected(&mut self.post, &self.round, member);
+                self.sync.on_connected(&mut self.outbox, &self.round, member);
             }
             Input::PeerDisconnected(member) => self.peers.on_disconnected(member, now),
             Input::Message { via, bytes } => self.on_bytes(via, bytes),
             Input::Opened { via, opened } => self.on_opened(via, *opened),
             Input::Progress { job, step, steps, loss } => {
-                self.round.on_progress(&mut self.post, job, (step, steps), loss);
+                self.round.on_progress(&mut self.outbox, job, (step, steps), loss);
             }
             Input::Trained { job, delta, examples, steps, scores } => {
                 let trained = training::Trained { delta, examples, steps, scores };
-                self.round.on_trained(&mut self.post, job, trained);
+                self.round.on_trained(&mut self.outbox, job, trained);
             }
             Input::TrainFailed { job, reason } => {
-                self.round.on_train_failed(&mut self.post, job, &reason);
+                self.round.on_train_failed(&mut self.outbox, job, &reason);
             }
             Input::Aggregated { job, result } => {
-                self.round.on_aggregated(now, &self.post, job, result);
+                self.round.on_aggregated(now, &self.outbox, job, result);
             }
             Input::Cast(ballot) => self.cast(ballot),
             Input::BlobStored(blob) => self.round.on_blob_stored(&blob),
@@ -137,9 +136,9 @@ impl Participant {
         self.settle();
     }
 
-    /// The next thing to do, in order; `None` when all is done.
+    /// The next output, in order; `None` when there is none left.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.post.pop()
+        self.outbox.pop()
     }
 
     /// When to call [`handle`](Self::handle) with [`Input::Tick`] at the latest.
@@ -148,98 +147,104 @@ impl Participant {
             return None;
         }
         let regular = Time(self.now.0 + TICK_MS);
-        Some(self.round.council.next_timeout().map_or(regular, |at| at.min(regular)))
+        Some(self.round.consensus.next_timeout().map_or(regular, |at| at.min(regular)))
     }
 
-    /// What it is doing.
+    /// A snapshot for people.
     pub fn status(&self) -> Status {
-        let (post, round) = (&self.post, &self.round);
-        let view = round.council.view();
-        let tally = round.council.tally();
+        let (outbox, round) = (&self.outbox, &self.round);
+        let view = round.consensus.view();
+        let tally = round.consensus.tally();
         let stalled = self.sync.stalled();
         let waiting_for = match stalled {
-            _ if post.place().is_none() => Vec::new(),
-            [] if !round.is_last() && !round.council.is_open() => {
-                round.waiting_for(self.now, post, &self.peers)
+            _ if outbox.place().is_none() => Vec::new(),
+            [] if !round.is_last() && !round.consensus.is_open() => {
+                round.waiting_for(self.now, outbox, &self.peers)
             }
             missing => missing.to_vec(),
         };
         let deltas_in = round.updates.keys().filter(|place| round.has_delta(**place)).count();
-        let waiting_until = if round.council.is_open() {
-            round.council.next_timeout()
+        let waiting_until = if round.consensus.is_open() {
+            round.consensus.next_timeout()
         } else {
-            round.deadline(post)
+            round.deadline(outbox)
         };
         Status {
             round: round.tip.round,
-            rounds: post.federation.document().training.rounds,
-            phase: round.phase(post),
+            rounds: outbox.federation.document().training.rounds,
+            phase: round.phase(outbox),
             view,
-            aggregator: round.council.aggregator(view),
+            aggregator: round.consensus.aggregator(view),
             waiting_for,
             waiting_until: waiting_until.filter(|_| !round.is_last()),
             updates_in: round.updates.len() as u64,
             deltas_in: deltas_in as u64,
-            prevotes: tally.voters(view, Step::Prevote).count() as u64,
-            precommits: tally.voters(view, Step::Precommit).count() as u64,
-            quorum: post.roster.quorum() as u64,
+            prevotes: tally.voters(view, VoteStep::Prevote).count() as u64,
+            precommits: tally.voters(view, VoteStep::Precommit).count() as u64,
+            quorum: outbox.roster.quorum() as u64,
             head: round.tip.head,
             adapter: round.tip.adapter,
             connected: self.peers.connected().iter().copied().collect(),
             missing: self.missing(),
             stalled: (!stalled.is_empty()).then(|| {
-                let names: Vec<_> = stalled.iter().map(|m| post.roster.name_of(m)).collect();
-                let (votes, quorum) = (post.roster.size() - stalled.len(), post.roster.quorum());
+                let names: Vec<_> = stalled.iter().map(|m| outbox.roster.name_of(m)).collect();
+                let (votes, quorum) =
+                    (outbox.roster.size() - stalled.len(), outbox.roster.quorum());
                 format!("{votes} of {quorum} votes; missing: {}", names.join(", "))
             }),
         }
     }
 
-    /// What it holds: for watching, never for deciding.
+    /// How much it holds: for tests.
     pub fn load(&self) -> Load {
-        let council = self.round.council.load();
+        let council = self.round.consensus.load();
         Load {
             early: self.early.len(),
             updates: self.round.updates.len(),
             late: self.round.late_count(),
-            evidence: self.round.agenda.evidence().count(),
-            petitions: self.round.agenda.polls.iter().count(),
+            evidence: self.round.pending.evidence().count(),
+            petitions: self.round.pending.petitions.iter().count(),
             heard: self.round.heard_count(),
-            blobs: self.round.shelf.len(),
-            cases: self.round.cases_open(),
+            blobs: self.round.blobs.len(),
+            verifications: self.round.verifications(),
             aggregations: self.round.aggregations(),
-            outputs: self.post.queued(),
+            outputs: self.outbox.queued(),
             ..council
         }
     }
 
-    /// The members of the round at hand.
+    /// The members of the current round.
     pub fn roster(&self) -> &Arc<Roster> {
-        &self.post.roster
+        &self.outbox.roster
     }
 
-    /// The petition that this member may put for a change now.
+    /// The petition that this member may open for a change now.
     pub fn petition(&self, change: Change) -> Result<Petition, Flaw> {
-        let (by, opened) = (self.post.member(), self.round.tip.round);
+        let (by, opened) = (self.outbox.member(), self.round.tip.round);
         let (petition, open) = (Petition { by, opened, change }, !self.round.is_last());
-        require(open && self.post.place().is_some(), "petition", "a member's, in a round", "late")?;
+        require(
+            open && self.outbox.place().is_some(),
+            "petition",
+            "a member's, in a round",
+            "late",
+        )?;
         petition.check(&self.round.tip)?;
-        let is_first = self.polls().all(|poll| poll.petition.by != by);
+        let is_first = self.petitions().all(|open| open.petition.by != by);
         require(is_first, "petition", "one open petition a member", "a second one")?;
         Ok(petition)
     }
 
-    /// The petitions under vote, oldest first.
-    pub fn polls(&self) -> impl Iterator<Item = &Poll> {
-        self.round.agenda.polls.iter()
+    /// The open petitions, oldest first.
+    pub fn petitions(&self) -> impl Iterator<Item = &OpenPetition> {
+        self.round.pending.petitions.iter()
     }
 
-    /// Proofs of equivocation that no record has shown yet.
+    /// Proofs of equivocation that are in no record yet.
     pub fn evidence(&self) -> impl Iterator<Item = &Evidence> {
-        self.round.agenda.evidence()
+        self.round.pending.evidence()
     }
 
-    /// Once every round is committed: members who took no part in the last one and are not here.
+    /// Once every round is committed: members that took no part in the last one and are not reachable.
     fn missing(&self) -> Vec<MemberId> {
         let last = RoundNumber(self.round.tip.round.0 - 1);
         let record = self.ledger.record(last).filter(|_| self.round.is_last());
@@ -247,40 +252,40 @@ impl Participant {
         else {
             return Vec::new();
         };
-        let (record, roster): (RoundRecord, _) = (record, &self.post.roster);
+        let (record, roster): (RoundRecord, _) = (record, &self.outbox.roster);
         let Attendance { expected, present, .. } = record.attendance(roster);
         let is_missing = |member: &MemberId| {
-            *member != self.post.member()
+            *member != self.outbox.member()
                 && !present.contains(member)
                 && !self.peers.is_live(member, self.now)
         };
         expected.into_iter().filter(is_missing).collect()
     }
 
-    /// Lets the round take every step that is due, committing as often as it decides.
+    /// Takes every step that is due, and commits each round that is decided.
     fn settle(&mut self) {
         let now = self.now;
-        while let Some(record) = self.round.advance(now, &mut self.post, &self.peers) {
+        while let Some(record) = self.round.advance(now, &mut self.outbox, &self.peers) {
             self.commit(&record, now);
         }
-        self.sync.on_tick(now, &mut self.post, &self.round, &mut self.peers);
+        self.sync.on_tick(now, &mut self.outbox, &self.round, &mut self.peers);
         if self.round.is_finished() && !self.finished {
             self.finished = true;
             let members = self.missing();
             if !members.is_empty() {
-                self.post.notice(Notice::Missing { members });
+                self.outbox.notice(Notice::Missing { members });
             }
-            self.post.notice(Notice::Finished);
+            self.outbox.notice(Notice::Finished);
         }
     }
 
-    /// Appends a checked record, durably, and begins what follows from it.
+    /// Appends a checked record, durably, and begins the next round.
     fn commit(&mut self, record: &RoundRecord, fetch_from: Time) {
         let round = record.proposal.round;
-        let here = self.round.shelf.has(&record.proposal.result);
+        let here = self.round.blobs.has(&record.proposal.result);
         self.ledger.append(record);
-        self.post.persist(Entry::Record { round, bytes: record.encode() });
-        self.post.notice(Notice::Committed {
+        self.outbox.persist(Entry::Record { round, bytes: record.encode() });
+        self.outbox.notice(Notice::Committed {
             round,
             view: record.certificate.view,
             aggregator: record.proposal.aggregator,
@@ -289,84 +294,84 @@ impl Participant {
             record: record.digest(),
             result: record.proposal.result,
         });
-        self.tell_suspended(record);
+        self.notice_suspended(record);
         let tip = self.ledger.tip().clone();
-        self.follow(&tip, record);
-        let mut agenda = std::mem::take(&mut self.round.agenda);
-        agenda.settle(&tip);
-        let next = Round::new(&self.post, tip, &signers(record), fetch_from);
+        self.change_roster(&tip, record);
+        let mut pending = std::mem::take(&mut self.round.pending);
+        pending.prune(&tip);
+        let next = Round::new(&self.outbox, tip, &signers(record), fetch_from);
         let before = std::mem::replace(&mut self.round, next);
-        self.round.agenda = agenda;
-        self.round.remember_ballots(&mut self.post);
+        self.round.pending = pending;
+        self.round.log_ballots(&mut self.outbox);
         if here {
-            self.round.shelf.put(record.proposal.result);
+            self.round.blobs.put(record.proposal.result);
         }
-        self.round.inherit(&mut self.post, before);
+        self.round.inherit(&mut self.outbox, before);
         self.replay_early();
         self.replay_ahead();
     }
 
-    /// Takes over the roster that follows from a record. Whoever leaves is given the record: nobody
-    /// will talk to it any more.
-    fn follow(&mut self, tip: &Tip, record: &RoundRecord) {
+    /// Applies the roster change of a record. A member that leaves is sent the record: nobody will
+    /// connect to it any more.
+    fn change_roster(&mut self, tip: &Tip, record: &RoundRecord) {
         let Some(decision) = &record.proposal.decision else {
             return;
         };
-        let old = std::mem::replace(&mut self.post.roster, Arc::clone(&tip.roster));
-        let (round, me) = (record.proposal.round, self.post.member());
+        let old = std::mem::replace(&mut self.outbox.roster, Arc::clone(&tip.roster));
+        let (round, me) = (record.proposal.round, self.outbox.member());
         let leave = |member: &MemberId| *member != me && !tip.roster.contains(member);
         for member in old.members().iter().map(|member| member.id()).filter(leave) {
-            let certified = Certified { round, until: tip.round, record: record.encode() };
-            self.post.send(member, &Message::Certified(certified));
+            let certified = RecordCopy { round, until: tip.round, record: record.encode() };
+            self.outbox.send(member, &Message::Record(certified));
         }
-        self.post.push(Output::Roster(Arc::clone(&tip.roster)));
+        self.outbox.push(Output::Roster(Arc::clone(&tip.roster)));
         let what = decision.petition.change.to_string();
-        self.post.notice(Notice::RosterChanged { round: tip.round, what });
+        self.outbox.notice(Notice::RosterChanged { round: tip.round, what });
     }
 
-    /// This member's people vote, or put a petition.
+    /// The operator votes, or opens a petition.
     fn cast(&mut self, ballot: Ballot) {
-        let (round, against) = (self.round.tip.round, self.post.member());
-        let cast = match self.post.place() {
-            Some(_) => self.round.cast(&mut self.post, ballot),
+        let (round, against) = (self.round.tip.round, self.outbox.member());
+        let cast = match self.outbox.place() {
+            Some(_) => self.round.cast(&mut self.outbox, ballot),
             None => return,
         };
         if let Err(flaw) = cast {
             let because = format!("own ballot: {flaw}");
-            self.post.notice(Notice::Objection { round, against, because });
+            self.outbox.notice(Notice::Objection { round, against, because });
         }
     }
 
-    /// Names those whom a record takes the seat from.
-    fn tell_suspended(&mut self, record: &RoundRecord) {
+    /// Reports the members that may not lead any more by a record.
+    fn notice_suspended(&mut self, record: &RoundRecord) {
         let round = record.proposal.round;
         for evidence in &record.proposal.evidence {
-            let because = evidence.check(&self.post.roster).unwrap_or_default();
-            self.post.notice(Notice::Suspended { round, member: evidence.member, because });
+            let because = evidence.check(&self.outbox.roster).unwrap_or_default();
+            self.outbox.notice(Notice::Suspended { round, member: evidence.member, because });
         }
     }
 }
 
-/// Who signed a record's certificate: they have its adapter, for they recomputed it.
+/// Who signed a record's certificate: they recomputed its adapter, so they have it.
 fn signers(record: &RoundRecord) -> Vec<MemberId> {
     record.certificate.signatures.iter().map(|commit| commit.member).collect()
 }
 
-/// What was remembered of `round`; entries of other rounds are history.
-fn memories(wal: &[Vec<u8>], round: RoundNumber) -> Result<Vec<Memory>, RestoreError> {
-    let mut memories = Vec::new();
+/// The entries of the write-ahead log that belong to `round`; others are of no use any more.
+fn wal_entries(wal: &[Vec<u8>], round: RoundNumber) -> Result<Vec<WalEntry>, RestoreError> {
+    let mut entries = Vec::new();
     for (entry, bytes) in wal.iter().enumerate() {
-        let (of, memory): (RoundNumber, Memory) =
+        let (of, wal_entry): (RoundNumber, WalEntry) =
             codec::decode(bytes, WAL_ENTRY_BYTES_MAX).map_err(|_| RestoreError::Wal { entry })?;
         if of == round {
-            memories.push(memory);
+            entries.push(wal_entry);
         }
     }
-    Ok(memories)
+    Ok(entries)
 }
 
-/// How often waits without a timer of their own are looked at.
+/// How often conditions without a timeout of their own are checked.
 const TICK_MS: u64 = 250;
 
-/// Bytes an entry may have: a few motions and the votes of many views.
+/// Bytes an entry may have: a few proposals and the votes of many views.
 const WAL_ENTRY_BYTES_MAX: usize = 64 * RECORD_BYTES_MAX;

@@ -1,23 +1,24 @@
-//! Who is there: connections, and when each member was last heard. Decides who is waited for.
+//! Which members are reachable: connections, and when each was last heard from. Decides who is
+//! waited for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::io::Time;
 use crate::member::MemberId;
 
-/// What is known of the other members' presence.
+/// Which other members are connected, and when each was last heard from.
 #[derive(Clone, Debug)]
 pub struct Peers {
     connected: BTreeSet<MemberId>,
     heard: BTreeMap<MemberId, Time>,
     since: Time,
-    turn: usize,
+    next: usize,
 }
 
 impl Peers {
-    /// Nobody is there yet.
+    /// No member yet.
     pub fn new(now: Time) -> Self {
-        Self { connected: BTreeSet::new(), heard: BTreeMap::new(), since: now, turn: 0 }
+        Self { connected: BTreeSet::new(), heard: BTreeMap::new(), since: now, next: 0 }
     }
 
     /// A member was connected.
@@ -32,7 +33,7 @@ impl Peers {
         self.heard.insert(member, now);
     }
 
-    /// Something only this member can just have sent arrived.
+    /// A message arrived that only this member can have sent just now.
     pub fn on_heard(&mut self, member: MemberId, now: Time) {
         self.heard.insert(member, now);
     }
@@ -42,8 +43,8 @@ impl Peers {
         &self.connected
     }
 
-    /// Whether a member is worth waiting for: connected, heard of a moment ago, or the node has
-    /// only just started and could not have met it yet.
+    /// Whether a member is worth waiting for: connected, heard from a moment ago, or not met yet by a
+    /// node that has only just started.
     pub fn is_live(&self, member: &MemberId, now: Time) -> bool {
         let within = |from: Time, ms: u64| now.0.saturating_sub(from.0) < ms;
         self.connected.contains(member)
@@ -51,14 +52,14 @@ impl Peers {
             || (!self.heard.contains_key(member) && within(self.since, FIRST_MEETING_MS))
     }
 
-    /// The next few connected members, each in its turn.
-    pub fn next_turn(&mut self, count: usize) -> Vec<MemberId> {
+    /// The next few connected members, round robin.
+    pub fn next_round_robin(&mut self, count: usize) -> Vec<MemberId> {
         let size = self.connected.len();
         if size == 0 {
             return Vec::new();
         }
-        let first = self.turn % size;
-        self.turn = (first + count) % size;
+        let first = self.next % size;
+        self.next = (first + count) % size;
         self.connected.iter().cycle().skip(first).take(count.min(size)).copied().collect()
     }
 }
@@ -66,5 +67,5 @@ impl Peers {
 /// How long a member that vanished is waited for: a reconnection takes less.
 const GRACE_MS: u64 = 1000;
 
-/// How long a member never met is waited for after the start of the node.
+/// How long a member not met yet is waited for after the start of the node.
 const FIRST_MEETING_MS: u64 = 5000;

@@ -1,25 +1,24 @@
-//! The agenda: what a record should say beside the aggregate. It outlives the round it was begun in,
-//! until a record has said it.
+//! Evidence and petitions that wait for a record. They outlive the round they arrived in.
 
-pub mod petitions;
+mod petitions;
 
 use std::collections::BTreeMap;
 
 use crate::ledger::Tip;
 use crate::member::MemberId;
 use crate::wire::{EVIDENCE_MAX, Evidence};
-use petitions::Polls;
+pub use petitions::{OpenPetition, Petitions};
 
-/// What waits for a record.
+/// Everything that waits for a record beside the aggregate.
 #[derive(Clone, Debug, Default)]
-pub struct Agenda {
-    /// Petitions under vote.
-    pub polls: Polls,
+pub struct Pending {
+    /// The open petitions.
+    pub petitions: Petitions,
     evidence: BTreeMap<MemberId, Evidence>,
 }
 
-impl Agenda {
-    /// Adds checked evidence against a member. False if there is some already; one is enough.
+impl Pending {
+    /// Adds checked evidence against a member. False if there is some already: one proof is enough.
     pub fn accuse(&mut self, tip: &Tip, evidence: Evidence) -> bool {
         let member = evidence.member;
         if self.evidence.contains_key(&member) || tip.standing.equivocators.contains(&member) {
@@ -29,21 +28,21 @@ impl Agenda {
         true
     }
 
-    /// The evidence that waits, one proof a member.
+    /// All evidence, one proof a member.
     pub fn evidence(&self) -> impl Iterator<Item = &Evidence> {
         self.evidence.values()
     }
 
     /// The evidence for the next proposal.
-    pub fn charges(&self, tip: &Tip) -> Vec<Evidence> {
+    pub fn evidence_due(&self, tip: &Tip) -> Vec<Evidence> {
         let members = tip.roster.members().iter();
         let due = members.filter_map(|member| self.evidence.get(&member.id()));
         due.filter(|evidence| evidence.round <= tip.round).take(EVIDENCE_MAX).cloned().collect()
     }
 
-    /// Forgets what the records before `tip` have said, and strangers.
-    pub fn settle(&mut self, tip: &Tip) {
-        self.polls.settle(tip);
+    /// Drops what the records before `tip` contain, and former members.
+    pub fn prune(&mut self, tip: &Tip) {
+        self.petitions.prune(tip);
         self.evidence.retain(|member, _| {
             tip.roster.contains(member) && !tip.standing.equivocators.contains(member)
         });

@@ -1,8 +1,8 @@
-//! The round at hand: adopt what it starts from, train, collect, decide.
+//! The current round: adopt the adapter it starts from, train, collect, decide.
 //!
 //! One [`Round`] lives from the commit of the round before it to its own. Its parts run side by
-//! side: a member still training votes all the same. [`Round::advance`] takes every step whose time
-//! has come; it is called after every input and is harmless at any moment.
+//! side: a member that still trains votes like the others. [`Round::advance`] takes every step that is
+//! due; it is called after every input and is harmless at any moment.
 
 mod aggregates;
 mod ballots;
@@ -15,142 +15,143 @@ mod verdict;
 
 use std::collections::BTreeMap;
 
-use crate::consensus::wal::Remembered;
-use crate::consensus::{Act, Council, Diverged};
+use crate::consensus::LoggedInput;
+use crate::consensus::{Action, Consensus, Diverged};
 use crate::digest::{BlobRef, Digest};
 use crate::io::{Entry, JobId, Notice, Output, Time};
 use crate::ledger::Tip;
 use crate::member::{MemberId, View};
-use crate::outbox::Post;
+use crate::outbox::Outbox;
 use crate::peers::Peers;
-use crate::pending::Agenda;
+use crate::pending::Pending;
 use crate::status::PhaseName;
-use crate::wire::{Certificate, Evidence, Message, Roll, RoundRecord, Update};
+use crate::wire::{Certificate, Evidence, MemberSet, Message, RoundRecord, Update};
 use aggregates::Aggregates;
-use blobs::Shelf;
+use blobs::Blobs;
 use late::Late;
 use objections::Objections;
 use serde::{Deserialize, Serialize};
-use training::Own;
-use verdict::Case;
+use training::OwnTraining;
+use verdict::Verification;
 
 /// Everything about the first round without a record.
 #[derive(Debug)]
 pub struct Round {
-    /// What it follows from.
+    /// The ledger state it follows from.
     pub tip: Tip,
     /// The vote.
-    pub council: Council,
+    pub consensus: Consensus,
     /// The blobs.
-    pub shelf: Shelf,
+    pub blobs: Blobs,
     /// Updates held, by place in the roster.
-    pub updates: BTreeMap<usize, Held>,
+    pub updates: BTreeMap<usize, HeldUpdate>,
     late: BTreeMap<usize, Late>,
-    own: Own,
+    own: OwnTraining,
     adoption: Adoption,
     refused: BTreeMap<usize, String>,
-    sits_out: Roll,
+    sits_out: MemberSet,
     heard: BTreeMap<usize, Vec<u8>>,
     objections: Objections,
     aggregates: Aggregates,
-    cases: BTreeMap<Digest, Case>,
+    verifications: BTreeMap<Digest, Verification>,
     began: Option<Time>,
     collected: bool,
     last: bool,
-    /// What the record should say besides.
-    pub agenda: Agenda,
+    /// Evidence and petitions for the record.
+    pub pending: Pending,
 }
 
 /// An update and its envelope.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Held {
-    /// What it says.
+pub struct HeldUpdate {
+    /// The update.
     pub update: Update,
-    /// As signed.
+    /// The envelope as signed.
     pub envelope: Vec<u8>,
 }
 
 /// What became of an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Filed {
+pub enum Admission {
     /// New and accepted.
     New,
-    /// Held already.
+    /// Known already.
     Known,
     /// Refused, for this reason.
     Refused(String),
 }
 
-/// What is remembered of a round, one entry of the write-ahead log each.
+/// One entry of the write-ahead log. The names on disk are those of its first version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Memory {
-    /// The own update, in its envelope: training is not done twice.
+pub enum WalEntry {
+    /// This member's update, in its envelope: a restart does not train again.
     Update(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// Steps of the vote.
-    Council(Vec<Remembered>),
-    /// A ballot, in its envelope; remembered anew in each round while its petition is open.
+    /// Inputs of the vote.
+    #[serde(rename = "Council")]
+    Consensus(Vec<LoggedInput>),
+    /// A ballot, in its envelope; logged again in each round while its petition is open.
     Ballot(#[serde(with = "serde_bytes")] Vec<u8>),
 }
 
 /// Loading the adapter that the round starts from.
 #[derive(Debug)]
 enum Adoption {
-    /// Its blob may not be here; not asked for before this time.
+    /// Its blob may be missing; not asked for before this time.
     Fetching(Time),
     Loading(JobId),
     Done,
 }
 
 impl Round {
-    /// The round after `tip`. `holders` have its adapter; `fetch_from` delays asking for it.
-    pub fn new(post: &Post, tip: Tip, holders: &[MemberId], fetch_from: Time) -> Self {
-        let council = Council::new(&post.federation, &post.identity, &tip);
-        let mut shelf = Shelf::default();
+    /// The round after `tip`. `holders` have its adapter; it is fetched from time `fetch_from` on.
+    pub fn new(outbox: &Outbox, tip: Tip, holders: &[MemberId], fetch_from: Time) -> Self {
+        let consensus = Consensus::new(&outbox.federation, &outbox.identity, &tip);
+        let mut blobs = Blobs::default();
         let first = tip.round.0 == 1;
         if first {
-            shelf.put(tip.adapter);
+            blobs.put(tip.adapter);
         } else {
-            holders.iter().for_each(|holder| shelf.want(tip.adapter, *holder));
+            holders.iter().for_each(|holder| blobs.want(tip.adapter, *holder));
         }
         let adoption = if first { Adoption::Done } else { Adoption::Fetching(fetch_from) };
-        let last = tip.round.0 > post.federation.document().training.rounds;
+        let last = tip.round.0 > outbox.federation.document().training.rounds;
         Self {
             tip,
-            council,
-            shelf,
+            consensus,
+            blobs,
             updates: BTreeMap::new(),
             late: BTreeMap::new(),
-            own: Own::Idle,
+            own: OwnTraining::Idle,
             adoption,
             refused: BTreeMap::new(),
-            sits_out: Roll(0),
+            sits_out: MemberSet(0),
             heard: BTreeMap::new(),
             objections: Objections::default(),
             aggregates: Aggregates::default(),
-            cases: BTreeMap::new(),
+            verifications: BTreeMap::new(),
             began: None,
             collected: false,
             last,
-            agenda: Agenda::default(),
+            pending: Pending::default(),
         }
     }
 
-    /// Lives through what was remembered of this round.
-    pub fn recall(
+    /// Takes in the write-ahead log of this round.
+    pub fn restore(
         &mut self,
         now: Time,
-        post: &mut Post,
-        memories: Vec<Memory>,
+        outbox: &mut Outbox,
+        entries: Vec<WalEntry>,
     ) -> Result<(), Diverged> {
-        let mut past = Vec::new();
-        for memory in memories {
-            match memory {
-                Memory::Update(envelope) => self.recall_update(post, envelope),
-                Memory::Council(steps) => past.extend(steps),
-                Memory::Ballot(envelope) => self.recall_ballot(&envelope),
+        let mut inputs = Vec::new();
+        for entry in entries {
+            match entry {
+                WalEntry::Update(envelope) => self.restore_update(outbox, envelope),
+                WalEntry::Consensus(logged) => inputs.extend(logged),
+                WalEntry::Ballot(envelope) => self.restore_ballot(&envelope),
             }
         }
-        self.council.replay(now, &past)
+        self.consensus.replay(now, &inputs)
     }
 
     /// Whether every round is committed and the last adapter loaded.
@@ -163,9 +164,9 @@ impl Round {
         self.last
     }
 
-    /// How many proposals are under examination.
-    pub fn cases_open(&self) -> usize {
-        self.cases.len()
+    /// How many proposals are being verified.
+    pub fn verifications(&self) -> usize {
+        self.verifications.len()
     }
 
     /// How many updates of earlier rounds are kept.
@@ -183,17 +184,17 @@ impl Round {
         self.aggregates.len()
     }
 
-    /// Where the round is.
-    pub fn phase(&self, post: &Post) -> PhaseName {
-        if post.place().is_none() {
+    /// The phase of the round.
+    pub fn phase(&self, outbox: &Outbox) -> PhaseName {
+        if outbox.place().is_none() {
             PhaseName::Watching
         } else if !matches!(self.adoption, Adoption::Done) {
             PhaseName::Adopting
         } else if self.last {
             PhaseName::Finished
-        } else if self.council.is_open() {
+        } else if self.consensus.is_open() {
             PhaseName::Deciding
-        } else if matches!(self.own, Own::Training(_) | Own::Outlasting(_)) {
+        } else if matches!(self.own, OwnTraining::Running(_) | OwnTraining::Overrun(_)) {
             PhaseName::Training
         } else {
             PhaseName::Collecting
@@ -202,7 +203,7 @@ impl Round {
 
     /// A blob is stored.
     pub fn on_blob_stored(&mut self, blob: &BlobRef) {
-        self.shelf.on_stored(blob);
+        self.blobs.on_stored(blob);
     }
 
     /// The adapter is loaded.
@@ -212,113 +213,122 @@ impl Round {
         }
     }
 
-    /// Takes every step that is due; returns the record once the round is decided. Who is not a
-    /// member takes none.
-    pub fn advance(&mut self, now: Time, post: &mut Post, peers: &Peers) -> Option<RoundRecord> {
-        post.place()?;
-        self.adopt(now, post);
+    /// Takes every step that is due; returns the record once the round is decided. A node that is not
+    /// a member takes none.
+    pub fn advance(
+        &mut self,
+        now: Time,
+        outbox: &mut Outbox,
+        peers: &Peers,
+    ) -> Option<RoundRecord> {
+        outbox.place()?;
+        self.adopt(now, outbox);
         if self.last {
             return None;
         }
-        self.begin(now, post);
-        self.council.on_tick(now);
-        self.collect(now, post, peers);
-        self.judge(now, post);
-        self.propose(now, post);
-        // While the start adapter waits for its time, `adopt` asks: of a row of records that arrive
-        // at once only the newest adapter is fetched.
+        self.begin(now, outbox);
+        self.consensus.on_tick(now);
+        self.collect(now, outbox, peers);
+        self.verify(now, outbox);
+        self.propose(now, outbox);
+        // Until the start adapter is due, only `adopt` asks: when several records arrive at once, only the
+        // newest adapter is fetched.
         if !matches!(self.adoption, Adoption::Fetching(_)) {
-            self.shelf.ask(now, post);
+            self.blobs.ask(now, outbox);
         }
-        self.act(post)
+        self.act(outbox)
     }
 
-    fn adopt(&mut self, now: Time, post: &mut Post) {
+    fn adopt(&mut self, now: Time, outbox: &mut Outbox) {
         let Adoption::Fetching(from) = self.adoption else {
             return;
         };
-        if self.shelf.has(&self.tip.adapter) {
-            let (job, adapter) = (post.job(), self.tip.adapter);
+        if self.blobs.has(&self.tip.adapter) {
+            let (job, adapter) = (outbox.job(), self.tip.adapter);
             let round = crate::member::Round(self.tip.round.0 - 1);
-            post.push(Output::Adopt { job, round, adapter });
+            outbox.push(Output::Adopt { job, round, adapter });
             self.adoption = Adoption::Loading(job);
         } else if now >= from {
-            self.shelf.ask(now, post);
+            self.blobs.ask(now, outbox);
         }
     }
 
-    /// Says who leads, and trains, as soon as the adapter is there.
-    fn begin(&mut self, now: Time, post: &mut Post) {
+    /// Starts training as soon as the adapter is loaded.
+    fn begin(&mut self, now: Time, outbox: &mut Outbox) {
         if self.began.is_some() || !matches!(self.adoption, Adoption::Done) {
             return;
         }
         self.began = Some(now);
-        let (round, view) = (self.tip.round, self.council.view());
-        post.notice(Notice::RoundStarted { round });
-        let aggregator = self.council.aggregator(view);
-        post.notice(Notice::ViewStarted { round, view, aggregator });
-        self.train(post);
+        let (round, view) = (self.tip.round, self.consensus.view());
+        outbox.notice(Notice::RoundStarted { round });
+        let aggregator = self.consensus.aggregator(view);
+        outbox.notice(Notice::ViewStarted { round, view, aggregator });
+        self.train(outbox);
     }
 
-    /// Carries out what the council wants done.
-    fn act(&mut self, post: &mut Post) -> Option<RoundRecord> {
+    /// Carries out the actions of the vote.
+    fn act(&mut self, outbox: &mut Outbox) -> Option<RoundRecord> {
         let round = self.tip.round;
         let mut decided = None;
-        while let Some(act) = self.council.pop() {
-            match act {
-                Act::Remember(steps) => self.remember(post, &Memory::Council(steps)),
-                Act::Say(signed) => post.gossip_signed(&signed),
-                Act::ViewStarted(view) => {
+        while let Some(action) = self.consensus.next_action() {
+            match action {
+                Action::Persist(inputs) => self.log(outbox, &WalEntry::Consensus(inputs)),
+                Action::Broadcast(signed) => outbox.gossip_signed(&signed),
+                Action::ViewStarted(view) => {
                     let before = View(view.0.saturating_sub(1));
-                    let aggregator = self.council.aggregator(before);
-                    post.notice(Notice::ViewFailed { round, view: before, aggregator });
-                    let aggregator = self.council.aggregator(view);
-                    post.notice(Notice::ViewStarted { round, view, aggregator });
+                    let aggregator = self.consensus.aggregator(before);
+                    outbox.notice(Notice::ViewFailed { round, view: before, aggregator });
+                    let aggregator = self.consensus.aggregator(view);
+                    outbox.notice(Notice::ViewStarted { round, view, aggregator });
                 }
-                Act::Equivocated(evidence) => self.accuse(post, evidence),
-                // What follows may be the own precommit that made the quorum: the others need it.
-                Act::Decided { value, certificate } => decided = self.record(value, certificate),
+                Action::Equivocated(evidence) => self.accuse(outbox, evidence),
+                // This member's precommit that made the quorum may follow: the others need it.
+                Action::Decided { value, certificate } => decided = self.record(value, certificate),
             }
         }
         decided
     }
 
-    /// A member is caught: everybody is given the proof, once, and a record will show it.
-    pub(super) fn accuse(&mut self, post: &mut Post, evidence: Evidence) {
+    /// A member equivocated: the proof is sent to everybody, once, and goes into a record.
+    pub(super) fn accuse(&mut self, outbox: &mut Outbox, evidence: Evidence) {
         let Ok(what) = evidence.check(&self.tip.roster) else {
             return;
         };
-        if self.agenda.accuse(&self.tip, evidence.clone()) {
+        if self.pending.accuse(&self.tip, evidence.clone()) {
             let (round, against) = (evidence.round, evidence.member);
-            post.gossip(&Message::Evidence(evidence));
-            post.notice(Notice::Objection { round, against, because: format!("it signed {what}") });
+            outbox.gossip(&Message::Evidence(evidence));
+            outbox.notice(Notice::Objection {
+                round,
+                against,
+                because: format!("it signed {what}"),
+            });
         }
     }
 
     fn record(&self, value: Digest, certificate: Certificate) -> Option<RoundRecord> {
-        let proposal = self.council.proposal(&value)?.clone();
+        let proposal = self.consensus.proposal(&value)?.clone();
         Some(RoundRecord { proposal, certificate })
     }
 
-    pub(super) fn remember(&self, post: &mut Post, memory: &Memory) {
+    pub(super) fn log(&self, outbox: &mut Outbox, entry: &WalEntry) {
         let round = self.tip.round;
-        let bytes = crate::codec::encode(&(round, memory));
-        post.persist(Entry::Wal { round, bytes });
+        let bytes = crate::codec::encode(&(round, entry));
+        outbox.persist(Entry::Wal { round, bytes });
     }
 
-    fn place_of(&self, post: &Post, member: &MemberId) -> usize {
-        post.roster.place_of(member).expect("envelopes of strangers are not opened")
+    fn place_of(&self, outbox: &Outbox, member: &MemberId) -> usize {
+        outbox.roster.place_of(member).expect("envelopes of strangers are not opened")
     }
 }
 
-/// The head of a reason, without what would not print on one line.
-pub(super) fn cut(reason: &str, bytes_max: usize) -> String {
-    let mut words = String::new();
+/// A reason cut to so many bytes, on one line.
+fn shortened(reason: &str, bytes_max: usize) -> String {
+    let mut short = String::new();
     for c in reason.chars().filter(|c| !c.is_control()) {
-        if words.len() + c.len_utf8() > bytes_max {
+        if short.len() + c.len_utf8() > bytes_max {
             break;
         }
-        words.push(c);
+        short.push(c);
     }
-    words
+    short
 }

@@ -1,5 +1,5 @@
 //! What a participant is doing, with whom, what it waits for and until when; and how much it holds.
-//! For people and tests only: nothing is decided by it.
+//! For people and tests: nothing is decided by it.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,13 +13,13 @@ use crate::member::{MemberId, Round, View};
 pub enum PhaseName {
     /// Its own training job is running.
     Training,
-    /// It waits for the updates of other live members.
+    /// It waits for the updates of other reachable members.
     Collecting,
-    /// The council votes.
+    /// The members vote.
     Deciding,
     /// The committed adapter is being fetched or loaded.
     Adopting,
-    /// All rounds are committed; it only answers those behind.
+    /// All rounds are committed; it only sends records to members behind.
     Finished,
     /// It is not a member, or not yet: it follows the ledger and takes no part.
     Watching,
@@ -38,7 +38,7 @@ pub struct Status {
     pub view: View,
     /// Who leads that view.
     pub aggregator: MemberId,
-    /// Members it waits for: for their updates, or to come back.
+    /// Members it waits for: for their updates, or to come back online.
     pub waiting_for: Vec<MemberId>,
     /// When that waiting ends by itself, on the caller's clock.
     pub waiting_until: Option<Time>,
@@ -58,9 +58,9 @@ pub struct Status {
     pub adapter: BlobRef,
     /// Members connected directly.
     pub connected: Vec<MemberId>,
-    /// Once every round is committed: members who took no part in the last one and are not here.
+    /// Once every round is committed: members that took no part in the last one and are not reachable.
     pub missing: Vec<MemberId>,
-    /// Set when nothing can be decided: why.
+    /// Why nothing can be decided, if so.
     pub stalled: Option<String>,
 }
 
@@ -73,29 +73,29 @@ pub struct Load {
     pub updates: usize,
     /// Updates of earlier rounds.
     pub late: usize,
-    /// Proofs of members who said two things where only one may be said.
+    /// Proofs of equivocation.
     pub evidence: usize,
-    /// Petitions under vote.
+    /// Open petitions.
     pub petitions: usize,
     /// Heartbeats kept to show who was there.
     pub heard: usize,
     /// Blobs here or asked for.
     pub blobs: usize,
-    /// Motions.
-    pub motions: usize,
+    /// Views with a proposal.
+    pub views_proposed: usize,
     /// Votes.
     pub votes: usize,
     /// Views of which there are votes.
     pub views: usize,
-    /// Proposals, with or without a motion that still puts them.
+    /// Distinct proposals.
     pub proposals: usize,
     /// Verdicts on proposals.
     pub verdicts: usize,
-    /// Proposals under examination.
-    pub cases: usize,
+    /// Proposals being verified.
+    pub verifications: usize,
     /// Aggregations running or done.
     pub aggregations: usize,
-    /// Waits running.
+    /// Timeouts running.
     pub timers: usize,
     /// Outputs the caller has not taken yet.
     pub outputs: usize,

@@ -1,5 +1,10 @@
-//! What members send each other, and what a record holds: every type that travels is defined here,
-//! once. Must never depend on the ledger or on a round: whether a message fits is theirs to say.
+//! Everything members send each other, and everything a record holds: each type that travels is
+//! defined here, once.
+//!
+//! A field's doc says who sets it and who checks it against what; "the ledger" is
+//! [`crate::ledger`], which checks whatever a record must hold, before the vote and in every audit.
+//! Field names and their order are the wire format: changing one changes digests. This module must
+//! never depend on the ledger or on a round.
 
 mod ballot;
 pub mod envelope;
@@ -14,13 +19,13 @@ mod vote;
 
 pub use ballot::{Ballot, Change, Decision, OPEN_ROUNDS, PETITION_BYTES_MAX, Petition};
 pub use evidence::{EVIDENCE_BYTES_MAX, EVIDENCE_MAX, Evidence};
-pub use holdings::{BallotsHeld, Holdings, MotionHeld, Roll, VotesHeld};
-pub use message::{Certified, Kind, Message, Motion, MotionHead, Progress};
+pub use holdings::{BallotsHeld, Holdings, MemberSet, ProposalHeld, VotesHeld};
+pub use message::{Heartbeat, Kind, Message, ProposalHead, ProposalMessage, RecordCopy};
 pub use objection::{AGGREGATE, Objection, Refutation};
 pub use record::{
     Absence, Absent, Certificate, Contribution, FailedView, HEARD_BYTES_MAX, LayerError, Proposal,
     REASON_BYTES_MAX, RoundRecord,
 };
-pub use signature::{CommitSignature, Verified};
+pub use signature::{MemberSignature, Verified};
 pub use update::{Scores, Update};
-pub use vote::{Polka, Step, Vote};
+pub use vote::{Polka, Vote, VoteStep};

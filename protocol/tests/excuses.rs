@@ -46,7 +46,7 @@ fn who_connects_late_is_told_that_a_member_sits_out() {
     let told = std::iter::from_fn(|| member.poll_output()).any(|output| match output {
         Output::Send { to, bytes } if to == late => {
             let opened = envelope::open(&bytes, federation.founders()).unwrap().message;
-            matches!(opened, Message::Progress(said) if said.sits_out == Some(reason.clone()))
+            matches!(opened, Message::Heartbeat(said) if said.sits_out == Some(reason.clone()))
         }
         _ => false,
     });

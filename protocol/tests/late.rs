@@ -5,12 +5,9 @@ use std::sync::Arc;
 
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::federation::{Compression, Federation};
-use witan_protocol::ledger::{self, Tip};
+use witan_protocol::ledger::{Tip, self};
 use witan_protocol::member::{Round, View};
-use witan_protocol::wire::{
-    Absence, Absent, Change, Contribution, Decision, Message, Petition, Progress, Proposal, Scores,
-    Update, envelope,
-};
+use witan_protocol::wire::{Absence, Absent, Change, Contribution, Decision, Heartbeat, Message, Petition, Proposal, Scores, Update, envelope};
 use witan_protocol::{Identity, codec};
 
 fn identity(n: u8) -> Identity {
@@ -72,7 +69,7 @@ impl Chain {
         Proposal {
             round: tip.round,
             view: View(0),
-            aggregator: tip.turns().leader(View(0)),
+            aggregator: tip.leaders().of(View(0)),
             failed_views: Vec::new(),
             previous: tip.head,
             start: tip.adapter,
@@ -196,9 +193,9 @@ fn a_late_update_does_not_outlive_the_roster_it_was_trained_under() {
 fn a_heartbeat_is_not_shown_beside_a_late_update() {
     let chain = Chain::new(1, 2);
     let mut proposal = chain.proposal(chain.late(1));
-    let progress = Progress { round: Round(2), step: 1, steps: 8, loss: 1.0, sits_out: None };
+    let progress = Heartbeat { round: Round(2), step: 1, steps: 8, loss: 1.0, sits_out: None };
     let id = chain.federation.id();
-    let heard = envelope::seal(&identity(4), id, &Message::Progress(progress));
+    let heard = envelope::seal(&identity(4), id, &Message::Heartbeat(progress));
     proposal.absent[0].heard = Some(heard);
     let checked = ledger::check_proposal(&chain.federation, chain.tip(), &proposal, &|_, _| None);
     assert_eq!(checked.unwrap_err().field, "absent of m4");

@@ -9,8 +9,8 @@ use witan_protocol::federation::{Compression, Federation, FederationId};
 use witan_protocol::io::{Input, Notice, Output, Time};
 use witan_protocol::member::{Round, View};
 use witan_protocol::status::PhaseName;
-use witan_protocol::wire::envelope::{self, Refusal};
-use witan_protocol::wire::{Kind, Message, Scores, Step, Update, Vote};
+use witan_protocol::wire::envelope::{Refusal, self};
+use witan_protocol::wire::{Kind, Message, Scores, Update, Vote, VoteStep};
 use witan_protocol::{Config, Identity, Participant};
 
 fn identity(n: u8) -> Identity {
@@ -50,7 +50,7 @@ fn update(delta: &[u8]) -> Message {
 
 fn vote() -> Message {
     let value = Some(Digest([1; 32]));
-    Message::Vote(Vote { round: Round(1), view: View(0), step: Step::Precommit, value })
+    Message::Vote(Vote { round: Round(1), view: View(0), step: VoteStep::Precommit, value })
 }
 
 fn participant() -> Participant {

@@ -4,12 +4,8 @@ use witan_protocol::Identity;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::federation::{Compression, FederationId, Member};
 use witan_protocol::member::{Round, View};
-use witan_protocol::wire::envelope::{self, ENVELOPE_BYTES_MAX, RECORD_BYTES_MAX};
-use witan_protocol::wire::{
-    AGGREGATE, Absence, Absent, Certificate, Certified, Change, CommitSignature, Contribution,
-    Decision, EVIDENCE_MAX, Evidence, HEARD_BYTES_MAX, LayerError, Message, Motion, Objection,
-    Petition, Progress, Proposal, REASON_BYTES_MAX, Refutation, RoundRecord, Scores, Update,
-};
+use witan_protocol::wire::envelope::{ENVELOPE_BYTES_MAX, RECORD_BYTES_MAX, self};
+use witan_protocol::wire::{AGGREGATE, Absence, Absent, Certificate, Change, Contribution, Decision, EVIDENCE_MAX, Evidence, HEARD_BYTES_MAX, Heartbeat, LayerError, MemberSignature, Message, Objection, Petition, Proposal, ProposalMessage, REASON_BYTES_MAX, RecordCopy, Refutation, RoundRecord, Scores, Update};
 
 const ID: FederationId = FederationId(Digest([7; 32]));
 const LATE: Round = Round(4096);
@@ -29,8 +25,8 @@ fn update(n: u8) -> Vec<u8> {
     envelope::seal(&identity(n), ID, &Message::Update(update))
 }
 
-fn signatures(count: u8) -> Vec<CommitSignature> {
-    let signature = |n| CommitSignature { member: identity(n).member(), signature: [0xff; 64] };
+fn signatures(count: u8) -> Vec<MemberSignature> {
+    let signature = |n| MemberSignature { member: identity(n).member(), signature: [0xff; 64] };
     (1..=count).map(signature).collect()
 }
 
@@ -92,13 +88,13 @@ fn proposal(present: u8) -> Proposal {
 #[test]
 fn a_proposal_of_64_members_fits_a_message_and_its_record_a_direct_one() {
     for present in [43, 64] {
-        let motion = Motion { view: View(9), valid_view: None, proposal: proposal(present) };
-        let sealed = envelope::seal(&identity(1), ID, &Message::Motion(motion));
+        let motion = ProposalMessage { view: View(9), valid_view: None, proposal: proposal(present) };
+        let sealed = envelope::seal(&identity(1), ID, &Message::Proposal(motion));
         println!("{present} present: {} bytes", sealed.len());
         assert!(sealed.len() <= ENVELOPE_BYTES_MAX, "{present} present: {}", sealed.len());
         let certificate = Certificate { view: View(9), signatures: signatures(64) };
         let record = RoundRecord { proposal: proposal(present), certificate }.encode();
-        let certified = Message::Certified(Certified { round: LATE, until: LATE, record });
+        let certified = Message::Record(RecordCopy { round: LATE, until: LATE, record });
         let sealed = envelope::seal(&identity(1), ID, &certified);
         println!("{present} present: a record of {} bytes", sealed.len());
         assert!(sealed.len() <= RECORD_BYTES_MAX, "{present} present: {}", sealed.len());
@@ -109,7 +105,7 @@ fn a_proposal_of_64_members_fits_a_message_and_its_record_a_direct_one() {
 fn a_member_that_sits_out_is_heard_whatever_its_reason() {
     let (step, steps, loss) = (u64::MAX, u64::MAX, 1.234_567);
     let sits_out = Some("€".repeat(40));
-    let progress = Progress { round: LATE, step, steps, loss, sits_out };
-    let sealed = envelope::seal(&identity(1), ID, &Message::Progress(progress));
+    let progress = Heartbeat { round: LATE, step, steps, loss, sits_out };
+    let sealed = envelope::seal(&identity(1), ID, &Message::Heartbeat(progress));
     assert!(sealed.len() <= HEARD_BYTES_MAX, "{}", sealed.len());
 }

@@ -15,8 +15,8 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::member::{MemberId, Round};
-use witan_protocol::wire::envelope::{self, Verified};
-use witan_protocol::wire::{Holdings, Message, Roll, Vote};
+use witan_protocol::wire::envelope::{self};
+use witan_protocol::wire::{Holdings, MemberSet, Message, Verified, Vote};
 use witan_protocol::{Identity, Roster};
 
 use crate::faults::{Coverage, Seen};
@@ -204,7 +204,7 @@ impl Liar {
                 let other = Message::Vote(Vote { value: self.other_value(shop, vote), ..*vote });
                 shop.split(&letter.bytes, &other, to)
             }
-            Message::Motion(motion) => motions::rewrite(self, shop, motion, letter, to),
+            Message::Proposal(motion) => motions::rewrite(self, shop, motion, letter, to),
             Message::Update(update) => updates::rewrite(self, shop, update, letter, to),
             Message::Holdings(holdings) if self.tells(Lie::FalseHoldings) => {
                 shop.saw(Lie::FalseHoldings);
@@ -278,14 +278,14 @@ fn copies(bytes: &[u8], to: &[usize]) -> Mail {
 }
 
 fn false_holdings(shop: &mut Workshop<'_>, holdings: &Holdings) -> Holdings {
-    let everyone: Roll = (0..shop.roster.size()).collect();
+    let everyone: MemberSet = (0..shop.roster.size()).collect();
     let mut holdings = holdings.clone();
     match shop.random.random_range(0..4) {
         0 => (holdings.updates, holdings.blobs) = (everyone, everyone),
         1 => holdings = Holdings { round: holdings.round, ..Holdings::default() },
         2 => holdings.round.0 += 1_000_000,
         _ => {
-            holdings.motions.clear();
+            holdings.proposals.clear();
             holdings.votes.clear();
         }
     }

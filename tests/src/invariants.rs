@@ -29,8 +29,7 @@ use witan_protocol::io::{Output, Time};
 use witan_protocol::member::MemberId;
 use witan_protocol::status::Load;
 use witan_protocol::status::Status;
-use witan_protocol::wire::envelope::Verified;
-use witan_protocol::wire::{Message, RoundRecord};
+use witan_protocol::wire::{Message, RoundRecord, Verified};
 
 use liveness::Liveness;
 pub use liveness::progress_within_ms;

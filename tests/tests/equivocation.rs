@@ -6,7 +6,7 @@ use witan_protocol::digest::Digest;
 use witan_protocol::io::Notice;
 use witan_protocol::ledger;
 use witan_protocol::member::{Round, View};
-use witan_protocol::wire::{Evidence, Message, RoundRecord, Step, Vote, envelope};
+use witan_protocol::wire::{Evidence, Message, RoundRecord, Vote, VoteStep, envelope};
 use witan_tests::byzantine::Lie;
 use witan_tests::faults::Point;
 use witan_tests::link::{FAIR, ROUGH};
@@ -74,7 +74,7 @@ fn honest_members_that_crash_and_return_are_never_accused() {
 fn a_proof_holds_only_for_two_different_things_of_one_member_in_one_place() {
     let world = World::new(4, 1, 1, FAIR);
     let (roster, id) = (world.federation.founders(), world.federation.id());
-    let vote = |node: usize, step: Step, view: u32, value: u8| {
+    let vote = |node: usize, step: VoteStep, view: u32, value: u8| {
         let value = Some(Digest([value; 32]));
         let vote = Message::Vote(Vote { round: Round(1), view: View(view), step, value });
         envelope::seal(&world.nodes[node].identity, id, &vote)
@@ -83,12 +83,12 @@ fn a_proof_holds_only_for_two_different_things_of_one_member_in_one_place() {
         let (first, second) = if one < other { (one, other) } else { (other, one) };
         Evidence { member: world.id(1), round: Round(1), first, second }
     };
-    let one = vote(1, Step::Prevote, 0, 1);
-    let good = proof(one.clone(), vote(1, Step::Prevote, 0, 2));
+    let one = vote(1, VoteStep::Prevote, 0, 1);
+    let good = proof(one.clone(), vote(1, VoteStep::Prevote, 0, 2));
     assert_eq!(good.check(roster).as_deref(), Ok("two prevotes in view 0 of round 1"));
     for (bad, field) in [
-        (proof(one.clone(), vote(1, Step::Prevote, 1, 2)), "first, second"),
-        (proof(one.clone(), vote(1, Step::Precommit, 0, 2)), "first, second"),
+        (proof(one.clone(), vote(1, VoteStep::Prevote, 1, 2)), "first, second"),
+        (proof(one.clone(), vote(1, VoteStep::Precommit, 0, 2)), "first, second"),
         (proof(one.clone(), one.clone()), "first, second"),
         (Evidence { round: Round(2), ..good.clone() }, "round"),
         (
@@ -98,7 +98,7 @@ fn a_proof_holds_only_for_two_different_things_of_one_member_in_one_place() {
     ] {
         assert_eq!(bad.check(roster).unwrap_err().field, field);
     }
-    let other = proof(one, vote(2, Step::Prevote, 0, 2)).check(roster).unwrap_err();
+    let other = proof(one, vote(2, VoteStep::Prevote, 0, 2)).check(roster).unwrap_err();
     assert!(["first", "second"].contains(&other.field.as_str()), "{other}");
     assert!(codec::encode(&good).len() < 700, "{}", codec::encode(&good).len());
 }

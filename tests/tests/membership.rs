@@ -32,7 +32,7 @@ fn approve(world: &mut World, petition: &Petition, nodes: &[usize]) {
 fn vote(world: &mut World, petition: &Petition, nodes: &[usize], approve: bool) {
     for node in nodes {
         let holds = |world: &World| {
-            participant(world, *node).polls().any(|poll| poll.petition == *petition)
+            participant(world, *node).petitions().any(|poll| poll.petition == *petition)
         };
         assert!(world.run(world.now.0 + 30_000, holds), "node {node} never heard of it");
         world.ask(*node, Input::Cast(Ballot { petition: petition.clone(), approve }));
@@ -84,11 +84,11 @@ fn less_than_a_quorum_changes_nothing_and_the_petition_expires() {
     approve(&mut world, &petition, &[1]);
     vote(&mut world, &petition, &[2, 3], false);
     commits(&mut world, 3);
-    let poll = participant(&world, 3).polls().next().expect("it is still open");
+    let poll = participant(&world, 3).petitions().next().expect("it is still open");
     let roster = participant(&world, 3).roster();
     assert_eq!((poll.cast(roster, true).count(), poll.cast(roster, false).count()), (2, 2));
     commits(&mut world, 16);
-    assert_eq!(participant(&world, 3).polls().count(), 0, "it expired");
+    assert_eq!(participant(&world, 3).petitions().count(), 0, "it expired");
     assert!(world.run(400_000, World::finished));
     assert!(world.audited(0).iter().all(|audited| audited.record.proposal.decision.is_none()));
 }

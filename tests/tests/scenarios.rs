@@ -8,10 +8,7 @@ use witan_protocol::federation::{Compression, Federation};
 use witan_protocol::io::{Entry, Input, Output, Time};
 use witan_protocol::ledger::Tip;
 use witan_protocol::member::{Round, View};
-use witan_protocol::wire::{
-    Absence, Absent, Contribution, Holdings, Message, Motion, Proposal, Roll, Scores, Step, Update,
-    Vote, envelope,
-};
+use witan_protocol::wire::{Absence, Absent, Contribution, Holdings, MemberSet, Message, Proposal, ProposalMessage, Scores, Update, Vote, VoteStep, envelope};
 use witan_protocol::{Config, Participant};
 use witan_tests::byzantine::Lie;
 use witan_tests::faults::Fault;
@@ -69,7 +66,7 @@ fn a_delta_claimed_under_two_sizes_can_still_be_judged() {
     assert!(stage.asked_for(real), "the real blob is another one, and is asked for");
     stage.take(Input::BlobStored(real));
     stage.aggregate();
-    assert!(stage.said(Step::Prevote, value), "the proposal is sound");
+    assert!(stage.said(VoteStep::Prevote, value), "the proposal is sound");
 }
 
 /// A proposal used the update of a liar that had published two, and only the liar and the aggregator
@@ -85,7 +82,7 @@ fn the_deltas_of_a_proposal_are_asked_of_those_who_voted_for_it() {
     let (round, view) = (Round(1), View(0));
     let value = Some(value);
     let voter = stage.voter;
-    stage.hear(voter, &Message::Vote(Vote { round, view, step: Step::Prevote, value }));
+    stage.hear(voter, &Message::Vote(Vote { round, view, step: VoteStep::Prevote, value }));
     stage.now.0 += 4_000;
     stage.take(Input::Tick);
     let missing = update_of(&stage.federation, liar, 0).delta;
@@ -105,16 +102,16 @@ fn the_deltas_of_a_proposal_are_asked_of_those_who_voted_for_it() {
 fn a_vote_for_a_distant_view_does_not_hide_those_of_the_view_under_way() {
     let mut stage = Stage::new();
     let vote = |view| {
-        Message::Vote(Vote { round: Round(1), view: View(view), step: Step::Prevote, value: None })
+        Message::Vote(Vote { round: Round(1), view: View(view), step: VoteStep::Prevote, value: None })
     };
     stage.hear(stage.voter, &vote(0));
     stage.hear(stage.liar, &vote(9));
     let nothing = Holdings {
         round: Round(1),
         head: Tip::genesis(&stage.federation, model::start()).head,
-        updates: Roll::default(),
-        blobs: Roll::default(),
-        motions: Vec::new(),
+        updates: MemberSet::default(),
+        blobs: MemberSet::default(),
+        proposals: Vec::new(),
         votes: Vec::new(),
         polkas: Vec::new(),
         ballots: Vec::new(),
@@ -160,7 +157,7 @@ impl Stage {
     fn new() -> Self {
         let federation = Arc::new(Federation::new(world::document(4, 2)).unwrap());
         let tip = Tip::genesis(&federation, model::start());
-        let leader = federation.founders().place_of(&tip.turns().leader(View(0))).unwrap();
+        let leader = federation.founders().place_of(&tip.leaders().of(View(0))).unwrap();
         let others: Vec<_> = (0..4).filter(|place| *place != leader).collect();
         let [me, voter, liar] = others[..] else { panic!("four members") };
         let config = Config {
@@ -217,7 +214,7 @@ impl Stage {
         };
         proposal.result = model::result_of(self.federation.founders(), 0, &proposal).unwrap();
         let value = proposal.digest();
-        (Message::Motion(Motion { view: View(0), valid_view: None, proposal }), value)
+        (Message::Proposal(ProposalMessage { view: View(0), valid_view: None, proposal }), value)
     }
 
     /// The deltas of the leader and the voter.
@@ -254,7 +251,7 @@ impl Stage {
         self.take(Input::Aggregated { job, result });
     }
 
-    fn said(&self, step: Step, value: witan_protocol::digest::Digest) -> bool {
+    fn said(&self, step: VoteStep, value: witan_protocol::digest::Digest) -> bool {
         self.outputs.iter().any(|output| match output {
             Output::Gossip(bytes) => {
                 let said = envelope::open(bytes, self.federation.founders()).unwrap().message;

@@ -1,7 +1,7 @@
-//! Our words for the vote's library: who votes, on what, signed how.
+//! Our types as the library's: who votes, on what, signed how.
 //!
 //! Its height is our [`Round`], its round our [`View`], its value the [`Digest`] of a proposal. It
-//! verifies nothing here: every vote and motion it is handed was opened and checked before.
+//! verifies nothing here: every vote and proposal it is handed was opened and checked before.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,27 +10,27 @@ use arc_malachitebft_core_types as core;
 use core::NilOrVal;
 
 use crate::digest::Digest;
-use crate::ledger::Turns;
+use crate::ledger::Leaders;
 use crate::member::{MemberId, Round, View};
-use crate::wire::{Step, Vote};
+use crate::wire::{Vote, VoteStep};
 
-/// The council of one round: who sits in it, and who leads which view.
+/// Who leads which view of one round.
 #[derive(Clone, Debug)]
 pub struct Context {
-    turns: Arc<Turns>,
+    leaders: Arc<Leaders>,
 }
 
-/// A member as a voter. Every member has one vote.
+/// A member as the library's validator. Every member has one vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seat(pub MemberId);
+pub struct Voter(pub MemberId);
 
 /// All voters, in roster order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seats(pub Arc<Vec<Seat>>);
+pub struct Voters(pub Arc<Vec<Voter>>);
 
-/// A vote with its voter.
+/// A vote as the library has it: with its voter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ballot {
+pub struct CoreVote {
     /// The vote as it is signed.
     pub vote: Vote,
     /// Who cast it.
@@ -38,12 +38,12 @@ pub struct Ballot {
     value: NilOrVal<Digest>,
 }
 
-/// A proposal put to the vote, reduced to its digest.
+/// A proposal as the library has it: its digest, and who proposed it in which view.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tabled {
+pub struct CoreProposal {
     /// The round.
     pub round: Round,
-    /// The view it is put in.
+    /// The view it is proposed in.
     pub view: View,
     /// The earlier view that gave it a quorum of prevotes.
     pub valid_view: Option<View>,
@@ -53,13 +53,13 @@ pub struct Tabled {
     pub member: MemberId,
 }
 
-/// Signatures as they stand in envelopes.
+/// Signatures as envelopes hold them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signing;
 
 /// Proposals are not streamed in parts: the library's parameter for it has no values.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoPart {}
+pub enum NoProposalPart {}
 
 /// The library may carry a table of timeouts; ours are in `timers`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,18 +71,18 @@ pub struct Unused;
 pub struct WrongLength;
 
 impl Context {
-    /// The council whose views these members lead.
-    pub fn new(turns: Turns) -> Self {
-        Self { turns: Arc::new(turns) }
+    /// A round whose views these members lead.
+    pub fn new(leaders: Leaders) -> Self {
+        Self { leaders: Arc::new(leaders) }
     }
 
     /// Who leads `view`.
     pub fn aggregator(&self, view: View) -> MemberId {
-        self.turns.leader(view)
+        self.leaders.of(view)
     }
 }
 
-impl Ballot {
+impl CoreVote {
     /// `member`'s vote.
     pub fn new(vote: Vote, member: MemberId) -> Self {
         Self { vote, member, value: vote.value.map_or(NilOrVal::Nil, NilOrVal::Val) }
@@ -102,19 +102,20 @@ pub fn round_of(view: View) -> core::Round {
 impl core::Context for Context {
     type Address = MemberId;
     type Height = Round;
-    type ProposalPart = NoPart;
-    type Proposal = Tabled;
-    type Validator = Seat;
-    type ValidatorSet = Seats;
+    type ProposalPart = NoProposalPart;
+    type Proposal = CoreProposal;
+    type Validator = Voter;
+    type ValidatorSet = Voters;
     type Timeouts = Unused;
     type Value = Digest;
-    type Vote = Ballot;
+    type Vote = CoreVote;
     type Extension = ();
     type SigningScheme = Signing;
 
-    fn select_proposer<'a>(&self, seats: &'a Seats, _: Round, round: core::Round) -> &'a Seat {
+    fn select_proposer<'a>(&self, voters: &'a Voters, _: Round, round: core::Round) -> &'a Voter {
         let member = self.aggregator(view_of(round));
-        core::ValidatorSet::get_by_address(seats, &member).expect("turns are taken from the roster")
+        core::ValidatorSet::get_by_address(voters, &member)
+            .expect("leaders are members of the roster")
     }
 
     fn new_proposal(
@@ -124,9 +125,9 @@ impl core::Context for Context {
         value: Digest,
         valid_round: core::Round,
         member: MemberId,
-    ) -> Tabled {
+    ) -> CoreProposal {
         let valid_view = valid_round.as_u32().map(View);
-        Tabled { round: height, view: view_of(round), valid_view, value, member }
+        CoreProposal { round: height, view: view_of(round), valid_view, value, member }
     }
 
     fn new_prevote(
@@ -135,8 +136,8 @@ impl core::Context for Context {
         round: core::Round,
         value: NilOrVal<Digest>,
         member: MemberId,
-    ) -> Ballot {
-        ballot(height, round, Step::Prevote, value, member)
+    ) -> CoreVote {
+        core_vote(height, round, VoteStep::Prevote, value, member)
     }
 
     fn new_precommit(
@@ -145,24 +146,24 @@ impl core::Context for Context {
         round: core::Round,
         value: NilOrVal<Digest>,
         member: MemberId,
-    ) -> Ballot {
-        ballot(height, round, Step::Precommit, value, member)
+    ) -> CoreVote {
+        core_vote(height, round, VoteStep::Precommit, value, member)
     }
 }
 
-fn ballot(
+fn core_vote(
     round: Round,
     view: core::Round,
-    step: Step,
+    step: VoteStep,
     value: NilOrVal<Digest>,
     member: MemberId,
-) -> Ballot {
+) -> CoreVote {
     let chosen = match value {
         NilOrVal::Nil => None,
         NilOrVal::Val(digest) => Some(digest),
     };
     let vote = Vote { round, view: view_of(view), step, value: chosen };
-    Ballot { vote, member, value }
+    CoreVote { vote, member, value }
 }
 
 impl core::Height for Round {
@@ -192,7 +193,7 @@ impl core::Value for Digest {
     }
 }
 
-impl core::Validator<Context> for Seat {
+impl core::Validator<Context> for Voter {
     fn address(&self) -> &MemberId {
         &self.0
     }
@@ -206,7 +207,7 @@ impl core::Validator<Context> for Seat {
     }
 }
 
-impl core::ValidatorSet<Context> for Seats {
+impl core::ValidatorSet<Context> for Voters {
     fn count(&self) -> usize {
         self.0.len()
     }
@@ -215,16 +216,16 @@ impl core::ValidatorSet<Context> for Seats {
         self.0.len() as u64
     }
 
-    fn get_by_address(&self, member: &MemberId) -> Option<&Seat> {
-        self.0.iter().find(|seat| seat.0 == *member)
+    fn get_by_address(&self, member: &MemberId) -> Option<&Voter> {
+        self.0.iter().find(|voter| voter.0 == *member)
     }
 
-    fn get_by_index(&self, index: usize) -> Option<&Seat> {
+    fn get_by_index(&self, index: usize) -> Option<&Voter> {
         self.0.get(index)
     }
 }
 
-impl core::Vote<Context> for Ballot {
+impl core::Vote<Context> for CoreVote {
     fn height(&self) -> Round {
         self.vote.round
     }
@@ -243,8 +244,8 @@ impl core::Vote<Context> for Ballot {
 
     fn vote_type(&self) -> core::VoteType {
         match self.vote.step {
-            Step::Prevote => core::VoteType::Prevote,
-            Step::Precommit => core::VoteType::Precommit,
+            VoteStep::Prevote => core::VoteType::Prevote,
+            VoteStep::Precommit => core::VoteType::Precommit,
         }
     }
 
@@ -265,7 +266,7 @@ impl core::Vote<Context> for Ballot {
     }
 }
 
-impl core::Proposal<Context> for Tabled {
+impl core::Proposal<Context> for CoreProposal {
     fn height(&self) -> Round {
         self.round
     }
@@ -291,7 +292,7 @@ impl core::Proposal<Context> for Tabled {
     }
 }
 
-impl core::ProposalPart<Context> for NoPart {
+impl core::ProposalPart<Context> for NoProposalPart {
     fn is_first(&self) -> bool {
         match *self {}
     }

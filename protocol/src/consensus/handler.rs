@@ -1,4 +1,4 @@
-//! Carries out the library's effects, and files what is signed.
+//! Carries out the library's effects, and keeps the votes and proposals they need.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use arc_malachitebft_core_consensus::{Effect, Input, Resumable, Resume, SignedConsensusMsg};
 use arc_malachitebft_core_types::{CommitCertificate, SignedMessage};
 
-use super::Act;
-use super::context::{Context, Tabled, view_of};
-use super::tally::{Put, Tally, VIEWS_KEPT_MAX};
+use super::Action;
+use super::context::{Context, CoreProposal, view_of};
+use super::log::LoggedInput;
+use super::tally::{HeldProposal, Tally, VIEWS_KEPT_MAX};
 use super::timers::Timers;
-use super::wal::Remembered;
 use crate::digest::Digest;
 use crate::federation::{Federation, FederationId, Roster};
 use crate::identity::Identity;
@@ -18,12 +18,13 @@ use crate::io::Time;
 use crate::ledger::Tip;
 use crate::member::{Round, View};
 use crate::wire::{
-    Certificate, CommitSignature, Evidence, Message, Motion, Polka, Proposal, Step, Vote, envelope,
+    Certificate, Evidence, MemberSignature, Message, Polka, Proposal, ProposalMessage, Verified,
+    Vote, VoteStep, envelope,
 };
 
 /// Everything around the library's state that its effects touch.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct EffectHandler {
     pub(super) now: Time,
     pub(super) round: Round,
     pub(super) context: Context,
@@ -35,14 +36,14 @@ pub(super) struct Desk {
     pub(super) proposals: BTreeMap<Digest, Proposal>,
     pub(super) verdicts: BTreeMap<Digest, bool>,
     pub(super) timers: Timers,
-    pub(super) remembered: Vec<Remembered>,
-    pub(super) acts: super::Acts,
+    pub(super) log: Vec<LoggedInput>,
+    pub(super) actions: VecDeque<Action>,
     federation: FederationId,
     identity: Identity,
     roster: Arc<Roster>,
 }
 
-impl Desk {
+impl EffectHandler {
     pub(super) fn new(
         federation: &Federation,
         identity: &Identity,
@@ -61,15 +62,15 @@ impl Desk {
             proposals: BTreeMap::new(),
             verdicts: BTreeMap::new(),
             timers: Timers::new(federation.document().council.view_timeout_ms),
-            remembered: Vec::new(),
-            acts: VecDeque::new(),
+            log: Vec::new(),
+            actions: VecDeque::new(),
             federation: federation.id(),
             identity: identity.clone(),
             roster: Arc::clone(&tip.roster),
         }
     }
 
-    /// Files a vote. False if it is known, conflicts with a known one, or is of a distant view.
+    /// Takes a vote in. False if it is known, conflicts with a known one, or is of a distant view.
     pub(super) fn take_vote(&mut self, vote: &Verified<Vote>) -> bool {
         let Some(place) = self.roster.place_of(&vote.signer) else {
             return false;
@@ -83,12 +84,12 @@ impl Desk {
             if known.message != vote.message {
                 let (one, other) = (Message::Vote(known.message), Message::Vote(vote.message));
                 let (one, other) = ((&one, &known.signature), (&other, &vote.signature));
-                self.acts.push_back(Act::Equivocated(Evidence::of(vote.signer, one, other)));
+                self.actions.push_back(Action::Equivocated(Evidence::of(vote.signer, one, other)));
             }
             return false;
         }
         votes.insert(place, vote.clone());
-        if let (Step::Prevote, Some(value)) = (step, vote.message.value)
+        if let (VoteStep::Prevote, Some(value)) = (step, vote.message.value)
             && let Some(polka) = self.tally.polka((self.round, view), value, self.roster.quorum())
         {
             self.tally.take_polka(polka);
@@ -96,57 +97,57 @@ impl Desk {
         true
     }
 
-    /// Files a quorum of prevotes another member proved. False if one is known for its view, or the
+    /// Takes in a quorum of prevotes that another member proved. False if one is known for its view, or the
     /// view is distant.
     pub(super) fn take_polka(&mut self, polka: &Polka) -> bool {
         self.is_near(polka.view) && self.tally.take_polka(polka.clone())
     }
 
-    /// Files a motion. False if one is known for its view, or the view is distant.
-    pub(super) fn take_motion(&mut self, motion: Verified<Motion>) -> bool {
-        let view = motion.message.view;
+    /// Takes a proposal in. False if one is known for its view, or the view is distant.
+    pub(super) fn take_proposal(&mut self, proposed: Verified<ProposalMessage>) -> bool {
+        let view = proposed.message.view;
         if !self.is_near(view) {
             return false;
         }
-        if let Some(Put { motion: known, .. }) = self.tally.motions.get(&view) {
-            if known.message != motion.message {
-                let Verified { signer, message, signature } = motion;
+        if let Some(HeldProposal { signed: known, .. }) = self.tally.proposals.get(&view) {
+            if known.message != proposed.message {
+                let Verified { signer, message, signature } = proposed;
                 let (one, other) =
-                    (Message::Motion(known.message.clone()), Message::Motion(message));
+                    (Message::Proposal(known.message.clone()), Message::Proposal(message));
                 let (one, other) = ((&one, &known.signature), (&other, &signature));
-                self.acts.push_back(Act::Equivocated(Evidence::of(signer, one, other)));
+                self.actions.push_back(Action::Equivocated(Evidence::of(signer, one, other)));
             }
             return false;
         }
-        let proposal = &motion.message.proposal;
+        let proposal = &proposed.message.proposal;
         let value = proposal.digest();
         self.proposals.insert(value, proposal.clone());
-        self.tally.motions.insert(view, Put { motion, value });
+        self.tally.proposals.insert(view, HeldProposal { signed: proposed, value });
         true
     }
 
-    /// Files what was remembered, so that the library's effects find it.
-    pub(super) fn recall(&mut self, remembered: &Remembered) {
-        match remembered {
-            Remembered::Vote { member, vote, signature } => {
+    /// Takes a logged input in, so that the library's effects find it.
+    pub(super) fn restore(&mut self, logged: &LoggedInput) {
+        match logged {
+            LoggedInput::Vote { member, vote, signature } => {
                 let (signer, message, signature) = (*member, *vote, *signature);
                 self.take_vote(&Verified { signer, message, signature });
             }
-            Remembered::Motion { member, motion, signature } => {
-                let (signer, message, signature) = (*member, (**motion).clone(), *signature);
-                self.take_motion(Verified { signer, message, signature });
+            LoggedInput::Proposal { member, message, signature } => {
+                let (signer, message, signature) = (*member, (**message).clone(), *signature);
+                self.take_proposal(Verified { signer, message, signature });
             }
-            Remembered::Verdict { value, valid, .. } => {
+            LoggedInput::Verdict { value, valid, .. } => {
                 self.verdicts.insert(*value, *valid);
             }
-            Remembered::Polka(polka) => {
+            LoggedInput::Polka(polka) => {
                 self.take_polka(polka);
             }
-            Remembered::Opened | Remembered::Timeout { .. } => {}
+            LoggedInput::Opened | LoggedInput::Timeout { .. } => {}
         }
     }
 
-    /// Does what the library asks, and answers it.
+    /// Carries out an effect of the library, and answers it.
     pub(super) fn on_effect(&mut self, effect: Effect<Context>) -> Resume<Context> {
         match effect {
             Effect::CancelAllTimeouts(resume) => {
@@ -170,11 +171,11 @@ impl Desk {
                 resume.resume_with(())
             }
             Effect::PublishConsensusMsg(message, resume) => {
-                self.say(message);
+                self.broadcast(message);
                 resume.resume_with(())
             }
             Effect::WalAppend(_, input, resume) => {
-                self.remember(&input);
+                self.log(&input);
                 resume.resume_with(())
             }
             Effect::Decide(certificate, _, resume) => {
@@ -185,18 +186,18 @@ impl Desk {
         }
     }
 
-    /// The effects about signatures, and those this council has other means for.
+    /// The effects about signatures, and those that are not needed here.
     fn on_signing_effect(&mut self, effect: Effect<Context>) -> Resume<Context> {
         match effect {
-            Effect::SignVote(ballot, resume) => {
-                let message = Message::Vote(ballot.vote);
+            Effect::SignVote(vote, resume) => {
+                let message = Message::Vote(vote.vote);
                 let signature = envelope::sign(&self.identity, self.federation, &message);
-                resume.resume_with(SignedMessage::new(ballot, signature))
+                resume.resume_with(SignedMessage::new(vote, signature))
             }
-            Effect::SignProposal(tabled, resume) => {
-                let message = Message::Motion(self.motion(&tabled));
+            Effect::SignProposal(proposal, resume) => {
+                let message = Message::Proposal(self.message(&proposal));
                 let signature = envelope::sign(&self.identity, self.federation, &message);
-                resume.resume_with(SignedMessage::new(tabled, signature))
+                resume.resume_with(SignedMessage::new(proposal, signature))
             }
             // Nothing reaches the library that was not opened and checked before.
             Effect::VerifySignature(_, _, resume) => resume.resume_with(true),
@@ -206,7 +207,7 @@ impl Desk {
             | Effect::VerifyExtendedCommitCertificate(_, _, _, _, resume) => {
                 resume.resume_with(Ok(()))
             }
-            // Motions carry the whole proposal, and `sync` brings what is missing.
+            // Proposals travel whole, and `sync` sends what a peer lacks.
             Effect::PublishLivenessMsg(_, resume)
             | Effect::RepublishVote(_, resume)
             | Effect::RepublishRoundCertificate(_, resume)
@@ -233,11 +234,11 @@ impl Desk {
         self.tally.prune(view);
         self.prune();
         if view > View(0) && !self.replaying {
-            self.acts.push_back(Act::ViewStarted(view));
+            self.actions.push_back(Action::ViewStarted(view));
         }
     }
 
-    /// Forgets proposals that no motion and no quorum at hand is about. What this member insists on
+    /// Drops proposals that no held view and no held quorum is about. The one this member is bound to
     /// had a quorum, and newer ones are few.
     fn prune(&mut self) {
         let tally = &self.tally;
@@ -245,32 +246,32 @@ impl Desk {
         self.verdicts.retain(|value, _| tally.is_about(value));
     }
 
-    /// Says what the library wants said: this member's vote or motion, or after many views the motion
-    /// of another that this member is now bound to.
-    fn say(&mut self, message: SignedConsensusMsg<Context>) {
-        let said = match message {
-            SignedConsensusMsg::Vote(SignedMessage { message: ballot, signature }) => {
-                let (signer, message) = (ballot.member, ballot.vote);
+    /// Broadcasts what the library publishes: this member's vote or proposal, or after many views the
+    /// proposal of another member that this one is now bound to.
+    fn broadcast(&mut self, message: SignedConsensusMsg<Context>) {
+        let signed = match message {
+            SignedConsensusMsg::Vote(SignedMessage { message: vote, signature }) => {
+                let (signer, message) = (vote.member, vote.vote);
                 self.take_vote(&Verified { signer, message, signature });
                 Verified { signer, message: Message::Vote(message), signature }
             }
-            SignedConsensusMsg::Proposal(SignedMessage { message: tabled, signature }) => {
-                let (signer, message) = (tabled.member, self.motion(&tabled));
-                self.take_motion(Verified { signer, message: message.clone(), signature });
-                Verified { signer, message: Message::Motion(message), signature }
+            SignedConsensusMsg::Proposal(SignedMessage { message: proposal, signature }) => {
+                let (signer, message) = (proposal.member, self.message(&proposal));
+                self.take_proposal(Verified { signer, message: message.clone(), signature });
+                Verified { signer, message: Message::Proposal(message), signature }
             }
         };
         if self.replaying {
             return;
         }
-        self.acts.push_back(Act::Remember(std::mem::take(&mut self.remembered)));
-        self.acts.push_back(Act::Say(Box::new(said)));
+        self.actions.push_back(Action::Persist(std::mem::take(&mut self.log)));
+        self.actions.push_back(Action::Broadcast(Box::new(signed)));
     }
 
-    fn remember(&mut self, input: &Input<Context>) {
+    fn log(&mut self, input: &Input<Context>) {
         if !self.replaying {
-            let remembered = Remembered::of(input, |tabled| Some(self.motion(tabled)));
-            self.remembered.extend(remembered);
+            let logged = LoggedInput::of(input, |proposal| self.message(proposal));
+            self.log.extend(logged);
         }
     }
 
@@ -278,18 +279,19 @@ impl Desk {
         let mut signatures: Vec<_> = certificate
             .commit_signatures
             .iter()
-            .map(|commit| CommitSignature { member: commit.address, signature: commit.signature })
+            .map(|commit| MemberSignature { member: commit.address, signature: commit.signature })
             .collect();
         signatures.sort_by_key(|commit| self.roster.place_of(&commit.member));
         let proof = Certificate { view: view_of(certificate.round), signatures };
-        self.acts.push_back(Act::Decided { value: certificate.value_id, certificate: proof });
+        self.actions.push_back(Action::Decided { value: certificate.value_id, certificate: proof });
     }
 
-    fn motion(&self, tabled: &Tabled) -> Motion {
-        let proposal = self.proposals.get(&tabled.value).cloned();
-        Motion {
-            view: tabled.view,
-            valid_view: tabled.valid_view,
+    /// A proposal of the library, completed.
+    fn message(&self, core: &CoreProposal) -> ProposalMessage {
+        let proposal = self.proposals.get(&core.value).cloned();
+        ProposalMessage {
+            view: core.view,
+            valid_view: core.valid_view,
             proposal: proposal.expect("every value the library knows came with its proposal"),
         }
     }
@@ -300,5 +302,5 @@ impl Desk {
     }
 }
 
-/// Views ahead of its own of which the library takes votes.
+/// How many views ahead of its own the library takes votes of.
 const VIEWS_AHEAD_MAX: u32 = arc_malachitebft_core_consensus::MAX_FUTURE_ROUND_LOOKAHEAD;

@@ -1,52 +1,54 @@
-//! The signed votes and motions of a round, kept for those who miss them.
+//! The signed votes and proposals of a round, kept for members that miss them.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::context::Tabled;
+use super::context::CoreProposal;
 use crate::digest::Digest;
 use crate::member::{MemberId, Round, View};
-use crate::wire::{CommitSignature, Motion, MotionHeld, Polka, Roll, Step, Vote, VotesHeld};
+use crate::wire::{
+    MemberSet, Polka, ProposalHeld, ProposalMessage, Verified, Vote, VoteStep, VotesHeld,
+};
 
-/// The signed votes and motions of the newest views.
+/// The signed votes and proposals of the newest views.
 #[derive(Clone, Debug)]
 pub struct Tally {
     view: View,
     honest: usize,
-    pub(super) votes: BTreeMap<(View, Step), BTreeMap<usize, Verified<Vote>>>,
-    pub(super) motions: BTreeMap<View, Put>,
+    pub(super) votes: BTreeMap<(View, VoteStep), BTreeMap<usize, Verified<Vote>>>,
+    pub(super) proposals: BTreeMap<View, HeldProposal>,
     polkas: BTreeMap<View, Polka>,
 }
 
-/// A motion with the digest of its proposal, which costs too much to compute at every look.
+/// A proposal with its digest, which is too costly to compute each time.
 #[derive(Clone, Debug)]
-pub struct Put {
-    /// The motion.
-    pub motion: Verified<Motion>,
-    /// The digest of its proposal.
+pub struct HeldProposal {
+    /// The message with its signature.
+    pub signed: Verified<ProposalMessage>,
+    /// The proposal's digest.
     pub value: Digest,
 }
 
 impl Tally {
-    /// Empty, at view 0. Of `honest` members one at least tells the truth.
+    /// Empty, at view 0. Of any `honest` members at least one is honest.
     pub(super) fn new(honest: usize) -> Self {
-        let (votes, motions, polkas) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { view: View(0), honest, votes, motions, polkas }
+        let (votes, proposals, polkas) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { view: View(0), honest, votes, proposals, polkas }
     }
 
     /// Whose votes are held for a step of a view.
-    pub fn voters(&self, view: View, step: Step) -> Roll {
+    pub fn voters(&self, view: View, step: VoteStep) -> MemberSet {
         self.votes.get(&(view, step)).map(|v| v.keys().copied().collect()).unwrap_or_default()
     }
 
-    /// Everyone of whom any vote is held.
-    pub fn all_voters(&self) -> Roll {
+    /// All members of whom a vote is held.
+    pub fn all_voters(&self) -> MemberSet {
         self.votes.values().flat_map(|votes| votes.keys().copied()).collect()
     }
 
-    /// The motions held, newest view last.
-    pub fn motions(&self) -> impl Iterator<Item = &Put> {
-        self.motions.values()
+    /// The proposals held, newest view last.
+    pub fn proposals(&self) -> impl Iterator<Item = &HeldProposal> {
+        self.proposals.values()
     }
 
     /// The newest quorums of prevotes seen, newest last.
@@ -56,14 +58,14 @@ impl Tally {
 
     /// Who prevoted for `value` in any view.
     pub fn backers(&self, value: Digest) -> impl Iterator<Item = MemberId> {
-        let prevotes = self.votes.iter().filter(|((_, step), _)| *step == Step::Prevote);
+        let prevotes = self.votes.iter().filter(|((_, step), _)| *step == VoteStep::Prevote);
         let votes = prevotes.flat_map(|(_, votes)| votes.values());
         votes.filter(move |vote| vote.message.value == Some(value)).map(|vote| vote.signer)
     }
 
-    /// Whether a motion or a quorum of prevotes held is about `value`.
+    /// Whether a held proposal or quorum of prevotes is about `value`.
     pub fn is_about(&self, value: &Digest) -> bool {
-        self.motions.values().any(|put| put.value == *value)
+        self.proposals.values().any(|held| held.value == *value)
             || self.polkas.values().any(|polka| polka.value == *value)
     }
 
@@ -79,28 +81,29 @@ impl Tally {
         views.len()
     }
 
-    /// What is held of the views that matter, for [`Holdings`](crate::wire::Holdings).
-    pub fn held(&self) -> (Vec<MotionHeld>, Vec<VotesHeld>, Vec<MotionHeld>) {
-        let told = self.told();
-        let motions = self.motions.iter().filter(|(view, _)| told.contains(view));
-        let motions = motions.map(|(view, put)| MotionHeld { view: *view, value: put.value });
-        let votes = self.votes.iter().filter(|((view, _), _)| told.contains(view));
+    /// What is held of the recent views, for [`Holdings`](crate::wire::Holdings).
+    pub fn held(&self) -> (Vec<ProposalHeld>, Vec<VotesHeld>, Vec<ProposalHeld>) {
+        let recent = self.recent_views();
+        let proposals = self.proposals.iter().filter(|(view, _)| recent.contains(view));
+        let proposals =
+            proposals.map(|(view, held)| ProposalHeld { view: *view, value: held.value });
+        let votes = self.votes.iter().filter(|((view, _), _)| recent.contains(view));
         let votes = votes.flat_map(|((view, step), votes)| by_value(*view, *step, votes));
         let polkas =
-            self.polkas.values().map(|polka| MotionHeld { view: polka.view, value: polka.value });
-        (motions.collect(), votes.collect(), polkas.collect())
+            self.polkas.values().map(|polka| ProposalHeld { view: polka.view, value: polka.value });
+        (proposals.collect(), votes.collect(), polkas.collect())
     }
 
-    /// Votes of the views that matter that are not in `held`.
+    /// Votes of the recent views that are not in `held`.
     pub fn votes_missing(&self, held: &[VotesHeld]) -> Vec<Verified<Vote>> {
-        let told = self.told();
+        let recent = self.recent_views();
         let holds = |place: usize, vote: &Vote| {
             held.iter().any(|held| {
                 (held.view, held.step, held.value) == (vote.view, vote.step, vote.value)
                     && held.members.contains(place)
             })
         };
-        let votes = self.votes.iter().filter(|((view, _), _)| told.contains(view));
+        let votes = self.votes.iter().filter(|((view, _), _)| recent.contains(view));
         votes
             .flat_map(|(_, votes)| votes)
             .filter(|(place, vote)| !holds(**place, &vote.message))
@@ -108,34 +111,34 @@ impl Tally {
             .collect()
     }
 
-    /// The views that matter: the newest that an honest member has reached, the few before it, and
-    /// the next one, in which some may be already. A few liars' votes for distant views move nothing.
-    fn told(&self) -> RangeInclusive<View> {
-        let mut voters = Roll::default();
+    /// The newest view that an honest member has reached, the few before it, and the next one, which
+    /// some may have reached. Votes of a few liars for distant views change nothing.
+    fn recent_views(&self) -> RangeInclusive<View> {
+        let mut voters = MemberSet::default();
         let reached = self.votes.iter().rev().find(|(_, votes)| {
             votes.keys().for_each(|place| voters.insert(*place));
             voters.count() >= self.honest
         });
         let View(newest) = reached.map_or(self.view, |((view, _), _)| self.view.max(*view));
-        View(newest.saturating_sub(VIEWS_TOLD_MAX - 1))..=View(newest.saturating_add(1))
+        View(newest.saturating_sub(VIEWS_RECENT - 1))..=View(newest.saturating_add(1))
     }
 
-    /// The motions that put the proposal `value`, in the library's words.
-    pub(super) fn tabled(&self, round: Round, value: Digest) -> Vec<Tabled> {
-        self.motions
+    /// The views in which `value` was proposed, as the library has them.
+    pub(super) fn core_proposals(&self, round: Round, value: Digest) -> Vec<CoreProposal> {
+        self.proposals
             .values()
-            .filter(|put| put.value == value)
-            .map(|put| Tabled {
+            .filter(|held| held.value == value)
+            .map(|held| CoreProposal {
                 round,
-                view: put.motion.message.view,
-                valid_view: put.motion.message.valid_view,
+                view: held.signed.message.view,
+                valid_view: held.signed.message.valid_view,
                 value,
-                member: put.motion.signer,
+                member: held.signed.signer,
             })
             .collect()
     }
 
-    /// Files a quorum of prevotes. False if one is known for its view.
+    /// Takes in a quorum of prevotes. False if one is known for its view.
     pub(super) fn take_polka(&mut self, polka: Polka) -> bool {
         if self.polkas.contains_key(&polka.view) {
             return false;
@@ -154,7 +157,7 @@ impl Tally {
         value: Digest,
         quorum: usize,
     ) -> Option<Polka> {
-        let votes = self.votes.get(&(view, Step::Prevote))?.values();
+        let votes = self.votes.get(&(view, VoteStep::Prevote))?.values();
         let signatures: Vec<_> = votes
             .filter(|vote| vote.message.value == Some(value))
             .map(|vote| vote.signed())
@@ -162,18 +165,18 @@ impl Tally {
         (signatures.len() >= quorum).then_some(Polka { round, view, value, signatures })
     }
 
-    /// `view` begins: the votes and motions of views long past are forgotten.
+    /// `view` begins: the votes and proposals of old views are dropped.
     pub(super) fn prune(&mut self, view: View) {
         self.view = view;
         let oldest = View(view.0.saturating_sub(VIEWS_KEPT_MAX));
         self.votes.retain(|(view, _), _| *view >= oldest);
-        self.motions.retain(|view, _| *view >= oldest);
+        self.proposals.retain(|view, _| *view >= oldest);
     }
 }
 
-/// The votes of one step, by what they are for.
-fn by_value(view: View, step: Step, votes: &BTreeMap<usize, Verified<Vote>>) -> Vec<VotesHeld> {
-    let mut values: BTreeMap<Option<Digest>, Roll> = BTreeMap::new();
+/// The votes of one step, by value.
+fn by_value(view: View, step: VoteStep, votes: &BTreeMap<usize, Verified<Vote>>) -> Vec<VotesHeld> {
+    let mut values: BTreeMap<Option<Digest>, MemberSet> = BTreeMap::new();
     for (place, vote) in votes {
         values.entry(vote.message.value).or_default().insert(*place);
     }
@@ -181,12 +184,11 @@ fn by_value(view: View, step: Step, votes: &BTreeMap<usize, Verified<Vote>>) -> 
     held.map(|(value, members)| VotesHeld { view, step, value, members }).collect()
 }
 
-/// Views behind its own of which votes and motions are kept for others.
+/// How many views behind its own votes and proposals are kept for others.
 pub(super) const VIEWS_KEPT_MAX: u32 = 32;
 
 /// Quorums of prevotes kept for others: with at most a third lying, the newest is what counts.
 const POLKAS_KEPT_MAX: usize = 8;
 
-/// Views told of in one message, beside the next one: those a member that lost a few messages may
-/// still need.
-const VIEWS_TOLD_MAX: u32 = 6;
+/// Views listed in holdings, beside the next one: those a member that lost a few messages may need.
+const VIEWS_RECENT: u32 = 6;

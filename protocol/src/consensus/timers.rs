@@ -1,7 +1,7 @@
-//! How long a view waits, and which waits are running.
+//! How long a view waits, and which timeouts are running.
 //!
 //! All derive from one setting, `council.view_timeout_ms`, and from how long this member's own
-//! aggregation took: a slow machine must not depose an aggregator that is as slow. Each later view
+//! aggregation took: a slow machine must not give up on an aggregator that is as slow. Each later view
 //! waits longer, so that members with unequal clocks meet in one.
 
 use arc_malachitebft_core_types::{Timeout, TimeoutKind};
@@ -9,7 +9,7 @@ use arc_malachitebft_core_types::{Timeout, TimeoutKind};
 use super::context::view_of;
 use crate::io::Time;
 
-/// The waits of one council.
+/// The timeouts of one round.
 #[derive(Clone, Debug)]
 pub struct Timers {
     view_timeout_ms: u64,
@@ -23,12 +23,12 @@ impl Timers {
         Self { view_timeout_ms, work_ms: 0, running: Vec::new() }
     }
 
-    /// What one aggregation takes here; waits that start from now on allow for two.
+    /// How long one aggregation takes here; timeouts that start from now on allow for two.
     pub fn allow_for_work(&mut self, work_ms: u64) {
         self.work_ms = self.work_ms.max(work_ms.min(WORK_MS_MAX));
     }
 
-    /// Starts a wait, unless it is one the council has other means for.
+    /// Starts a timeout, unless it is of a kind that is not used here.
     pub fn start(&mut self, now: Time, timeout: Timeout) {
         let (base, view) = (self.view_timeout_ms, u64::from(view_of(timeout.round).0));
         let wait = match timeout.kind {
@@ -41,17 +41,17 @@ impl Timers {
         self.running.push((Time(now.0 + wait + longer), timeout));
     }
 
-    /// Stops a wait.
+    /// Stops a timeout.
     pub fn cancel(&mut self, timeout: Timeout) {
         self.running.retain(|(_, running)| *running != timeout);
     }
 
-    /// Stops all waits.
+    /// Stops all timeouts.
     pub fn clear(&mut self) {
         self.running.clear();
     }
 
-    /// The wait that ended first, if one has.
+    /// The earliest timeout that is due, if one is.
     pub fn pop(&mut self, now: Time) -> Option<Timeout> {
         let (index, _) = self
             .running
@@ -67,14 +67,14 @@ impl Timers {
         self.running.len()
     }
 
-    /// When the next wait ends.
+    /// When the next timeout is due.
     pub fn next(&self) -> Option<Time> {
         self.running.iter().map(|(at, _)| *at).min()
     }
 }
 
-/// Waits stop growing after so many views: a council that can meet again does so soon.
+/// Timeouts stop growing after so many views: members that can meet again do so soon.
 const VIEWS_LONGER_MAX: u64 = 20;
 
-/// An aggregation that takes longer than this is stuck; waiting for it is not patience.
+/// An aggregation that takes longer than this is stuck and not worth waiting for.
 const WORK_MS_MAX: u64 = 60_000;

@@ -1,5 +1,5 @@
-//! One word and its numbers, as people write a choice in the federation file: `name` or
-//! `name:key=number,key=number`. What is left out has its default; what is unknown is refused.
+//! A name with numbers, as people write a choice in the federation file: `name` or
+//! `name:key=number,key=number`. Missing numbers have their defaults; unknown ones are refused.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub enum ChoiceError {
         /// Every name, with commas.
         known: String,
     },
-    /// Not `key=number`, or a key given twice.
+    /// Not `key=number`, or a repeated key.
     #[error("{choice}: `{found}` is not key=number, each key once")]
     Pair {
         /// The choice.
@@ -85,7 +85,7 @@ impl Choice {
         Err(ChoiceError::Number { choice, key, found, expected })
     }
 
-    /// Nothing may be left when everything was asked for.
+    /// An error if there are numbers that nothing asked for.
     pub fn end(self) -> Result<(), ChoiceError> {
         match self.numbers.into_keys().next() {
             None => Ok(()),
@@ -93,13 +93,13 @@ impl Choice {
         }
     }
 
-    /// The refusal of a name that is none of `known`.
+    /// The error for a name that is not one of `known`.
     pub fn unknown(&self, known: &[&str]) -> ChoiceError {
         ChoiceError::Name { found: self.name.clone(), known: known.join(", ") }
     }
 }
 
-/// What somebody wrote, made safe to print on one line.
+/// Text from a file or a flag, made safe to print on one line.
 fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(40).collect()
 }

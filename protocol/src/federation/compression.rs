@@ -30,7 +30,7 @@ impl Compression {
     /// Every name.
     pub const NAMES: [&str; 4] = ["none", "bf16", "int8", "top-k"];
 
-    /// Whether numbers travel as they are; a federation file that says so may as well say nothing.
+    /// Whether it is the default, which a federation file need not name.
     pub fn is_none(&self) -> bool {
         matches!(self, Self::None)
     }

@@ -1,4 +1,4 @@
-//! The handshake: what both sides say on connecting, so that each can name the field that differs.
+//! The handshake: both sides send their federation's fields, so that each can name one that differs.
 //!
 //! Both sides send a [`Hello`]; both run [`Hello::check`]. It is not signed: the connection is
 //! authenticated already, and all it decides is whether to keep that connection.
@@ -20,7 +20,7 @@ pub const HELLO_BYTES_MAX: usize = 8 * 1024;
 /// Each agreed field with its value, or the head of its digest where it is long.
 pub type Fields = BTreeMap<String, String>;
 
-/// What one side says of itself on connecting.
+/// What each side sends on connecting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// [`PROTOCOL_VERSION`] of the sender.
@@ -36,9 +36,9 @@ pub struct Hello {
 pub struct FieldDifference {
     /// Its path in the document.
     pub field: String,
-    /// What this node's file says.
+    /// Its value in this node's file.
     pub ours: String,
-    /// What the peer's file says.
+    /// Its value in the peer's file.
     pub theirs: String,
 }
 
@@ -70,7 +70,7 @@ pub enum HelloMismatch {
 }
 
 impl Hello {
-    /// What a node of this federation says.
+    /// The hello of a node of this federation.
     pub fn new(federation: &Federation) -> Self {
         Self {
             protocol_version: PROTOCOL_VERSION,
@@ -160,7 +160,7 @@ fn difference(ours: &Fields, theirs: &Fields) -> Option<FieldDifference> {
     })
 }
 
-/// What a peer wrote, made safe to print on one line.
+/// Text from a peer, made safe to print on one line.
 fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(80).collect()
 }

@@ -1,7 +1,7 @@
 //! The roster in force: who takes part in a round, in which order, and how many votes decide.
 //!
 //! The founding document names the first one; every later one follows from the ledger. A place in
-//! it means nothing in another roster: what outlives a round is kept by key, never by place.
+//! it means nothing in another: what outlives a round is kept by key, never by place.
 
 use std::collections::BTreeMap;
 
@@ -79,7 +79,7 @@ impl Roster {
         self.member(member).map_or_else(|| member.short(), |m| m.name.clone())
     }
 
-    /// Votes that decide: more than 2/3, or more than 1/2 when nobody lies.
+    /// Votes that decide: more than 2/3, or more than 1/2 in a federation without liars.
     pub fn quorum(&self) -> usize {
         match self.fault_model {
             FaultModel::Byzantine => self.size() * 2 / 3 + 1,
@@ -87,7 +87,7 @@ impl Roster {
         }
     }
 
-    /// Members among whom at least one tells the truth.
+    /// So many members that at least one of them is honest.
     pub fn honest(&self) -> usize {
         match self.fault_model {
             FaultModel::Byzantine => self.size() / 3 + 1,

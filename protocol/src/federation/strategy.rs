@@ -17,21 +17,21 @@ pub enum Strategy {
     /// The mean of both factors, weighted by steps.
     #[default]
     FedAvg,
-    /// FedAvg of trainings held near their start.
+    /// FedAvg with a proximal term in local training.
     FedProx {
-        /// Strength of the pull to the start; 0 is FedAvg.
+        /// Weight of the proximal term; 0 is FedAvg.
         mu: f64,
     },
-    /// FedAvg that goes on in the direction of earlier rounds.
+    /// FedAvg with server momentum.
     FedAvgM {
-        /// How much of the last round's step is taken again; 0 is FedAvg.
+        /// The momentum; 0 is FedAvg.
         momentum: f64,
     },
-    /// The mean change as the gradient of Adam or Yogi.
+    /// The mean change as the gradient of a server optimizer.
     FedOpt {
-        /// Which second moment.
+        /// Which optimizer.
         server: Server,
-        /// The server's step size.
+        /// The server's learning rate.
         rate: f64,
     },
     /// A frozen at its first values: exact, half the bytes.
@@ -49,7 +49,7 @@ pub enum Strategy {
     },
     /// The mean of each number of the product without its extremes.
     TrimmedMean {
-        /// How many are left out at each end.
+        /// How many are dropped at each end.
         trim: u32,
     },
     /// The product nearest to all.
@@ -61,7 +61,7 @@ pub enum Strategy {
     },
 }
 
-/// The second moment of the server's optimiser.
+/// The server's optimizer, by its second moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
     /// A decaying mean of squares.
@@ -109,8 +109,8 @@ impl Strategy {
 }
 
 impl Strategy {
-    /// Whether a change trained from an older adapter can be added to a newer one, and for less: the
-    /// strategy must ask for weights, and mean the same by a factor in every round.
+    /// Whether a change trained from an older adapter can be added to a newer one with less weight: the
+    /// strategy must use weights, and its factors must mean the same in every round.
     pub fn takes_late_updates(&self) -> bool {
         match self {
             Self::FedAvg
@@ -119,7 +119,7 @@ impl Strategy {
             | Self::FedOpt { .. }
             | Self::Ffa
             | Self::FedEx => true,
-            // Factors alternate, or are turned by each split; the robust rules ask for no weight.
+            // Factors alternate, or rotate with each split; the robust rules use no weights.
             Self::RoLora
             | Self::FlexLora
             | Self::NormClip { .. }
@@ -171,7 +171,7 @@ fn rate(choice: &mut Choice) -> Result<f64, ChoiceError> {
     choice.number("rate", 0.05, "more than 0, at most 10", fits)
 }
 
-/// A number of members; 1 unless told.
+/// A number of members. [default: 1]
 fn count(choice: &mut Choice, key: &'static str) -> Result<u32, ChoiceError> {
     let fits = |number: f64| (0.0..=31.0).contains(&number) && number.fract() == 0.0;
     Ok(choice.number(key, 1.0, "a whole number, 0 to 31", fits)? as u32)

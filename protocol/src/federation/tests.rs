@@ -1,4 +1,4 @@
-//! What a federation document must and must not say.
+//! What a federation document must and must not contain.
 
 use super::hello::{Hello, HelloMismatch, PROTOCOL_VERSION};
 use super::*;

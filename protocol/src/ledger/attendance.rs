@@ -2,21 +2,21 @@
 //!
 //! Everything follows from signatures in the record: a member is present if its update is in it, if
 //! its precommit is in the certificate, or if the aggregator shows a heartbeat that the member signed
-//! in this round. Nobody is present because somebody else says so.
+//! in this round. No member is present by another's word.
 
 use crate::codec::DecodeError;
 use crate::federation::Roster;
 use crate::flaw::{Flaw, require};
 use crate::member::{MemberId, Round};
 use crate::wire::envelope::{self, Refusal};
-use crate::wire::{Absence, Absent, HEARD_BYTES_MAX, Message, Progress, RoundRecord, Update};
+use crate::wire::{Absence, Absent, HEARD_BYTES_MAX, Heartbeat, Message, RoundRecord, Update};
 
 /// Who took which part in a round; each list in roster order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attendance {
     /// The roster.
     pub expected: Vec<MemberId>,
-    /// Of those, who said anything signed in the round.
+    /// Of those, who signed anything in the round.
     pub present: Vec<MemberId>,
     /// Of those, whose update is in the aggregate.
     pub contributed: Vec<MemberId>,
@@ -41,7 +41,7 @@ impl RoundRecord {
 }
 
 impl Absent {
-    /// The late update that stands in for this member's, if one does and `roster` opens it.
+    /// The late update that counts for this member, if one does and `roster` opens it.
     pub fn late_update(&self, roster: &Roster) -> Option<Update> {
         match &self.why {
             Absence::Late { envelope } => envelope::open_update(envelope, roster),
@@ -50,7 +50,7 @@ impl Absent {
     }
 
     /// The heartbeat that shows that this member was there all the same, if there is one.
-    pub fn heartbeat(&self, roster: &Roster) -> Option<Progress> {
+    pub fn heartbeat(&self, roster: &Roster) -> Option<Heartbeat> {
         open(self.heard.as_deref()?, roster, &self.member).ok()
     }
 }
@@ -73,13 +73,13 @@ pub(super) fn check(roster: &Roster, round: Round, absent: &Absent) -> Result<()
 }
 
 /// Reads a heartbeat of `member`.
-fn open(bytes: &[u8], roster: &Roster, member: &MemberId) -> Result<Progress, Refusal> {
+fn open(bytes: &[u8], roster: &Roster, member: &MemberId) -> Result<Heartbeat, Refusal> {
     if bytes.len() > HEARD_BYTES_MAX {
         return Err(Refusal::TooLong { found: bytes.len(), max: HEARD_BYTES_MAX });
     }
     let verified = envelope::open(bytes, roster)?;
     match verified.message {
-        Message::Progress(progress) if verified.signer == *member => Ok(progress),
+        Message::Heartbeat(progress) if verified.signer == *member => Ok(progress),
         _ => Err(Refusal::Payload(DecodeError::Malformed)),
     }
 }

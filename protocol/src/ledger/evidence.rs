@@ -6,14 +6,14 @@ use crate::federation::Roster;
 use crate::flaw::{Flaw, require, same};
 use crate::member::{MemberId, Round, View};
 use crate::wire::envelope::{self, Claim};
-use crate::wire::{EVIDENCE_BYTES_MAX, EVIDENCE_MAX, Evidence, Message, Step};
+use crate::wire::{EVIDENCE_BYTES_MAX, EVIDENCE_MAX, Evidence, Message, VoteStep};
 
-/// What may be signed once only.
+/// What a member may sign only once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {
     Update(Round),
-    Motion(Round, View),
-    Vote(Round, View, Step),
+    Proposal(Round, View),
+    Vote(Round, View, VoteStep),
 }
 
 impl Evidence {
@@ -30,7 +30,7 @@ impl Evidence {
         Self { member, round, first, second }
     }
 
-    /// Whether the proof holds against a member of `roster`; says in words what was signed twice.
+    /// Whether the proof holds against a member of `roster`; returns what was signed twice, for people.
     pub fn check(&self, roster: &Roster) -> Result<String, Flaw> {
         let open = |name: &str, bytes: &[u8]| {
             let (length, max) = (bytes.len(), EVIDENCE_BYTES_MAX);
@@ -55,7 +55,7 @@ impl Evidence {
 impl Slot {
     fn round(self) -> Round {
         match self {
-            Slot::Update(round) | Slot::Motion(round, _) | Slot::Vote(round, ..) => round,
+            Slot::Update(round) | Slot::Proposal(round, _) | Slot::Vote(round, ..) => round,
         }
     }
 }
@@ -64,18 +64,20 @@ impl std::fmt::Display for Slot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Slot::Update(round) => write!(f, "two updates for round {round}"),
-            Slot::Motion(round, view) => write!(f, "two motions in view {view} of round {round}"),
-            Slot::Vote(round, view, Step::Prevote) => {
+            Slot::Proposal(round, view) => {
+                write!(f, "two proposals in view {view} of round {round}")
+            }
+            Slot::Vote(round, view, VoteStep::Prevote) => {
                 write!(f, "two prevotes in view {view} of round {round}")
             }
-            Slot::Vote(round, view, Step::Precommit) => {
+            Slot::Vote(round, view, VoteStep::Precommit) => {
                 write!(f, "two precommits in view {view} of round {round}")
             }
         }
     }
 }
 
-/// Checks what a proposal says of equivocation: few, in roster order, new, and proven.
+/// Checks the evidence of a proposal: few proofs, in roster order, new, and sound.
 pub(super) fn check(tip: &Tip, evidence: &[Evidence]) -> Result<(), Flaw> {
     let count = evidence.len();
     require(count <= EVIDENCE_MAX, "evidence", format!("at most {EVIDENCE_MAX}"), count)?;
@@ -93,7 +95,7 @@ pub(super) fn check(tip: &Tip, evidence: &[Evidence]) -> Result<(), Flaw> {
 fn slot_of(claim: &Claim) -> Slot {
     match claim {
         Claim::Update(update) => Slot::Update(update.round),
-        Claim::Motion(head) => Slot::Motion(head.round, head.view),
+        Claim::Proposal(head) => Slot::Proposal(head.round, head.view),
         Claim::Vote(vote) => Slot::Vote(vote.round, vote.view, vote.step),
     }
 }

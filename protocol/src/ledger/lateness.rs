@@ -1,7 +1,7 @@
-//! Late updates: what a member trained for a round that closed without it may stand in for the update
-//! it has not got ready for a later one, and counts for less there.
+//! Late updates: an update that missed its round may count in a later one, in place of the update the
+//! member does not have ready for that one, with less weight.
 //!
-//! Opt-in, by `council.late_rounds`; 0 remembers nothing and admits nothing. Whether an update may
+//! Opt-in, by `council.late_rounds`; with 0 none is admitted. Whether an update may
 //! count follows from its signature and the ledger alone: it was trained from the adapter committed
 //! when its round began, under the roster in force now, and nothing as new of that member counted
 //! before. So none counts twice, and once a fresh one has counted, no older one does.
@@ -21,7 +21,7 @@ use crate::member::{MemberId, Round};
 use crate::wire::envelope::open_update;
 use crate::wire::{Proposal, Update};
 
-/// What the ledger says of rounds whose updates may still count.
+/// The closed rounds whose updates may still count, and what counted of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lateness {
     rounds: u64,

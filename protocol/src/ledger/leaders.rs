@@ -1,10 +1,10 @@
 //! Who leads: the aggregator of a view is a pure function of the ledger.
 //!
-//! Members sit in an order shuffled per epoch (as many rounds as there are members, counted from
-//! the round the roster came into force) by H(FederationId, first round, epoch, key). A round starts
-//! at its own seat; view v takes the v-th seat after it, skipping members without standing: those
-//! whose view failed and who have not contributed since. So each member leads one view 0 an epoch,
-//! and the last aggregator has no say in who is next.
+//! The order of members is shuffled per epoch (as many rounds as there are members, counted from the
+//! round the roster came into force) by H(FederationId, first round, epoch, key). A round starts at
+//! its own place in that order; view v takes the v-th place after it, skipping members that may not
+//! lead: those whose view failed and who have not contributed since. So each member leads one view 0
+//! an epoch, and the last aggregator cannot influence who is next.
 
 use std::collections::BTreeSet;
 
@@ -13,13 +13,13 @@ use crate::federation::Roster;
 use crate::member::{MemberId, Round, View};
 use crate::wire::Proposal;
 
-/// Who has lost the seat, as the ledger tells. Kept by key: places shift when the roster changes.
+/// Who may not lead, by the ledger. Kept by key: places shift when the roster changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Members whose view failed and who have not contributed to a later round.
     pub failed: BTreeSet<MemberId>,
-    /// Keys proven to have signed two things where only one may be: for good. Only the council's
-    /// vote for a new key gives such a member its seat back.
+    /// Keys proven to have equivocated: they never lead again. Only a new key, voted for by the
+    /// members, lets such a member lead.
     pub equivocators: BTreeSet<MemberId>,
 }
 
@@ -45,34 +45,34 @@ impl Standing {
     }
 }
 
-/// The members who lead the views of a round, in turn; after the last, the first again.
+/// The members who lead the views of a round, in order; after the last, the first again.
 #[derive(Clone, Debug)]
-pub struct Turns(Vec<MemberId>);
+pub struct Leaders(Vec<MemberId>);
 
-impl Turns {
+impl Leaders {
+    /// Who leads the views of `round`: members in good standing; if there are none, those whose view
+    /// failed; if there are none of those either, everybody.
+    pub fn new(roster: &Roster, standing: &Standing, round: Round) -> Self {
+        let size = roster.size() as u64;
+        let index = round.0.saturating_sub(roster.since().0);
+        let mut order = epoch_order(roster, index / size);
+        order.rotate_left((index % size) as usize);
+        if order.iter().any(|member| standing.is_good(member)) {
+            order.retain(|member| standing.is_good(member));
+        } else if order.iter().any(|member| standing.is_honest(member)) {
+            order.retain(|member| standing.is_honest(member));
+        }
+        Self(order)
+    }
+
     /// Who leads `view`.
-    pub fn leader(&self, view: View) -> MemberId {
+    pub fn of(&self, view: View) -> MemberId {
         self.0[view.0 as usize % self.0.len()]
     }
 }
 
-/// Whose turn it is in the views of `round`. If nobody has standing, those whose view failed have; if
-/// no one is left even so, everybody has.
-pub fn turns(roster: &Roster, standing: &Standing, round: Round) -> Turns {
-    let size = roster.size() as u64;
-    let index = round.0.saturating_sub(roster.since().0);
-    let mut seats = order(roster, index / size);
-    seats.rotate_left((index % size) as usize);
-    if seats.iter().any(|member| standing.is_good(member)) {
-        seats.retain(|member| standing.is_good(member));
-    } else if seats.iter().any(|member| standing.is_honest(member)) {
-        seats.retain(|member| standing.is_honest(member));
-    }
-    Turns(seats)
-}
-
 /// The epoch's order: sorted by a hash nobody can steer, which is a uniform shuffle.
-fn order(roster: &Roster, epoch: u64) -> Vec<MemberId> {
+fn epoch_order(roster: &Roster, epoch: u64) -> Vec<MemberId> {
     let key = |member: &MemberId| {
         let mut bytes = roster.federation().0.0.to_vec();
         bytes.extend_from_slice(&roster.since().0.to_be_bytes());
@@ -80,9 +80,9 @@ fn order(roster: &Roster, epoch: u64) -> Vec<MemberId> {
         bytes.extend_from_slice(&member.0);
         Digest::of_kind("witan 1 seat", &bytes)
     };
-    let mut seats: Vec<_> = roster.members().iter().map(|member| member.id()).collect();
-    seats.sort_by_cached_key(key);
-    seats
+    let mut order: Vec<_> = roster.members().iter().map(|member| member.id()).collect();
+    order.sort_by_cached_key(key);
+    order
 }
 
 #[cfg(test)]
@@ -93,7 +93,7 @@ mod tests {
     fn lead(size: usize, failed: &[MemberId], round: u64, view: u32) -> MemberId {
         let failed = failed.iter().copied().collect();
         let standing = Standing { failed, ..Standing::default() };
-        turns(federation(size).founders(), &standing, Round(round)).leader(View(view))
+        Leaders::new(federation(size).founders(), &standing, Round(round)).of(View(view))
     }
 
     #[test]
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_takes_the_next_seat_and_skips_those_without_standing() {
+    fn a_view_takes_the_next_place_and_skips_those_without_standing() {
         let next = lead(4, &[], 1, 1);
         assert_eq!(next, lead(4, &[], 2, 0));
         assert_eq!(lead(4, &[next], 1, 1), lead(4, &[], 1, 2));
@@ -121,9 +121,9 @@ mod tests {
         let all: BTreeSet<_> = federation.founders().members().iter().map(|m| m.id()).collect();
         let liar = *all.first().unwrap();
         let mut standing = Standing { failed: all.clone(), equivocators: [liar].into() };
-        let Turns(seats) = turns(federation.founders(), &standing, Round(1));
-        assert_eq!((seats.len(), seats.contains(&liar)), (3, false), "failed ones rather than it");
+        let Leaders(order) = Leaders::new(federation.founders(), &standing, Round(1));
+        assert_eq!((order.len(), order.contains(&liar)), (3, false), "failed ones rather than it");
         standing.equivocators = all;
-        assert_eq!(turns(federation.founders(), &standing, Round(1)).0.len(), 4);
+        assert_eq!(Leaders::new(federation.founders(), &standing, Round(1)).0.len(), 4);
     }
 }

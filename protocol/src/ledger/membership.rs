@@ -22,7 +22,7 @@ pub(super) fn changed(roster: &Roster, change: &Change, since: Round) -> Result<
 }
 
 /// The roster of the round after the one `proposal` closes.
-pub(super) fn roster_after(roster: &Arc<Roster>, proposal: &Proposal) -> Arc<Roster> {
+pub fn roster_after(roster: &Arc<Roster>, proposal: &Proposal) -> Arc<Roster> {
     let since = Round(proposal.round.0 + 1);
     let decision = proposal.decision.as_ref();
     match decision.map(|decision| changed(roster, &decision.petition.change, since)) {

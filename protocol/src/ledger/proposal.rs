@@ -8,7 +8,7 @@ use crate::digest::BlobRef;
 use crate::federation::{Federation, Roster};
 use crate::flaw::{Flaw, require, same};
 use crate::member::MemberId;
-use crate::wire::{Absence, Message, Proposal, REASON_BYTES_MAX, Roll, Update, envelope};
+use crate::wire::{Absence, MemberSet, Message, Proposal, REASON_BYTES_MAX, Update, envelope};
 
 /// The updates a checked proposal counts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,14 +34,14 @@ pub fn check_proposal(
     same("strategy", &strategy, &proposal.strategy)?;
     require(proposal.view.0 < VIEWS_MAX, "view", "less than 1000000", proposal.view)?;
     let name = |member: &MemberId| tip.roster.name_of(member);
-    let turns = tip.turns();
-    same("aggregator", name(&turns.leader(proposal.view)), name(&proposal.aggregator))?;
+    let leaders = tip.leaders();
+    same("aggregator", name(&leaders.of(proposal.view)), name(&proposal.aggregator))?;
     let failed = proposal.failed_views.len();
     require(failed == proposal.view.0 as usize, "failed_views", proposal.view, failed)?;
     for (index, failed) in proposal.failed_views.iter().enumerate() {
         let field = format!("failed_views[{index}]");
         same(&field, index, failed.view.0 as usize)?;
-        same(&field, name(&turns.leader(failed.view)), name(&failed.aggregator))?;
+        same(&field, name(&leaders.of(failed.view)), name(&failed.aggregator))?;
     }
     check_roster(&tip.roster, proposal)?;
     for absent in &proposal.absent {
@@ -49,7 +49,7 @@ pub fn check_proposal(
     }
     evidence::check(tip, &proposal.evidence)?;
     let refuted = proposal.refutation.as_ref();
-    refuted.map_or(Ok(()), |refuted| refutation::check(tip, proposal.view, refuted))?;
+    refuted.map_or(Ok(()), |refuted| check_refutation(tip, proposal.view, refuted))?;
     proposal.decision.as_ref().map_or(Ok(()), |decision| decision.check(tip))?;
     let read = |member: &MemberId, envelope: &[u8], field: &str| match known(member, envelope) {
         Some(update) => Ok(update),
@@ -93,13 +93,13 @@ fn check_claims(federation: &Federation, update: &Update) -> Result<(), Flaw> {
     same("codec", federation.document().training.compression, update.codec)?;
     let size = update.delta.size_bytes;
     require((1..=DELTA_BYTES_MAX).contains(&size), "delta.size_bytes", "1 to 1 GiB", size)?;
-    // Steps weigh an update: nobody may claim more than all agreed to take.
+    // Steps are the weight of an update: nobody may claim more than all agreed on.
     let most = u64::from(federation.document().training.local_steps);
     require((1..=most).contains(&update.steps), "steps", format!("1 to {most}"), update.steps)?;
     let scores = update.scores;
-    let told = [Some(scores.loss), scores.vqa_accuracy, scores.drawing_accuracy];
+    let numbers = [Some(scores.loss), scores.vqa_accuracy, scores.drawing_accuracy];
     require(
-        told.iter().flatten().all(|s| s.is_finite()),
+        numbers.iter().flatten().all(|s| s.is_finite()),
         "scores",
         "finite numbers",
         "NaN or infinite",
@@ -113,7 +113,8 @@ fn check_roster(roster: &Roster, proposal: &Proposal) -> Result<(), Flaw> {
     check_order(roster, "included", included())?;
     check_order(roster, "absent", absent())?;
     let named = proposal.included.len() + proposal.absent.len();
-    let places: Roll = included().chain(absent()).filter_map(|it| roster.place_of(&it)).collect();
+    let places: MemberSet =
+        included().chain(absent()).filter_map(|it| roster.place_of(&it)).collect();
     let complete = named == roster.size() && places.count() == named;
     let expected = format!("{} members, each once", roster.size());
     require(complete, "included + absent", expected, named)?;

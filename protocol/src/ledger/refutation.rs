@@ -13,7 +13,7 @@ pub(crate) fn check_refutation(tip: &Tip, view: View, refutation: &Refutation) -
     same("refutation.round", tip.round, objection.round)?;
     let is_before = objection.view < view;
     require(is_before, "refutation.view", format!("before view {view}"), objection.view)?;
-    let elected = tip.turns().leader(objection.view);
+    let elected = tip.leaders().of(objection.view);
     let (elected, against) = (roster.name_of(&elected), roster.name_of(&objection.against));
     same("refutation.against", elected, against)?;
     same("refutation.field", AGGREGATE, &objection.field)?;

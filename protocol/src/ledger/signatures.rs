@@ -3,7 +3,9 @@
 use crate::federation::Roster;
 use crate::flaw::{Flaw, require};
 use crate::member::MemberId;
-use crate::wire::{Certificate, CommitSignature, Message, Polka, Proposal, Step, Vote, envelope};
+use crate::wire::{
+    Certificate, MemberSignature, Message, Polka, Proposal, Vote, VoteStep, envelope,
+};
 
 /// Whether a certificate holds a quorum of distinct members' precommits for `proposal`.
 pub fn check_certificate(
@@ -14,14 +16,14 @@ pub fn check_certificate(
     let (view, field) = (certificate.view, "certificate.view");
     require(view >= proposal.view, field, format!("at least {}", proposal.view), view)?;
     let (round, value) = (proposal.round, Some(proposal.digest()));
-    let vote = Vote { round, view, step: Step::Precommit, value };
+    let vote = Vote { round, view, step: VoteStep::Precommit, value };
     check_quorum(roster, "certificate", vote, &certificate.signatures)
 }
 
 /// Whether a polka holds a quorum of distinct members' prevotes.
 pub(crate) fn check_polka(roster: &Roster, polka: &Polka) -> Result<(), Flaw> {
     let (round, view, value) = (polka.round, polka.view, Some(polka.value));
-    let vote = Vote { round, view, step: Step::Prevote, value };
+    let vote = Vote { round, view, step: VoteStep::Prevote, value };
     check_quorum(roster, "polka", vote, &polka.signatures)
 }
 
@@ -30,7 +32,7 @@ fn check_quorum(
     roster: &Roster,
     name: &str,
     vote: Vote,
-    signatures: &[CommitSignature],
+    signatures: &[MemberSignature],
 ) -> Result<(), Flaw> {
     check_signatures(roster, &format!("{name}.signatures"), &Message::Vote(vote), signatures)?;
     let (votes, quorum) = (signatures.len(), roster.quorum());
@@ -42,10 +44,10 @@ pub(super) fn check_signatures(
     roster: &Roster,
     list: &str,
     message: &Message,
-    signatures: &[CommitSignature],
+    signatures: &[MemberSignature],
 ) -> Result<(), Flaw> {
     check_order(roster, list, signatures.iter().map(|signed| signed.member))?;
-    for (index, CommitSignature { member, signature }) in signatures.iter().enumerate() {
+    for (index, MemberSignature { member, signature }) in signatures.iter().enumerate() {
         let valid = envelope::is_signed(member, roster.federation(), message, signature);
         let expected = format!("a signature of {}", roster.name_of(member));
         require(valid, &format!("{list}[{index}]"), expected, "not")?;

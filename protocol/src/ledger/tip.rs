@@ -1,10 +1,10 @@
-//! Where a chain of records stands: everything the next round follows from.
+//! The state after a chain of records: everything the next round follows from.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::lateness::Lateness;
-use super::leaders::{self, Standing, Turns};
+use super::leaders::{Leaders, Standing};
 use super::membership::roster_after;
 use crate::codec;
 use crate::digest::{BlobRef, Digest};
@@ -63,14 +63,14 @@ impl Tip {
     }
 
     /// Who leads which view of the next round.
-    pub fn turns(&self) -> Turns {
-        leaders::turns(&self.roster, &self.standing, self.round)
+    pub fn leaders(&self) -> Leaders {
+        Leaders::new(&self.roster, &self.standing, self.round)
     }
 
     /// The views before `view`, with those who led them.
     pub fn failed_views(&self, view: View) -> Vec<FailedView> {
-        let turns = self.turns();
-        let failed = |view| FailedView { view, aggregator: turns.leader(view) };
+        let leaders = self.leaders();
+        let failed = |view| FailedView { view, aggregator: leaders.of(view) };
         (0..view.0).map(View).map(failed).collect()
     }
 }

@@ -1,11 +1,11 @@
-//! Aggregations asked for and done, by their inputs: the same inputs are never computed twice.
+//! Aggregations by their inputs: the same inputs are never computed twice.
 
 use crate::io::{Aggregate, AggregateInput, JobId, Output, Time};
 use crate::ledger::Tip;
 use crate::member::MemberId;
-use crate::outbox::Post;
+use crate::outbox::Outbox;
 
-/// What came of an aggregation: its stored result, or whose deltas are unusable, and why.
+/// The result of an aggregation: its stored aggregate, or whose deltas are unusable, and why.
 pub type Outcome = Result<Aggregate, Vec<(MemberId, String)>>;
 
 /// The aggregations of a round.
@@ -24,13 +24,13 @@ struct Running {
 
 impl Aggregates {
     /// Asks for an aggregation, unless it runs or is done.
-    pub fn ask(&mut self, now: Time, post: &mut Post, tip: &Tip, inputs: Vec<AggregateInput>) {
+    pub fn ask(&mut self, now: Time, outbox: &mut Outbox, tip: &Tip, inputs: Vec<AggregateInput>) {
         let runs = self.running.iter().any(|running| running.inputs == inputs);
         if runs || self.is_done(&inputs) || self.running.len() >= RUNNING_MAX {
             return;
         }
-        let (job, round, start) = (post.job(), tip.round, tip.adapter);
-        post.push(Output::Aggregate { job, round, start, inputs: inputs.clone() });
+        let (job, round, start) = (outbox.job(), tip.round, tip.adapter);
+        outbox.push(Output::Aggregate { job, round, start, inputs: inputs.clone() });
         self.running.push(Running { job, since: now, inputs });
     }
 
@@ -67,8 +67,8 @@ impl Aggregates {
     }
 }
 
-/// Outcomes kept: of all sets of inputs that motions of the newest views may be about.
+/// Results kept: for all sets of inputs that proposals of the newest views may have.
 const DONE_MAX: usize = 32;
 
-/// Aggregations at once: the own one and those of a few motions. The rest is asked for later.
+/// Aggregations at once: this member's own and those of a few proposals. Others are asked for later.
 const RUNNING_MAX: usize = 4;

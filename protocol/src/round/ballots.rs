@@ -1,46 +1,45 @@
-//! Votes on membership during a round: cast, taken in, remembered.
+//! Ballots during a round: cast, taken in, logged.
 
-use super::{Memory, Round};
+use super::{Round, WalEntry};
 use crate::flaw::Flaw;
-use crate::outbox::Post;
-use crate::wire::envelope::{self, Verified};
-use crate::wire::{Ballot, Kind, Message, Verified};
+use crate::outbox::Outbox;
+use crate::wire::{Ballot, Kind, Message, Verified, envelope};
 
 impl Round {
-    /// This member's own ballot: durable, then everybody's.
-    pub fn cast(&mut self, post: &mut Post, ballot: Ballot) -> Result<(), Flaw> {
+    /// This member's own ballot: made durable, then published.
+    pub fn cast(&mut self, outbox: &mut Outbox, ballot: Ballot) -> Result<(), Flaw> {
         let opened = ballot.petition.opened;
         let message = Message::Ballot(ballot.clone());
-        let signature = post.sign(&message);
-        let signer = post.member();
+        let signature = outbox.sign(&message);
+        let signer = outbox.member();
         let ballot = Verified { signer, message: ballot, signature };
-        if self.agenda.polls.on_ballot(&self.tip, &ballot)? {
-            self.remember_ballots(post);
+        if self.pending.petitions.on_ballot(&self.tip, &ballot)? {
+            self.log_ballots(outbox);
             let envelope = envelope::reseal(signer, &message, &signature);
-            post.gossip_sealed(Kind::Ballot, opened, envelope);
+            outbox.gossip_sealed(Kind::Ballot, opened, envelope);
         }
         Ok(())
     }
 
     /// A verified ballot. Returns whether it was new.
     pub fn on_ballot(&mut self, ballot: &Verified<Ballot>) -> Result<bool, Flaw> {
-        self.agenda.polls.on_ballot(&self.tip, ballot)
+        self.pending.petitions.on_ballot(&self.tip, ballot)
     }
 
-    /// Remembers the own ballots that are open in this round.
-    pub fn remember_ballots(&self, post: &mut Post) {
-        for envelope in self.agenda.polls.kept_by(&post.member()) {
-            self.remember(post, &Memory::Ballot(envelope));
+    /// Logs this member's ballots on petitions that are open in this round.
+    pub fn log_ballots(&self, outbox: &mut Outbox) {
+        for envelope in self.pending.petitions.envelopes_of(&outbox.member()) {
+            self.log(outbox, &WalEntry::Ballot(envelope));
         }
     }
 
-    pub(super) fn recall_ballot(&mut self, envelope: &[u8]) {
+    pub(super) fn restore_ballot(&mut self, envelope: &[u8]) {
         let Ok(Verified { signer, message: Message::Ballot(message), signature }) =
             envelope::open(envelope, &self.tip.roster)
         else {
             return;
         };
-        // One that no longer fits has lost its purpose.
+        // A petition that can no longer be decided is dropped.
         let _ = self.on_ballot(&Verified { signer, message, signature });
     }
 }

@@ -1,18 +1,18 @@
-//! Which blobs are here, and which are asked for. Asks again while a blob still matters.
+//! Which blobs are stored, and which are being fetched. Asks again while a blob is missing.
 //!
-//! A digest claimed with another size is another blob: one that nobody has. It must not stand in the
-//! way of the real one.
+//! A digest claimed with another size is another blob: one that nobody has. It must not block the
+//! real one.
 
 use std::collections::BTreeMap;
 
 use crate::digest::BlobRef;
 use crate::io::{Output, Time};
 use crate::member::MemberId;
-use crate::outbox::Post;
+use crate::outbox::Outbox;
 
-/// The blobs of the round at hand.
+/// The blobs of the current round.
 #[derive(Clone, Debug, Default)]
-pub struct Shelf {
+pub struct Blobs {
     blobs: BTreeMap<BlobRef, Wanted>,
 }
 
@@ -23,24 +23,24 @@ struct Wanted {
     asked: Option<Time>,
 }
 
-impl Shelf {
-    /// Whether a blob is here.
+impl Blobs {
+    /// Whether a blob is stored.
     pub fn has(&self, blob: &BlobRef) -> bool {
         self.blobs.get(blob).is_some_and(|wanted| wanted.stored)
     }
 
-    /// How many blobs are here or asked for.
+    /// How many blobs are stored or wanted.
     pub fn len(&self) -> usize {
         self.blobs.len()
     }
 
-    /// A blob is here.
+    /// A blob is stored.
     pub fn put(&mut self, blob: BlobRef) {
         let holders = Vec::new();
         self.blobs.insert(blob, Wanted { stored: true, holders, asked: None });
     }
 
-    /// A blob asked for is here. False if nobody asked.
+    /// A wanted blob is stored.
     pub fn on_stored(&mut self, blob: &BlobRef) -> bool {
         let Some(wanted) = self.blobs.get_mut(blob) else {
             return false;
@@ -48,7 +48,7 @@ impl Shelf {
         !std::mem::replace(&mut wanted.stored, true)
     }
 
-    /// Wants a blob that `holder` is believed to have; asks at the next [`Shelf::ask`].
+    /// Wants a blob that `holder` is believed to have; asks at the next [`Blobs::ask`].
     pub fn want(&mut self, blob: BlobRef, holder: MemberId) {
         if self.blobs.len() >= BLOBS_MAX && !self.blobs.contains_key(&blob) {
             return;
@@ -60,22 +60,22 @@ impl Shelf {
         }
     }
 
-    /// Asks for what is missing and was not asked for lately.
-    pub fn ask(&mut self, now: Time, post: &mut Post) {
+    /// Asks for blobs that are missing and were not asked for recently.
+    pub fn ask(&mut self, now: Time, outbox: &mut Outbox) {
         for (blob, wanted) in self.blobs.iter_mut().filter(|(_, wanted)| !wanted.stored) {
             if wanted.asked.is_some_and(|at| now.0 < at.0 + ASK_AGAIN_MS) {
                 continue;
             }
             wanted.asked = Some(now);
-            let me = post.member();
+            let me = outbox.member();
             let holders = wanted.holders.iter().copied().filter(|member| *member != me).collect();
-            post.push(Output::Fetch { blob: *blob, holders });
+            outbox.push(Output::Fetch { blob: *blob, holders });
         }
     }
 }
 
-/// A fetch under way is left alone for so long; the node itself tries other holders meanwhile.
+/// A fetch has so much time before it is asked for again; the node tries other holders meanwhile.
 const ASK_AGAIN_MS: u64 = 3000;
 
-/// Deltas of 64 members, a second one of a few liars, and the adapters.
+/// The deltas of 64 members, second ones of a few liars, and the adapters.
 const BLOBS_MAX: usize = 256;

@@ -1,37 +1,37 @@
-//! The own part: train once, publish the update, say when there will be none.
+//! This member's training: train once, publish the update, or announce that there will be none.
 
-use super::{Filed, Held, Memory, Round, cut};
+use super::{Admission, HeldUpdate, Round, WalEntry, shortened};
 use crate::digest::{BlobRef, Digest};
 use crate::io::{JobId, Output};
 use crate::ledger::{self, Tip};
 use crate::member::Round as RoundNumber;
-use crate::outbox::Post;
-use crate::wire::{Kind, Message, Progress, Scores, Update, envelope};
+use crate::outbox::Outbox;
+use crate::wire::{Heartbeat, Kind, Message, Scores, Update, envelope};
 
-/// What this member does for the round.
+/// How far this member's training is.
 #[derive(Debug)]
-pub(super) enum Own {
-    /// Nothing yet, or nothing any more: the vote began without it.
+pub(super) enum OwnTraining {
+    /// Not begun; the vote may begin without it.
     Idle,
     /// The job runs.
-    Training(JobId),
-    /// A job of a closed round still runs: its update may count late. Then this round's begins.
-    Outlasting(Outlasting),
-    /// The update is out.
+    Running(JobId),
+    /// The job of a closed round still runs: its update may count late. This round's training follows.
+    Overrun(Overrun),
+    /// The update is published.
     Published,
-    /// Training failed: the signed word of it, for those who have not heard.
+    /// Training failed: the signed heartbeat that announces it, for members that missed it.
     SitsOut(Vec<u8>),
 }
 
 /// A training that outlasted its round.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Outlasting {
+pub(super) struct Overrun {
     pub(super) job: JobId,
     pub(super) round: RoundNumber,
     pub(super) start: Digest,
 }
 
-/// What a training job brought.
+/// The result of a training job.
 #[derive(Clone, Copy, Debug)]
 pub struct Trained {
     /// The stored delta.
@@ -40,151 +40,151 @@ pub struct Trained {
     pub examples: u64,
     /// Steps taken.
     pub steps: u64,
-    /// Measured.
+    /// The member's measurements.
     pub scores: Scores,
 }
 
 impl Round {
-    /// Starts training, unless that is done or the council votes already.
-    pub(super) fn train(&mut self, post: &mut Post) {
-        if !matches!(self.own, Own::Idle) || self.council.is_open() {
+    /// Starts training, unless it has begun or the vote has.
+    pub(super) fn train(&mut self, outbox: &mut Outbox) {
+        if !matches!(self.own, OwnTraining::Idle) || self.consensus.is_open() {
             return;
         }
-        let (job, round, start) = (post.job(), self.tip.round, self.tip.adapter);
-        self.own = Own::Training(job);
-        post.push(Output::Train { job, round, start });
+        let (job, round, start) = (outbox.job(), self.tip.round, self.tip.adapter);
+        self.own = OwnTraining::Running(job);
+        outbox.push(Output::Train { job, round, start });
     }
 
-    /// The job is under way: others are told that slow is not dead.
-    pub fn on_progress(&mut self, post: &mut Post, job: JobId, done: (u64, u64), loss: f32) {
+    /// The job is under way: publishes a heartbeat.
+    pub fn on_progress(&mut self, outbox: &mut Outbox, job: JobId, done: (u64, u64), loss: f32) {
         if let Some((round, _)) = self.trains(job) {
             let (step, steps) = done;
-            let progress = Progress { round, step, steps, loss, sits_out: None };
-            post.gossip(&Message::Progress(progress));
+            let progress = Heartbeat { round, step, steps, loss, sits_out: None };
+            outbox.gossip(&Message::Heartbeat(progress));
         }
     }
 
-    /// The job is done: the update is remembered, then published.
-    pub fn on_trained(&mut self, post: &mut Post, job: JobId, trained: Trained) {
-        let (Some((round, start)), Some(place)) = (self.trains(job), post.place()) else {
+    /// The job is done: the update is made durable, then published.
+    pub fn on_trained(&mut self, outbox: &mut Outbox, job: JobId, trained: Trained) {
+        let (Some((round, start)), Some(place)) = (self.trains(job), outbox.place()) else {
             return;
         };
         let Trained { delta, examples, steps, scores } = trained;
-        let codec = post.federation.document().training.compression;
+        let codec = outbox.federation.document().training.compression;
         let update = Update { round, start, delta, codec, examples, steps, scores };
         let is_late = round < self.tip.round;
         let checked = match is_late {
-            true => ledger::check_late(&post.federation, &self.tip, &post.member(), &update),
-            false => ledger::check_update(&post.federation, &self.tip, &update),
+            true => ledger::check_late(&outbox.federation, &self.tip, &outbox.member(), &update),
+            false => ledger::check_update(&outbox.federation, &self.tip, &update),
         };
         if let Err(flaw) = checked {
-            self.on_train_failed(post, job, &format!("own update: {flaw}"));
+            self.on_train_failed(outbox, job, &format!("own update: {flaw}"));
             return;
         }
-        let envelope = post.seal(&Message::Update(update.clone()));
-        self.remember(post, &Memory::Update(envelope.clone()));
-        let held = Held { update, envelope: envelope.clone() };
+        let envelope = outbox.seal(&Message::Update(update.clone()));
+        self.log(outbox, &WalEntry::Update(envelope.clone()));
+        let held = HeldUpdate { update, envelope: envelope.clone() };
         if is_late {
-            self.keep_late(post, post.member(), held);
+            self.keep_late(outbox, outbox.member(), held);
         } else {
             self.updates.insert(place, held);
         }
-        self.shelf.put(delta);
-        post.gossip_sealed(Kind::Update, round, envelope);
-        self.own = Own::Published;
-        self.train_after(post, is_late);
+        self.blobs.put(delta);
+        outbox.gossip_sealed(Kind::Update, round, envelope);
+        self.own = OwnTraining::Published;
+        self.train_after(outbox, is_late);
     }
 
-    /// After a training that outlasted its round, this round's.
-    fn train_after(&mut self, post: &mut Post, is_late: bool) {
+    /// After a training that outlasted its round, trains for this one.
+    fn train_after(&mut self, outbox: &mut Outbox, is_late: bool) {
         if is_late {
-            self.own = Own::Idle;
+            self.own = OwnTraining::Idle;
             if self.began.is_some() {
-                self.train(post);
+                self.train(outbox);
             }
         }
     }
 
-    /// The round that a running job trains for, and the adapter it began with.
+    /// The round that a running job trains for, and the adapter it started from.
     fn trains(&self, job: JobId) -> Option<(RoundNumber, Digest)> {
         match &self.own {
-            Own::Training(running) if *running == job => {
+            OwnTraining::Running(running) if *running == job => {
                 Some((self.tip.round, self.tip.adapter.digest))
             }
-            Own::Outlasting(late) if late.job == job => Some((late.round, late.start)),
+            OwnTraining::Overrun(late) if late.job == job => Some((late.round, late.start)),
             _ => None,
         }
     }
 
     /// The job failed: others are told not to wait.
-    pub fn on_train_failed(&mut self, post: &mut Post, job: JobId, reason: &str) {
+    pub fn on_train_failed(&mut self, outbox: &mut Outbox, job: JobId, reason: &str) {
         let Some((of, _)) = self.trains(job) else {
             return;
         };
         if of < self.tip.round {
-            return self.train_after(post, true);
+            return self.train_after(outbox, true);
         }
-        self.sits_out.extend(post.place());
-        let why = Some(cut(reason, SITS_OUT_BYTES_MAX));
+        self.sits_out.extend(outbox.place());
+        let why = Some(shortened(reason, SITS_OUT_BYTES_MAX));
         let round = self.tip.round;
-        let progress = Progress { round, step: 0, steps: 0, loss: 0.0, sits_out: why };
-        let envelope = post.seal(&Message::Progress(progress));
-        self.own = Own::SitsOut(envelope.clone());
-        post.gossip_sealed(Kind::Progress, round, envelope);
+        let progress = Heartbeat { round, step: 0, steps: 0, loss: 0.0, sits_out: why };
+        let envelope = outbox.seal(&Message::Heartbeat(progress));
+        self.own = OwnTraining::SitsOut(envelope.clone());
+        outbox.gossip_sealed(Kind::Heartbeat, round, envelope);
     }
 
-    /// Whether the own update is out, or on its way.
+    /// Whether this member's update is published, or expected.
     pub(super) fn will_contribute(&self) -> bool {
-        matches!(self.own, Own::Training(_) | Own::Published)
+        matches!(self.own, OwnTraining::Running(_) | OwnTraining::Published)
     }
 
     /// A training of the round before goes on while its update may still count.
-    pub(super) fn outlast(&mut self, own: Own, before: &Tip) {
-        let outlasting = match own {
-            Own::Training(job) => {
-                Some(Outlasting { job, round: before.round, start: before.adapter.digest })
+    pub(super) fn carry_over(&mut self, own: OwnTraining, before: &Tip) {
+        let overrun = match own {
+            OwnTraining::Running(job) => {
+                Some(Overrun { job, round: before.round, start: before.adapter.digest })
             }
-            Own::Outlasting(outlasting) => Some(outlasting),
+            OwnTraining::Overrun(overrun) => Some(overrun),
             _ => None,
         };
-        self.own = outlasting
-            .filter(|outlasting| !self.last && self.tip.lateness.admits(outlasting.round))
-            .map_or(Own::Idle, Own::Outlasting);
+        self.own = overrun
+            .filter(|overrun| !self.last && self.tip.lateness.admits(overrun.round))
+            .map_or(OwnTraining::Idle, OwnTraining::Overrun);
     }
 
-    /// The own word, signed, that there will be no update.
+    /// The signed heartbeat by which this member sits the round out.
     pub fn excuse(&self) -> Option<&[u8]> {
         match &self.own {
-            Own::SitsOut(envelope) => Some(envelope),
+            OwnTraining::SitsOut(envelope) => Some(envelope),
             _ => None,
         }
     }
 
-    /// The own update of before a crash: published again, not trained again.
-    pub(super) fn recall_update(&mut self, post: &mut Post, envelope: Vec<u8>) {
-        let Ok(opened) = envelope::open(&envelope, &post.roster) else {
+    /// The update of before a restart is published again; nothing is trained again.
+    pub(super) fn restore_update(&mut self, outbox: &mut Outbox, envelope: Vec<u8>) {
+        let Ok(opened) = envelope::open(&envelope, &outbox.roster) else {
             return;
         };
-        let (Message::Update(update), Some(place)) = (opened.message, post.place()) else {
+        let (Message::Update(update), Some(place)) = (opened.message, outbox.place()) else {
             return;
         };
         let round = update.round;
-        let held = Held { update, envelope: envelope.clone() };
-        if opened.signer != post.member() {
+        let held = HeldUpdate { update, envelope: envelope.clone() };
+        if opened.signer != outbox.member() {
             return;
         } else if round < self.tip.round {
-            let Held { update, envelope } = held;
-            if self.on_late_update(post, opened.signer, update, envelope) != Filed::New {
+            let HeldUpdate { update, envelope } = held;
+            if self.on_late_update(outbox, opened.signer, update, envelope) != Admission::New {
                 return;
             }
         } else {
-            self.own = Own::Published;
-            self.shelf.want(held.update.delta, opened.signer);
+            self.own = OwnTraining::Published;
+            self.blobs.want(held.update.delta, opened.signer);
             self.updates.insert(place, held);
         }
-        post.gossip_sealed(Kind::Update, round, envelope);
+        outbox.gossip_sealed(Kind::Update, round, envelope);
     }
 }
 
-/// Bytes of a reason that travel: such a heartbeat fits into a record.
+/// Bytes of a reason that are sent: such a heartbeat fits into a record.
 const SITS_OUT_BYTES_MAX: usize = 120;

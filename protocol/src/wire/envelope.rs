@@ -2,15 +2,16 @@
 //!
 //! ```text
 //! 18([ protected: << { 1: -8 (EdDSA), 3: "witan/<kind>", 4: signer's ed25519 public key } >>,
-//!      unprotected: {},    of a motion: { "proposal": << canonical CBOR of the proposal >> }
+//!      unprotected: {},    for a proposal: { "proposal": << its canonical CBOR >> }
 //!      payload: << canonical CBOR of the message >>,
 //!      signature ])            external AAD: "witan/1/<kind>" ‖ FederationId (32 bytes)
 //! ```
 //!
 //! There is one encoding: [`open`] rebuilds the envelope from its parts and refuses anything else.
 //! A signature covers kind, federation, signer and payload; nothing unsigned is ever decoded into a
-//! message, except a motion's proposal, which must have the digest that the signed payload names: so
-//! the proof that somebody put two motions needs neither proposal. Limits: 48 KiB a message, 64 KiB for a certified record, which is never gossiped.
+//! message, except a proposal, which must have the digest that the signed payload names: so the proof
+//! that somebody proposed two things needs neither of them. Limits: 48 KiB a message, 64 KiB for a
+//! certified record, which is never gossiped.
 
 use ciborium::Value;
 use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable};
@@ -18,7 +19,7 @@ use coset::{ContentType, iana};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::message::{Kind, Message, Motion, MotionHead};
+use super::message::{Kind, Message, ProposalHead, ProposalMessage};
 use super::record::Proposal;
 use super::signature::Verified;
 use super::update::Update;
@@ -29,14 +30,13 @@ use crate::federation::{FederationId, Roster};
 use crate::identity::{self, Identity};
 use crate::member::MemberId;
 
-/// Bytes an envelope may have: a proposal of 64 members that shows all a proposal may show fits.
+/// Bytes an envelope may have: the largest proposal of 64 members fits.
 pub const ENVELOPE_BYTES_MAX: usize = 48 * 1024;
 
 /// Bytes an envelope with a certified record may have; it goes to one peer, never by gossip.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;
 
-/// An envelope opened before it is handed to a participant: with another thread's time, or once
-/// for many. Only [`Opened::new`] makes one, so what is inside was checked like anything else.
+/// An envelope with what it says, its signature checked. Only [`Opened::new`] makes one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Opened {
     federation: FederationId,
@@ -64,21 +64,21 @@ pub enum Refusal {
     /// The signature is wrong for this signer, kind and federation.
     #[error("bad signature in the name of {}", .0.short())]
     BadSignature(MemberId),
-    /// Well signed, but the payload is not a message of its kind.
+    /// The signature is good, but the payload is not a message of its kind.
     #[error("payload: {0}")]
     Payload(DecodeError),
-    /// Well signed, but the proposal beside it is not the one it names.
-    #[error("the proposal is not the one the motion names")]
+    /// The signature is good, but the proposal beside it does not have the signed digest.
+    #[error("the proposal does not have the digest that was signed")]
     Proposal,
 }
 
-/// What of a message may be said once only: the signed part, without what travels beside it.
+/// A message that a member may sign only once: the signed part, without what travels beside it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Claim {
     /// An update.
     Update(Update),
-    /// A motion, without its proposal.
-    Motion(MotionHead),
+    /// What is signed of a proposal.
+    Proposal(ProposalHead),
     /// A vote.
     Vote(Vote),
 }
@@ -120,14 +120,14 @@ impl Opened {
     }
 }
 
-/// Signs a message.
+/// The signed envelope of a message.
 pub fn seal(identity: &Identity, federation: FederationId, message: &Message) -> Vec<u8> {
     let (kind, payload) = (message.kind(), payload_of(message));
     let signature = identity.sign(&signed_bytes(kind, federation, identity.member(), &payload));
     assemble(kind, identity.member(), payload, &signature, beside_of(message))
 }
 
-/// The signature alone, for messages whose envelope is put together later by [`reseal`].
+/// The signature alone, for messages whose envelope is made later by [`reseal`].
 pub fn sign(identity: &Identity, federation: FederationId, message: &Message) -> [u8; 64] {
     let payload = payload_of(message);
     identity.sign(&signed_bytes(message.kind(), federation, identity.member(), &payload))
@@ -163,14 +163,14 @@ pub fn open_claim(bytes: &[u8], roster: &Roster) -> Result<Verified<Claim>, Refu
     let Parts { kind, signer, payload, signature, beside } = check(bytes, roster)?;
     let claim = match (kind, beside) {
         (Kind::Update, None) => Claim::Update(as_one(&payload)?),
-        (Kind::Proposal, None) => Claim::Motion(as_one(&payload)?),
+        (Kind::Proposal, None) => Claim::Proposal(as_one(&payload)?),
         (Kind::Vote, None) => Claim::Vote(as_one(&payload)?),
         _ => return Err(Refusal::Malformed),
     };
     Ok(Verified { signer, message: claim, signature })
 }
 
-/// Checks everything about an envelope but what it says.
+/// Checks everything about an envelope but its message.
 fn check(bytes: &[u8], roster: &Roster) -> Result<Parts, Refusal> {
     let too_long = |max| Refusal::TooLong { found: bytes.len(), max };
     if bytes.len() > RECORD_BYTES_MAX {
@@ -201,7 +201,7 @@ fn check(bytes: &[u8], roster: &Roster) -> Result<Parts, Refusal> {
     Ok(Parts { kind, signer, payload, signature, beside })
 }
 
-/// The kind an envelope claims, unverified: for telling what was refused.
+/// The kind an envelope claims to be, unverified: to report what was refused.
 pub fn claimed_kind(bytes: &[u8]) -> Option<Kind> {
     if bytes.len() > RECORD_BYTES_MAX {
         return None;
@@ -280,52 +280,52 @@ fn signed_bytes(kind: Kind, id: FederationId, signer: MemberId, payload: &[u8]) 
 
 fn payload_of(message: &Message) -> Vec<u8> {
     match message {
-        Message::Progress(m) => codec::encode(m),
+        Message::Heartbeat(m) => codec::encode(m),
         Message::Update(m) => codec::encode(m),
-        Message::Motion(m) => codec::encode(&m.head()),
+        Message::Proposal(m) => codec::encode(&m.head()),
         Message::Vote(m) => codec::encode(m),
         Message::Objection(m) => codec::encode(m),
         Message::Holdings(m) => codec::encode(m),
-        Message::Certified(m) => codec::encode(m),
+        Message::Record(m) => codec::encode(m),
         Message::Polka(m) => codec::encode(m),
         Message::Evidence(m) => codec::encode(m),
         Message::Ballot(m) => codec::encode(m),
     }
 }
 
-/// What travels beside the signed part: a motion's proposal.
+/// What travels beside the signed part: a proposal.
 fn beside_of(message: &Message) -> Option<Vec<u8>> {
     match message {
-        Message::Motion(motion) => Some(codec::encode(&motion.proposal)),
+        Message::Proposal(message) => Some(codec::encode(&message.proposal)),
         _ => None,
     }
 }
 
 fn read(kind: Kind, payload: &[u8], beside: Option<&[u8]>) -> Result<Message, Refusal> {
     Ok(match kind {
-        Kind::Progress => Message::Progress(as_one(payload)?),
+        Kind::Heartbeat => Message::Heartbeat(as_one(payload)?),
         Kind::Update => Message::Update(as_one(payload)?),
-        Kind::Proposal => Message::Motion(read_motion(payload, beside)?),
+        Kind::Proposal => Message::Proposal(read_proposal(payload, beside)?),
         Kind::Vote => Message::Vote(as_one(payload)?),
         Kind::Objection => Message::Objection(as_one(payload)?),
         Kind::Holdings => Message::Holdings(as_one(payload)?),
-        Kind::Record => Message::Certified(as_one(payload)?),
+        Kind::Record => Message::Record(as_one(payload)?),
         Kind::Polka => Message::Polka(as_one(payload)?),
         Kind::Evidence => Message::Evidence(as_one(payload)?),
         Kind::Ballot => Message::Ballot(as_one(payload)?),
     })
 }
 
-fn read_motion(payload: &[u8], beside: Option<&[u8]>) -> Result<Motion, Refusal> {
-    let head: MotionHead = as_one(payload)?;
+fn read_proposal(payload: &[u8], beside: Option<&[u8]>) -> Result<ProposalMessage, Refusal> {
+    let head: ProposalHead = as_one(payload)?;
     let proposal: Proposal = as_one(beside.ok_or(Refusal::Proposal)?)?;
-    let motion = Motion { view: head.view, valid_view: head.valid_view, proposal };
-    if motion.head() == head { Ok(motion) } else { Err(Refusal::Proposal) }
+    let message = ProposalMessage { view: head.view, valid_view: head.valid_view, proposal };
+    if message.head() == head { Ok(message) } else { Err(Refusal::Proposal) }
 }
 
 fn as_one<T: Serialize + DeserializeOwned>(payload: &[u8]) -> Result<T, Refusal> {
     codec::decode(payload, RECORD_BYTES_MAX).map_err(Refusal::Payload)
 }
 
-/// The name under which a proposal stands beside its motion.
+/// The header under which a proposal travels.
 const BESIDE: &str = "proposal";

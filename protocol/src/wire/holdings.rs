@@ -1,39 +1,43 @@
-//! What a member has of its round, told so that others can send the rest.
+//! What a member has of its round, sent so that others can send it the rest (anti-entropy).
+//!
+//! Nothing in it is checked beyond its signature: a false list costs the sender what it is not sent,
+//! and the receiver a bounded answer.
 
 use serde::{Deserialize, Serialize};
 
-use super::vote::Step;
+use super::vote::VoteStep;
 use crate::digest::Digest;
 use crate::member::{Round, View};
 
-/// What the sender holds of its undecided round, so that a peer can send what is missing.
+/// What the sender has of its undecided round.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holdings {
-    /// The first round the sender has no record of; all before it, it has.
+    /// The first round the sender has no record of; it has all records before.
     pub round: Round,
-    /// The digest of its newest record.
+    /// The digest of its newest record. One that differs from the receiver's in the same round is
+    /// reported: two ledgers.
     pub head: Digest,
-    /// Members whose updates it holds.
-    pub updates: Roll,
-    /// Members whose delta blobs it holds.
-    pub blobs: Roll,
-    /// Motions it holds, of the views that matter: those about the newest that an honest member is known
-    /// to have reached.
-    pub motions: Vec<MotionHeld>,
-    /// Votes it holds, of the same views.
+    /// Members whose updates it has.
+    pub updates: MemberSet,
+    /// Members whose delta blobs it has.
+    pub blobs: MemberSet,
+    /// Proposals it has, of the newest views that an honest member is known to have reached.
+    #[serde(rename = "motions")]
+    pub proposals: Vec<ProposalHeld>,
+    /// Votes it has, of the same views.
     pub votes: Vec<VotesHeld>,
     /// Quorums of prevotes it saw, the newest few.
-    pub polkas: Vec<MotionHeld>,
-    /// Ballots it holds.
+    pub polkas: Vec<ProposalHeld>,
+    /// Ballots it has.
     pub ballots: Vec<BallotsHeld>,
 }
 
-/// A motion the sender of [`Holdings`] has.
+/// A proposal the sender of [`Holdings`] has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MotionHeld {
-    /// The view it was put in.
+pub struct ProposalHeld {
+    /// The view it was proposed in.
     pub view: View,
-    /// The digest of the proposal.
+    /// Its digest.
     pub value: Digest,
 }
 
@@ -42,32 +46,32 @@ pub struct MotionHeld {
 pub struct BallotsHeld {
     /// The petition.
     pub petition: Digest,
-    /// Whose yes.
-    pub yes: Roll,
-    /// Whose no.
-    pub no: Roll,
+    /// Who voted yes.
+    pub yes: MemberSet,
+    /// Who voted no.
+    pub no: MemberSet,
 }
 
-/// The votes for one value the sender of [`Holdings`] has. By value, so that a member whose votes
-/// differ from peer to peer is found out.
+/// The votes for one value the sender of [`Holdings`] has. By value, so that a member that votes
+/// differently towards different peers is found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VotesHeld {
     /// The view.
     pub view: View,
     /// The step.
-    pub step: Step,
+    pub step: VoteStep,
     /// The value.
     pub value: Option<Digest>,
-    /// Whose votes.
-    pub members: Roll,
+    /// Who voted for it.
+    pub members: MemberSet,
 }
 
-/// A set of members of one round, by their place in its roster (at most 64).
+/// A set of members of one round: a bitset by their place in its roster (at most 64).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Roll(pub u64);
+pub struct MemberSet(pub u64);
 
-impl Roll {
+impl MemberSet {
     /// Whether the member at `place` is in the set.
     pub fn contains(self, place: usize) -> bool {
         place < 64 && self.0 >> place & 1 == 1
@@ -79,12 +83,12 @@ impl Roll {
         self.0 |= 1 << (place & 63);
     }
 
-    /// Those here that are not in `other`.
-    pub fn without(self, other: Roll) -> Roll {
-        Roll(self.0 & !other.0)
+    /// The members of this set that are not in `other`.
+    pub fn without(self, other: MemberSet) -> MemberSet {
+        MemberSet(self.0 & !other.0)
     }
 
-    /// How many.
+    /// How many members are in the set.
     pub fn count(self) -> usize {
         self.0.count_ones() as usize
     }
@@ -95,16 +99,16 @@ impl Roll {
     }
 }
 
-impl Extend<usize> for Roll {
+impl Extend<usize> for MemberSet {
     fn extend<I: IntoIterator<Item = usize>>(&mut self, places: I) {
         places.into_iter().for_each(|place| self.insert(place));
     }
 }
 
-impl FromIterator<usize> for Roll {
+impl FromIterator<usize> for MemberSet {
     fn from_iter<I: IntoIterator<Item = usize>>(places: I) -> Self {
-        let mut roll = Roll::default();
-        roll.extend(places);
-        roll
+        let mut set = MemberSet::default();
+        set.extend(places);
+        set
     }
 }

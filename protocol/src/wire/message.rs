@@ -1,17 +1,17 @@
-//! What members say to each other. Each message travels alone in one signed envelope.
+//! The messages members send each other. Each travels alone in one signed envelope.
 //!
-//! | message | who sends it, when | durable before it is sent |
-//! |---|---|---|
-//! | [`Progress`] | a training member, about once a second | nothing |
-//! | [`Update`] | every member, once a round | the update itself |
-//! | [`Motion`] | the elected aggregator, once a view | the motion itself |
-//! | [`Vote`] | every member, two a view | the vote and all that led to it |
-//! | [`Objection`] | a member that refused a motion | nothing |
-//! | [`Holdings`] | every member to a few peers, about once a second | nothing |
-//! | [`Certified`] | a member ahead, to one behind | the record |
-//! | [`Polka`] | a member that saw one, to one that cannot | nothing |
-//! | [`Evidence`] | who finds that another signed twice | nothing |
-//! | [`Ballot`] | a member asked to by its people, once a petition | the ballot |
+//! | kind | sent by | when | durable before it is sent |
+//! |---|---|---|---|
+//! | [`Heartbeat`] | a member that trains or sits out | about once a second | nothing |
+//! | [`Update`] | every member | once a round | the update |
+//! | [`ProposalMessage`] | the elected aggregator | once a view | the proposal |
+//! | [`Vote`] | every member | twice a view | the vote and all inputs it follows from |
+//! | [`Objection`] | a member that refused a proposal | at once | nothing |
+//! | [`Holdings`] | every member, to a few peers | about once a second | nothing |
+//! | [`RecordCopy`] | a member ahead, to one behind | on its holdings | the record |
+//! | [`Polka`] | a member that saw one, to one that cannot | on its holdings | nothing |
+//! | [`Evidence`] | whoever finds an equivocation | at once | nothing |
+//! | [`Ballot`] | a member whose operator votes | once a petition | the ballot |
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ use super::holdings::Holdings;
 use super::objection::Objection;
 use super::record::Proposal;
 use super::update::Update;
-use super::vote::{Polka, Step, Vote};
+use super::vote::{Polka, Vote, VoteStep};
 use crate::digest::Digest;
 use crate::member::{Round, View};
 
@@ -29,30 +29,58 @@ use crate::member::{Round, View};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
     /// A training heartbeat.
-    Progress(Progress),
+    Heartbeat(Heartbeat),
     /// "My delta for this round is this blob."
     Update(Update),
     /// A proposal put to the vote.
-    Motion(Motion),
+    Proposal(ProposalMessage),
     /// A prevote or precommit.
     Vote(Vote),
-    /// Why a motion got no vote.
+    /// Why a proposal got no vote.
     Objection(Objection),
-    /// What the sender holds of its round.
+    /// What the sender has of its round.
     Holdings(Holdings),
     /// A certified record.
-    Certified(Certified),
+    Record(RecordCopy),
     /// A quorum of prevotes.
     Polka(Polka),
-    /// Proof that a member signed two things where only one may be.
+    /// Proof of an equivocation.
     Evidence(Evidence),
-    /// A member's say on a change of the roster.
+    /// A member's vote on a change of the roster.
     Ballot(Ballot),
 }
 
-/// Slow is not dead: a member still at work says so, and one that cannot contribute says that.
+/// The kinds of message; each is a domain of its own for signatures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// [`Message::Heartbeat`].
+    #[serde(rename = "progress")]
+    Heartbeat,
+    /// [`Message::Update`].
+    Update,
+    /// [`Message::Proposal`].
+    Proposal,
+    /// [`Message::Vote`].
+    Vote,
+    /// [`Message::Objection`].
+    Objection,
+    /// [`Message::Holdings`].
+    Holdings,
+    /// [`Message::Record`].
+    Record,
+    /// [`Message::Polka`].
+    Polka,
+    /// [`Message::Evidence`].
+    Evidence,
+    /// [`Message::Ballot`].
+    Ballot,
+}
+
+/// "I am still training", or "I will not contribute to this round". Resets how long the sender is
+/// waited for; a record may show one as proof of presence. The numbers are for people only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct Heartbeat {
     /// The round trained for.
     pub round: Round,
     /// Steps done.
@@ -65,9 +93,10 @@ pub struct Progress {
     pub sits_out: Option<String>,
 }
 
-/// A proposal put to the vote in one view.
+/// A proposal as its aggregator puts it to the vote in one view. Receivers check that the elected
+/// aggregator of the view signed it, and recompute the proposal before they vote.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Motion {
+pub struct ProposalMessage {
     /// The view it is put in; the proposal names the view it was first made in.
     pub view: View,
     /// The earlier view in which the same proposal got a quorum of prevotes, if it did.
@@ -76,10 +105,10 @@ pub struct Motion {
     pub proposal: Proposal,
 }
 
-/// What is signed of a motion. The proposal travels beside it and is bound by its digest, so that
-/// the head alone proves that it was put: evidence stays small.
+/// What is signed of a [`ProposalMessage`]. The proposal travels beside it and is bound by its
+/// digest, so that the head alone proves what was proposed: evidence stays small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MotionHead {
+pub struct ProposalHead {
     /// The round.
     pub round: Round,
     /// The view it is put in.
@@ -90,9 +119,9 @@ pub struct MotionHead {
     pub value: Digest,
 }
 
-/// A certified record for a member that has fallen behind.
+/// A certified record for a member that has fallen behind, which checks it like an auditor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Certified {
+pub struct RecordCopy {
     /// The record's round.
     pub round: Round,
     /// The first round the sender has no record of.
@@ -102,44 +131,18 @@ pub struct Certified {
     pub record: Vec<u8>,
 }
 
-impl Motion {
+impl ProposalMessage {
     /// What is signed of it.
-    pub fn head(&self) -> MotionHead {
+    pub fn head(&self) -> ProposalHead {
         let (round, value) = (self.proposal.round, self.proposal.digest());
-        MotionHead { round, view: self.view, valid_view: self.valid_view, value }
+        ProposalHead { round, view: self.view, valid_view: self.valid_view, value }
     }
-}
-
-/// The kinds of message; each is a domain of its own for signatures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A training heartbeat.
-    Progress,
-    /// A signed update header.
-    Update,
-    /// An aggregator's proposal.
-    Proposal,
-    /// A prevote or precommit.
-    Vote,
-    /// Why a proposal got no vote.
-    Objection,
-    /// What a member holds of a round: anti-entropy.
-    Holdings,
-    /// A certified round record.
-    Record,
-    /// A quorum of prevotes, as proof.
-    Polka,
-    /// Proof that a member signed two things where only one may be.
-    Evidence,
-    /// A member's say on a change of the roster.
-    Ballot,
 }
 
 impl Kind {
     /// All of them.
     pub const ALL: [Self; 10] = [
-        Self::Progress,
+        Self::Heartbeat,
         Self::Update,
         Self::Proposal,
         Self::Vote,
@@ -154,7 +157,7 @@ impl Kind {
     /// Its name in headers and domains.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Progress => "progress",
+            Self::Heartbeat => "progress",
             Self::Update => "update",
             Self::Proposal => "proposal",
             Self::Vote => "vote",
@@ -172,40 +175,40 @@ impl Message {
     /// Its kind: the domain its signature belongs to.
     pub fn kind(&self) -> Kind {
         match self {
-            Message::Progress(_) => Kind::Progress,
+            Message::Heartbeat(_) => Kind::Heartbeat,
             Message::Update(_) => Kind::Update,
-            Message::Motion(_) => Kind::Proposal,
+            Message::Proposal(_) => Kind::Proposal,
             Message::Vote(_) => Kind::Vote,
             Message::Objection(_) => Kind::Objection,
             Message::Holdings(_) => Kind::Holdings,
-            Message::Certified(_) => Kind::Record,
+            Message::Record(_) => Kind::Record,
             Message::Polka(_) => Kind::Polka,
             Message::Evidence(_) => Kind::Evidence,
             Message::Ballot(_) => Kind::Ballot,
         }
     }
 
-    /// The round it speaks of.
+    /// The round it is about.
     pub fn round(&self) -> Round {
         match self {
-            Message::Progress(progress) => progress.round,
+            Message::Heartbeat(heartbeat) => heartbeat.round,
             Message::Update(update) => update.round,
-            Message::Motion(motion) => motion.proposal.round,
+            Message::Proposal(message) => message.proposal.round,
             Message::Vote(vote) => vote.round,
             Message::Objection(objection) => objection.round,
             Message::Holdings(holdings) => holdings.round,
-            Message::Certified(certified) => certified.round,
+            Message::Record(copy) => copy.round,
             Message::Polka(polka) => polka.round,
             Message::Evidence(evidence) => evidence.round,
             Message::Ballot(ballot) => ballot.petition.opened,
         }
     }
 
-    /// A few words for the gossip log.
+    /// A summary in a few words, for the gossip log.
     pub fn gist(&self) -> String {
         match self {
-            Message::Progress(Progress { sits_out: Some(why), .. }) => format!("sits out: {why}"),
-            Message::Progress(p) => format!("step {}/{} loss {:.2}", p.step, p.steps, p.loss),
+            Message::Heartbeat(Heartbeat { sits_out: Some(why), .. }) => format!("sits out: {why}"),
+            Message::Heartbeat(p) => format!("step {}/{} loss {:.2}", p.step, p.steps, p.loss),
             Message::Update(u) => format!(
                 "delta {} of {} bytes, {} steps, loss {:.2}",
                 u.delta.digest.short(),
@@ -213,7 +216,7 @@ impl Message {
                 u.steps,
                 u.scores.loss
             ),
-            Message::Motion(m) => format!(
+            Message::Proposal(m) => format!(
                 "view {}: {} included, {} absent, result {}",
                 m.view,
                 m.proposal.included.len(),
@@ -221,7 +224,7 @@ impl Message {
                 m.proposal.result.digest.short()
             ),
             Message::Vote(v) => {
-                let step = if v.step == Step::Prevote { "prevote" } else { "precommit" };
+                let step = if v.step == VoteStep::Prevote { "prevote" } else { "precommit" };
                 let value = v.value.map_or_else(|| "nil".to_owned(), |value| value.short());
                 format!("{step} view {} for {value}", v.view)
             }
@@ -231,15 +234,15 @@ impl Message {
             Message::Holdings(h) => {
                 format!("{} updates, {} blobs", h.updates.count(), h.blobs.count())
             }
-            Message::Certified(c) => format!("{} bytes", c.record.len()),
+            Message::Record(c) => format!("{} bytes", c.record.len()),
             Message::Polka(p) => {
                 let votes = p.signatures.len();
                 format!("view {}: {votes} prevotes for {}", p.view, p.value.short())
             }
             Message::Evidence(e) => format!("{} signed twice", e.member.short()),
             Message::Ballot(b) => {
-                let say = if b.approve { "yes" } else { "no" };
-                format!("{say} to {}: {}", b.petition.id().short(), b.petition.change)
+                let vote = if b.approve { "yes" } else { "no" };
+                format!("{vote} to {}: {}", b.petition.id().short(), b.petition.change)
             }
         }
     }

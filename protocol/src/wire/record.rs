@@ -1,21 +1,24 @@
-//! The round record: what the council agreed on, with everything an auditor needs to check it.
+//! The round record: what the members agreed on, with everything an auditor needs to check it.
+//!
+//! The aggregator sets every field of a [`Proposal`]; before they vote, all other members check each
+//! against the ledger ([`crate::ledger::check_proposal`]) and against what they compute themselves.
 
 use serde::{Deserialize, Serialize};
 
 use super::ballot::Decision;
 use super::evidence::Evidence;
 use super::objection::Refutation;
-use super::signature::CommitSignature;
+use super::signature::MemberSignature;
 use crate::codec;
 use crate::digest::{BlobRef, Digest};
 use crate::member::{MemberId, Round, View};
 
-/// One member's part in a record: its update, exactly as it signed it.
+/// One member's update in a record, exactly as it signed it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Contribution {
     /// Who signed.
     pub member: MemberId,
-    /// The received COSE_Sign1 bytes, kept so that anyone can check them again.
+    /// The received COSE_Sign1 bytes, so that anyone can check them again.
     #[serde(with = "serde_bytes")]
     pub envelope: Vec<u8>,
 }
@@ -26,12 +29,12 @@ pub struct Contribution {
 pub enum Absence {
     /// No update had arrived when the round closed.
     NoUpdate,
-    /// The update was refused; the words say which field was wrong.
+    /// The update cannot be used; the reason says which field was wrong.
     Refused {
         /// What was wrong, in a few words.
         because: String,
     },
-    /// No update had arrived; this one, of a round that closed without it, stands in for it.
+    /// No update had arrived; this one, of a round that closed without it, counts in its place.
     Late {
         /// The received COSE_Sign1 bytes.
         #[serde(with = "serde_bytes")]
@@ -46,43 +49,42 @@ pub struct Absent {
     pub member: MemberId,
     /// Why.
     pub why: Absence,
-    /// A heartbeat it signed in this round, in its envelope, if the aggregator heard one: it was
-    /// there, though its update was not. Not beside a late update: 64 of both fit no message.
+    /// A heartbeat it signed in this round, in its envelope, if the aggregator has one: proof that the
+    /// member was there without an update. Never beside a late update: 64 of both fit no message.
     #[serde(with = "serde_bytes")]
     pub heard: Option<Vec<u8>>,
 }
 
-/// What the elected aggregator proposes, and what the votes are about.
+/// What the elected aggregator proposes, and what the votes are about. Its digest is the record's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Proposal {
-    /// The round it closes.
+    /// The round it closes: the next one of the ledger.
     pub round: Round,
     /// The view it was first made in. A later view may commit it: the certificate says which.
     pub view: View,
-    /// The elected aggregator of that view, who made it.
+    /// Who made it; the aggregator that the ledger elects for that view.
     pub aggregator: MemberId,
-    /// The views before that one, which closed nothing; part of what is agreed, because the seats
-    /// of later rounds follow from it.
+    /// The views before that one, which decided nothing; who may lead later rounds follows from it.
     pub failed_views: Vec<FailedView>,
     /// The digest of the record before it: the chain.
     pub previous: Digest,
-    /// The adapter the round started from.
+    /// The adapter the round started from: the ledger's committed one.
     pub start: BlobRef,
     /// The updates used, in roster order.
     pub included: Vec<Contribution>,
     /// Everyone else, in roster order, with the reason.
     pub absent: Vec<Absent>,
-    /// Proofs of equivocation: whoever signed twice leads no view of a later round.
+    /// Proofs of equivocation: these members lead no view of a later round.
     pub evidence: Vec<Evidence>,
-    /// A wrong aggregate that one of the failed views was asked to vote for.
+    /// Proof that the aggregate proposed in one of the failed views was wrong.
     pub refutation: Option<Box<Refutation>>,
-    /// A change of the roster that the members decided; in force from the next round on.
+    /// A change of the roster that the members decided; in force from the next round.
     pub decision: Option<Box<Decision>>,
-    /// The aggregation strategy with its numbers.
+    /// The aggregation strategy with its numbers; must be `training.strategy`.
     pub strategy: String,
-    /// The aggregate: the adapter everyone adopts, and what the strategy goes on from.
+    /// The aggregate, which every member recomputes: the adapter everyone adopts.
     pub result: BlobRef,
-    /// What averaging the factors apart would miss, by layer in name order.
+    /// The error of averaging the factors separately, by layer in name order; recomputed too.
     #[serde(with = "layer_bytes")]
     pub naive_error: Vec<LayerError>,
 }
@@ -96,12 +98,12 @@ pub struct LayerError {
     pub norm: f32,
 }
 
-/// A view that closed nothing, and who led it.
+/// A view that decided nothing, and who led it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedView {
     /// Which view.
     pub view: View,
-    /// Its aggregator, who loses the seat until it has contributed again.
+    /// Its aggregator, who may not lead until it has contributed again.
     pub aggregator: MemberId,
 }
 
@@ -113,32 +115,32 @@ pub struct FailedView {
 /// `"witan/1/vote"` followed by the 32 bytes of the FederationId.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
-    /// The view whose precommits these are.
+    /// The view whose precommits these are; at least that of the proposal.
     pub view: View,
     /// At least a quorum of distinct members, in roster order.
-    pub signatures: Vec<CommitSignature>,
+    pub signatures: Vec<MemberSignature>,
 }
 
-/// One link of the ledger: what was agreed, and the proof.
+/// One link of the ledger: a proposal and the proof that it was committed.
 ///
 /// The digest of a record is that of its proposal: members may hold different quorums of the same
-/// decision, so the certificate is evidence beside the chain, not part of it.
+/// decision, so the certificate is beside the chain, not part of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RoundRecord {
-    /// What was agreed.
+    /// What was agreed on.
     pub proposal: Proposal,
     /// The proof.
     pub certificate: Certificate,
 }
 
 impl Proposal {
-    /// All updates that count, as they were signed: those of its round, then the late ones.
+    /// All updates that count, as signed: those of its round, then the late ones.
     pub fn counted(&self) -> impl Iterator<Item = (&MemberId, &[u8])> {
         let included = self.included.iter().map(|part| (&part.member, part.envelope.as_slice()));
         included.chain(self.late())
     }
 
-    /// The late updates that count, as they were signed, in roster order.
+    /// The late updates that count, as signed, in roster order.
     pub fn late(&self) -> impl Iterator<Item = (&MemberId, &[u8])> {
         self.absent.iter().filter_map(|absent| match &absent.why {
             Absence::Late { envelope } => Some((&absent.member, envelope.as_slice())),
@@ -164,7 +166,7 @@ impl RoundRecord {
     }
 }
 
-/// Eight bytes a layer: a proposal with 64 updates and hundreds of layers fits its envelope.
+/// Eight bytes a layer, so that a proposal with 64 updates and hundreds of layers fits its envelope.
 mod layer_bytes {
     use serde::de::Error;
     use serde::{Deserializer, Serializer};

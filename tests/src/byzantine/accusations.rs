@@ -2,9 +2,9 @@
 
 use rand::RngExt;
 use witan_protocol::digest::Digest;
-use witan_protocol::wire::envelope::{self, Verified};
+use witan_protocol::wire::envelope::{self};
 use witan_protocol::wire::{
-    AGGREGATE, CommitSignature, Evidence, Message, Objection, Refutation, Vote,
+    AGGREGATE, Evidence, MemberSignature, Message, Objection, Refutation, Verified, Vote,
 };
 
 use super::{Liar, Workshop};
@@ -52,7 +52,7 @@ pub fn accusation(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Evidence> {
 pub fn objection(liar: &Liar) -> Option<Objection> {
     liar.heard.iter().rev().find_map(|letter| {
         let said = letter.verified().ok()?;
-        let Message::Motion(motion) = &said.message else { return None };
+        let Message::Proposal(motion) = &said.message else { return None };
         let proposal = &motion.proposal;
         Some(Objection {
             round: proposal.round,
@@ -84,7 +84,7 @@ pub fn refutation(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Refutation> {
     let signatures = shop.roster.members().iter().map(|member| {
         let member = member.id();
         let true_one = heard().find(|(signer, other, _)| *signer == member && *other == objection);
-        CommitSignature { member, signature: true_one.map_or(own, |(_, _, signature)| signature) }
+        MemberSignature { member, signature: true_one.map_or(own, |(_, _, signature)| signature) }
     });
     let (forged, mut sound): (Vec<_>, Vec<_>) =
         signatures.partition(|commit| commit.member != me && commit.signature == own);
@@ -97,7 +97,7 @@ pub fn refutation(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Refutation> {
 }
 
 fn is_signed_once(message: &Message) -> bool {
-    matches!(message, Message::Vote(_) | Message::Update(_) | Message::Motion(_))
+    matches!(message, Message::Vote(_) | Message::Update(_) | Message::Proposal(_))
 }
 
 fn claim(said: &Verified<Message>) -> Vec<u8> {
@@ -109,7 +109,7 @@ fn altered(message: &Message) -> Message {
     match &mut message {
         Message::Vote(Vote { value, .. }) => *value = Some(Digest([5; 32])),
         Message::Update(update) => update.steps = 1,
-        Message::Motion(motion) => motion.proposal.strategy.clear(),
+        Message::Proposal(motion) => motion.proposal.strategy.clear(),
         _ => {}
     }
     message

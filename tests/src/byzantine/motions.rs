@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 use witan_protocol::digest::{BlobRef, Digest};
-use witan_protocol::wire::{Absence, Absent, Message, Motion, Proposal};
+use witan_protocol::wire::{Absence, Absent, Message, Proposal, ProposalMessage};
 
 use super::accusations::{accusation, refutation};
 use super::{Liar, Lie, Mail, Workshop, copies};
@@ -13,7 +13,7 @@ use crate::world::Letter;
 pub fn rewrite(
     liar: &Liar,
     shop: &mut Workshop<'_>,
-    motion: &Motion,
+    motion: &ProposalMessage,
     letter: &Letter,
     to: &[usize],
 ) -> Mail {
@@ -27,7 +27,7 @@ pub fn rewrite(
         return copies(&letter.bytes, to);
     }
     shop.saw(lie);
-    let message = Message::Motion(Motion { proposal, ..motion.clone() });
+    let message = Message::Proposal(ProposalMessage { proposal, ..motion.clone() });
     if lie == Lie::TwoMotions {
         return shop.split(&letter.bytes, &message, to);
     }

@@ -6,7 +6,7 @@ use witan_protocol::digest::Digest;
 use witan_protocol::member::{Round, View};
 use witan_protocol::wire::envelope::{self, RECORD_BYTES_MAX};
 use witan_protocol::wire::{
-    Certificate, Certified, CommitSignature, Message, Motion, RoundRecord, Step, Vote,
+    Certificate, MemberSignature, Message, ProposalMessage, RecordCopy, RoundRecord, Vote, VoteStep,
 };
 
 use super::accusations::{accusation, objection};
@@ -97,13 +97,17 @@ fn out_of_turn(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
             let ahead = [0, 1, 5, 9, far, far, far, u32::MAX][shop.random.random_range(0..8)];
             let view = View(vote.view.0.saturating_add(ahead));
             let round = Round(vote.round.0 + shop.random.random_range(0..2));
-            let step = if vote.step == Step::Prevote { Step::Precommit } else { Step::Prevote };
+            let step = if vote.step == VoteStep::Prevote {
+                VoteStep::Precommit
+            } else {
+                VoteStep::Prevote
+            };
             Message::Vote(Vote { round, view, step, value: vote.value })
         }
-        Message::Motion(motion) => {
+        Message::Proposal(motion) => {
             let view = View(motion.view.0 + shop.random.random_range(0..12));
             let valid = (view > motion.view).then_some(motion.view);
-            Message::Motion(Motion { view, valid_view: valid, ..motion.clone() })
+            Message::Proposal(ProposalMessage { view, valid_view: valid, ..motion.clone() })
         }
         _ => return None,
     };
@@ -113,7 +117,7 @@ fn out_of_turn(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
 /// A record of a proposal it heard, perhaps altered, under a certificate that is none.
 fn forged_record(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
     let motions = liar.heard.iter().rev().filter_map(|l| match &l.verified().ok()?.message {
-        Message::Motion(motion) => Some(motion),
+        Message::Proposal(motion) => Some(motion),
         _ => None,
     });
     let motion = motions.take(1).next()?;
@@ -123,20 +127,20 @@ fn forged_record(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
     }
     let value = Some(proposal.digest());
     let (round, view) = (proposal.round, motion.view);
-    let vote = Message::Vote(Vote { round, view, step: Step::Precommit, value });
+    let vote = Message::Vote(Vote { round, view, step: VoteStep::Precommit, value });
     let signature = envelope::sign(shop.identity, shop.roster.federation(), &vote);
     let members = shop.roster.members().iter().map(|member| member.id());
     let me = shop.identity.member();
-    let all = members.map(|member| CommitSignature { member, signature });
+    let all = members.map(|member| MemberSignature { member, signature });
     let signatures = match shop.random.random_range(0..4) {
         0 => all.collect(),
         1 => all.filter(|commit| commit.member == me).collect(),
-        2 => vec![CommitSignature { member: me, signature }; shop.roster.quorum()],
+        2 => vec![MemberSignature { member: me, signature }; shop.roster.quorum()],
         _ => Vec::new(),
     };
     let record = RoundRecord { proposal, certificate: Certificate { view, signatures } };
     let record = codec::encode(&record);
-    Some(shop.seal(&Message::Certified(Certified { round, until: round, record })))
+    Some(shop.seal(&Message::Record(RecordCopy { round, until: round, record })))
 }
 
 /// Messages out of turn in a row, now and then: as many as would fill what is not bounded.

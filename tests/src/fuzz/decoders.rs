@@ -15,8 +15,8 @@ use witan_protocol::io::{Input, Time};
 use witan_protocol::ledger;
 use witan_protocol::wire::envelope::{self, Opened, RECORD_BYTES_MAX};
 use witan_protocol::wire::{
-    Ballot, Certified, Evidence, Holdings, Message, Motion, Objection, Polka, Progress, Proposal,
-    RoundRecord, Update, Vote,
+    Ballot, Evidence, Heartbeat, Holdings, Message, Objection, Polka, Proposal, ProposalMessage,
+    RecordCopy, RoundRecord, Update, Vote,
 };
 use witan_protocol::{Config, Participant};
 
@@ -47,13 +47,13 @@ pub fn decode(bytes: &[u8]) {
 pub fn payload(envelope: &[u8]) -> Option<Vec<u8>> {
     let said = envelope::open(envelope, federation().founders()).ok()?;
     Some(match said.message {
-        Message::Progress(payload) => codec::encode(&payload),
+        Message::Heartbeat(payload) => codec::encode(&payload),
         Message::Update(payload) => codec::encode(&payload),
-        Message::Motion(motion) => codec::encode(&motion.proposal),
+        Message::Proposal(motion) => codec::encode(&motion.proposal),
         Message::Vote(payload) => codec::encode(&payload),
         Message::Objection(payload) => codec::encode(&payload),
         Message::Holdings(payload) => codec::encode(&payload),
-        Message::Certified(payload) => codec::encode(&payload),
+        Message::Record(payload) => codec::encode(&payload),
         Message::Polka(payload) => codec::encode(&payload),
         Message::Evidence(payload) => codec::encode(&payload),
         Message::Ballot(payload) => codec::encode(&payload),
@@ -87,17 +87,17 @@ fn texts(bytes: &[u8]) {
 
 /// The payloads of all kinds of message, each sealed by a member and handed to another.
 fn messages(federation: &Arc<Federation>, bytes: &[u8]) {
-    said::<Progress>(federation, bytes, Message::Progress);
+    said::<Heartbeat>(federation, bytes, Message::Heartbeat);
     said::<Update>(federation, bytes, Message::Update);
     said::<Vote>(federation, bytes, Message::Vote);
     said::<Objection>(federation, bytes, Message::Objection);
     said::<Holdings>(federation, bytes, Message::Holdings);
-    said::<Certified>(federation, bytes, Message::Certified);
+    said::<RecordCopy>(federation, bytes, Message::Record);
     said::<Polka>(federation, bytes, Message::Polka);
     said::<Evidence>(federation, bytes, Message::Evidence);
     said::<Ballot>(federation, bytes, Message::Ballot);
     said::<Proposal>(federation, bytes, |proposal| {
-        Message::Motion(Motion { view: proposal.view, valid_view: None, proposal })
+        Message::Proposal(ProposalMessage { view: proposal.view, valid_view: None, proposal })
     });
 }
 

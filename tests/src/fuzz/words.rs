@@ -7,9 +7,9 @@ use witan_protocol::federation::{Compression, Member};
 use witan_protocol::ledger::Tip;
 use witan_protocol::member::{MemberId, Round, View};
 use witan_protocol::wire::{
-    Absence, Absent, Ballot, Certificate, Certified, Change, CommitSignature, Contribution,
-    Evidence, Holdings, Message, Motion, MotionHeld, Objection, Petition, Polka, Progress,
-    Proposal, Roll, RoundRecord, Scores, Step, Update, Vote, VotesHeld, envelope,
+    Absence, Absent, Ballot, Certificate, Change, Contribution, Evidence, Heartbeat, Holdings,
+    MemberSet, MemberSignature, Message, Objection, Petition, Polka, Proposal, ProposalHeld,
+    ProposalMessage, RecordCopy, RoundRecord, Scores, Update, Vote, VoteStep, VotesHeld, envelope,
 };
 
 use super::Script;
@@ -48,7 +48,7 @@ impl Words {
             Message::Update(update) => {
                 self.updates.push((said.signer, update.round, bytes.to_vec()));
             }
-            Message::Motion(motion) => self.proposals.push(motion.proposal),
+            Message::Proposal(motion) => self.proposals.push(motion.proposal),
             _ => {}
         }
     }
@@ -61,14 +61,14 @@ impl Words {
             0..=2 => Message::Update(update(script, moment, round, &signer)),
             3..=5 => {
                 let motion = self.motion(script, moment);
-                let elected = moment.tip.turns().leader(motion.view);
+                let elected = moment.tip.leaders().of(motion.view);
                 let places = (1..MEMBERS).map(world::identity);
                 let elected = places.into_iter().find(|identity| identity.member() == elected);
                 signer = elected.filter(|_| !script.once_in(8)).unwrap_or(signer);
-                Message::Motion(motion)
+                Message::Proposal(motion)
             }
             6..=9 => Message::Vote(self.vote(script, moment, round)),
-            10 => Message::Progress(progress(script, round)),
+            10 => Message::Heartbeat(progress(script, round)),
             11 => Message::Holdings(self.holdings(script, moment, round)),
             12 => self.polka(script, moment),
             13 => self.certified(script, moment),
@@ -93,16 +93,16 @@ impl Words {
     }
 
     fn vote(&self, script: &mut Script<'_>, moment: &Moment<'_>, round: Round) -> Vote {
-        let step = script.one_of(&[Step::Prevote, Step::Precommit]);
+        let step = script.one_of(&[VoteStep::Prevote, VoteStep::Precommit]);
         Vote { round, view: view(script, moment), step, value: self.value(script) }
     }
 
-    fn motion(&self, script: &mut Script<'_>, moment: &Moment<'_>) -> Motion {
+    fn motion(&self, script: &mut Script<'_>, moment: &Moment<'_>) -> ProposalMessage {
         let view = view(script, moment);
         if script.once_in(4) && !self.proposals.is_empty() {
             let proposal = script.one_of(&self.proposals);
             let valid_view = script.one_of(&[None, Some(proposal.view), Some(View(0))]);
-            return Motion { view, valid_view, proposal };
+            return ProposalMessage { view, valid_view, proposal };
         }
         let mut proposal = self.proposal(script, moment, view);
         match script.below(12) {
@@ -112,7 +112,7 @@ impl Words {
             3 => proposal.result = BlobRef::of(b"something else"),
             _ => {}
         }
-        Motion { view, valid_view: None, proposal }
+        ProposalMessage { view, valid_view: None, proposal }
     }
 
     fn proposal(&self, script: &mut Script<'_>, moment: &Moment<'_>, view: View) -> Proposal {
@@ -139,7 +139,7 @@ impl Words {
         let mut proposal = Proposal {
             round: tip.round,
             view,
-            aggregator: tip.turns().leader(view),
+            aggregator: tip.leaders().of(view),
             failed_views: tip.failed_views(View(view.0.min(FAILED_MAX))),
             previous: tip.head,
             start: tip.adapter,
@@ -159,18 +159,18 @@ impl Words {
     }
 
     fn holdings(&self, script: &mut Script<'_>, moment: &Moment<'_>, round: Round) -> Holdings {
-        let roll = |script: &mut Script<'_>| Roll(u64::from(script.byte()));
+        let roll = |script: &mut Script<'_>| MemberSet(u64::from(script.byte()));
         let value = self.value(script);
         let (updates, blobs, members) = (roll(script), roll(script), roll(script));
         let view = view(script, moment);
-        let step = script.one_of(&[Step::Prevote, Step::Precommit]);
-        let held = MotionHeld { view, value: value.unwrap_or_default() };
+        let step = script.one_of(&[VoteStep::Prevote, VoteStep::Precommit]);
+        let held = ProposalHeld { view, value: value.unwrap_or_default() };
         Holdings {
             round,
             head: script.one_of(&[moment.tip.head, Digest([2; 32])]),
             updates,
             blobs,
-            motions: vec![held],
+            proposals: vec![held],
             votes: vec![VotesHeld { view, step, value, members }],
             polkas: Vec::new(),
             ballots: Vec::new(),
@@ -180,7 +180,7 @@ impl Words {
     fn polka(&self, script: &mut Script<'_>, moment: &Moment<'_>) -> Message {
         let vote = self.vote(script, moment, moment.tip.round);
         let Vote { round, view, value, .. } = vote;
-        let prevote = Message::Vote(Vote { step: Step::Prevote, ..vote });
+        let prevote = Message::Vote(Vote { step: VoteStep::Prevote, ..vote });
         let signatures = signatures(moment, &prevote, 1 + script.below(MEMBERS));
         Message::Polka(Polka { round, view, value: value.unwrap_or_default(), signatures })
     }
@@ -192,14 +192,14 @@ impl Words {
             Some(proposal) if !script.once_in(4) => {
                 let (view, value) = (proposal.view, Some(proposal.digest()));
                 let round = proposal.round;
-                let vote = Message::Vote(Vote { round, view, step: Step::Precommit, value });
+                let vote = Message::Vote(Vote { round, view, step: VoteStep::Precommit, value });
                 let signatures = signatures(moment, &vote, 1 + script.below(MEMBERS));
                 let certificate = Certificate { view, signatures };
                 RoundRecord { proposal: proposal.clone(), certificate }.encode()
             }
             _ => script.bytes(64).to_vec(),
         };
-        Message::Certified(Certified { round, until: Round(round.0 + 1), record })
+        Message::Record(RecordCopy { round, until: Round(round.0 + 1), record })
     }
 
     fn evidence(&self, script: &mut Script<'_>, round: Round, signer: &Identity) -> Message {
@@ -239,11 +239,11 @@ fn update(script: &mut Script<'_>, moment: &Moment<'_>, round: Round, by: &Ident
     }
 }
 
-fn progress(script: &mut Script<'_>, round: Round) -> Progress {
+fn progress(script: &mut Script<'_>, round: Round) -> Heartbeat {
     let reason = String::from_utf8_lossy(script.bytes(64)).into_owned();
     let sits_out = script.once_in(2).then_some(reason);
     let (step, steps) = (u64::from(script.byte()), 8);
-    Progress { round, step, steps, loss: 1.0, sits_out }
+    Heartbeat { round, step, steps, loss: 1.0, sits_out }
 }
 
 fn ballot(script: &mut Script<'_>, moment: &Moment<'_>, by: &Identity) -> Ballot {
@@ -261,11 +261,11 @@ fn ballot(script: &mut Script<'_>, moment: &Moment<'_>, by: &Identity) -> Ballot
 }
 
 /// `vote` as so many members from the second on sign it.
-fn signatures(moment: &Moment<'_>, vote: &Message, count: usize) -> Vec<CommitSignature> {
+fn signatures(moment: &Moment<'_>, vote: &Message, count: usize) -> Vec<MemberSignature> {
     let sign = |place| {
         let identity = world::identity(place);
         let signature = envelope::sign(&identity, moment.tip.roster.federation(), vote);
-        CommitSignature { member: identity.member(), signature }
+        MemberSignature { member: identity.member(), signature }
     };
     (1..MEMBERS.min(1 + count)).map(sign).collect()
 }

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use witan_protocol::member::MemberId;
-use witan_protocol::wire::{Message, RoundRecord, Step, Vote, envelope};
+use witan_protocol::wire::{Message, RoundRecord, Vote, VoteStep, envelope};
 
 use super::{Invariant, Scene, Sight};
 
@@ -50,7 +50,7 @@ impl QuorumIsReal {
         let (proposal, certificate) = (&record.proposal, &record.certificate);
         let value = Some(proposal.digest());
         let (round, view) = (proposal.round, certificate.view);
-        let vote = Vote { round, view, step: Step::Precommit, value };
+        let vote = Vote { round, view, step: VoteStep::Precommit, value };
         let mut signers = HashSet::new();
         for commit in &certificate.signatures {
             let signed = (commit.member, commit.signature);

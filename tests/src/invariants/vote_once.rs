@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use witan_protocol::codec;
 use witan_protocol::digest::Digest;
 use witan_protocol::member::{MemberId, Round, View};
-use witan_protocol::wire::{Message, Step};
+use witan_protocol::wire::{Message, VoteStep};
 
 use super::{Invariant, Scene, Sight};
 
@@ -18,7 +18,7 @@ pub struct VoteOnce {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Once {
-    Vote(Round, View, Step),
+    Vote(Round, View, VoteStep),
     Motion(Round, View),
     Update(Round),
 }
@@ -37,7 +37,7 @@ impl Invariant for VoteOnce {
         }
         let (once, what) = match &verified.message {
             Message::Vote(v) => (Once::Vote(v.round, v.view, v.step), codec::encode(v)),
-            Message::Motion(m) => (Once::Motion(m.proposal.round, m.view), codec::encode(m)),
+            Message::Proposal(m) => (Once::Motion(m.proposal.round, m.view), codec::encode(m)),
             Message::Update(u) => (Once::Update(u.round), codec::encode(u)),
             _ => return Ok(()),
         };

@@ -8,8 +8,8 @@ use witan_protocol::Roster;
 use witan_protocol::digest::Digest;
 use witan_protocol::io::Input;
 use witan_protocol::member::{MemberId, Round};
-use witan_protocol::wire::Message;
-use witan_protocol::wire::envelope::{Opened, Refusal, Verified};
+use witan_protocol::wire::envelope::{Opened, Refusal};
+use witan_protocol::wire::{Message, Verified};
 
 /// Bytes a member sent.
 #[derive(Debug)]

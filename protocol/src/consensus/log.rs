@@ -1,7 +1,7 @@
-//! What a council must remember to sign nothing twice: the inputs its votes follow from.
+//! The log that keeps a member from signing twice: the inputs its votes follow from.
 //!
-//! Inputs are collected and handed out as one entry just before something that depends on them is
-//! sent. What a crash takes with it was never acted upon.
+//! Inputs are collected and handed out as one entry just before a message that depends on them is
+//! sent. Nothing was sent that depends on inputs lost in a crash.
 
 use arc_malachitebft_core_consensus::{Input, ProposedValue};
 use arc_malachitebft_core_types::{
@@ -10,15 +10,15 @@ use arc_malachitebft_core_types::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::context::{Ballot, Context, Tabled, round_of, view_of};
+use super::context::{Context, CoreProposal, CoreVote, round_of, view_of};
 use crate::digest::Digest;
 use crate::member::{MemberId, Round, View};
-use crate::wire::{CommitSignature, Motion, Polka, Step, Vote};
+use crate::wire::{MemberSignature, Polka, ProposalMessage, Vote, VoteStep};
 
-/// One remembered input, in the order it was taken.
+/// One input, in the order taken. The names on disk are those of its first version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Remembered {
+pub enum LoggedInput {
     /// The vote began.
     Opened,
     /// A vote, own or another's.
@@ -31,12 +31,14 @@ pub enum Remembered {
         #[serde(with = "serde_bytes")]
         signature: [u8; 64],
     },
-    /// A motion, own or another's.
-    Motion {
+    /// A proposal, own or another's.
+    #[serde(rename = "motion")]
+    Proposal {
         /// Whose.
         member: MemberId,
-        /// The motion, with the whole proposal.
-        motion: Box<Motion>,
+        /// The message, with the whole proposal.
+        #[serde(rename = "motion")]
+        message: Box<ProposalMessage>,
         /// Its signature.
         #[serde(with = "serde_bytes")]
         signature: [u8; 64],
@@ -49,37 +51,37 @@ pub enum Remembered {
         member: MemberId,
         /// The digest of the proposal.
         value: Digest,
-        /// Whether it stood up.
+        /// Whether it is valid.
         valid: bool,
     },
     /// A quorum of prevotes another member proved.
     Polka(Polka),
-    /// A wait ended.
+    /// A timeout fired.
     Timeout {
-        /// In which view.
+        /// The view.
         view: View,
-        /// For a proposal, if for no votes.
-        step: Option<Step>,
+        /// The votes waited for; `None` for a proposal.
+        step: Option<VoteStep>,
     },
 }
 
-impl Remembered {
-    /// The library's input; `None` for what it is not told this way.
+impl LoggedInput {
+    /// The library's input; `None` for [`LoggedInput::Opened`], which starts it.
     pub fn input(&self, round: Round) -> Option<Input<Context>> {
         Some(match self {
             Self::Opened => return None,
             Self::Vote { member, vote, signature } => {
-                Input::Vote(SignedMessage::new(Ballot::new(*vote, *member), *signature))
+                Input::Vote(SignedMessage::new(CoreVote::new(*vote, *member), *signature))
             }
-            Self::Motion { member, motion, signature } => {
-                let tabled = Tabled {
+            Self::Proposal { member, message, signature } => {
+                let proposal = CoreProposal {
                     round,
-                    view: motion.view,
-                    valid_view: motion.valid_view,
-                    value: motion.proposal.digest(),
+                    view: message.view,
+                    valid_view: message.valid_view,
+                    value: message.proposal.digest(),
                     member: *member,
                 };
-                Input::Proposal(SignedMessage::new(tabled, *signature))
+                Input::Proposal(SignedMessage::new(proposal, *signature))
             }
             Self::Verdict { view, member, value, valid } => {
                 let proposed = verdict(round, *view, *member, *value, *valid);
@@ -89,18 +91,18 @@ impl Remembered {
             Self::Timeout { view, step } => {
                 let kind = match step {
                     None => TimeoutKind::Propose,
-                    Some(Step::Prevote) => TimeoutKind::Prevote,
-                    Some(Step::Precommit) => TimeoutKind::Precommit,
+                    Some(VoteStep::Prevote) => TimeoutKind::Prevote,
+                    Some(VoteStep::Precommit) => TimeoutKind::Precommit,
                 };
                 Input::TimeoutElapsed(Timeout::new(round_of(*view), kind))
             }
         })
     }
 
-    /// What to remember of an input; `motion` finds a motion's proposal.
+    /// What to log of an input; `message` completes a proposal of the library.
     pub fn of(
         input: &Input<Context>,
-        motion: impl FnOnce(&Tabled) -> Option<Motion>,
+        message: impl FnOnce(&CoreProposal) -> ProposalMessage,
     ) -> Option<Self> {
         match input {
             Input::Vote(signed) => Some(Self::Vote {
@@ -108,9 +110,9 @@ impl Remembered {
                 vote: signed.message.vote,
                 signature: signed.signature,
             }),
-            Input::Proposal(signed) => Some(Self::Motion {
+            Input::Proposal(signed) => Some(Self::Proposal {
                 member: signed.message.member,
-                motion: Box::new(motion(&signed.message)?),
+                message: Box::new(message(&signed.message)),
                 signature: signed.signature,
             }),
             Input::ProposedValue(proposed, _) => Some(Self::Verdict {
@@ -126,14 +128,14 @@ impl Remembered {
                 signatures: seen
                     .polka_signatures
                     .iter()
-                    .map(|s| CommitSignature { member: s.address, signature: s.signature })
+                    .map(|s| MemberSignature { member: s.address, signature: s.signature })
                     .collect(),
             })),
             Input::TimeoutElapsed(timeout) => {
                 let step = match timeout.kind {
                     TimeoutKind::Propose => None,
-                    TimeoutKind::Prevote => Some(Step::Prevote),
-                    TimeoutKind::Precommit => Some(Step::Precommit),
+                    TimeoutKind::Prevote => Some(VoteStep::Prevote),
+                    TimeoutKind::Precommit => Some(VoteStep::Precommit),
                     TimeoutKind::Rebroadcast | TimeoutKind::FinalizeHeight(_) => return None,
                 };
                 Some(Self::Timeout { view: view_of(timeout.round), step })
@@ -143,9 +145,9 @@ impl Remembered {
     }
 }
 
-/// A quorum of prevotes in the library's words.
+/// A quorum of prevotes as the library has it.
 pub fn certificate(polka: &Polka) -> PolkaCertificate<Context> {
-    let signature = |s: &CommitSignature| PolkaSignature::new(s.member, s.signature);
+    let signature = |s: &MemberSignature| PolkaSignature::new(s.member, s.signature);
     PolkaCertificate {
         height: polka.round,
         round: round_of(polka.view),
@@ -154,7 +156,7 @@ pub fn certificate(polka: &Polka) -> PolkaCertificate<Context> {
     }
 }
 
-/// A verdict in the library's words.
+/// A verdict as the library has it.
 pub fn verdict(
     round: Round,
     view: View,
