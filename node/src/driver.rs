@@ -75,7 +75,7 @@ impl Driver {
         let mut inputs = VecDeque::from([Input::Tick]);
         let mut heartbeat = Heartbeat::default();
         for what in std::mem::take(&mut self.mended) {
-            self.note(Notice::Mended { what })?;
+            self.note(Notice::Repaired { what })?;
         }
         loop {
             while let Some(input) = inputs.pop_front() {

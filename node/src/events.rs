@@ -169,7 +169,7 @@ pub fn notice_sentence(notice: &Notice, name: Namer<'_>) -> Option<String> {
         Notice::Finished => {
             "every round is committed; still serving the others, Ctrl-C stops".to_owned()
         }
-        Notice::Mended { what } => format!("repaired: {what}"),
+        Notice::Repaired { what } => format!("repaired: {what}"),
         _ => return None,
     })
 }

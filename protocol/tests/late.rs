@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::federation::{Compression, Federation};
-use witan_protocol::ledger::{Tip, self};
+use witan_protocol::ledger::{self, Tip};
 use witan_protocol::member::{Round, View};
-use witan_protocol::wire::{Absence, Absent, Change, Contribution, Decision, Heartbeat, Message, Petition, Proposal, Scores, Update, envelope};
+use witan_protocol::wire::{
+    Absence, Absent, Change, Contribution, Decision, Heartbeat, Message, Petition, Proposal,
+    Scores, Update, envelope,
+};
 use witan_protocol::{Identity, codec};
 
 fn identity(n: u8) -> Identity {

@@ -9,7 +9,7 @@ use witan_protocol::federation::{Compression, Federation, FederationId};
 use witan_protocol::io::{Input, Notice, Output, Time};
 use witan_protocol::member::{Round, View};
 use witan_protocol::status::PhaseName;
-use witan_protocol::wire::envelope::{Refusal, self};
+use witan_protocol::wire::envelope::{self, Refusal};
 use witan_protocol::wire::{Kind, Message, Scores, Update, Vote, VoteStep};
 use witan_protocol::{Config, Identity, Participant};
 

@@ -4,8 +4,13 @@ use witan_protocol::Identity;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::federation::{Compression, FederationId, Member};
 use witan_protocol::member::{Round, View};
-use witan_protocol::wire::envelope::{ENVELOPE_BYTES_MAX, RECORD_BYTES_MAX, self};
-use witan_protocol::wire::{AGGREGATE, Absence, Absent, Certificate, Change, Contribution, Decision, EVIDENCE_MAX, Evidence, HEARD_BYTES_MAX, Heartbeat, LayerError, MemberSignature, Message, Objection, Petition, Proposal, ProposalMessage, REASON_BYTES_MAX, RecordCopy, Refutation, RoundRecord, Scores, Update};
+use witan_protocol::wire::envelope::{self, ENVELOPE_BYTES_MAX, RECORD_BYTES_MAX};
+use witan_protocol::wire::{
+    AGGREGATE, Absence, Absent, Certificate, Change, Contribution, Decision, EVIDENCE_MAX,
+    Evidence, HEARD_BYTES_MAX, Heartbeat, LayerError, MemberSignature, Message, Objection,
+    Petition, Proposal, ProposalMessage, REASON_BYTES_MAX, RecordCopy, Refutation, RoundRecord,
+    Scores, Update,
+};
 
 const ID: FederationId = FederationId(Digest([7; 32]));
 const LATE: Round = Round(4096);
@@ -88,7 +93,8 @@ fn proposal(present: u8) -> Proposal {
 #[test]
 fn a_proposal_of_64_members_fits_a_message_and_its_record_a_direct_one() {
     for present in [43, 64] {
-        let motion = ProposalMessage { view: View(9), valid_view: None, proposal: proposal(present) };
+        let motion =
+            ProposalMessage { view: View(9), valid_view: None, proposal: proposal(present) };
         let sealed = envelope::seal(&identity(1), ID, &Message::Proposal(motion));
         println!("{present} present: {} bytes", sealed.len());
         assert!(sealed.len() <= ENVELOPE_BYTES_MAX, "{present} present: {}", sealed.len());

@@ -8,7 +8,10 @@ use witan_protocol::federation::{Compression, Federation};
 use witan_protocol::io::{Entry, Input, Output, Time};
 use witan_protocol::ledger::Tip;
 use witan_protocol::member::{Round, View};
-use witan_protocol::wire::{Absence, Absent, Contribution, Holdings, MemberSet, Message, Proposal, ProposalMessage, Scores, Update, Vote, VoteStep, envelope};
+use witan_protocol::wire::{
+    Absence, Absent, Contribution, Holdings, MemberSet, Message, Proposal, ProposalMessage, Scores,
+    Update, Vote, VoteStep, envelope,
+};
 use witan_protocol::{Config, Participant};
 use witan_tests::byzantine::Lie;
 use witan_tests::faults::Fault;
@@ -102,7 +105,12 @@ fn the_deltas_of_a_proposal_are_asked_of_those_who_voted_for_it() {
 fn a_vote_for_a_distant_view_does_not_hide_those_of_the_view_under_way() {
     let mut stage = Stage::new();
     let vote = |view| {
-        Message::Vote(Vote { round: Round(1), view: View(view), step: VoteStep::Prevote, value: None })
+        Message::Vote(Vote {
+            round: Round(1),
+            view: View(view),
+            step: VoteStep::Prevote,
+            value: None,
+        })
     };
     stage.hear(stage.voter, &vote(0));
     stage.hear(stage.liar, &vote(9));

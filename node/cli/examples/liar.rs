@@ -13,8 +13,7 @@ use witan_node::events::TimedEvent;
 use witan_node::open::{self, Admission, Start};
 use witan_protocol::digest::BlobRef;
 use witan_protocol::member::Round;
-use witan_protocol::wire::Message;
-use witan_protocol::wire::envelope::{self, Verified};
+use witan_protocol::wire::{Message, Verified, envelope};
 use witan_protocol::{Identity, Roster};
 
 /// What it takes to lie.
@@ -81,12 +80,12 @@ impl Liar {
     fn told(&self, bytes: Vec<u8>) -> Vec<u8> {
         let me = self.identity.member();
         match envelope::open(&bytes, &self.roster) {
-            Ok(Verified { message: Message::Motion(mut motion), .. })
+            Ok(Verified { message: Message::Proposal(mut motion), .. })
                 if motion.proposal.aggregator == me && motion.proposal.round >= self.from =>
             {
                 motion.proposal.result = BlobRef::of(&motion.proposal.result.digest.0);
                 let federation = self.roster.federation();
-                envelope::seal(&self.identity, federation, &Message::Motion(motion))
+                envelope::seal(&self.identity, federation, &Message::Proposal(motion))
             }
             _ => bytes,
         }

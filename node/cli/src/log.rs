@@ -11,7 +11,7 @@ use witan_protocol::Roster;
 use witan_protocol::digest::Digest;
 use witan_protocol::io::Notice;
 use witan_protocol::member::{MemberId, Round};
-use witan_protocol::wire::{Kind, envelope};
+use witan_protocol::wire::Kind;
 
 use super::output;
 
@@ -154,7 +154,7 @@ pub fn line(roster: &Roster, entry: &LogEntry) -> String {
             (None, format!("lost     {}", output::names(roster, members, "nobody")))
         }
         Notice::Finished => (None, "finished all rounds are committed".into()),
-        Notice::Mended { what } => (None, format!("repaired {what}")),
+        Notice::Repaired { what } => (None, format!("repaired {what}")),
     };
     let round = round.map_or_else(|| "-".into(), |round| format!("r{round}"));
     format!("{}  {round:<5} {text}", output::moment(entry.at_ms))

@@ -8,11 +8,11 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 use witan_home::store::{self, StoredRecord};
 use witan_home::{Failure, Home};
-use witan_protocol::ballot::Change;
 use witan_protocol::codec;
-use witan_protocol::envelope::RECORD_BYTES_MAX;
+use witan_protocol::ledger;
 use witan_protocol::member::MemberId;
-use witan_protocol::record::RoundRecord;
+use witan_protocol::wire::envelope::RECORD_BYTES_MAX;
+use witan_protocol::wire::{Change, RoundRecord};
 use witan_protocol::{Federation, Roster};
 
 /// Runs `write` on standard output. A reader that has seen enough (`| head`) is no failure.
@@ -63,7 +63,12 @@ pub fn rosters(federation: &Federation, records: &[StoredRecord]) -> Vec<Arc<Ros
     for stored in records {
         let roster = &rosters[rosters.len() - 1];
         let record = codec::decode::<RoundRecord>(&stored.bytes, RECORD_BYTES_MAX);
-        rosters.push(record.map_or_else(|_| Arc::clone(roster), |it| roster.after(&it.proposal)));
+        rosters.push(
+            record.map_or_else(
+                |_| Arc::clone(roster),
+                |it| ledger::roster_after(roster, &it.proposal),
+            ),
+        );
     }
     rosters
 }

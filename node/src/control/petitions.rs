@@ -43,7 +43,7 @@ pub enum Say {
 /// The open petitions, oldest first.
 pub fn rows(participant: &Participant) -> Vec<PetitionRow> {
     let roster = participant.roster();
-    let rows = participant.polls().map(|poll| PetitionRow {
+    let rows = participant.petitions().map(|poll| PetitionRow {
         id: poll.petition.id(),
         change: poll.petition.change.clone(),
         by: poll.petition.by,
@@ -65,7 +65,7 @@ pub fn ballot(participant: &Participant, say: &Say) -> Result<Ballot, String> {
         Say::Vote { id, approve } => {
             let digits = id.to_ascii_lowercase();
             let is_named = |id: Digest| digits.len() >= 4 && id.to_string().starts_with(&digits);
-            let mut found = participant.polls().filter(|poll| is_named(poll.petition.id()));
+            let mut found = participant.petitions().filter(|poll| is_named(poll.petition.id()));
             match (found.next(), found.next()) {
                 (Some(poll), None) => {
                     Ok(Ballot { petition: poll.petition.clone(), approve: *approve })

@@ -9,7 +9,7 @@ use witan_protocol::digest::Digest;
 use witan_protocol::member::{MemberId, Round, View};
 use witan_protocol::wire::envelope::{self, RECORD_BYTES_MAX};
 use witan_protocol::wire::{
-    Absence, Absent, Decision, Evidence, LayerError, Progress, Refutation, RoundRecord, Scores,
+    Absence, Absent, Decision, Evidence, Heartbeat, LayerError, Refutation, RoundRecord, Scores,
     Update,
 };
 
@@ -227,10 +227,10 @@ fn decided(decision: &Decision, roster: &Roster) -> DecisionRow {
 fn reason(absent: &Absent, roster: &Roster) -> String {
     match (&absent.why, absent.heartbeat(roster)) {
         (Absence::Refused { because }, _) => format!("refused: {because}"),
-        (Absence::NoUpdate, Some(Progress { sits_out: Some(why), .. })) => {
+        (Absence::NoUpdate, Some(Heartbeat { sits_out: Some(why), .. })) => {
             format!("sat out: {why}")
         }
-        (Absence::NoUpdate, Some(Progress { step, steps, .. })) => {
+        (Absence::NoUpdate, Some(Heartbeat { step, steps, .. })) => {
             format!("no update had arrived; it was heard at step {step} of {steps}")
         }
         (Absence::NoUpdate, None) => "no update had arrived".into(),

@@ -16,7 +16,7 @@ use crate::support::{Running, path, witan};
 fn a_wrong_aggregate_is_never_committed_and_the_record_after_it_says_whose_it_was() {
     let council = Council::of_rounds(2);
     let federation = Home::at(council.home(0)).read_federation().unwrap();
-    let elected = Tip::genesis(&federation, BlobRef::of(b"")).turns().leader(View(0));
+    let elected = Tip::genesis(&federation, BlobRef::of(b"")).leaders().of(View(0));
     let liar = federation.founders().place_of(&elected).unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_witan")).with_file_name("examples").join("liar");
     let _lying = Running::of(Command::new(program).arg(council.home(liar)));

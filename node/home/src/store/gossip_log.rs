@@ -184,7 +184,7 @@ impl Subject {
             Notice::Suspended { round, member, .. } => about(round, vec![*member]),
             Notice::RosterChanged { round, .. } => about(round, Vec::new()),
             Notice::Missing { members } => Self { round: None, kind: None, peers: members.clone() },
-            Notice::Finished | Notice::Mended { .. } => {
+            Notice::Finished | Notice::Repaired { .. } => {
                 Self { round: None, kind: None, peers: Vec::new() }
             }
         }

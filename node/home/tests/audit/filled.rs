@@ -15,12 +15,12 @@ use witan_protocol::federation::{
 use witan_protocol::io::Entry;
 use witan_protocol::ledger::Tip;
 use witan_protocol::member::View;
-use witan_protocol::message::{Message, Step, Vote};
-use witan_protocol::record::{
-    Absence, Absent, Certificate, CommitSignature, Contribution, LayerError, Proposal, RoundRecord,
-    Scores, Update,
+use witan_protocol::wire::envelope;
+use witan_protocol::wire::{
+    Absence, Absent, Certificate, Contribution, LayerError, MemberSignature, Message, Proposal,
+    RoundRecord, Scores, Update, Vote, VoteStep,
 };
-use witan_protocol::{Federation, Identity, envelope};
+use witan_protocol::{Federation, Identity};
 
 /// The bytes of the adapter before the first round.
 pub const START: &[u8] = b"the adapter before the first round";
@@ -120,7 +120,7 @@ fn committed(federation: &Federation, tip: &Tip, blobs: &Blobs) -> RoundRecord {
         proposal: Proposal {
             round: tip.round,
             view: View(0),
-            aggregator: tip.turns().leader(View(0)),
+            aggregator: tip.leaders().of(View(0)),
             failed_views: Vec::new(),
             previous: tip.head,
             start: tip.adapter,
@@ -146,10 +146,10 @@ fn committed(federation: &Federation, tip: &Tip, blobs: &Blobs) -> RoundRecord {
     record
 }
 
-fn precommit(federation: &Federation, record: &RoundRecord, number: u8) -> CommitSignature {
+fn precommit(federation: &Federation, record: &RoundRecord, number: u8) -> MemberSignature {
     let (round, value) = (record.proposal.round, Some(record.proposal.digest()));
-    let vote = Message::Vote(Vote { round, view: View(0), step: Step::Precommit, value });
+    let vote = Message::Vote(Vote { round, view: View(0), step: VoteStep::Precommit, value });
     let sealed = envelope::seal(&identity(number), federation.id(), &vote);
     let signature = envelope::open(&sealed, federation.founders()).unwrap().signature;
-    CommitSignature { member: identity(number).member(), signature }
+    MemberSignature { member: identity(number).member(), signature }
 }

@@ -11,9 +11,9 @@ use witan_home::audit::{AggregateCheck, Fault, Model, Report, aggregate_of, audi
 use witan_home::store::{self, Store};
 use witan_home::{Failure, FailureKind};
 use witan_protocol::digest::{BlobRef, Digest};
-use witan_protocol::io::{Entry, Notice};
+use witan_protocol::io::{Aggregate, Entry, Notice};
 use witan_protocol::member::Round;
-use witan_protocol::record::{Aggregate, LayerError, RoundRecord};
+use witan_protocol::wire::{LayerError, RoundRecord};
 
 /// What aggregation says of it.
 fn aggregated(bytes: &[u8]) -> Aggregate {

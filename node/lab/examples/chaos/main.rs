@@ -21,9 +21,8 @@ use witan_lab::testnet::past::Past;
 use witan_lab::testnet::prepare::{Folder, Plan};
 use witan_node::jobs::foundation::Foundation;
 use witan_node::jobs::{Ground, check};
-use witan_protocol::council::seats::{self, Standing};
 use witan_protocol::federation::Federation;
-use witan_protocol::ledger::Audited;
+use witan_protocol::ledger::{Audited, Leaders, Standing};
 use witan_protocol::member::{Round, View};
 
 use links::Links;
@@ -114,7 +113,7 @@ fn prepare(dir: &Path, args: &Args, links: &Links) -> Result<Folder, Failure> {
 fn liar(folder: &Folder) -> Result<usize, Failure> {
     let federation = Home::at(folder.home(0)).read_federation()?;
     let (roster, round) = (federation.founders(), Round(LIES_FROM + 1));
-    let leader = seats::turns(roster, &Standing::default(), round).leader(View(0));
+    let leader = Leaders::new(roster, &Standing::default(), round).of(View(0));
     Ok(roster.place_of(&leader).unwrap_or_default())
 }
 

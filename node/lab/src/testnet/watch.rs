@@ -305,7 +305,7 @@ impl Watch {
             Notice::Objection { .. } | Notice::Suspended { .. } | Notice::RosterChanged { .. } => {
                 sentence
             }
-            Notice::Missing { .. } | Notice::Mended { .. } => {
+            Notice::Missing { .. } | Notice::Repaired { .. } => {
                 Some(format!("node-{index:02}: {}", sentence?))
             }
             Notice::Refused { via, reason, .. } => {
