@@ -1,8 +1,8 @@
 //! One step downhill: gradients added up over batches, their norm bounded, AdamW.
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Bytes, Tensor};
+use burn_optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 
 use crate::host::floats;
 
@@ -115,21 +115,25 @@ impl ModuleVisitor for Scaled {
 
 #[cfg(test)]
 mod tests {
-    use burn::nn::Linear;
     use burn::tensor::{Device, TensorData};
 
     use super::*;
 
+    #[derive(Module, Debug)]
+    struct Linear {
+        weight: Param<Tensor<2>>,
+    }
+
     fn layer() -> Linear {
         let device = Device::flex().autodiff();
         let weight = Tensor::<2>::from_data(TensorData::new(vec![3.0_f32, 1.0], [2, 1]), &device);
-        Linear { weight: Param::from_tensor(weight), bias: None }
+        Linear { weight: Param::from_tensor(weight) }
     }
 
     fn gradients(layer: &Linear, inputs: [f32; 2]) -> GradientsParams {
         let device = Device::flex().autodiff();
         let input = Tensor::<2>::from_data(TensorData::new(inputs.to_vec(), [1, 2]), &device);
-        GradientsParams::from_grads(layer.forward(input).sum().backward(), layer)
+        GradientsParams::from_grads(input.matmul(layer.weight.val()).sum().backward(), layer)
     }
 
     #[test]

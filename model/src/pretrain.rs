@@ -13,8 +13,8 @@ pub mod vision;
 use std::ops::ControlFlow;
 
 use burn::module::Module;
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
+use burn_optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use serde::{Deserialize, Serialize};
 use witan_adapter::tensors::{WeightError, Weights};
 use witan_data::tokenizer::{Tokenizer, WordError};

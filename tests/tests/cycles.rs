@@ -66,10 +66,10 @@ impl Crate {
     }
 
     fn of(texts: &[(&str, &str)]) -> Self {
-        let module = |path: &str| path.split("::").filter(|part| !part.is_empty());
-        let texts = texts
-            .iter()
-            .map(|(path, text)| (module(path).map(str::to_owned).collect(), (*text).to_owned()));
+        let module = |path: &str| -> Module {
+            path.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        };
+        let texts = texts.iter().map(|(path, text)| (module(path), (*text).to_owned()));
         Self::parsed(texts.collect())
     }
 

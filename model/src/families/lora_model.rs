@@ -1,7 +1,7 @@
 //! What training asks of a model, so that the embedded one and BLIP3o take the same course.
 
 use burn::module::Module;
-use burn::optim::GradientsParams;
+use burn_optim::GradientsParams;
 
 use crate::families::trunk::diffusion::Form;
 use crate::families::trunk::flow::Noise;

@@ -6,8 +6,8 @@
 //! start).
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
+use burn_optim::GradientsParams;
 use witan_adapter::Adapter;
 
 use super::TrainPlan;

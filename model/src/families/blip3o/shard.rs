@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use burn::optim::GradientsParams;
+use burn_optim::GradientsParams;
 use image::RgbImage;
 use witan_data::text::TextTokenizer;
 use witan_data::{CaptionExample, Dataset, Picture, VqaExample};

@@ -4,8 +4,8 @@
 //! The losses and the step are the embedded model's; only who is asked, and that an answer may have
 //! several tokens, is BLIP3o's own.
 
-use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
+use burn_optim::GradientsParams;
 
 use super::{Blip3o, Network, Seen};
 use crate::families::language::Task;

@@ -5,8 +5,8 @@
 //! differs.
 
 use burn::module::Module;
-use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
+use burn_optim::GradientsParams;
 use witan_adapter::tensor_files::TensorFiles;
 use witan_adapter::tensors::WeightError;
 use witan_adapter::{Adaptable, Adapter, AdapterError, LoraConfig};

@@ -1,7 +1,7 @@
 //! How the embedded model learns: the losses of a batch of an encoded shard, in one backward pass.
 
-use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
+use burn_optim::GradientsParams;
 
 use super::shard::EncodedShard;
 use super::{Network, Umm};
