@@ -15,13 +15,11 @@ mod model;
 mod output;
 mod pace;
 mod pretrain;
-mod progress;
 mod rounds;
 mod run;
 mod screen;
 mod source;
 mod status;
-mod terms;
 mod testnet;
 mod train;
 mod verify;
@@ -82,7 +80,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Testnet(args) => testnet::run(args),
         Command::Train(args) => train::run(args),
-        Command::Grid(args) => grid::run(&args),
+        Command::Grid(args) => grid::run(args),
         Command::Run(args) => run::run(args),
         Command::Bootstrap(args) => bootstrap::run(args),
         Command::Status(args) => status::run(&args),

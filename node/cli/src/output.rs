@@ -32,6 +32,12 @@ pub fn json_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> 
     writeln!(out)
 }
 
+/// Prints a report as its file has it.
+pub fn json_report(report: &impl Serialize) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(report).expect("a report is plain JSON");
+    print(|out| writeln!(out, "{json}"))
+}
+
 /// A table without lines, which survives copying into a mail.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
     let mut table = Table::new();

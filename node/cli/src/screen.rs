@@ -1,61 +1,123 @@
-//! What a person sees of a running testnet: a line for each node and one for the council, redrawn in
-//! place on a terminal; a line for each thing that matters where there is none.
+//! What a person sees of an experiment: a fold over its events, redrawn in place on a terminal; a line for
+//! each thing that matters where there is none.
 
-use std::io::Write;
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use witan_lab::judge::Verdict;
-use witan_lab::tables::percent;
-use witan_lab::testnet::View;
-use witan_lab::testnet::prepare::Folder;
-use witan_lab::testnet::watch::Watch;
+use witan_lab::event::{Event, Listener};
+use witan_lab::tables::{DRAWINGS, VQA, percent};
+use witan_lab::testnet::watch::{NodeView, Watch};
+use witan_lab::training::{Candidate, Step};
 use witan_node::events::{NodeEvent, TimedEvent};
 use witan_protocol::io::Notice;
 
-/// The screen; silent if the output is for a program.
-pub struct Screen {
+use super::pace::Pace;
+
+/// Shows what is heard on standard error; nothing if the output is for a program.
+pub fn listener(is_silent: bool) -> Listener {
+    let target = match is_silent {
+        true => ProgressDrawTarget::hidden(),
+        false => ProgressDrawTarget::stderr(),
+    };
+    let bars = MultiProgress::with_draw_target(target);
+    let main = bars.add(ProgressBar::new_spinner().with_style(style("{spinner} {msg}")));
+    let is_plain = !is_silent && !std::io::stderr().is_terminal();
+    let (watch, trainings) = (Watch::default(), Trainings::default());
+    let screen = Mutex::new(Screen { bars, main, nodes: Vec::new(), is_plain, watch, trainings });
+    Arc::new(move |event| {
+        screen.lock().expect("no thread has panicked while it drew").show(event);
+    })
+}
+
+struct Screen {
     bars: MultiProgress,
-    council: ProgressBar,
+    /// The council's line, or the trainings' bar.
+    main: ProgressBar,
     nodes: Vec<ProgressBar>,
     is_plain: bool,
+    watch: Watch,
+    trainings: Trainings,
+}
+
+/// What is seen of trainings in this run.
+#[derive(Default)]
+struct Trainings {
+    /// When each that is under way took its last step.
+    running: BTreeMap<String, Instant>,
+    /// What all of them spent between their steps, added up: not on reading and evaluating.
+    seconds: f64,
+    steps: u64,
+    examples: u64,
+    /// The smoothed loss.
+    loss: Option<f32>,
 }
 
 impl Screen {
-    /// For people: live on a terminal, plain lines elsewhere.
-    pub fn for_people() -> Self {
-        Self::new(
-            ProgressDrawTarget::stderr(),
-            !std::io::IsTerminal::is_terminal(&std::io::stderr()),
-        )
-    }
-
-    /// For programs: nothing but the report.
-    pub fn silent() -> Self {
-        Self::new(ProgressDrawTarget::hidden(), false)
-    }
-
-    fn new(target: ProgressDrawTarget, is_plain: bool) -> Self {
-        let bars = MultiProgress::with_draw_target(target);
-        let council = bars.add(ProgressBar::new_spinner().with_style(words()));
-        Self { bars, council, nodes: Vec::new(), is_plain }
-    }
-}
-
-impl View for Screen {
-    fn begin(&mut self, folder: &Folder) {
-        self.nodes = (0..folder.plan.nodes)
-            .map(|_| self.bars.add(ProgressBar::new_spinner().with_style(words())))
-            .collect();
-        if self.is_plain {
-            line(&format!("{} nodes in {}", folder.plan.nodes, folder.dir.display()));
+    fn show(&mut self, event: &Event) {
+        self.watch.observe(event);
+        match event {
+            Event::Said(sentence) => self.say(sentence),
+            Event::Begins { dir, members } => {
+                self.watch = Watch::new(members.clone());
+                self.begin("{elapsed:>4}  {msg}");
+                let line = || self.bars.add(ProgressBar::new_spinner().with_style(style("{msg}")));
+                self.nodes = members.iter().map(|_| line()).collect();
+                self.main.enable_steady_tick(TICK);
+                self.line(&format!("{} nodes in {}", members.len(), dir.display()));
+            }
+            Event::Node { node, event } => {
+                self.node_says(*node, event);
+                self.draw(*node);
+            }
+            Event::Started { node } | Event::Ended { node, .. } => self.draw(*node),
+            Event::Trainings { count, steps, done } => {
+                self.begin("{bar:30} {pos}/{len} {eta} left  {msg}");
+                self.main.set_length(*steps);
+                self.main.set_position(*done);
+                self.main.reset_eta();
+                match count {
+                    0 => self.say("all is trained"),
+                    _ => self.line(&format!("{count} to train, {done} of {steps} steps done")),
+                }
+            }
+            Event::Preparing { done, pictures } => {
+                self.count("targets of drawings", *done, *pictures, "pictures");
+            }
+            Event::Evaluating { done, questions } => {
+                self.count("evaluating", *done, *questions, "questions");
+            }
+            Event::Step { candidate, step } => self.step(*candidate, *step),
+            Event::Trained(row) => self.say(&row.sentence()),
+            Event::Undrawn(undrawn) => {
+                let word = undrawn.first.as_ref().map(ToString::to_string).unwrap_or_default();
+                let (count, of) = (undrawn.count, undrawn.of);
+                self.say(&format!("{count} of the {of} captions to be drawn are left out: {word}"));
+            }
+            Event::Over => self.begin("{spinner} {msg}"),
+            Event::Recalled(_)
+            | Event::Evaluated { .. }
+            | Event::Ceiling { .. }
+            | Event::Compared(_) => {}
         }
     }
 
-    fn tell(&self, index: usize, event: &TimedEvent, watch: &Watch) {
+    /// Another stage, on an empty screen.
+    fn begin(&mut self, template: &str) {
+        self.nodes.drain(..).for_each(|node| node.finish_and_clear());
+        self.main.finish_and_clear();
+        self.trainings = Trainings::default();
+        self.main = self.bars.add(ProgressBar::new_spinner().with_style(style(template)));
+    }
+
+    /// Says what matters of an event that has just been observed.
+    fn node_says(&self, node: usize, event: &TimedEvent) {
+        let watch = &self.watch;
         match &event.kind {
             NodeEvent::SitsOut { round, reason } => {
-                self.say(&format!("node-{index:02} sits out round {round}: {reason}"));
+                self.say(&format!("node-{node:02} sits out round {round}: {reason}"));
             }
             NodeEvent::Protocol { notice: Notice::Stalled { round, missing, votes, needed } }
                 if watch.is_first_stall() =>
@@ -66,18 +128,17 @@ impl View for Screen {
                     "round {round} stalled with {votes} of {needed} votes; missing: {missing}"
                 ));
             }
-            _ if !self.is_plain => {}
             NodeEvent::Protocol { notice: Notice::ViewFailed { round, view, aggregator } }
                 if watch.is_first_failure(round.0, *view) =>
             {
                 let name = watch.name(aggregator);
-                line(&format!("round {round}: view {view} of {name} failed"));
+                self.line(&format!("round {round}: view {view} of {name} failed"));
             }
             NodeEvent::Protocol {
                 notice: Notice::Committed { round, view, aggregator, included, .. },
             } if watch.is_first_commit(round.0) => {
                 let name = watch.name(aggregator);
-                line(&format!(
+                self.line(&format!(
                     "round {round} committed in view {view} by {name}, {included} updates"
                 ));
             }
@@ -85,63 +146,98 @@ impl View for Screen {
         }
     }
 
+    fn draw(&self, index: usize) {
+        if let (Some(bar), Some(node)) = (self.nodes.get(index), self.watch.nodes.get(index)) {
+            bar.set_message(format!("node-{index:02}  {}", node_line(node)));
+            self.main.set_message(council_line(&self.watch));
+        }
+    }
+
+    fn step(&mut self, candidate: Candidate, step: Step) {
+        let (what, loss, rate) = self.trainings.observe(candidate, step);
+        self.main.inc(1);
+        let rate = rate.map_or(String::new(), |rate| format!(", {rate:.0} samples/s"));
+        let said = format!("{what}: loss {loss:.3}{rate}");
+        if step.step.is_multiple_of(PLAIN_EVERY) || [1, step.steps].contains(&step.step) {
+            let left = self.main.eta().as_secs();
+            self.line(&format!("{said}, step {} of {}, {left} s left", step.step, step.steps));
+        }
+        self.main.set_message(said);
+    }
+
+    fn count(&self, what: &str, done: usize, of: usize, things: &str) {
+        let sentence = format!("{what}: {done} of {of} {things}");
+        if done == of || done.is_multiple_of(PLAIN_EVERY) {
+            self.line(&sentence);
+        }
+        self.main.set_message(sentence);
+    }
+
+    /// A sentence above the lines that are redrawn.
     fn say(&self, sentence: &str) {
+        match self.is_plain {
+            true => self.line(sentence),
+            false => drop(self.bars.println(sentence)),
+        }
+    }
+
+    /// A line where there is no terminal. Whoever read it may have gone; the work goes on.
+    fn line(&self, sentence: &str) {
         if self.is_plain {
-            line(sentence);
-        } else {
-            let _ = self.bars.println(sentence);
+            let _ = writeln!(std::io::stderr(), "{sentence}");
         }
-    }
-
-    fn draw(&self, watch: &Watch, verdicts: &[Verdict], elapsed: Duration) {
-        for (index, (bar, node)) in self.nodes.iter().zip(&watch.nodes).enumerate() {
-            let state = match (node.alive, node.finished) {
-                (false, _) => "not running".to_owned(),
-                (true, true) => "finished".to_owned(),
-                (true, false) if node.step.1 > 0 => bar_of(node.step.0, node.step.1),
-                (true, false) => "starting".to_owned(),
-            };
-            let loss = node.loss.map_or(String::new(), |loss| format!("loss {loss:.2}"));
-            let peers = node.peers.len();
-            bar.set_message(format!(
-                "node-{index:02}  round {:>2}  {state:<26} {loss:<10} peers {peers}",
-                node.round
-            ));
-        }
-        self.council.set_message(council(watch, verdicts, elapsed));
-    }
-
-    fn end(&self) {
-        let _ = self.bars.clear();
     }
 }
 
-/// A plain line. Whoever read it may have gone; the run goes on.
-fn line(sentence: &str) {
-    let _ = writeln!(std::io::stderr(), "{sentence}");
+impl Trainings {
+    /// What was trained, its smoothed loss, and samples a second once there is something to count.
+    fn observe(&mut self, candidate: Candidate, step: Step) -> (String, f32, Option<f64>) {
+        let (what, now) = (candidate.to_string(), Instant::now());
+        if let Some(before) = self.running.insert(what.clone(), now) {
+            self.seconds += (now - before).as_secs_f64();
+            self.steps += 1;
+            self.examples += step.examples;
+        }
+        let at_once = self.running.len() as f64;
+        if step.step == step.steps {
+            self.running.remove(&what);
+        }
+        let loss = step.answer_loss.unwrap_or(0.0) + step.flow_loss.unwrap_or(0.0);
+        let smooth = self.loss.map_or(loss, |smooth| smooth + (loss - smooth) * SMOOTHING);
+        self.loss = Some(smooth);
+        let Self { seconds, steps, examples, .. } = *self;
+        let pace = Pace { seconds: seconds / at_once, steps, examples };
+        (what, smooth, (steps > 0).then(|| pace.rate()))
+    }
 }
 
-fn council(watch: &Watch, verdicts: &[Verdict], elapsed: Duration) -> String {
+fn node_line(node: &NodeView) -> String {
+    let state = match (node.alive, node.finished) {
+        (false, _) => "not running".to_owned(),
+        (true, true) => "finished".to_owned(),
+        (true, false) if node.step.1 > 0 => bar_of(node.step.0, node.step.1),
+        (true, false) => "starting".to_owned(),
+    };
+    let loss = node.loss.map_or(String::new(), |loss| format!("loss {loss:.2}"));
+    format!("round {:>2}  {state:<26} {loss:<10} peers {}", node.round, node.peers.len())
+}
+
+fn council_line(watch: &Watch) -> String {
     let number = watch.newest_round();
     let Some(round) = watch.rounds.get(&number) else {
-        return format!("{:>4} s  the nodes are finding each other", elapsed.as_secs());
+        return "the nodes are finding each other".to_owned();
     };
     let (view, aggregator) =
         round.view.map_or((0, "-".to_owned()), |(view, who)| (view.0, watch.name(&who)));
-    let committed = round.outcome.map_or("", |_| "committed");
-    let last = verdicts.iter().rev().find_map(|verdict| match verdict {
-        Verdict::Round { round, marks } => {
-            let [vqa, drawings] = [marks.vqa_accuracy, marks.drawing_accuracy].map(percent);
-            Some(format!("after round {round}: VQA {vqa}, drawings {drawings}"))
-        }
-        _ => None,
+    let last = watch.metrics.last_key_value().map_or(String::new(), |(round, metrics)| {
+        let [vqa, drawings] = [VQA, DRAWINGS].map(|metric| percent((metric.of)(metrics)));
+        format!("after round {round}: VQA {vqa}, drawings {drawings}")
     });
     format!(
-        "{:>4} s  round {number} view {view} aggregator {aggregator}  updates {}  votes {} {committed}  {}",
-        elapsed.as_secs(),
+        "round {number} view {view} aggregator {aggregator}  updates {}  votes {} {}  {last}",
         round.updates.len(),
         round.votes.len(),
-        last.unwrap_or_default()
+        round.outcome.map_or("", |_| "committed"),
     )
 }
 
@@ -151,8 +247,14 @@ fn bar_of(step: u64, steps: u64) -> String {
     format!("{bar} {step}/{steps}")
 }
 
-fn words() -> ProgressStyle {
-    ProgressStyle::with_template("{msg}").expect("the template is a constant")
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the template is well formed")
 }
 
 const BAR_WIDTH: u64 = 16;
+/// Between two redraws of the time.
+const TICK: Duration = Duration::from_millis(200);
+/// Weight of the newest loss in the shown one.
+const SMOOTHING: f32 = 0.05;
+/// Steps between two lines where there is no terminal.
+const PLAIN_EVERY: usize = 100;

@@ -3,16 +3,13 @@
 use std::path::PathBuf;
 
 use witan_home::{Failure, FailureKind, Home};
-use witan_lab::testnet::losses::Toll;
-use witan_lab::testnet::prepare::Plan;
+use witan_lab::spec::{FLAGS, Spec};
+use witan_lab::testnet::fault::{FaultSpec, Kills};
 use witan_lab::testnet::report::TestnetReport;
 use witan_lab::testnet::{self, Request};
-use witan_protocol::federation::{Compression, Strategy};
 
 use super::run::complete;
-use super::screen::Screen;
-use super::terms::{SAID_ONCE, Terms};
-use super::{block_on, output};
+use super::{block_on, output, screen};
 
 /// Run a whole federation on this machine: a bootstrap process and many nodes on loopback.
 ///
@@ -21,26 +18,19 @@ use super::{block_on, output};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    terms: Terms,
-    /// How updates are combined: fedavg, fedprox, fedavgm, fedadam, fedyogi, ffa, rolora, fedex, flexlora, norm-clip,
-    /// trimmed-mean, geometric-median or multi-krum, with numbers such as multi-krum:f=2.
-    #[arg(long, value_name = "NAME", default_value_t = Plan::default().strategy)]
-    strategy: Strategy,
-    /// How deltas are written: none, bf16, int8 or top-k, with a number such as top-k:keep=0.05.
-    #[arg(long, value_name = "NAME", default_value_t)]
-    compression: Compression,
+    spec: Spec,
     /// The testnet's folder, to be made; 16 nodes write about 135 MB a round into it.
     #[arg(long, value_name = "FOLDER", default_value = "witan-testnet")]
     dir: PathBuf,
-    /// SIGKILL the elected aggregator of this round once the updates are out; start it again after.
+    /// Kill the elected aggregator of this round once the updates are out, and start it again after the round.
     #[arg(long, value_name = "ROUND")]
     kill_aggregator: Option<u64>,
-    /// SIGKILL so many members for good in this round, such as 5@2; if the rest are too few to decide, they
+    /// Kill so many members for good in this round, such as 5@2; if the rest are too few to decide, they
     /// stall and say so, and as many as they need return.
     #[arg(long, value_name = "COUNT@ROUND", conflicts_with = "kill_aggregator")]
-    kill: Option<Toll>,
-    /// Continue the testnet in --dir, which knows what it was made for.
-    #[arg(long, conflicts_with_all = SAID_ONCE, conflicts_with_all = ["strategy", "compression"])]
+    kill: Option<Kills>,
+    /// Continue the testnet in --dir, which knows its settings.
+    #[arg(long, conflicts_with_all = FLAGS)]
     resume: bool,
     /// Do not train what the federation is compared with: members alone, and all data in one place.
     #[arg(long)]
@@ -55,18 +45,16 @@ pub struct Args {
 
 /// Runs the testnet and prints its report.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let mut screen = if args.json { Screen::silent() } else { Screen::for_people() };
+    let kill_aggregator = args.kill_aggregator.map(FaultSpec::Aggregator);
     let request = Request {
-        plan: (!args.resume).then(|| plan(&args)).transpose()?,
+        spec: (!args.resume).then(|| args.spec.checked()).transpose()?,
         dir: args.dir.clone(),
-        kill_aggregator: args.kill_aggregator,
-        kill: args.kill,
+        fault: kill_aggregator.or(args.kill.map(FaultSpec::Members)),
         compare: !args.no_compare,
     };
-    let report = block_on(testnet::run(request, &mut screen))?;
+    let report = block_on(testnet::run(request, screen::listener(args.json)))?;
     if args.json {
-        let json = serde_json::to_string_pretty(&report).expect("a report is plain JSON");
-        output::print(|out| writeln!(out, "{json}"))?;
+        output::json_report(&report)?;
     } else {
         let home = Home::at(args.dir.join("nodes").join("00"));
         let try_it = match report.vqa.as_ref().or(report.captions.as_ref()) {
@@ -81,11 +69,6 @@ pub fn run(args: Args) -> Result<(), Failure> {
         })?;
     }
     conclude(&report, if args.allow_absent { &[] } else { &report.lost })
-}
-
-fn plan(args: &Args) -> Result<Plan, Failure> {
-    let plan = args.terms.plan()?;
-    Ok(Plan { strategy: args.strategy, compression: args.compression, ..plan })
 }
 
 /// A run whose history does not check out, or that lost members which matter, is no success.

@@ -1,79 +1,76 @@
 //! `witan train`.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
 
 use witan_home::{Failure, shell};
-use witan_lab::solo::{self, Order, Request, SoloReport};
-use witan_lab::testnet::prepare::Plan;
+use witan_lab::spec::{Cohort, Exchange, FLAGS, Learning, Spec};
+use witan_lab::train::{self, Request, TrainReport, TrainSpec};
+use witan_node::interrupt::Interrupt;
 
-use super::progress::Progress;
-use super::terms::{SAID_ONCE, Terms};
-use super::{block_on, output, stop_requested};
+use super::{block_on, output, screen};
 
 /// Train without a federation, on what one would train on: all data in one place.
 ///
 /// One trainer takes as many steps of the same batch as all nodes of `witan testnet` with the same flags together,
 /// so that both see the same number of questions and captions. The same flags give the same bytes on one machine.
-/// Ctrl-C keeps what is trained; --resume goes on from it to the same bytes.
+/// Ctrl-C keeps what is trained; --resume continues it to the same bytes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    terms: Terms,
-    /// Train each node's part alone, for as many steps as that node takes, instead of all data in one place.
-    #[arg(long)]
-    local_only: bool,
-    /// Threads of one training; another number may give other bytes.
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
-    threads: usize,
-    /// The folder to be made, for adapters and scores.
+    cohort: Cohort,
+    #[command(flatten)]
+    learning: Learning,
+    #[command(flatten)]
+    how: How,
+    /// The folder to be made, for adapters and metrics.
     #[arg(long, value_name = "FOLDER", default_value = "witan-train")]
     dir: PathBuf,
-    /// Continue the training in --dir, which knows what it was made for.
-    #[arg(long, conflicts_with_all = SAID_ONCE, conflicts_with_all = ["local_only", "threads"])]
+    /// Continue the training in --dir, which knows its settings.
+    #[arg(long, conflicts_with_all = FLAGS, conflicts_with = "How")]
     resume: bool,
     /// Print report.json on standard output, and neither progress nor tables.
     #[arg(long)]
     json: bool,
 }
 
-/// Trains and prints the scores.
+/// What a federation's settings do not say.
+#[derive(Debug, clap::Args)]
+struct How {
+    /// Train each node's part alone, for as many steps as that node takes, instead of all data in one place.
+    #[arg(long)]
+    local_only: bool,
+    /// Threads of one training; another number may give other bytes.
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    threads: usize,
+}
+
+/// Trains and prints the metrics.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let request = Request {
-        order: (!args.resume).then(|| order(&args)).transpose()?,
-        dir: args.dir.clone(),
-        targets: None,
+    let Args { cohort, learning, how, dir, .. } = args;
+    let spec = TrainSpec {
+        spec: Spec { cohort, exchange: Exchange::default(), learning },
+        is_local_only: how.local_only,
+        threads: how.threads,
     };
-    let stopping = Arc::new(AtomicBool::new(false));
-    let (flag, is_silent) = (Arc::clone(&stopping), args.json);
-    let report = block_on(async {
-        let mut work = tokio::task::spawn_blocking(move || {
-            let progress = Progress::new(is_silent);
-            solo::run(&request, &flag, &|told| progress.tell(&told))
-        });
-        tokio::select! {
-            outcome = &mut work => return outcome.map_err(Failure::environment)?,
-            () = stop_requested(false) => stopping.store(true, Ordering::Relaxed),
-        }
-        work.await.map_err(Failure::environment)?
-    })?;
+    let spec = (!args.resume).then(|| spec.checked()).transpose()?;
+    let request = Request { spec, dir: dir.clone(), targets: None };
+    let listener = screen::listener(args.json);
+    let report = block_on(async { train::run(request, listener, &mut Interrupt::listen()).await })?;
     if args.json {
-        let json = serde_json::to_string_pretty(&report).expect("a report is plain JSON");
-        return output::print(|out| writeln!(out, "{json}"));
+        return output::json_report(&report);
     }
     output::print(|out| {
         writeln!(out, "{}", report.to_text())?;
-        what_next(out, &args, &report)
+        what_next(out, &dir, &report)
     })
 }
 
-fn what_next(out: &mut dyn Write, args: &Args, report: &SoloReport) -> io::Result<()> {
+fn what_next(out: &mut dyn Write, dir: &Path, report: &TrainReport) -> io::Result<()> {
     let Some(best) = report.best() else { return Ok(()) };
     let witan = shell::witan();
-    let adapter = shell::word(&args.dir.join(&best.name));
-    let Plan { vqa, captions, model, .. } = &report.order.plan;
+    let adapter = shell::word(&dir.join(&best.name));
+    let Learning { vqa, captions, model, .. } = &report.order.spec.learning;
     if let Some(model) = model {
         let model = shell::word(model);
         let (command, rest) = match vqa {
@@ -87,13 +84,4 @@ fn what_next(out: &mut dyn Write, args: &Args, report: &SoloReport) -> io::Resul
         writeln!(out, "next: {witan} draw --adapter {adapter} {caption}")?;
     }
     writeln!(out, "next: {witan} ask --adapter {adapter} IMAGE \"what shape is in the image?\"")
-}
-
-fn order(args: &Args) -> Result<Order, Failure> {
-    if !(1..=256).contains(&args.threads) {
-        return Err(Failure::usage(format!("--threads {}: expected 1 to 256", args.threads))
-            .hint("1 is the default, and what a testnet's comparison takes"));
-    }
-    let plan = args.terms.plan()?;
-    Ok(Order { plan, is_local_only: args.local_only, threads: args.threads })
 }

@@ -13,11 +13,13 @@ use witan_node::jobs::score::Marks;
 use witan_node::jobs::shard::{self, Pool};
 use witan_node::jobs::tower::{FOLDER, Tower};
 
-use crate::judge::{Case, Verdict};
+use crate::event::Event;
+use crate::judge::Case;
+use crate::testnet::Heard;
 use crate::training::{Candidate, Desk, Solo, Step, Terms, Trained, Watching, interrupted};
 
 /// The federation's peers in the table.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Comparison {
     /// The best member that trains alone, on its own part, for the same number of its own samples.
     pub local_only_best: Marks,
@@ -36,7 +38,7 @@ pub struct Comparer<'a, M: Model> {
     /// Ends the work early.
     pub stopping: &'a AtomicBool,
     /// Hears of every step.
-    pub say: &'a mpsc::Sender<Result<Verdict, Failure>>,
+    pub say: &'a mpsc::Sender<Heard>,
 }
 
 impl<M: Model> Comparer<'_, M> {
@@ -63,6 +65,8 @@ impl<M: Model> Comparer<'_, M> {
         let solo = Solo::open(terms, pool, &marks)?;
         // The longest first, so that no core is left alone with it.
         let candidates = [vec![Candidate::Centralized], solo.members()].concat();
+        let (count, steps) = (candidates.len(), candidates.iter().map(|it| solo.steps(*it)).sum());
+        let _ = self.say.blocking_send(Ok(Event::Trainings { count, steps, done: 0 }));
         solo.train_all(&candidates, &marks)?;
         let mut marks = marks.marks.into_inner().expect("no worker has panicked");
         marks.sort_unstable_by_key(|(member, _)| *member);
@@ -116,15 +120,13 @@ impl<M: Model> Watching for MarksDesk<'_, M> {
     }
 
     fn on_preparing(&self, done: usize, pictures: usize) {
-        let _ = self.comparer.say.try_send(Ok(Verdict::Preparing { done, pictures }));
+        let _ = self.comparer.say.try_send(Ok(Event::Preparing { done, pictures }));
     }
 }
 
 impl<M: Model> Desk<M> for MarksDesk<'_, M> {
     fn on_step(&self, candidate: Candidate, step: Step) {
-        let [step, steps] = [step.step, step.steps].map(|it| u64::try_from(it).unwrap_or(u64::MAX));
-        let verdict = Verdict::Comparing { what: candidate.to_string(), step, steps };
-        let _ = self.comparer.say.try_send(Ok(verdict));
+        let _ = self.comparer.say.try_send(Ok(Event::Step { candidate, step }));
     }
 
     fn on_trained(

@@ -1,7 +1,6 @@
 //! The launcher's judge: scores every committed adapter on data no member trains on, and has the
 //! adapters trained that it is compared with. One thread; it takes turns at the cores like any node.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,14 +12,16 @@ use witan_model::{Adapter, Committed, Umm};
 use witan_node::jobs::device::Device;
 use witan_node::jobs::foundation::Foundation;
 use witan_node::jobs::model::Model;
-use witan_node::jobs::score::{Marks, Undrawn, by_task};
+use witan_node::jobs::score::{Marks, by_task};
 use witan_node::jobs::shard::{self, Extent};
 use witan_node::jobs::turns::Turns;
 use witan_node::jobs::unified::Unified;
 use witan_node::jobs::{Ground, goes_on, spawn};
 use witan_protocol::federation::Federation;
 
-use crate::compare::{Comparer, Comparison};
+use crate::compare::Comparer;
+use crate::event::Event;
+use crate::testnet::Heard;
 
 /// What the judge is asked.
 #[derive(Debug)]
@@ -31,51 +32,10 @@ enum Question {
     Comparison,
 }
 
-/// What the judge says.
-#[derive(Debug)]
-pub enum Verdict {
-    /// The marks of the base: round 0.
-    Round {
-        /// The round; 0 is the base.
-        round: u64,
-        /// Its marks.
-        marks: Marks,
-    },
-    /// The share of the exam's own pictures that the detector finds right: no drawing can be
-    /// expected to do better.
-    Ceiling {
-        /// The mean over the tasks.
-        overall: f64,
-        /// Each task's.
-        by_task: BTreeMap<String, f64>,
-    },
-    /// Some of the exam's prompts are not drawn.
-    Undrawn(Undrawn),
-    /// Targets of drawings are made for the comparison.
-    Preparing {
-        /// Pictures done.
-        done: usize,
-        /// Pictures in all.
-        pictures: usize,
-    },
-    /// The comparison goes on.
-    Comparing {
-        /// Which adapter is trained.
-        what: String,
-        /// Steps done.
-        step: u64,
-        /// Steps in all.
-        steps: u64,
-    },
-    /// The comparison is done.
-    Compared(Box<Comparison>),
-}
-
 /// The launcher's end.
 #[derive(Debug)]
 pub struct Handle {
     questions: mpsc::Sender<Question>,
-    verdicts: mpsc::Receiver<Result<Verdict, Failure>>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -88,11 +48,6 @@ impl Handle {
     /// Asks for the comparison.
     pub fn compare(&self) {
         let _ = self.questions.try_send(Question::Comparison);
-    }
-
-    /// The next verdict.
-    pub async fn next(&mut self) -> Option<Result<Verdict, Failure>> {
-        self.verdicts.recv().await
     }
 
     /// Ends running work early.
@@ -118,13 +73,12 @@ pub struct Case {
     pub targets: PathBuf,
 }
 
-/// Starts the judge. It scores the base at once.
+/// Starts the judge, whose verdicts go to `say`. It scores the base at once.
 ///
 /// # Errors
 /// If the data cannot be read.
-pub fn start(case: Case) -> Result<Handle, Failure> {
+pub fn start(case: Case, say: mpsc::Sender<Heard>) -> Result<Handle, Failure> {
     let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
-    let (say, verdicts) = mpsc::channel(QUESTIONS_MAX);
     let stopping = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stopping);
     let if_panics = say.clone();
@@ -138,7 +92,7 @@ pub fn start(case: Case) -> Result<Handle, Failure> {
         }
     };
     spawn("witan-judge", work, move |failure| drop(if_panics.blocking_send(Err(failure))))?;
-    Ok(Handle { questions, verdicts, stopping })
+    Ok(Handle { questions, stopping })
 }
 
 struct Judge<M: Model> {
@@ -146,7 +100,7 @@ struct Judge<M: Model> {
     model: M,
     exam: M::Exam,
     stopping: Arc<AtomicBool>,
-    say: mpsc::Sender<Result<Verdict, Failure>>,
+    say: mpsc::Sender<Heard>,
 }
 
 impl<M: Model> Judge<M> {
@@ -154,7 +108,7 @@ impl<M: Model> Judge<M> {
     fn sit(
         case: Case,
         stopping: Arc<AtomicBool>,
-        say: mpsc::Sender<Result<Verdict, Failure>>,
+        say: mpsc::Sender<Heard>,
         asked: mpsc::Receiver<Question>,
     ) -> Result<(), Failure> {
         let Case { ground, device, .. } = &case;
@@ -168,20 +122,20 @@ impl<M: Model> Judge<M> {
         let initial = Committed::plain(Adapter::clone(&self.case.ground.initial));
         let ceiling = M::ceiling(&self.exam);
         if let Some(overall) = ceiling.all.overall() {
-            self.tell(Verdict::Ceiling { overall, by_task: by_task(&ceiling) });
+            self.tell(Event::Ceiling { overall, by_task: by_task(&ceiling) });
         }
         let undrawn = M::undrawn(&self.exam);
         if undrawn.count > 0 {
-            self.tell(Verdict::Undrawn(undrawn));
+            self.tell(Event::Undrawn(undrawn));
         }
         let Some(marks) = self.marks(&initial)? else { return Ok(()) };
-        self.tell(Verdict::Round { round: 0, marks });
+        self.tell(Event::Evaluated { round: 0, metrics: marks });
         while let Some(question) = asked.blocking_recv() {
             match question {
                 Question::Round { round, adapter } => {
                     let committed = self.case.ground.committed(&adapter).map_err(Failure::input)?;
                     let Some(marks) = self.marks(&committed)? else { return Ok(()) };
-                    self.tell(Verdict::Round { round, marks });
+                    self.tell(Event::Evaluated { round, metrics: marks });
                 }
                 Question::Comparison => {
                     let Self { case, model, exam, stopping, say } = self;
@@ -189,7 +143,7 @@ impl<M: Model> Judge<M> {
                     drop(model);
                     let (case, exam, stopping) = (&case, &exam, &stopping);
                     let compared = Comparer::<M> { case, exam, stopping, say: &say }.compare()?;
-                    let _ = say.blocking_send(Ok(Verdict::Compared(Box::new(compared))));
+                    let _ = say.blocking_send(Ok(Event::Compared(Box::new(compared))));
                     return Ok(());
                 }
             }
@@ -205,8 +159,8 @@ impl<M: Model> Judge<M> {
         self.model.marks(&self.exam, seed, &mut |_, _| goes_on(&self.stopping))
     }
 
-    fn tell(&self, verdict: Verdict) {
-        let _ = self.say.blocking_send(Ok(verdict));
+    fn tell(&self, event: Event) {
+        let _ = self.say.blocking_send(Ok(event));
     }
 
     fn is_stopping(&self) -> bool {
@@ -214,5 +168,5 @@ impl<M: Model> Judge<M> {
     }
 }
 
-/// Verdicts and questions waiting: a question a round, and progress that may be dropped.
+/// Questions waiting: one a round.
 const QUESTIONS_MAX: usize = 1024;

@@ -1,9 +1,14 @@
-//! Experiments: many nodes on one machine, trainings without a federation, and grids of both.
+//! Experiments: a spec, a folder, events while they run, a report. Testnets, trainings without a
+//! federation and grids of both differ in their spec alone.
 
 pub mod compare;
+pub mod event;
+pub mod folder;
 pub mod grid;
 pub mod judge;
-pub mod solo;
+mod opened;
+pub mod spec;
 pub mod tables;
 pub mod testnet;
+pub mod train;
 pub mod training;

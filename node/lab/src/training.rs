@@ -23,6 +23,7 @@ use witan_node::jobs::tower::Tower;
 use witan_node::jobs::turns::Turns;
 use witan_protocol::federation::Training;
 
+use crate::spec::rate_factor;
 pub use witan_model::{Paused, Step, Trained};
 
 /// What every candidate is trained from, and how.
@@ -241,7 +242,7 @@ impl<M: Model> Solo<M> {
     /// The steps of a federation's rounds, one after the other, from the base.
     fn plan(&self, candidate: Candidate) -> Result<TrainPlan, Failure> {
         let (training, steps) = (&self.terms.training, self.steps(candidate));
-        let together = together(self.pool.parts.len());
+        let factor = rate_factor(self.pool.parts.len());
         Ok(TrainPlan {
             local_steps: usize::try_from(steps).map_err(Failure::usage)?,
             batch_questions: training.batch_questions as usize,
@@ -249,8 +250,8 @@ impl<M: Model> Solo<M> {
             accumulation: training.accumulation as usize,
             gradient_norm_max: training.gradient_norm_max.map(|norm| norm as f32),
             schedule: Schedule {
-                learning_rate: training.learning_rate / together,
-                learning_rate_final: training.learning_rate_final / together,
+                learning_rate: training.learning_rate / factor,
+                learning_rate_final: training.learning_rate_final / factor,
                 done: 0,
                 total: steps,
             },
@@ -287,26 +288,5 @@ pub fn interrupted() -> Failure {
     Failure::new(FailureKind::Interrupted, "interrupted")
 }
 
-/// How many times one trainer's step size the members of a federation take: √members. Their mean damps the noise of a
-/// step by as much, as a batch so many times as large does, for which Adam's step size is to grow so (Malladi et al.,
-/// arXiv 2205.10287). With one size for all, either two members diverge or sixteen crawl (`docs/LOG.md`).
-pub fn together(members: usize) -> f64 {
-    (members as f64).sqrt()
-}
-
 /// Between two times that a training is kept; as much work is lost with the power.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testnet::prepare::Plan;
-
-    #[test]
-    fn sixteen_members_take_four_times_the_step_size_of_one() {
-        let rate = |nodes| Plan { nodes, ..Plan::default() }.training().learning_rate;
-        assert_eq!(rate(1), Plan::default().learning_rate);
-        assert_eq!(rate(16), 4.0 * rate(1));
-        assert_eq!(rate(16) / together(16), rate(1), "what one of sixteen takes alone");
-    }
-}

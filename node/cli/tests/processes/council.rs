@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use witan_lab::testnet::prepare::{Folder, Plan};
+use witan_lab::spec::{Cohort, Spec};
+use witan_lab::testnet::homes::Homes;
 use witan_node::jobs::foundation::Foundation;
 
 use crate::support::{Running, edit, finished, path, witan};
@@ -13,7 +14,7 @@ use crate::support::{Running, edit, finished, path, witan};
 /// Four homes, and the bootstrap peer their members find each other through.
 pub struct Council {
     _folder: TempDir,
-    testnet: Folder,
+    homes: Homes,
     _bootstrap: Running,
 }
 
@@ -23,23 +24,25 @@ impl Council {
         // The other testnet first: two at once on two cores let views time out that should not.
         finished();
         let folder = tempfile::tempdir().unwrap();
-        let plan = Plan { nodes: 4, rounds, alpha: None, local_steps: 1, ..Plan::default() };
+        let (alpha, usual) = (None, Cohort::default());
+        let cohort = Cohort { nodes: 4, rounds, alpha, local_steps: 1, ..usual };
+        let spec = Spec { cohort, ..Spec::default() };
         let embedded = Foundation::open(None).unwrap();
-        let testnet = Folder::create(&folder.path().join("council"), plan, &embedded).unwrap();
+        let homes = Homes::create(&folder.path().join("council"), spec, &embedded).unwrap();
         let home = folder.path().join("bootstrap");
         let listen = ["--stop-on-eof", "--listen", "/ip4/127.0.0.1/tcp/0"];
         let flags = [&["bootstrap", "--home", path(&home)][..], &listen].concat();
         let mut bootstrap = Running::start(&flags);
         let peer = format!("bootstrap = [{:?}]", bootstrap.until("/p2p/"));
-        for index in 0..testnet.plan.nodes {
-            edit(&testnet.home(index).join("federation.toml"), "bootstrap = []", &peer);
+        for index in 0..homes.spec.cohort.nodes {
+            edit(&homes.home(index).join("federation.toml"), "bootstrap = []", &peer);
         }
-        Self { _folder: folder, testnet, _bootstrap: bootstrap }
+        Self { _folder: folder, homes, _bootstrap: bootstrap }
     }
 
     /// The home of a member, or of one to come.
     pub fn home(&self, index: usize) -> PathBuf {
-        self.testnet.home(index)
+        self.homes.home(index)
     }
 
     /// A home with everything but a key and a history; the data are those of node 0.

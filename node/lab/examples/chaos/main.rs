@@ -17,8 +17,8 @@ use clap::Parser;
 use comfy_table::{Table, presets};
 use witan_home::settings::Settings;
 use witan_home::{Failure, FailureKind, Home};
-use witan_lab::testnet::past::Past;
-use witan_lab::testnet::prepare::{Folder, Plan};
+use witan_lab::spec::{Cohort, Spec};
+use witan_lab::testnet::homes::Homes;
 use witan_node::jobs::foundation::Foundation;
 use witan_node::jobs::{Ground, check};
 use witan_protocol::federation::Federation;
@@ -65,34 +65,35 @@ async fn run(args: &Args) -> Result<(), Failure> {
     let dir = args.dir.clone().unwrap_or_else(|| temporary.path().join("chaos"));
     let nodes = usize::try_from(args.nodes).map_err(Failure::usage)?;
     let links = Links::between(nodes).await.map_err(Failure::environment)?;
-    let folder = prepare(&dir, args, &links)?;
-    let liar = liar(&folder)?;
+    let homes = prepare(&dir, args, &links)?;
+    let liar = liar(&homes)?;
     let acts = plan::plan(liar, nodes, args.rounds, args.seed);
     println!(
         "seed {}: {} acts planned; node-{liar:02} lies from round {LIES_FROM}",
         args.seed,
         acts.len()
     );
-    let mut storm = Storm::start(folder.clone(), links, (liar, acts))?;
+    let mut storm = Storm::start(homes.clone(), links, (liar, acts))?;
     let patience = Duration::from_secs(60 * (1 + args.rounds));
     let outcome = storm.rage(patience).await;
     storm.end().await;
     outcome?;
-    conclude(&folder, liar, storm)
+    conclude(&homes, liar, storm)
 }
 
 /// The homes of a testnet in which each member knows its own way to each other one, and no bootstrap.
-fn prepare(dir: &Path, args: &Args, links: &Links) -> Result<Folder, Failure> {
-    let plan = Plan {
+fn prepare(dir: &Path, args: &Args, links: &Links) -> Result<Homes, Failure> {
+    let cohort = Cohort {
         nodes: usize::try_from(args.nodes).map_err(Failure::usage)?,
         rounds: args.rounds,
         seed: args.seed,
         local_steps: args.local_steps,
-        ..Plan::default()
+        ..Cohort::default()
     };
-    let folder = Folder::create(dir, plan, &Foundation::open(None)?)?;
-    for from in 0..folder.plan.nodes {
-        let home = Home::at(folder.home(from));
+    let spec = Spec { cohort, ..Spec::default() };
+    let homes = Homes::create(dir, spec, &Foundation::open(None)?)?;
+    for from in 0..homes.spec.cohort.nodes {
+        let home = Home::at(homes.home(from));
         let mut document = home.read_federation()?.document().clone();
         for (to, member) in document.members.iter_mut().enumerate() {
             member.addresses = vec![links.address(from, to).to_owned()];
@@ -105,23 +106,23 @@ fn prepare(dir: &Path, args: &Args, links: &Links) -> Result<Folder, Failure> {
             .and_then(|()| std::fs::write(home.settings_file(), settings.to_toml()))
             .map_err(Failure::environment)?;
     }
-    Ok(folder)
+    Ok(homes)
 }
 
 /// Who leads the round after the one from which the liar lies, unless a view fails before: a liar that
 /// is never elected shows nothing.
-fn liar(folder: &Folder) -> Result<usize, Failure> {
-    let federation = Home::at(folder.home(0)).read_federation()?;
+fn liar(homes: &Homes) -> Result<usize, Failure> {
+    let federation = Home::at(homes.home(0)).read_federation()?;
     let (roster, round) = (federation.founders(), Round(LIES_FROM + 1));
     let leader = Leaders::new(roster, &Standing::default(), round).of(View(0));
     Ok(roster.place_of(&leader).unwrap_or_default())
 }
 
-fn conclude(folder: &Folder, liar: usize, storm: Storm) -> Result<(), Failure> {
+fn conclude(homes: &Homes, liar: usize, storm: Storm) -> Result<(), Failure> {
     let Storm { watch, hits, mut flaws, .. } = storm;
     let mut heads = Vec::new();
-    for index in 0..folder.plan.nodes {
-        match check::home(&Home::at(folder.home(index))) {
+    for index in 0..homes.spec.cohort.nodes {
+        match check::home(&Home::at(homes.home(index))) {
             Ok(report) => heads.push(report.head),
             Err(failure) => flaws.push(format!("node-{index:02}: {}", failure.message)),
         }
@@ -131,9 +132,9 @@ fn conclude(folder: &Folder, liar: usize, storm: Storm) -> Result<(), Failure> {
     if heads.len() != 1 {
         flaws.push("the heads differ".to_owned());
     }
-    let federation = Home::at(folder.home(0)).read_federation()?;
+    let federation = Home::at(homes.home(0)).read_federation()?;
     let ground = Ground::new(Foundation::open(None)?, &federation)?;
-    let records = Past::of(folder, &federation, &ground).records;
+    let records = homes.history(&federation, &ground).records;
     let header = ["round", "view", "aggregator", "present", "updates", "votes", "took"];
     let rows = records.iter().map(|audited| {
         let number = audited.record.proposal.round.0;
@@ -150,12 +151,12 @@ fn conclude(folder: &Folder, liar: usize, storm: Storm) -> Result<(), Failure> {
         let (who, view) = (roster.name_of(&objection.against), objection.view);
         println!("round {round}: {who} proposed a wrong aggregate in view {view}:");
         println!("  {} instead of {}", objection.found, objection.expected);
-        if objection.against != folder.members[liar] {
+        if objection.against != homes.members[liar] {
             flaws.push(format!("{who} did not lie"));
         }
     }
     println!("{}", recoveries(&hits));
-    let nodes = folder.plan.nodes;
+    let nodes = homes.spec.cohort.nodes;
     println!(
         "{verified} of {nodes} ledgers verified, {} head(s), {} rounds",
         heads.len(),

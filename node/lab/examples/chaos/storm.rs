@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use witan_home::Failure;
-use witan_lab::testnet::prepare::Folder;
-use witan_lab::testnet::spawn::{NodeProcess, Report};
+use witan_lab::event::Event;
+use witan_lab::testnet::Heard;
+use witan_lab::testnet::homes::Homes;
+use witan_lab::testnet::spawn::NodeProcess;
 use witan_lab::testnet::watch::Watch;
 use witan_node::driver::unix_ms;
 use witan_node::events::NodeEvent;
@@ -45,34 +47,34 @@ pub struct Storm {
     pub hits: Vec<Hit>,
     /// What should not have happened.
     pub flaws: Vec<String>,
-    folder: Folder,
+    homes: Homes,
     links: Links,
     acts: Vec<Act>,
     liar: usize,
     nodes: Vec<Option<NodeProcess>>,
-    reports: mpsc::Receiver<Report>,
-    sender: mpsc::Sender<Report>,
+    events: mpsc::Receiver<Heard>,
+    sender: mpsc::Sender<Heard>,
 }
 
 impl Storm {
     /// Starts every node.
     pub fn start(
-        folder: Folder,
+        homes: Homes,
         links: Links,
         (liar, acts): (usize, Vec<Act>),
     ) -> Result<Self, Failure> {
-        let (sender, reports) = mpsc::channel(4096);
-        let nodes = folder.plan.nodes;
+        let (sender, events) = mpsc::channel(4096);
+        let nodes = homes.spec.cohort.nodes;
         let mut storm = Self {
-            watch: Watch::new(folder.members.clone()),
+            watch: Watch::new(homes.members.clone()),
             hits: Vec::new(),
             flaws: Vec::new(),
-            folder,
+            homes,
             links,
             acts,
             liar,
             nodes: (0..nodes).map(|_| None).collect(),
-            reports,
+            events,
             sender,
         };
         (0..nodes).try_for_each(|index| storm.start_node(index))?;
@@ -85,7 +87,7 @@ impl Storm {
         let mut ticks = tokio::time::interval(Duration::from_millis(20));
         while !self.is_over() {
             tokio::select! {
-                Some(report) = self.reports.recv() => self.on_report(report),
+                Some(heard) = self.events.recv() => self.on_event(&heard?),
                 _ = ticks.tick() => {}
             }
             self.strike()?;
@@ -103,9 +105,9 @@ impl Storm {
         self.nodes.iter_mut().flatten().for_each(NodeProcess::stop);
         let patience = tokio::time::Instant::now() + Duration::from_secs(15);
         while self.nodes.iter().any(Option::is_some) {
-            match tokio::time::timeout_at(patience, self.reports.recv()).await {
-                Ok(Some(Report::Ended { index, .. })) => self.nodes[index] = None,
-                Ok(Some(Report::Event { .. })) => {}
+            match tokio::time::timeout_at(patience, self.events.recv()).await {
+                Ok(Some(Ok(Event::Ended { node, .. }))) => self.nodes[node] = None,
+                Ok(Some(_)) => {}
                 Ok(None) | Err(_) => return,
             }
         }
@@ -116,14 +118,14 @@ impl Storm {
         self.acts.is_empty() && self.hits.iter().all(has_recovered) && self.watch.is_finished()
     }
 
-    fn on_report(&mut self, report: Report) {
-        match report {
-            Report::Event { index, event } => {
+    fn on_event(&mut self, event: &Event) {
+        self.watch.observe(event);
+        match event {
+            Event::Node { node, event } => {
                 if let NodeEvent::Listening { address } = &event.kind {
                     let port = address.split('/').nth(4).and_then(|port| port.parse().ok());
-                    self.links.leads_to(index, port.unwrap_or(0));
+                    self.links.leads_to(*node, port.unwrap_or(0));
                 }
-                self.watch.observe(index, &event);
                 if let NodeEvent::Protocol { notice: Notice::Committed { round, view, .. } } =
                     &event.kind
                     && self.watch.is_first_commit(round.0)
@@ -131,14 +133,14 @@ impl Storm {
                     println!("round {round} committed in view {view}");
                 }
             }
-            Report::Ended { index, code, last_words } => {
-                self.watch.ended(index);
-                let is_down = |hit: &Hit| hit.node == index && hit.healed_ms.is_none();
+            Event::Ended { node, code, stderr } => {
+                let is_down = |hit: &Hit| hit.node == *node && hit.healed_ms.is_none();
                 if !self.hits.iter().any(is_down) {
-                    self.flaws.push(format!("node-{index:02} ended ({code:?}): {last_words}"));
+                    self.flaws.push(format!("node-{node:02} ended ({code:?}): {stderr}"));
                 }
-                self.nodes[index] = None;
+                self.nodes[*node] = None;
             }
+            _ => {}
         }
         self.note_recoveries();
     }
@@ -225,8 +227,8 @@ impl Storm {
     }
 
     fn start_node(&mut self, index: usize) -> Result<(), Failure> {
-        self.watch.started(index);
-        let (home, sender) = (self.folder.home(index), self.sender.clone());
+        self.watch.observe(&Event::Started { node: index });
+        let (home, sender) = (self.homes.home(index), self.sender.clone());
         let process = if index == self.liar {
             let program = std::env::current_exe().map_err(Failure::environment)?;
             let mut command = tokio::process::Command::new(program.with_file_name("liar"));

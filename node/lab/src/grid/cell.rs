@@ -6,22 +6,25 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use witan_home::Failure;
 
-use crate::solo::Order;
-use crate::testnet::prepare::Plan;
+use crate::folder::{Folder, Kind};
+use crate::opened::Opened;
+use crate::spec::{Cohort, Spec};
+use crate::train::TrainSpec;
 
 /// What all cells have in common; kept in the folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Common {
+pub struct GridSpec {
     /// Questions and captions drawn in a cell, by all members in all rounds.
     pub samples: u64,
     /// Rounds, batch, data and strategy; members, α, seed and steps are each cell's own.
-    pub plan: Plan,
+    #[serde(rename = "plan")]
+    pub spec: Spec,
     /// Digests of a checkpoint's base and tower; `None`: the embedded model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<(String, Option<String>)>,
@@ -49,49 +52,76 @@ pub enum Run {
     Alone(Cell),
 }
 
-impl Common {
+impl GridSpec {
+    /// What these cells have in common; as many samples as the usual testnet has, if it is not said. Questions or
+    /// captions of which the data have none that can be taught are taken out of a step: none are drawn then, and all
+    /// cells' samples are counted from those of a step.
+    ///
+    /// # Errors
+    /// If model and data do not fit together, or a cell cannot have exactly that number of samples.
+    pub fn of(samples: Option<u64>, mut spec: Spec, cells: &[Cell]) -> Result<Self, Failure> {
+        let Spec { cohort, learning, .. } = Spec::default();
+        let usual = cohort.nodes as u64 * cohort.rounds * u64::from(cohort.local_steps);
+        let usual = usual * u64::from(learning.examples_of_a_step());
+        // Whatever is too little is so for the largest federation.
+        spec.cohort.nodes = cells.iter().map(|cell| cell.clients).max().unwrap_or(1);
+        let foundation = Opened::of(&spec)?.foundation;
+        let taught = foundation.taught(&spec.data(0))?;
+        if !taught.questions {
+            spec.learning.batch_questions = 0;
+        }
+        if !taught.captions {
+            spec.learning.batch_captions = 0;
+        }
+        // Every cell has its own.
+        spec.cohort = Cohort { rounds: spec.cohort.rounds, ..cohort };
+        let checkpoint = match spec.learning.model {
+            None => None,
+            Some(_) => {
+                let tower = foundation.tower()?.map(|tower| tower.digest.to_string());
+                Some((foundation.digest()?.to_string(), tower))
+            }
+        };
+        let grid = Self { samples: samples.unwrap_or(usual), spec, checkpoint };
+        cells.iter().try_for_each(|cell| cell.check(&grid))?;
+        Ok(grid)
+    }
+
     /// Makes `dir` this grid's, or finds that it is.
     ///
     /// # Errors
     /// If it holds another grid or something else, or cannot be written.
-    pub fn claim(&self, dir: &Path) -> Result<(), Failure> {
-        let path = dir.join(GRID);
-        let other = "choose another folder with --dir";
-        let is_free = || std::fs::read_dir(dir).map_or(true, |mut it| it.next().is_none());
-        match std::fs::read(&path) {
-            Ok(bytes) if serde_json::from_slice(&bytes).is_ok_and(|found: Self| found == *self) => {
-                Ok(())
-            }
-            Ok(_) => {
-                let message = format!("{} holds a grid of other settings", dir.display());
-                Err(Failure::input(message).hint(format!("{other}, or see its {GRID}")))
-            }
-            Err(_) if !is_free() => {
-                let message = format!("{} is not empty and holds no grid", dir.display());
-                Err(Failure::input(message).hint(other))
-            }
-            Err(_) => super::keep(&path, self),
+    pub fn claim(&self, dir: &Path) -> Result<Folder, Failure> {
+        if !Kind::Grid.is_in(dir) {
+            return Folder::new(dir, Kind::Grid)?.claim(self);
         }
+        let (folder, found) = Folder::open::<Self>(dir, Kind::Grid)?;
+        if found != *self {
+            let message = format!("{} holds a grid of other settings", dir.display());
+            return Err(Failure::input(message)
+                .hint("choose another folder with --dir, or see its grid.json"));
+        }
+        Ok(folder)
     }
 
     /// Samples of one step.
     pub fn batch(&self) -> u64 {
-        u64::from(self.plan.examples_of_a_step())
+        u64::from(self.spec.learning.examples_of_a_step())
     }
 }
 
 impl Cell {
     /// Optimiser steps a member takes in a round.
-    pub fn local_steps(&self, common: &Common) -> u64 {
-        common.samples / self.unit(common)
+    pub fn local_steps(&self, grid: &GridSpec) -> u64 {
+        grid.samples / self.unit(grid)
     }
 
     /// Whether it can be run at exactly the grid's number of samples.
     ///
     /// # Errors
     /// Why not.
-    pub fn check(&self, common: &Common) -> Result<(), Failure> {
-        let (samples, unit) = (common.samples, self.unit(common));
+    pub fn check(&self, grid: &GridSpec) -> Result<(), Failure> {
+        let (samples, unit) = (grid.samples, self.unit(grid));
         if samples > 0 && samples.is_multiple_of(unit) && samples / unit <= u64::from(u32::MAX) {
             return Ok(());
         }
@@ -99,21 +129,22 @@ impl Cell {
         Err(Failure::usage(format!(
             "--samples {samples}: {} members cannot share them out evenly in {} rounds of steps of {}",
             self.clients,
-            common.plan.rounds,
-            common.batch()
+            grid.spec.cohort.rounds,
+            grid.batch()
         ))
         .hint(format!("such as --samples {near}; it must be a multiple for every cell")))
     }
 
     /// The testnet it is.
-    pub fn plan(&self, common: &Common) -> Plan {
-        Plan {
+    pub fn spec(&self, grid: &GridSpec) -> Spec {
+        let cohort = Cohort {
             nodes: self.clients,
             alpha: self.alpha,
             seed: self.seed,
-            local_steps: u32::try_from(self.local_steps(common)).unwrap_or(u32::MAX),
-            ..common.plan.clone()
-        }
+            local_steps: u32::try_from(self.local_steps(grid)).unwrap_or(u32::MAX),
+            ..grid.spec.cohort.clone()
+        };
+        Spec { cohort, ..grid.spec.clone() }
     }
 
     /// "0.5" or "iid".
@@ -122,8 +153,8 @@ impl Cell {
     }
 
     /// Samples when every member takes one step in every round.
-    fn unit(&self, common: &Common) -> u64 {
-        common.batch() * common.plan.rounds * self.clients as u64
+    fn unit(&self, grid: &GridSpec) -> u64 {
+        grid.batch() * grid.spec.cohort.rounds * self.clients as u64
     }
 }
 
@@ -136,23 +167,23 @@ impl fmt::Display for Cell {
 
 impl Run {
     /// What is to be trained where nothing is federated.
-    pub fn order(&self, common: &Common) -> Order {
-        let plan = match self {
+    pub fn train_spec(&self, grid: &GridSpec) -> TrainSpec {
+        let spec = match self {
             // One member has all data, and takes all steps.
-            Self::Central(seed) => Cell { clients: 1, alpha: None, seed: *seed }.plan(common),
-            Self::Federated(cell) | Self::Alone(cell) => cell.plan(common),
+            Self::Central(seed) => Cell { clients: 1, alpha: None, seed: *seed }.spec(grid),
+            Self::Federated(cell) | Self::Alone(cell) => cell.spec(grid),
         };
-        Order { plan, is_local_only: matches!(self, Self::Alone(_)), threads: 1 }
+        TrainSpec { spec, is_local_only: matches!(self, Self::Alone(_)), threads: 1 }
     }
 
-    /// Where its report is kept.
-    pub fn result(&self, dir: &Path) -> PathBuf {
-        dir.join("results").join(format!("{}.json", self.name()))
+    /// The file of its report in the grid's folder.
+    pub fn result(&self) -> String {
+        format!("results/{}.json", self.name())
     }
 
-    /// Where it works.
-    pub fn work(&self, dir: &Path) -> PathBuf {
-        dir.join("work").join(self.name())
+    /// Its own folder in there.
+    pub fn work(&self) -> String {
+        format!("work/{}", self.name())
     }
 
     /// The run whose report has this name.
@@ -206,29 +237,30 @@ pub fn runs(cells: &[Cell]) -> Vec<Run> {
     federated.chain(central).chain(cells.iter().copied().map(Run::Alone)).collect()
 }
 
-const GRID: &str = "grid.json";
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Learning;
 
-    fn common() -> Common {
-        let plan = Plan { rounds: 5, batch_questions: 48, batch_captions: 16, ..Plan::default() };
-        Common { samples: 153_600, plan, checkpoint: None }
+    fn grid() -> GridSpec {
+        let cohort = Cohort { rounds: 5, ..Cohort::default() };
+        let learning = Learning { batch_questions: 48, batch_captions: 16, ..Learning::default() };
+        let spec = Spec { cohort, learning, ..Spec::default() };
+        GridSpec { samples: 153_600, spec, checkpoint: None }
     }
 
     #[test]
     fn fewer_members_take_more_steps_and_every_run_draws_the_same() {
-        let common = common();
+        let grid = grid();
         for (clients, steps) in [(2, 240), (4, 120), (8, 60), (16, 30)] {
             let cell = Cell { clients, alpha: Some(0.5), seed: 1 };
-            assert_eq!(cell.local_steps(&common), steps);
-            assert_eq!(steps * clients as u64 * 5 * 64, common.samples);
-            assert!(cell.check(&common).is_ok());
+            assert_eq!(cell.local_steps(&grid), steps);
+            assert_eq!(steps * clients as u64 * 5 * 64, grid.samples);
+            assert!(cell.check(&grid).is_ok());
         }
-        let central = Run::Central(3).order(&common).plan;
-        assert_eq!((central.nodes, central.local_steps, central.seed), (1, 480, 3));
-        let refused = Cell { clients: 7, alpha: None, seed: 1 }.check(&common);
+        let Cohort { nodes, local_steps, seed, .. } = Run::Central(3).train_spec(&grid).spec.cohort;
+        assert_eq!((nodes, local_steps, seed), (1, 480, 3));
+        let refused = Cell { clients: 7, alpha: None, seed: 1 }.check(&grid);
         let refused = refused.unwrap_err();
         assert!(refused.message.contains("7 members cannot share"), "{refused}");
         assert!(refused.hint.unwrap().contains("--samples 152320"));
@@ -255,9 +287,9 @@ mod tests {
     fn a_folder_of_another_grid_or_of_something_else_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("grid");
-        common().claim(&dir).unwrap();
-        common().claim(&dir).unwrap();
-        let other = Common { samples: 307_200, ..common() };
+        grid().claim(&dir).unwrap();
+        grid().claim(&dir).unwrap();
+        let other = GridSpec { samples: 307_200, ..grid() };
         assert!(other.claim(&dir).unwrap_err().message.contains("other settings"));
         assert!(other.claim(folder.path()).unwrap_err().message.contains("holds no grid"));
     }

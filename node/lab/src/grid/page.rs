@@ -3,27 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use witan_home::shell;
 use witan_node::jobs::score::Marks;
 
-use super::cell::{Cell, Common};
-use super::results::{Mean, Results, costs, drawn};
-use crate::solo::SoloReport;
-use crate::testnet::prepare::{Plan, Shape};
+use super::cell::{Cell, GridSpec};
+use super::results::{Results, costs, drawn};
+use crate::spec::{Learning, Spec, flags};
+use crate::tables::{DRAWINGS, Mean, VQA};
+use crate::train::TrainReport;
 
 impl Results {
     /// The page; plots are named with `prefix` in front.
     pub fn page(&self, prefix: &str) -> String {
-        let samples = self.common.samples;
-        let Plan { rounds, strategy, batch_questions, batch_captions, learning_rate, .. } =
-            self.common.plan;
+        let GridSpec { samples, spec: Spec { cohort, exchange, learning }, .. } = &self.spec;
+        let (rounds, strategy, rate) = (cohort.rounds, exchange.strategy, learning.rate());
+        let Learning { batch_questions, batch_captions, .. } = learning;
         let mut text = format!("## The grid\n\nMade by\n\n{}\n", self.commands());
         text += &format!(
             "Equal samples: every federation, all data in one place, and all members alone together are given steps \
              for exactly {samples} questions and captions, summed over members and rounds and counted each time they \
              are drawn (what the members' signed updates say of it is below): {rounds} rounds, steps of \
              {batch_questions} questions and {batch_captions} captions. Fewer members take more steps a round: {}. \
-             AdamW's step size is {learning_rate} for one trainer, alone or with all data, and √K times that for K \
+             AdamW's learning rate is {rate} for one trainer, alone or with all data, and √K times that for K \
              members, over all rounds falling to a tenth; updates are combined by {strategy}. Members keep a tenth of \
              their pictures aside; all data in one place means these too. Held-out data are the same for all rows of a \
              seed.\n\n",
@@ -96,54 +96,20 @@ impl Results {
         text
     }
 
-    /// What the grid was told beside its cells.
+    /// What was asked for beside the cells.
     fn flags(&self) -> String {
-        let Common { samples, plan, .. } = &self.common;
-        let Plan { rounds, batch_questions, batch_captions, learning_rate, .. } = plan;
-        let usual = Plan::default();
-        let mut text = format!(
-            " --samples {samples} --rounds {rounds} --batch-questions {batch_questions} \
-             --batch-captions {batch_captions} --learning-rate {learning_rate}"
-        );
-        for (flag, value, usual) in [
-            ("strategy", plan.strategy.to_string(), usual.strategy.to_string()),
-            ("compression", plan.compression.to_string(), usual.compression.to_string()),
-            ("accumulation", plan.accumulation.to_string(), usual.accumulation.to_string()),
-        ] {
-            if value != usual {
-                let _ = write!(text, " --{flag} {value}");
-            }
-        }
-        if let Some(norm) = plan.gradient_norm_max {
-            let _ = write!(text, " --clip {norm}");
-        }
-        let Shape { rank, alpha, dropout, targets } = &plan.lora;
-        for (flag, value) in [
-            ("rank", rank.map(|it| it.to_string())),
-            ("alpha", alpha.map(|it| it.to_string())),
-            ("dropout", dropout.map(|it| it.to_string())),
-            ("targets", targets.as_ref().map(|it| it.join(","))),
-        ] {
-            if let Some(value) = value {
-                let _ = write!(text, " --lora-{flag} {value}");
-            }
-        }
-        for (flag, path) in [("model", &plan.model), ("vqa", &plan.vqa)] {
-            if let Some(path) = path {
-                let _ = write!(text, " --{flag} {}", shell::word_here(path));
-            }
-        }
-        if let Some(scenes) = plan.scenes {
-            let _ = write!(text, " --scenes {scenes}");
-        }
-        text
+        let GridSpec { samples, spec, .. } = &self.spec;
+        let Spec { cohort, exchange, learning } = spec;
+        let said = ["batch_questions", "batch_captions"];
+        let (exchange, learning) = (flags(exchange, &[]), flags(learning, &said));
+        format!(" --samples {samples} --rounds {}{exchange}{learning}", cohort.rounds)
     }
 
     fn steps(&self) -> String {
         let clients: BTreeSet<usize> = self.columns().iter().map(|(clients, _)| *clients).collect();
         let of = |clients: &usize| {
             let cell = Cell { clients: *clients, alpha: None, seed: 0 };
-            format!("{clients} members {} each", cell.local_steps(&self.common))
+            format!("{clients} members {} each", cell.local_steps(&self.spec))
         };
         clients.iter().map(of).collect::<Vec<_>>().join(", ")
     }
@@ -164,7 +130,7 @@ impl Results {
                     self.of(column).filter_map(|(_, it)| task(it.comparison.federated.as_ref()?));
                 let kept = self.of(column).filter_map(|it| self.kept(it, task));
                 let alone = || self.of(column).filter_map(|(cell, _)| self.alone_of(cell));
-                let mean = alone().filter_map(|it| task(&it.mean()?));
+                let mean = alone().filter_map(|it| it.mean(task));
                 let best = alone().filter_map(|it| task(&it.best()?.scores));
                 let cells = [percent(marks), percent(kept), percent(mean), percent(best)];
                 let _ = write!(text, " {} |", cells.join(" | "));
@@ -185,7 +151,7 @@ impl Results {
     fn by_kind(
         &self,
         of: fn(&Marks) -> &Shares,
-        ceiling: Option<fn(&SoloReport) -> &Shares>,
+        ceiling: Option<fn(&TrainReport) -> &Shares>,
     ) -> String {
         let mut rows: Vec<(String, Vec<&Shares>)> = Vec::new();
         for (name, marks) in self.ends() {
@@ -243,8 +209,7 @@ fn name_of((clients, alpha): (usize, Option<f64>)) -> String {
 }
 
 /// The two tasks' overall scores.
-pub const TASKS: [fn(&Marks) -> Option<f64>; 2] =
-    [|marks| marks.vqa_accuracy, |marks| marks.drawing_accuracy];
+pub const TASKS: [fn(&Marks) -> Option<f64>; 2] = [VQA.of, DRAWINGS.of];
 
 fn percent(values: impl IntoIterator<Item = f64>) -> String {
     mean(values.into_iter().map(|value| 100.0 * value), 1, "%")

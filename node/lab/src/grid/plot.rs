@@ -10,7 +10,9 @@ use witan_home::Failure;
 
 use super::cell::Cell;
 use super::page::TASKS;
-use super::results::{Mean, Results, costs};
+use super::results::{Results, costs};
+use crate::folder;
+use crate::tables::Mean;
 use crate::testnet::report::TestnetReport;
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -44,7 +46,7 @@ impl Results {
                     .and_then(|()| canvas.present().map_err(Into::into))
                     .expect("a drawing in memory does not fail");
             }
-            super::write(&dir.join(name), svg.as_bytes())?;
+            folder::write(&dir.join(name), svg.as_bytes())?;
         }
         Ok(())
     }

@@ -6,43 +6,22 @@ use std::path::Path;
 use witan_home::Failure;
 use witan_node::jobs::score::Marks;
 
-use super::cell::{Cell, Common, Run};
-use crate::solo::SoloReport;
+use super::cell::{Cell, GridSpec, Run};
+use crate::folder::{self, Folder};
+use crate::tables::{METRICS, Mean, values};
 use crate::testnet::report::TestnetReport;
+use crate::train::TrainReport;
 
 /// All results of a folder.
 pub struct Results {
     /// What they have in common.
-    pub common: Common,
+    pub spec: GridSpec,
     /// The federations, by seed, members and α.
     pub federated: Vec<(Cell, TestnetReport)>,
     /// The members of a federation, each alone.
-    pub alone: Vec<(Cell, SoloReport)>,
+    pub alone: Vec<(Cell, TrainReport)>,
     /// All data in one place, by seed.
-    pub central: Vec<(u64, SoloReport)>,
-}
-
-/// A mean over seeds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Mean {
-    /// The mean.
-    pub value: f64,
-    /// The sample standard deviation; none of one.
-    pub deviation: Option<f64>,
-    /// Of how many.
-    pub of: usize,
-}
-
-impl Mean {
-    /// The mean of what there is; none of nothing.
-    pub fn over(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let values: Vec<f64> = values.into_iter().collect();
-        let of = values.len();
-        let value = values.iter().sum::<f64>() / of as f64;
-        let squares: f64 = values.iter().map(|each| (each - value).powi(2)).sum();
-        let deviation = (of > 1).then(|| (squares / (of - 1) as f64).sqrt());
-        (of > 0).then_some(Self { value, deviation, of })
-    }
+    pub central: Vec<(u64, TrainReport)>,
 }
 
 impl Results {
@@ -50,19 +29,15 @@ impl Results {
     ///
     /// # Errors
     /// If one cannot be read.
-    pub fn read(dir: &Path, common: &Common) -> Result<Self, Failure> {
-        let common = common.clone();
-        let mut all =
-            Self { common, federated: Vec::new(), alone: Vec::new(), central: Vec::new() };
-        let entries = std::fs::read_dir(dir.join("results"));
+    pub fn read(folder: &Folder, spec: &GridSpec) -> Result<Self, Failure> {
+        let spec = spec.clone();
+        let mut all = Self { spec, federated: vec![], alone: vec![], central: vec![] };
+        let entries = std::fs::read_dir(folder.path("results"));
         for path in entries.into_iter().flatten().flatten().map(|entry| entry.path()) {
             let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
             let is_result = path.extension().is_some_and(|ending| ending == "json");
             let Some(run) = Run::named(name).filter(|_| is_result) else { continue };
-            all.take(&path, run).map_err(|error| {
-                Failure::input(format!("{} cannot be read: {error}", path.display()))
-                    .hint("remove it, and the same command runs it again")
-            })?;
+            all.take(folder, run)?;
         }
         let order = |cell: &Cell| (cell.clients, cell.alpha.unwrap_or(f64::INFINITY), cell.seed);
         all.federated.sort_by(|a, b| order(&a.0).partial_cmp(&order(&b.0)).expect("no α is NaN"));
@@ -90,12 +65,12 @@ impl Results {
     }
 
     /// The centralised run of a seed.
-    pub fn central_of(&self, seed: u64) -> Option<&SoloReport> {
+    pub fn central_of(&self, seed: u64) -> Option<&TrainReport> {
         self.central.iter().find(|(other, _)| *other == seed).map(|(_, report)| report)
     }
 
     /// The members of a cell, each alone.
-    pub fn alone_of(&self, wanted: &Cell) -> Option<&SoloReport> {
+    pub fn alone_of(&self, wanted: &Cell) -> Option<&TrainReport> {
         self.alone.iter().find(|(cell, _)| cell == wanted).map(|(_, report)| report)
     }
 
@@ -116,10 +91,10 @@ impl Results {
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn write(&self, dir: &Path) -> Result<(), Failure> {
-        super::write(&dir.join("grid.csv"), self.csv().as_bytes())?;
-        super::write(&dir.join("grid.md"), format!("{HEAD}{}", self.page("")).as_bytes())?;
-        self.plot(dir)
+    pub fn write(&self, folder: &Folder) -> Result<(), Failure> {
+        folder.write("grid.csv", self.csv().as_bytes())?;
+        folder.write("grid.md", format!("{HEAD}{}", self.page("")).as_bytes())?;
+        self.plot(&folder.dir)
     }
 
     /// Writes the page with its plots in a folder of its name, in lower case, beside it. What an earlier page says
@@ -130,13 +105,13 @@ impl Results {
     pub fn write_page(&self, file: &Path) -> Result<(), Failure> {
         let stem = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
         let page = format!("{}{LINE}\n{}", own_words(file)?, self.page(&format!("{stem}/")));
-        super::write(file, page.as_bytes())?;
+        folder::write(file, page.as_bytes())?;
         self.plot(&file.with_file_name(stem))
     }
 
     /// One line for every result; fields that a result does not have are empty.
     pub fn csv(&self) -> String {
-        let mut text = CSV_HEAD.to_owned();
+        let mut text = csv_head();
         for (seed, report) in &self.central {
             text += &line(&["base", "", "", &seed.to_string(), ""], &report.base, &[]);
             for row in &report.trained {
@@ -163,18 +138,17 @@ impl Results {
         text
     }
 
-    fn take(&mut self, path: &Path, run: Run) -> Result<(), String> {
-        let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-        let unread = |error: serde_json::Error| error.to_string();
+    fn take(&mut self, folder: &Folder, run: Run) -> Result<(), Failure> {
+        let file = run.result();
         match run {
             Run::Central(seed) => {
-                self.central.push((seed, serde_json::from_slice(&bytes).map_err(unread)?));
+                self.central.extend(folder.read_json(file)?.map(|report| (seed, report)));
             }
             Run::Alone(cell) => {
-                self.alone.push((cell, serde_json::from_slice(&bytes).map_err(unread)?));
+                self.alone.extend(folder.read_json(file)?.map(|report| (cell, report)));
             }
             Run::Federated(cell) => {
-                self.federated.push((cell, serde_json::from_slice(&bytes).map_err(unread)?));
+                self.federated.extend(folder.read_json(file)?.map(|report| (cell, report)));
             }
         }
         Ok(())
@@ -221,19 +195,17 @@ pub fn costs(report: &TestnetReport) -> [Option<f64>; 5] {
         mean(|round| round.bytes_out_max as f64 / 1e6),
         mean(|round| round.train_s.unwrap_or(0.0)),
         mean(|round| round.overhead_s.unwrap_or(0.0)),
-        report.peak_bytes_max.map(|bytes| bytes as f64 / 1e6),
+        report.cost.peak_bytes_max.map(|bytes| bytes as f64 / 1e6),
     ]
 }
 
+fn csv_head() -> String {
+    let metrics = METRICS.map(|metric| metric.column).join(",");
+    format!("{RUN_COLUMNS},{metrics},{COST_COLUMNS}\n")
+}
+
 fn line(head: &[&str; 5], marks: &Marks, costs: &[Option<f64>]) -> String {
-    let scores = [
-        marks.vqa_accuracy,
-        marks.vqa_accuracy_old_words,
-        marks.vqa_accuracy_new_words,
-        marks.drawing_accuracy,
-        marks.drawing_accuracy_old_words,
-        marks.drawing_accuracy_new_words,
-    ];
+    let scores = values(marks);
     let number = |value: &Option<f64>| value.map_or(String::new(), |value| format!("{value:.4}"));
     let none = [None; 5];
     let costs = if costs.is_empty() { &none[..] } else { costs };
@@ -245,29 +217,21 @@ fn line(head: &[&str; 5], marks: &Marks, costs: &[Option<f64>]) -> String {
 const HEAD: &str = "# Results\n\n";
 /// Below it in a page stands what is replaced whenever it is written.
 const LINE: &str = "<!-- `witan grid` writes what is below -->";
-const CSV_HEAD: &str = "what,members,alpha,seed,samples,vqa,vqa_old_words,vqa_new_words,drawings,\
-                        drawings_old_words,drawings_new_words,received_mb_a_round,sent_mb_a_round,\
-                        last_update_s_a_round,commit_s_a_round,peak_mb\n";
+const RUN_COLUMNS: &str = "what,members,alpha,seed,samples";
+const COST_COLUMNS: &str =
+    "received_mb_a_round,sent_mb_a_round,last_update_s_a_round,commit_s_a_round,peak_mb";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testnet::prepare::Plan;
-
-    #[test]
-    fn a_mean_has_a_deviation_from_two_on() {
-        assert_eq!(Mean::over([]), None);
-        assert_eq!(Mean::over([0.5]), Some(Mean { value: 0.5, deviation: None, of: 1 }));
-        let three = Mean::over([1.0, 2.0, 3.0]).unwrap();
-        assert_eq!(three, Mean { value: 2.0, deviation: Some(1.0), of: 3 });
-    }
+    use crate::spec::Spec;
 
     #[test]
     fn what_somebody_wrote_above_the_line_of_a_page_stays_and_other_files_do_too() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("RESULTS.md");
-        let common = Common { samples: 1, plan: Plan::default(), checkpoint: None };
-        let results = Results { common, federated: vec![], alone: vec![], central: vec![] };
+        let spec = GridSpec { samples: 1, spec: Spec::default(), checkpoint: None };
+        let results = Results { spec, federated: vec![], alone: vec![], central: vec![] };
         results.write_page(&file).unwrap();
         let page = std::fs::read_to_string(&file).unwrap();
         assert!(page.starts_with(&format!("{HEAD}{LINE}\n## The grid\n")), "{page}");
@@ -286,9 +250,9 @@ mod tests {
         let fields = |text: &str| text.trim_end().split(',').count();
         let marks = Marks { vqa_accuracy: Some(0.5), ..Marks::default() };
         let bare = line(&["base", "", "", "1", ""], &marks, &[]);
-        assert_eq!(fields(&bare), fields(CSV_HEAD));
+        assert_eq!(fields(&bare), fields(&csv_head()));
         assert!(bare.starts_with("base,,,1,,0.5000,,"), "{bare}");
         let whole = line(&["federated", "2", "iid", "1", "64"], &marks, &[Some(1.0); 5]);
-        assert_eq!(fields(&whole), fields(CSV_HEAD));
+        assert_eq!(fields(&whole), fields(&csv_head()));
     }
 }

@@ -1,24 +1,20 @@
 //! `report.json`: what a run did, for programs; and the same as a table, for people.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use comfy_table::Table;
 use serde::{Deserialize, Serialize};
-use witan_home::Failure;
 use witan_home::settings::By;
 use witan_node::jobs::score::Marks;
 use witan_protocol::ledger::Audited;
 use witan_protocol::member::MemberId;
 use witan_protocol::wire::envelope;
 
-use super::losses::{LossReport, Losses};
-use super::prepare::Folder;
-use super::strike::{Killed, Strike};
+use super::fault::{Fault, Killed, MembersKilled};
 use super::watch::Watch;
-use crate::compare::Comparison;
-use crate::judge::Verdict;
-use crate::tables::{self, percent, table};
+use crate::spec::{Cohort, Spec};
+use crate::tables::{self, DRAWINGS, VQA, percent, table};
 
 /// A finished run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -52,10 +48,10 @@ pub struct TestnetReport {
     pub verified: usize,
     /// What it could not pass, in words.
     pub flaws: Vec<String>,
-    /// The strike, if one was asked for.
+    /// The killed aggregator, if that was asked for.
     pub killed: Option<Killed>,
     /// The members killed for good, if that was asked for.
-    pub losses: Option<LossReport>,
+    pub losses: Option<MembersKilled>,
     /// The federation beside what it is compared with.
     pub comparison: ComparisonRows,
     /// Share of the held-out pictures themselves that the detector finds right.
@@ -63,6 +59,14 @@ pub struct TestnetReport {
     /// The same by task.
     #[serde(default)]
     pub drawing_ceiling_by_task: BTreeMap<String, f64>,
+    /// What it cost.
+    #[serde(flatten)]
+    pub cost: Cost,
+}
+
+/// What a run cost.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Cost {
     /// Bytes of one adapter as it travels.
     pub adapter_bytes: u64,
     /// Bytes of the whole model, in the same precision.
@@ -139,67 +143,47 @@ pub struct Checked {
     pub flaws: Vec<String>,
 }
 
-/// Everything a report is made from.
-pub struct Evidence<'a> {
-    /// The folder.
-    pub folder: &'a Folder,
-    /// What was seen.
-    pub watch: &'a Watch,
-    /// What the judge said.
-    pub verdicts: &'a [Verdict],
-    /// The strike.
-    pub strike: Option<&'a Strike>,
-    /// The losses.
-    pub losses: Option<&'a Losses>,
-    /// What the homes said.
-    pub checked: Checked,
-    /// Bytes of one adapter, and of the model.
-    pub sizes: (u64, u64),
-    /// Seconds the federation took.
-    pub federation_s: f64,
-    /// The most memory a node held.
-    pub peak_bytes_max: Option<u64>,
-}
-
 impl TestnetReport {
-    /// Puts the evidence together.
-    pub fn new(evidence: Evidence<'_>) -> Self {
-        let Evidence { folder, watch, verdicts, strike, losses, checked, sizes, .. } = evidence;
+    /// Puts together what was asked for, seen and checked.
+    pub fn new(
+        spec: &Spec,
+        watch: &Watch,
+        fault: Option<&Fault>,
+        checked: Checked,
+        cost: Cost,
+    ) -> Self {
         let rounds: Vec<_> =
-            checked.records.iter().filter_map(|audited| row(watch, verdicts, audited)).collect();
-        let marks = |wanted| marks_of(verdicts, wanted);
-        let compared = verdicts.iter().rev().find_map(|verdict| match verdict {
-            Verdict::Compared(comparison) => Some(comparison.as_ref()),
-            _ => None,
-        });
-        let ceiling = verdicts.iter().find_map(|verdict| match verdict {
-            Verdict::Ceiling { overall, by_task } => Some((*overall, by_task.clone())),
-            _ => None,
-        });
-        let (drawing_ceiling, drawing_ceiling_by_task) = ceiling.unzip();
-        let drawing_ceiling_by_task = drawing_ceiling_by_task.unwrap_or_default();
+            checked.records.iter().filter_map(|audited| row(watch, audited)).collect();
+        let (drawing_ceiling, by_task) = watch.ceiling.clone().unzip();
         let lost = watch.lost();
         let head = checked.records.last().map(|last| last.record.digest().to_string());
-        let kept = (0..folder.plan.nodes).filter(|index| !lost.contains(index));
+        let kept = (0..spec.cohort.nodes).filter(|index| !lost.contains(index));
         let all_agree = kept.map(|index| checked.heads.get(&index)).all(|its| its == head.as_ref());
+        let compared = watch.comparison.as_ref();
         let comparison = ComparisonRows {
-            base: marks(0),
-            local_only_best: compared.map(|it: &Comparison| it.local_only_best.clone()),
+            base: watch.metrics.get(&0).cloned(),
+            local_only_best: compared.map(|it| it.local_only_best.clone()),
             centralized: compared.map(|it| it.centralized.clone()),
             federated: rounds.last().and_then(|row: &RoundRow| row.marks.clone()),
         };
+        let (killed, losses) = match fault {
+            Some(Fault::Aggregator(kill)) => (kill.report(watch), None),
+            Some(Fault::Members(kills)) => (None, kills.report(watch)),
+            None => (None, None),
+        };
+        let Cohort { nodes, seed, alpha, by, .. } = spec.cohort;
         Self {
-            nodes: folder.plan.nodes,
-            seed: folder.plan.seed,
-            alpha: folder.plan.alpha,
-            by: folder.plan.by,
-            model: folder.plan.model.clone(),
-            vqa: folder.plan.vqa.clone(),
-            captions: folder.plan.captions.clone(),
-            strategy: folder.plan.strategy.to_string(),
-            compression: folder.plan.compression.to_string(),
-            killed: strike.and_then(|strike| strike.report(watch)),
-            losses: losses.and_then(|losses| losses.report(watch)),
+            nodes,
+            seed,
+            alpha,
+            by,
+            model: spec.learning.model.clone(),
+            vqa: spec.learning.vqa.clone(),
+            captions: spec.learning.captions.clone(),
+            strategy: spec.exchange.strategy.to_string(),
+            compression: spec.exchange.compression.to_string(),
+            killed,
+            losses,
             rounds,
             lost: lost.iter().map(|index| format!("node-{index:02}")).collect(),
             ledger_heads_agree: all_agree,
@@ -207,39 +191,14 @@ impl TestnetReport {
             flaws: checked.flaws,
             comparison,
             drawing_ceiling,
-            drawing_ceiling_by_task,
-            adapter_bytes: sizes.0,
-            full_model_bytes: sizes.1,
-            federation_s: evidence.federation_s,
-            peak_bytes_max: evidence.peak_bytes_max,
+            drawing_ceiling_by_task: by_task.unwrap_or_default(),
+            cost,
         }
     }
 
-    /// Writes `report.json` into the folder.
-    ///
-    /// # Errors
-    /// If the disk refuses.
-    pub fn write(&self, dir: &Path) -> Result<(), Failure> {
-        let path = dir.join("report.json");
-        let text = serde_json::to_string_pretty(self).expect("a report is plain JSON");
-        std::fs::write(&path, text + "\n").map_err(|error| {
-            Failure::environment(format!("cannot write {}: {error}", path.display()))
-                .hint("free space on its disk; `witan testnet --resume` writes it again")
-        })
-    }
-
     fn rounds_table(&self) -> Table {
-        let mut rounds = table(&[
-            "round",
-            "view",
-            "aggregator",
-            "here",
-            "in",
-            "last update",
-            "commit",
-            "VQA",
-            "drawings",
-        ]);
+        let heads = ["round", "view", "aggregator", "here", "in", "last update", "commit"];
+        let mut rounds = table(&[&heads[..], &[VQA.name, DRAWINGS.name]].concat());
         for row in &self.rounds {
             rounds.add_row([
                 row.round.to_string(),
@@ -249,8 +208,8 @@ impl TestnetReport {
                 format!("{}/{}", row.included, row.expected.len()),
                 row.train_s.map_or("-".to_owned(), |train_s| format!("{train_s:.1} s")),
                 row.overhead_s.map_or("-".to_owned(), |overhead_s| format!("{overhead_s:.2} s")),
-                percent(row.marks.as_ref().and_then(|marks| marks.vqa_accuracy)),
-                percent(row.marks.as_ref().and_then(|marks| marks.drawing_accuracy)),
+                percent(row.marks.as_ref().and_then(VQA.of)),
+                percent(row.marks.as_ref().and_then(DRAWINGS.of)),
             ]);
         }
         rounds
@@ -264,19 +223,21 @@ impl TestnetReport {
             ("federated", &self.comparison.federated),
             ("all data in one place", &self.comparison.centralized),
         ];
-        let rows: Vec<_> = rows
-            .into_iter()
-            .filter_map(|(name, marks)| Some((name.to_owned(), marks.as_ref()?)))
-            .collect();
-        let compared = tables::of_marks(&rows);
+        let known = |(name, metrics): (&str, &Option<Marks>)| {
+            Some((name.to_owned(), tables::values(metrics.as_ref()?)))
+        };
+        let compared = tables::of_metrics(&rows.into_iter().filter_map(known).collect::<Vec<_>>());
         let mut text = format!("{}\n\n{compared}\n", self.rounds_table());
-        if let Some(ceiling) = self.drawing_ceiling {
-            let ceiling = percent(Some(ceiling));
-            text += &format!("drawings: the detector finds {ceiling} of the real pictures right\n");
-        }
-        if let Some(marks) = &self.comparison.federated {
-            text += &by_kind("VQA", &marks.vqa_accuracy_by_answer_type);
-            text += &by_kind("drawings", &marks.drawing_accuracy_by_task);
+        text += &tables::ceiling(self.drawing_ceiling);
+        if let Some(federated) = &self.comparison.federated {
+            let kinds = [
+                ("VQA", &federated.vqa_accuracy_by_answer_type),
+                ("drawings", &federated.drawing_accuracy_by_task),
+            ];
+            for (what, shares) in kinds {
+                let shares = tables::by_kind(shares);
+                text += &shares.map_or(String::new(), |it| format!("federated {what}: {it}\n"));
+            }
         }
         if let Some(killed) = &self.killed {
             text += &format!(
@@ -302,7 +263,7 @@ impl TestnetReport {
     }
 }
 
-fn row(watch: &Watch, verdicts: &[Verdict], audited: &Audited) -> Option<RoundRow> {
+fn row(watch: &Watch, audited: &Audited) -> Option<RoundRow> {
     let number = audited.record.proposal.round.0;
     let round = watch.rounds.get(&number)?;
     let attendance = audited.record.attendance(&audited.roster);
@@ -335,7 +296,7 @@ fn row(watch: &Watch, verdicts: &[Verdict], audited: &Audited) -> Option<RoundRo
         bytes_in_max: round.bytes_max.0,
         bytes_out_max: round.bytes_max.1,
         loss: (!losses.is_empty()).then(|| losses.iter().sum::<f32>() / losses.len() as f32),
-        marks: marks_of(verdicts, number),
+        marks: watch.metrics.get(&number).cloned(),
     })
 }
 
@@ -346,22 +307,6 @@ fn examples(audited: &Audited) -> u64 {
     updates.map(|update| update.examples).sum()
 }
 
-fn marks_of(verdicts: &[Verdict], wanted: u64) -> Option<Marks> {
-    verdicts.iter().rev().find_map(|verdict| match verdict {
-        Verdict::Round { round, marks } if *round == wanted => Some(marks.clone()),
-        _ => None,
-    })
-}
-
 fn seconds(from_ms: u64, to_ms: u64) -> f64 {
     to_ms.saturating_sub(from_ms) as f64 / 1000.0
-}
-
-/// "federated drawings: single_object 80.0 %, …"; empty without any.
-fn by_kind(what: &str, shares: &BTreeMap<String, f64>) -> String {
-    let shares = shares.iter().map(|(kind, share)| format!("{kind} {}", percent(Some(*share))));
-    match shares.collect::<Vec<_>>() {
-        shares if shares.is_empty() => String::new(),
-        shares => format!("federated {what}: {}\n", shares.join(", ")),
-    }
 }

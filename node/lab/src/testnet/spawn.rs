@@ -11,28 +11,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 use witan_home::Failure;
-use witan_node::events::TimedEvent;
 
-/// What comes from the nodes' processes.
-#[derive(Debug)]
-pub enum Report {
-    /// Node `index` said something.
-    Event {
-        /// Its roster number.
-        index: usize,
-        /// What it said.
-        event: Box<TimedEvent>,
-    },
-    /// Node `index` ended.
-    Ended {
-        /// Its roster number.
-        index: usize,
-        /// Its exit code; `None` after a signal.
-        code: Option<i32>,
-        /// The last line it wrote to standard error.
-        last_words: String,
-    },
-}
+use super::Heard;
+use crate::event::Event;
 
 /// A running node process.
 #[derive(Debug)]
@@ -44,7 +25,7 @@ pub struct NodeProcess {
 }
 
 impl NodeProcess {
-    /// Starts `witan run` with a bootstrap peer of this run's own; its events go to `reports`.
+    /// Starts `witan run` with a bootstrap peer of this run's own; what it says goes to `events`.
     ///
     /// # Errors
     /// If the process cannot be started.
@@ -52,22 +33,22 @@ impl NodeProcess {
         index: usize,
         home: &Path,
         bootstrap: &str,
-        reports: mpsc::Sender<Report>,
+        events: mpsc::Sender<Heard>,
     ) -> Result<Self, Failure> {
         let mut command = Command::new(this_program()?);
         command.args(["run", "--json", "--stop-on-eof", "--bootstrap", bootstrap, "--home"]);
         command.arg(home);
-        Self::of(index, command, reports)
+        Self::of(index, command, events)
     }
 
-    /// Starts any command that tells what such a node tells, and stops when such a node stops.
+    /// Starts any command that reports as such a node does, and stops as it does.
     ///
     /// # Errors
     /// If the process cannot be started.
     pub fn of(
         index: usize,
         mut command: Command,
-        reports: mpsc::Sender<Report>,
+        events: mpsc::Sender<Heard>,
     ) -> Result<Self, Failure> {
         let mut child = command
             .stdin(Stdio::piped())
@@ -80,7 +61,7 @@ impl NodeProcess {
         let (kill, killed) = tokio::sync::oneshot::channel();
         let process =
             Self { pid: child.id().unwrap_or(0), stdin: child.stdin.take(), kill: Some(kill) };
-        tokio::spawn(listen(index, child, killed, reports));
+        tokio::spawn(listen(index, child, killed, events));
         Ok(process)
     }
 
@@ -142,14 +123,14 @@ impl BootstrapProcess {
 }
 
 async fn listen(
-    index: usize,
+    node: usize,
     mut child: Child,
     mut killed: tokio::sync::oneshot::Receiver<()>,
-    reports: mpsc::Sender<Report>,
+    events: mpsc::Sender<Heard>,
 ) {
     let stdout = child.stdout.take().expect("standard output is piped");
     let stderr = child.stderr.take().expect("standard error is piped");
-    let words = tokio::spawn(last_line(stderr));
+    let stderr = tokio::spawn(last_lines(stderr));
     let mut lines = BufReader::new(stdout).lines();
     let mut can_be_killed = true;
     loop {
@@ -163,28 +144,28 @@ async fn listen(
             line = lines.next_line() => {
                 let Ok(Some(line)) = line else { break };
                 let Ok(event) = serde_json::from_str(&line) else { continue };
-                let report = Report::Event { index, event: Box::new(event) };
-                if reports.send(report).await.is_err() {
+                let event = Event::Node { node, event: Box::new(event) };
+                if events.send(Ok(event)).await.is_err() {
                     break;
                 }
             }
         }
     }
     let code = child.wait().await.ok().and_then(|status| status.code());
-    let last_words = words.await.unwrap_or_default();
-    let _ = reports.send(Report::Ended { index, code, last_words }).await;
+    let stderr = stderr.await.unwrap_or_default();
+    let _ = events.send(Ok(Event::Ended { node, code, stderr })).await;
 }
 
-async fn last_line(stderr: tokio::process::ChildStderr) -> String {
+async fn last_lines(stderr: tokio::process::ChildStderr) -> String {
     let mut lines = BufReader::new(stderr).lines();
-    let mut words: Vec<String> = Vec::new();
+    let mut last: Vec<String> = Vec::new();
     while let Ok(Some(line)) = lines.next_line().await {
-        if words.len() == LAST_WORDS_LINES {
-            words.remove(0);
+        if last.len() == STDERR_LINES_MAX {
+            last.remove(0);
         }
-        words.push(line);
+        last.push(line);
     }
-    words.join("\n")
+    last.join("\n")
 }
 
 fn this_program() -> Result<std::path::PathBuf, Failure> {
@@ -193,4 +174,4 @@ fn this_program() -> Result<std::path::PathBuf, Failure> {
 }
 
 const BOOTSTRAP_START_MAX: Duration = Duration::from_secs(10);
-const LAST_WORDS_LINES: usize = 6;
+const STDERR_LINES_MAX: usize = 6;

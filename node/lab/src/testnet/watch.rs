@@ -1,13 +1,16 @@
-//! What the launcher knows of its federation: a fold over the nodes' events. Pure: it neither reads
-//! a clock nor prints.
+//! What is known of a testnet: a fold over its events. Pure: it neither reads a clock nor prints.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use witan_node::events::{NodeEvent, TimedEvent, notice_sentence};
+use witan_node::events::{NodeEvent, TimedEvent};
+use witan_node::jobs::score::Marks;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::io::Notice;
 use witan_protocol::member::{MemberId, Round, View};
 use witan_protocol::wire::{Kind, RoundRecord};
+
+use crate::compare::Comparison;
+use crate::event::Event;
 
 /// One node, as its events tell it.
 #[derive(Clone, Debug, Default)]
@@ -83,22 +86,26 @@ pub struct RoundOutcome {
 }
 
 /// Everything seen so far.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Watch {
     /// The nodes, in roster order.
     pub nodes: Vec<NodeView>,
     /// The rounds.
     pub rounds: BTreeMap<u64, RoundView>,
+    /// The metrics of every committed adapter that was evaluated; of the base under 0.
+    pub metrics: BTreeMap<u64, Marks>,
+    /// How many of the evaluation set's own pictures the detector finds right, and by task.
+    pub ceiling: Option<(f64, BTreeMap<String, f64>)>,
+    /// What the federation is compared with.
+    pub comparison: Option<Comparison>,
     members: Vec<MemberId>,
-    /// Refusals and objections, in words, newest last; bounded.
-    pub remarks: Vec<String>,
 }
 
 impl Watch {
     /// Nothing seen yet; `members` in roster order.
     pub fn new(members: Vec<MemberId>) -> Self {
         let nodes = vec![NodeView::default(); members.len()];
-        Self { nodes, rounds: BTreeMap::new(), members, remarks: Vec::new() }
+        Self { nodes, members, ..Self::default() }
     }
 
     /// The roster number of a member.
@@ -106,9 +113,32 @@ impl Watch {
         self.members.iter().position(|known| known == member)
     }
 
-    /// Takes one event of node `index` in.
-    pub fn observe(&mut self, index: usize, event: &TimedEvent) {
-        let Some(node) = self.nodes.get_mut(index) else { return };
+    /// Takes one event in.
+    pub fn observe(&mut self, event: &Event) {
+        match event {
+            Event::Recalled(record) => self.recall(record),
+            // It counts as alive before it says so.
+            Event::Started { node } => {
+                self.nodes[*node] = NodeView { alive: true, ..NodeView::default() };
+            }
+            Event::Node { node, event } => self.node(*node, event),
+            Event::Ended { node, .. } => {
+                self.nodes[*node].alive = false;
+                self.nodes[*node].peers.clear();
+            }
+            Event::Evaluated { round, metrics } => {
+                self.metrics.insert(*round, metrics.clone());
+            }
+            Event::Ceiling { overall, by_task } => {
+                self.ceiling = Some((*overall, by_task.clone()));
+            }
+            Event::Compared(comparison) => self.comparison = Some(Comparison::clone(comparison)),
+            _ => {}
+        }
+    }
+
+    fn node(&mut self, index: usize, event: &TimedEvent) {
+        let node = &mut self.nodes[index];
         match &event.kind {
             NodeEvent::Started { rounds, .. } => {
                 *node = NodeView { alive: true, adopted: *rounds, ..NodeView::default() };
@@ -121,9 +151,6 @@ impl Watch {
             }
             NodeEvent::Disconnected { member } => {
                 node.peers.remove(member);
-            }
-            NodeEvent::PeerRefused { peer, reason } => {
-                self.remark(format!("node-{index:02} turned {peer} away: {reason}"));
             }
             NodeEvent::Training { round, step, steps, loss, .. } => {
                 node.round = round.0;
@@ -140,9 +167,8 @@ impl Watch {
                 let member = self.members[index];
                 self.round(*round).deltas.insert(member, *delta);
             }
-            NodeEvent::SitsOut { round, reason } => {
+            NodeEvent::SitsOut { round, .. } => {
                 self.round(*round).sits_out.insert(index);
-                self.remark(format!("node-{index:02} sits out round {round}: {reason}"));
             }
             NodeEvent::BlobStored { digest } => {
                 if let Some(mut newest) = self.rounds.last_entry() {
@@ -160,19 +186,15 @@ impl Watch {
                 *most = (most.0.max(spent.0), most.1.max(spent.1));
             }
             NodeEvent::Protocol { notice } => self.notice(index, event.at_ms, notice),
-            NodeEvent::Listening { .. } | NodeEvent::Preparing { .. } | NodeEvent::Stopping => {}
-        }
-    }
-
-    /// The process of node `index` is started; it counts as alive before it says so.
-    pub fn started(&mut self, index: usize) {
-        if let Some(node) = self.nodes.get_mut(index) {
-            *node = NodeView { alive: true, ..NodeView::default() };
+            NodeEvent::PeerRefused { .. }
+            | NodeEvent::Listening { .. }
+            | NodeEvent::Preparing { .. }
+            | NodeEvent::Stopping => {}
         }
     }
 
     /// A round that an earlier run committed. When, and what went before, nobody saw this time.
-    pub fn recall(&mut self, record: &RoundRecord) {
+    fn recall(&mut self, record: &RoundRecord) {
         let proposal = &record.proposal;
         let failed =
             proposal.failed_views.iter().map(|failed| (failed.view, (failed.aggregator, 0)));
@@ -191,14 +213,6 @@ impl Watch {
             ..RoundView::default()
         };
         self.rounds.insert(proposal.round.0, round);
-    }
-
-    /// The process of node `index` has ended.
-    pub fn ended(&mut self, index: usize) {
-        if let Some(node) = self.nodes.get_mut(index) {
-            node.alive = false;
-            node.peers.clear();
-        }
     }
 
     /// Whether every living node has every round.
@@ -290,28 +304,7 @@ impl Watch {
                 self.nodes[index].stalled = Some((*needed, missing.clone()));
             }
             Notice::Finished => self.nodes[index].finished = true,
-            other => {
-                if let Some(words) = self.words(index, other) {
-                    self.remark(words);
-                }
-            }
-        }
-    }
-
-    /// What is only worth a remark.
-    fn words(&self, index: usize, notice: &Notice) -> Option<String> {
-        let sentence = notice_sentence(notice, &|member| self.name(member));
-        match notice {
-            Notice::Objection { .. } | Notice::Suspended { .. } | Notice::RosterChanged { .. } => {
-                sentence
-            }
-            Notice::Missing { .. } | Notice::Repaired { .. } => {
-                Some(format!("node-{index:02}: {}", sentence?))
-            }
-            Notice::Refused { via, reason, .. } => {
-                Some(format!("node-{index:02} refused a message of {}: {reason}", self.name(via)))
-            }
-            _ => None,
+            _ => {}
         }
     }
 
@@ -326,18 +319,7 @@ impl Watch {
             None => member.short(),
         }
     }
-
-    /// Notes something in words.
-    pub fn remark(&mut self, words: String) {
-        if self.remarks.len() == REMARKS_MAX {
-            self.remarks.remove(0);
-        }
-        self.remarks.push(words);
-    }
 }
-
-/// Remarks kept; more would not be read.
-const REMARKS_MAX: usize = 100;
 
 #[cfg(test)]
 mod tests {
@@ -353,7 +335,7 @@ mod tests {
     fn a_node_that_meets_enough_others_is_stalled_no_more() {
         let members: Vec<_> = (0..4).map(|n| MemberId([n; 32])).collect();
         let mut watch = Watch::new(members.clone());
-        let mut tell = |kind| watch.observe(0, &TimedEvent { at_ms: 1, kind });
+        let mut tell = |kind| watch.node(0, &TimedEvent { at_ms: 1, kind });
         let (round, missing) = (Round(1), members[1..].to_vec());
         tell(NodeEvent::Protocol {
             notice: Notice::Stalled { round, missing, votes: 1, needed: 3 },
@@ -361,10 +343,7 @@ mod tests {
         tell(NodeEvent::Connected { member: members[1] });
         let mut after = watch.clone();
         assert!(watch.is_first_stall(), "two of three");
-        after.observe(
-            0,
-            &TimedEvent { at_ms: 2, kind: NodeEvent::Connected { member: members[2] } },
-        );
+        after.node(0, &TimedEvent { at_ms: 2, kind: NodeEvent::Connected { member: members[2] } });
         assert!(!after.is_first_stall());
     }
 
@@ -375,9 +354,9 @@ mod tests {
         let (round, view, aggregator) = (Round(1), View(0), members[2]);
         let notice = Notice::ViewFailed { round, view, aggregator };
         let failed = TimedEvent { at_ms: 1, kind: NodeEvent::Protocol { notice } };
-        watch.observe(0, &failed);
+        watch.node(0, &failed);
         assert!(watch.is_first_failure(1, View(0)));
-        watch.observe(1, &failed);
+        watch.node(1, &failed);
         assert!(!watch.is_first_failure(1, View(0)));
         assert!(!watch.is_first_failure(1, View(1)));
     }
@@ -386,10 +365,10 @@ mod tests {
     fn an_update_passed_on_to_one_member_is_not_an_own_update_published() {
         let members: Vec<_> = (0..3).map(|n| MemberId([n; 32])).collect();
         let mut watch = Watch::new(members.clone());
-        watch.observe(0, &sent(None, 100));
-        watch.observe(1, &sent(Some(members[2]), 200));
+        watch.node(0, &sent(None, 100));
+        watch.node(1, &sent(Some(members[2]), 200));
         assert_eq!(watch.rounds[&1].updates, [members[0]].into());
-        watch.observe(1, &sent(None, 6_700));
+        watch.node(1, &sent(None, 6_700));
         assert_eq!(watch.rounds[&1].updates.len(), 2);
         assert_eq!(watch.rounds[&1].trained_ms, 6_700, "the vote begins with the last update");
     }

@@ -1,35 +1,21 @@
-//! `--kill-aggregator`: strikes the elected aggregator dead once the updates of its round are out, and
-//! starts it again once the round is closed. Pure: it says what to do, the launcher does it.
-//!
-//! The victim is first paused (its update is out and somebody holds its delta), so that it cannot
-//! close the round in the moment between the last update and the kill.
+//! `--kill-aggregator`: kills the elected aggregator once the updates of its round are out, and starts it
+//! again once the round is closed. The victim is first paused (its update is out and somebody holds its
+//! delta), so that it cannot close the round in the moment between the last update and the kill.
 
 use serde::{Deserialize, Serialize};
-use witan_home::Failure;
 use witan_protocol::member::View;
 
-use super::prepare::Plan;
-use super::watch::Watch;
+use super::Action;
+use crate::testnet::watch::Watch;
 
-/// What the launcher is to do to a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Stop its process without ending it.
-    Pause(usize),
-    /// SIGKILL.
-    Kill(usize),
-    /// Start it again.
-    Restart(usize),
-}
-
-/// A planned strike and how far it has come.
+/// The kill and how far it has come.
 #[derive(Clone, Debug)]
-pub struct Strike {
+pub struct AggregatorKill {
     round: u64,
     stage: Stage,
 }
 
-/// What became of a strike.
+/// What became of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Killed {
     /// The round.
@@ -54,34 +40,13 @@ enum Stage {
     Restarted { victim: usize, at_ms: u64 },
 }
 
-impl Strike {
-    /// A strike on the aggregator of `round`.
+impl AggregatorKill {
+    /// The kill of the aggregator of `round`.
     pub fn new(round: u64) -> Self {
         Self { round, stage: Stage::Waiting }
     }
 
-    /// Whether `round` of the planned testnet can be struck.
-    ///
-    /// # Errors
-    /// If there is no such round, or too few nodes to miss one.
-    pub fn check(round: u64, plan: &Plan) -> Result<(), Failure> {
-        if !(1..=plan.rounds).contains(&round) {
-            let expected = format!("--kill-aggregator {round}: expected 1 to {}", plan.rounds);
-            return Err(Failure::usage(expected).hint("it names one of the testnet's --rounds"));
-        }
-        if plan.nodes < STRIKE_NODES_MIN {
-            let message = format!("--kill-aggregator: none of {} nodes can be missed", plan.nodes);
-            return Err(Failure::usage(message).hint("one can from --nodes 4 on"));
-        }
-        Ok(())
-    }
-
-    /// The round whose aggregator is struck.
-    pub fn round(&self) -> u64 {
-        self.round
-    }
-
-    /// What became of it; none if nobody was struck, or the round is not closed.
+    /// What became of it; none if nobody was killed, or the round is not closed.
     pub fn report(&self, watch: &Watch) -> Option<Killed> {
         let (victim, at_ms) = self.victim()?;
         let round = watch.rounds.get(&self.round)?;
@@ -95,8 +60,8 @@ impl Strike {
         })
     }
 
-    /// The struck node and when, once it is.
-    pub fn victim(&self) -> Option<(usize, u64)> {
+    /// The killed node and when, once it is.
+    fn victim(&self) -> Option<(usize, u64)> {
         match self.stage {
             Stage::Waiting | Stage::Paused { .. } => None,
             Stage::Killed { victim, at_ms } | Stage::Restarted { victim, at_ms } => {
@@ -113,18 +78,23 @@ impl Strike {
         }
     }
 
-    /// Whether nothing is left to do.
-    pub fn is_over(&self) -> bool {
-        matches!(self.stage, Stage::Restarted { .. })
+    /// Whether nothing is left to do, or nothing can be done any more.
+    pub fn is_over(&self, watch: &Watch) -> bool {
+        let is_past = watch.newest_round() > self.round || watch.is_finished();
+        match self.stage {
+            Stage::Waiting | Stage::Paused { .. } => is_past,
+            Stage::Killed { .. } => false,
+            Stage::Restarted { .. } => true,
+        }
     }
 
-    /// Whether the end of node `index` is this strike's doing.
+    /// Whether the end of node `index` is this kill's doing.
     pub fn is_victim(&self, index: usize) -> bool {
         matches!(self.stage, Stage::Killed { victim, .. } if victim == index)
     }
 
-    /// The next order, given what is seen; asked after every event.
-    pub fn next(&mut self, watch: &Watch, now_ms: u64) -> Option<Order> {
+    /// The next action, given what is seen; asked after every event.
+    pub fn next(&mut self, watch: &Watch, now_ms: u64) -> Option<Action> {
         let round = watch.rounds.get(&self.round)?;
         match self.stage {
             Stage::Waiting => {
@@ -134,27 +104,24 @@ impl Strike {
                 let is_held = round.holders.get(delta).copied().unwrap_or(0) > 0;
                 (view == View(0) && is_held && round.outcome.is_none()).then(|| {
                     self.stage = Stage::Paused { victim };
-                    Order::Pause(victim)
+                    Action::Pause(victim)
                 })
             }
             Stage::Paused { victim } => {
                 let alive = watch.nodes.iter().filter(|node| node.alive).count();
                 (round.updates.len() >= alive).then(|| {
                     self.stage = Stage::Killed { victim, at_ms: now_ms };
-                    Order::Kill(victim)
+                    Action::Kill(victim)
                 })
             }
             Stage::Killed { victim, at_ms } => {
                 let is_dead = !watch.nodes[victim].alive;
                 (is_dead && round.outcome.is_some()).then(|| {
                     self.stage = Stage::Restarted { victim, at_ms };
-                    Order::Restart(victim)
+                    Action::Restart(victim)
                 })
             }
             Stage::Restarted { .. } => None,
         }
     }
 }
-
-/// Of fewer, all must vote.
-const STRIKE_NODES_MIN: usize = 4;

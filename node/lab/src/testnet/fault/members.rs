@@ -1,30 +1,18 @@
-//! `--kill COUNT@ROUND`: members that die for good while a round runs. If the rest are too few to
-//! decide, so many come back as they need, once all of them have said that they are stalled. Pure: it
-//! says what to do, the launcher does it.
+//! `--kill COUNT@ROUND`: members that are killed for good while a round runs. If the rest are too few to decide, as
+//! many return as they need, once all of them have said that they are stalled.
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use witan_home::Failure;
 
-use super::prepare::Plan;
-use super::strike::Order;
-use super::watch::{NodeView, Watch};
+use super::Action;
+use crate::testnet::watch::{NodeView, Watch};
 
-/// How many members die in which round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Toll {
-    /// How many; the last ones of the roster.
-    pub count: usize,
-    /// In which round.
-    pub round: u64,
-}
-
-/// A planned loss and how far it has come.
+/// The kills and how far they have come.
 #[derive(Clone, Debug)]
-pub struct Losses {
-    toll: Toll,
+pub struct MemberKills {
+    count: usize,
+    round: u64,
     quorum: usize,
     killed: usize,
     killed_ms: u64,
@@ -35,7 +23,7 @@ pub struct Losses {
 
 /// What became of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct LossReport {
+pub struct MembersKilled {
     /// The round.
     pub round: u64,
     /// Who was killed.
@@ -48,63 +36,33 @@ pub struct LossReport {
     pub closed_after_s: f64,
 }
 
-impl FromStr for Toll {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('@').and_then(|(count, round)| {
-            Some(Self { count: count.parse().ok()?, round: round.parse().ok()? })
-        });
-        parts.ok_or_else(|| "expected COUNT@ROUND, such as 5@2".to_owned())
-    }
-}
-
-impl Toll {
-    /// Whether the planned testnet can have it.
-    ///
-    /// # Errors
-    /// If there is no such round, or nobody would be left or killed.
-    pub fn check(self, plan: &Plan) -> Result<(), Failure> {
-        if !(1..=plan.rounds).contains(&self.round) {
-            let expected =
-                format!("--kill …@{}: expected a round of 1 to {}", self.round, plan.rounds);
-            return Err(Failure::usage(expected).hint("it names one of the testnet's --rounds"));
-        }
-        if !(1..plan.nodes).contains(&self.count) {
-            let expected = format!("--kill {}@…: expected 1 to {}", self.count, plan.nodes - 1);
-            return Err(Failure::usage(expected).hint("one node at least goes on"));
-        }
-        Ok(())
-    }
-}
-
-impl Losses {
-    /// The loss of some of the members of a federation in which `quorum` votes decide.
-    pub fn new(toll: Toll, quorum: usize) -> Self {
-        let (killed, killed_ms, returned_ms) = (0, 0, 0);
-        Self { toll, quorum, killed, killed_ms, stalled: None, returned: Vec::new(), returned_ms }
+impl MemberKills {
+    /// The last `count` members of a federation in which `quorum` votes decide, in `round`.
+    pub fn new(count: usize, round: u64, quorum: usize) -> Self {
+        let (killed, killed_ms, returned, returned_ms) = (0, 0, Vec::new(), 0);
+        Self { count, round, quorum, killed, killed_ms, stalled: None, returned, returned_ms }
     }
 
-    /// Whether the end of node `index` is this loss's doing.
+    /// Whether the end of node `index` is their doing.
     pub fn is_victim(&self, index: usize, nodes: usize) -> bool {
         index >= nodes - self.killed
     }
 
     /// Whether nothing is left to do.
     pub fn is_over(&self, watch: &Watch) -> bool {
-        self.killed == self.toll.count && self.missed(watch) == 0
+        self.killed == self.count && self.missed(watch) == 0
     }
 
-    /// The next order, given what is seen; asked after every event.
-    pub fn next(&mut self, watch: &Watch, now_ms: u64) -> Option<Order> {
+    /// The next action, given what is seen; asked after every event.
+    pub fn next(&mut self, watch: &Watch, now_ms: u64) -> Option<Action> {
         let nodes = watch.nodes.len();
-        if watch.rounds.get(&self.toll.round)?.began_ms == 0 {
+        if watch.rounds.get(&self.round)?.began_ms == 0 {
             return None;
         }
-        if self.killed < self.toll.count {
+        if self.killed < self.count {
             self.killed += 1;
             self.killed_ms = now_ms;
-            return Some(Order::Kill(nodes - self.killed));
+            return Some(Action::Kill(nodes - self.killed));
         }
         if self.missed(watch) == 0 || (self.stalled.is_none() && !self.all_miss_them(watch)) {
             return None;
@@ -114,17 +72,17 @@ impl Losses {
         let back = nodes - self.killed + self.returned.len();
         self.returned.push(back);
         self.returned_ms = now_ms;
-        Some(Order::Restart(back))
+        Some(Action::Restart(back))
     }
 
     /// What became of it; `None` if the round was never closed.
-    pub fn report(&self, watch: &Watch) -> Option<LossReport> {
+    pub fn report(&self, watch: &Watch) -> Option<MembersKilled> {
         let nodes = watch.nodes.len();
         let name = |index: usize| format!("node-{index:02}");
-        let committed_ms = watch.rounds.get(&self.toll.round)?.committed_ms?.0;
+        let committed_ms = watch.rounds.get(&self.round)?.committed_ms?.0;
         let since_ms = self.killed_ms.max(self.returned_ms);
-        Some(LossReport {
-            round: self.toll.round,
+        Some(MembersKilled {
+            round: self.round,
             killed: (nodes - self.killed..nodes).map(name).collect(),
             stalled: self.stalled.clone(),
             returned: self.returned.iter().copied().map(name).collect(),
@@ -151,7 +109,7 @@ impl Losses {
     }
 }
 
-impl LossReport {
+impl MembersKilled {
     /// A sentence or two.
     pub fn to_text(&self) -> String {
         let (round, killed) = (self.round, self.killed.join(", "));
@@ -169,12 +127,17 @@ mod tests {
     use witan_protocol::member::{MemberId, Round};
 
     use super::*;
+    use crate::event::Event;
     use crate::testnet::watch::RoundView;
+
+    fn ended(node: usize) -> Event {
+        Event::Ended { node, code: None, stderr: String::new() }
+    }
 
     /// Six nodes of which four decide, all alive, in round 2.
     fn watch() -> Watch {
         let mut watch = Watch::new((0..6).map(|n| MemberId([n; 32])).collect());
-        (0..6).for_each(|index| watch.started(index));
+        (0..6).for_each(|node| watch.observe(&Event::Started { node }));
         let begun = RoundView { began_ms: 1, ..RoundView::default() };
         watch.rounds.insert(Round(2).0, begun);
         watch
@@ -182,30 +145,30 @@ mod tests {
 
     #[test]
     fn the_last_members_die_once_the_round_has_begun() {
-        let mut losses = Losses::new("2@2".parse().unwrap(), 4);
+        let mut losses = MemberKills::new(2, 2, 4);
         let mut watch = watch();
-        assert_eq!(losses.next(&watch, 5), Some(Order::Kill(5)));
-        assert_eq!(losses.next(&watch, 6), Some(Order::Kill(4)));
-        (4..6).for_each(|index| watch.ended(index));
+        assert_eq!(losses.next(&watch, 5), Some(Action::Kill(5)));
+        assert_eq!(losses.next(&watch, 6), Some(Action::Kill(4)));
+        (4..6).for_each(|node| watch.observe(&ended(node)));
         assert_eq!(losses.next(&watch, 7), None, "four are enough");
         assert!(losses.is_over(&watch) && losses.is_victim(4, 6) && !losses.is_victim(3, 6));
     }
 
     #[test]
     fn one_returns_when_the_rest_are_too_few_and_all_have_said_so() {
-        let mut losses = Losses::new("3@2".parse().unwrap(), 4);
+        let mut losses = MemberKills::new(3, 2, 4);
         let mut watch = watch();
         for victim in [5, 4, 3] {
-            assert_eq!(losses.next(&watch, 5), Some(Order::Kill(victim)));
-            watch.ended(victim);
+            assert_eq!(losses.next(&watch, 5), Some(Action::Kill(victim)));
+            watch.observe(&ended(victim));
         }
         let stalled = Some((4, (3..6).map(|n| MemberId([n; 32])).collect::<Vec<_>>()));
         watch.nodes[0].stalled.clone_from(&stalled);
         watch.nodes[1].stalled.clone_from(&stalled);
         assert_eq!(losses.next(&watch, 6), None, "node-02 has not said so");
         watch.nodes[2].stalled = stalled;
-        assert_eq!(losses.next(&watch, 7), Some(Order::Restart(3)));
-        watch.started(3);
+        assert_eq!(losses.next(&watch, 7), Some(Action::Restart(3)));
+        watch.observe(&Event::Started { node: 3 });
         assert_eq!(losses.next(&watch, 8), None);
         assert!(losses.is_over(&watch));
         watch.rounds.get_mut(&2).unwrap().committed_ms = Some((2_007, 2_010));
@@ -215,13 +178,5 @@ mod tests {
             (&report.returned[..], report.closed_after_s),
             (&["node-03".to_owned()][..], 2.0)
         );
-    }
-
-    #[test]
-    fn a_toll_is_a_count_and_a_round() {
-        assert_eq!("5@2".parse(), Ok(Toll { count: 5, round: 2 }));
-        for bad in ["5", "5@", "@2", "x@2", "5@-1"] {
-            assert!(bad.parse::<Toll>().is_err(), "{bad}");
-        }
     }
 }

@@ -1,0 +1,107 @@
+//! Everything an experiment can say while it runs, whatever it is. A view is a fold over these.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use witan_node::events::TimedEvent;
+use witan_node::jobs::score::{Marks, Undrawn};
+use witan_protocol::member::MemberId;
+use witan_protocol::wire::RoundRecord;
+
+use crate::compare::Comparison;
+use crate::train::TrainedRow;
+use crate::training::{Candidate, Step};
+
+/// One event.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A sentence for people.
+    Said(String),
+    /// The nodes of a testnet are about to start.
+    Begins {
+        /// The testnet's folder.
+        dir: PathBuf,
+        /// Its members, in roster order.
+        members: Vec<MemberId>,
+    },
+    /// An earlier run committed this round.
+    Recalled(Box<RoundRecord>),
+    /// The process of a node is started.
+    Started {
+        /// Its roster number.
+        node: usize,
+    },
+    /// A node reports.
+    Node {
+        /// Its roster number.
+        node: usize,
+        /// What happened there.
+        event: Box<TimedEvent>,
+    },
+    /// The process of a node has ended.
+    Ended {
+        /// Its roster number.
+        node: usize,
+        /// Its exit code; `None` after a signal.
+        code: Option<i32>,
+        /// The last lines it wrote to standard error.
+        stderr: String,
+    },
+    /// Trainings begin.
+    Trainings {
+        /// How many.
+        count: usize,
+        /// Steps of all of them.
+        steps: u64,
+        /// Steps that an earlier run did.
+        done: u64,
+    },
+    /// Targets of drawings are made before the first step.
+    Preparing {
+        /// Pictures done.
+        done: usize,
+        /// Pictures in all.
+        pictures: usize,
+    },
+    /// A training took a step.
+    Step {
+        /// What is trained.
+        candidate: Candidate,
+        /// The step.
+        step: Step,
+    },
+    /// The evaluation set's questions are answered.
+    Evaluating {
+        /// Questions done.
+        done: usize,
+        /// Questions in all.
+        questions: usize,
+    },
+    /// A candidate is trained and evaluated.
+    Trained(Box<TrainedRow>),
+    /// What a round committed is evaluated.
+    Evaluated {
+        /// The round; 0 is the base.
+        round: u64,
+        /// Its metrics.
+        metrics: Marks,
+    },
+    /// How many of the evaluation set's own pictures the detector finds right: no drawing can be expected to do
+    /// better.
+    Ceiling {
+        /// The mean over the tasks.
+        overall: f64,
+        /// Each task's.
+        by_task: BTreeMap<String, f64>,
+    },
+    /// Some of the evaluation set's prompts are not drawn.
+    Undrawn(Undrawn),
+    /// The adapters that a federation is compared with are trained and evaluated.
+    Compared(Box<Comparison>),
+    /// The experiment is over; its report follows.
+    Over,
+}
+
+/// Hears every event, from several threads.
+pub type Listener = Arc<dyn Fn(&Event) + Send + Sync>;

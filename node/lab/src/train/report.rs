@@ -1,0 +1,112 @@
+//! What `witan train` evaluated: for programs, and as tables for people.
+
+use std::collections::BTreeMap;
+
+use comfy_table::Table;
+use serde::{Deserialize, Serialize};
+use witan_node::jobs::score::Marks;
+
+use super::TrainSpec;
+use crate::tables::{self, DRAWINGS, METRICS, Mean, VQA, percent, table, values};
+use crate::training::Candidate;
+
+/// One trained adapter.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TrainedRow {
+    /// Its name in the folder.
+    pub name: String,
+    /// The member whose part it is of, by roster number; `null`: all data.
+    pub member: Option<usize>,
+    /// Steps taken.
+    pub steps: u64,
+    /// Questions and captions drawn, counted each time.
+    pub examples: u64,
+    /// The mean of the losses of all steps.
+    pub loss: f32,
+    /// On held-out data.
+    #[serde(flatten)]
+    pub scores: Marks,
+}
+
+impl TrainedRow {
+    /// What it is, in words.
+    pub fn title(&self) -> String {
+        self.member.map_or(Candidate::Centralized, Candidate::Alone).to_string()
+    }
+
+    /// What it is, with its metrics.
+    pub fn sentence(&self) -> String {
+        let share = |metric: tables::Metric| {
+            let value = (metric.of)(&self.scores);
+            value.map_or(String::new(), |it| format!(" {} {}", metric.name, percent(Some(it))))
+        };
+        format!("{}:{}{}", self.title(), share(VQA), share(DRAWINGS))
+    }
+}
+
+/// A finished `witan train`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TrainReport {
+    /// What was trained.
+    pub order: TrainSpec,
+    /// The base before any training.
+    pub base: Marks,
+    /// Share of the held-out pictures themselves that the detector accepts.
+    pub drawing_ceiling: Option<f64>,
+    /// The same by task.
+    #[serde(default)]
+    pub drawing_ceiling_by_task: BTreeMap<String, f64>,
+    /// What was trained, by roster number.
+    pub trained: Vec<TrainedRow>,
+}
+
+impl TrainReport {
+    /// The trained adapter with the most answers and drawings right, both tasks together.
+    pub fn best(&self) -> Option<&TrainedRow> {
+        self.trained.iter().reduce(|best, row| match row.scores.total() > best.scores.total() {
+            true => row,
+            false => best,
+        })
+    }
+
+    /// The mean of a metric over all that was trained.
+    pub fn mean(&self, metric: fn(&Marks) -> Option<f64>) -> Option<f64> {
+        Mean::over(self.trained.iter().filter_map(|row| metric(&row.scores))).map(|it| it.value)
+    }
+
+    /// The tables.
+    pub fn to_text(&self) -> String {
+        let base = ("base".to_owned(), values(&self.base));
+        let trained = self.trained.iter().map(|row| (row.title(), values(&row.scores)));
+        let mean = (self.trained.len() > 1)
+            .then(|| ("mean".to_owned(), METRICS.map(|metric| self.mean(metric.of))));
+        let rows: Vec<_> = std::iter::once(base).chain(trained).chain(mean).collect();
+        let mut text = format!("{}\n", tables::of_metrics(&rows));
+        if let [row] = &self.trained[..] {
+            let (before, after) = (&self.base, &row.scores);
+            let answers = [&before.vqa_accuracy_by_answer_type, &after.vqa_accuracy_by_answer_type];
+            let drawings = [
+                &before.drawing_accuracy_by_task,
+                &after.drawing_accuracy_by_task,
+                &self.drawing_ceiling_by_task,
+            ];
+            let kinds = [kinds("answers", &answers), kinds("drawings", &drawings)];
+            for table in kinds.into_iter().flatten() {
+                text += &format!("\n{table}\n");
+            }
+            text += &format!("{} steps, {} questions and captions\n", row.steps, row.examples);
+        }
+        text + &tables::ceiling(self.drawing_ceiling)
+    }
+}
+
+/// Shares by kind, if there are any: before, after and, of drawings, what the real pictures score.
+fn kinds(title: &str, columns: &[&BTreeMap<String, f64>]) -> Option<Table> {
+    let heads = ["base", "trained", "real pictures"];
+    let mut table = table(&[&[title], &heads[..columns.len()]].concat());
+    for kind in columns[1].keys() {
+        let shares = columns.iter().map(|column| percent(column.get(kind).copied()));
+        table.add_row(std::iter::once(kind.clone()).chain(shares));
+    }
+    (!columns[1].is_empty()).then_some(table)
+}
