@@ -1,8 +1,9 @@
-//! The small peer through which the members of a federation find each other, as a program of its own.
+//! The small peer through which the members of a federation find each other, as a program of its
+//! own.
 //!
-//! It sees no update and has no vote; what it speaks is [`witan_net::rendezvous`]. A federation that
-//! lists its members' addresses runs without it; several may run at once. Losing one costs discovery,
-//! never a round.
+//! It sees no update and has no vote; what it speaks is [`witan_net::rendezvous`]. A federation
+//! that lists its members' addresses runs without it; several may run at once. Losing one costs
+//! discovery, never a round.
 
 mod key;
 

@@ -1,8 +1,8 @@
 //! The control socket: how the commands of a person reach the node that runs in a home.
 //!
 //! A Unix socket in the home folder, which only its owner can enter. One JSON question a line, JSON
-//! answers a line; a client that is slow, long-winded or one too many is dropped and never delays the
-//! node. The driver owns what is asked for and answers each [`Request`] through its channel.
+//! answers a line; a client that is slow, long-winded or one too many is dropped and never delays
+//! the node. The driver owns what is asked for and answers each [`Request`] through its channel.
 
 mod address;
 mod client;

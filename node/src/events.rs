@@ -1,5 +1,6 @@
 //! What a running node reports: one JSON object a line with `witan run --json`, which the testnet
-//! launcher and any other program can read, and one sentence for people. Both are defined here alone.
+//! launcher and any other program can read, and one sentence for people. Both are defined here
+//! alone.
 
 use serde::{Deserialize, Serialize};
 use witan_protocol::digest::Digest;

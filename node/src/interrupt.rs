@@ -1,4 +1,5 @@
-//! The wish to stop, heard from one moment on and never forgotten: whoever asks later hears of it too.
+//! The wish to stop, heard from one moment on and never forgotten: whoever asks later hears of it
+//! too.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;

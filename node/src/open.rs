@@ -1,4 +1,5 @@
-//! Opens a home and puts a node together: what it recovers, in what order, and what stops the start.
+//! Opens a home and puts a node together: what it recovers, in what order, and what stops the
+//! start.
 
 use std::sync::Arc;
 use std::time::Instant;

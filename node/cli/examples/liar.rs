@@ -1,6 +1,6 @@
-//! A member that lies, for tests: it runs the node of a home folder as `witan run --json --stop-on-eof`
-//! does, but from a round on, whenever it is elected, it puts a wrong aggregate to the vote, signed as
-//! it should be: `cargo run --release --example liar -- HOME ROUND`.
+//! A member that lies, for tests: it runs the node of a home folder as `witan run --json
+//! --stop-on-eof` does, but from a round on, whenever it is elected, it puts a wrong aggregate to
+//! the vote, signed as it should be: `cargo run --release --example liar -- HOME ROUND`.
 
 use std::process::ExitCode;
 
@@ -75,8 +75,8 @@ impl Liar {
         }
     }
 
-    /// The same words, unless they are a proposal of its own: always with the same wrong aggregate, so
-    /// that it signs nothing twice.
+    /// The same words, unless they are a proposal of its own: always with the same wrong aggregate,
+    /// so that it signs nothing twice.
     fn told(&self, bytes: Vec<u8>) -> Vec<u8> {
         let me = self.identity.member();
         match envelope::open(&bytes, &self.roster) {

@@ -26,7 +26,8 @@ pub struct Args {
     /// The question, such as "what colour is the circle?".
     #[arg(required_unless_present = "words")]
     question: Option<String>,
-    /// List the words that a question to `ask` or a caption to `draw` may hold, and do nothing else.
+    /// List the words that a question to `ask` or a caption to `draw` may hold, and do nothing
+    /// else.
     #[arg(long, exclusive = true)]
     words: bool,
 }

@@ -8,7 +8,8 @@ use witan_node::jobs::speak::Speaker;
 
 use super::{output, source};
 
-/// Have the newest committed model of a home, or an exported one, draw a picture, or a sheet of many.
+/// Have the newest committed model of a home, or an exported one, draw a picture, or a sheet of
+/// many.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A node's home folder, running or not.

@@ -19,8 +19,9 @@ use super::{output, source};
 
 /// Measure how good a model is: VQA v2 accuracy and GenEval-Scenes on data nobody trains on.
 ///
-/// Of a home, by the held-out part of its own data; else by the embedded scenes, or the validation split of a folder
-/// given with --vqa. Without --home and --adapter: the base that ships in this program.
+/// Of a home, by the held-out part of its own data; else by the embedded scenes, or the validation
+/// split of a folder given with --vqa. Without --home and --adapter: the base that ships in this
+/// program.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A node's home folder, running or not.
@@ -44,13 +45,15 @@ pub struct Args {
     /// Of a folder, only the 600 questions and 240 captions that `witan testnet` scores by.
     #[arg(long)]
     sample: bool,
-    /// Draw the prompts of this file instead of the data's own: JSON lines in GenEval's schema, of shapes and colours.
+    /// Draw the prompts of this file instead of the data's own: JSON lines in GenEval's schema, of
+    /// shapes and colours.
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
     /// Write the answers as VQA v2's official scorer reads them.
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
-    /// Write the drawings in GenEval's folder layout for another scorer; the folder must be new or empty.
+    /// Write the drawings in GenEval's folder layout for another scorer; the folder must be new or
+    /// empty.
     #[arg(long, value_name = "FOLDER")]
     geneval_export: Option<PathBuf>,
     /// Drawings of each prompt; 1, or GenEval's 4 with --geneval-export.

@@ -9,8 +9,8 @@ use super::{output, source};
 
 /// Write a committed adapter as a folder that Python's peft loads.
 ///
-/// `PeftModel.from_pretrained(base, DIR)` reads it; `witan ask` and `witan draw` do with --adapter DIR, of a checkpoint
-/// `witan model ask` and `witan model draw`.
+/// `PeftModel.from_pretrained(base, DIR)` reads it; `witan ask` and `witan draw` do with --adapter
+/// DIR, of a checkpoint `witan model ask` and `witan model draw`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The folder to write adapter_config.json and adapter_model.safetensors into.

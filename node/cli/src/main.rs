@@ -122,7 +122,8 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
     outcome
 }
 
-/// Resolves on the first interrupt or termination signal, or, if asked for, when standard input ends.
+/// Resolves on the first interrupt or termination signal, or, if asked for, when standard input
+/// ends.
 async fn stop_requested(on_end_of_input: bool) {
     use tokio::io::AsyncReadExt;
     let mut interrupt = Interrupt::listen();

@@ -14,9 +14,9 @@ use super::{block_on, output, stop_requested};
 
 /// Make the frozen base that ships in the program, from nothing but a seed.
 ///
-/// Three stages: the vision encoder, the painter, then answering and drawing together. The base, its tokenizer
-/// and `pretrain.json` (this command, all settings, scores) go to OUT. Stages run one by one with --from give the
-/// same bytes as all of them at once.
+/// Three stages: the vision encoder, the painter, then answering and drawing together. The base,
+/// its tokenizer and `pretrain.json` (this command, all settings, scores) go to OUT. Stages run one
+/// by one with --from give the same bytes as all of them at once.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The folder to write the base into.

@@ -102,8 +102,8 @@ pub fn complete(lost: &[String]) -> Result<(), Failure> {
         .hint("start them again: they catch up; --allow-absent accepts a run that lost members"))
 }
 
-/// The first step heard of in a round's training, from which its pace is reckoned: before it, pictures may have been
-/// encoded.
+/// The first step heard of in a round's training, from which its pace is reckoned: before it,
+/// pictures may have been encoded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Began {
     round: Round,

@@ -1,5 +1,5 @@
-//! Files that are written as a whole or not at all. A reader sees the old bytes or the new ones, and
-//! after a power cut one of the two is there.
+//! Files that are written as a whole or not at all. A reader sees the old bytes or the new ones,
+//! and after a power cut one of the two is there.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -8,8 +8,8 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-/// Puts `bytes` at `path` with the permission bits `mode`, in place of what is there; durable when it
-/// returns. The folder must exist.
+/// Puts `bytes` at `path` with the permission bits `mode`, in place of what is there; durable when
+/// it returns. The folder must exist.
 ///
 /// # Errors
 /// Whatever the system refused; `path` is then as it was.

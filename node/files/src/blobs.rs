@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use thiserror::Error;
 use witan_protocol::digest::{BlobRef, Digest};
 
@@ -295,15 +296,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, BlobError> {
 }
 
 fn parse_digest(name: &str) -> Option<Digest> {
-    let is_lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if name.len() != 64 || !name.bytes().all(is_lower_hex) {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&name[2 * index..2 * index + 2], 16).ok()?;
-    }
-    Some(Digest(bytes))
+    let bytes = HEXLOWER.decode(name.as_bytes()).ok()?;
+    bytes.try_into().ok().map(Digest)
 }
 
 /// The folder of files that are not blobs yet.

@@ -1,5 +1,5 @@
-//! Secrets: the seed of a new key, and reading a file that nobody but its owner may read. What is in
-//! the file is the caller's business.
+//! Secrets: the seed of a new key, and reading a file that nobody but its owner may read. What is
+//! in the file is the caller's business.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,6 +1,6 @@
-//! Re-checks everything a home holds, believing nothing in it but the federation file: the journal's
-//! frames, every signature, certificate and link, every blob, every aggregate. Stops at the first
-//! thing that is not as it was written, and names it. Must never write.
+//! Re-checks everything a home holds, believing nothing in it but the federation file: the
+//! journal's frames, every signature, certificate and link, every blob, every aggregate. Stops at
+//! the first thing that is not as it was written, and names it. Must never write.
 
 use std::path::PathBuf;
 
@@ -214,8 +214,9 @@ fn recompute(record: &RoundRecord, check: &AggregateCheck, model: &Model<'_>) ->
     }
 }
 
-/// What only a home in which no node runs can be asked: a ledger cut between two records is a whole ledger, and only
-/// the index remembers that there was more; the write-ahead log and the gossip log never rest in a running one.
+/// What only a home in which no node runs can be asked: a ledger cut between two records is a whole
+/// ledger, and only the index remembers that there was more; the write-ahead log and the gossip log
+/// never rest in a running one.
 fn check_stopped(home: &Home, records: &[StoredRecord]) -> Result<Option<u64>, Fault> {
     let snapshot = match Snapshot::take(home) {
         Err(StoreError::Busy { .. }) => return Ok(None),

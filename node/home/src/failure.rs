@@ -21,7 +21,8 @@ pub enum FailureKind {
     Tampered,
     /// The run ended, but not with everyone or not to its end (7).
     Incomplete,
-    /// Every round is committed, but the run lost members on the way; `--allow-absent` accepts it (8).
+    /// Every round is committed, but the run lost members on the way; `--allow-absent` accepts it
+    /// (8).
     Missing,
     /// Interrupted by the user; everything was stopped and can be resumed (130).
     Interrupted,

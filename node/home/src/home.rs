@@ -163,8 +163,8 @@ impl Home {
     }
 }
 
-/// Proof that this process alone works in a home. The kernel frees it when the process ends, however
-/// it ends, so a left-over lock file means nothing.
+/// Proof that this process alone works in a home. The kernel frees it when the process ends,
+/// however it ends, so a left-over lock file means nothing.
 #[derive(Debug)]
 pub struct HomeLock {
     _file: File,

@@ -29,12 +29,12 @@ pub struct Settings {
     #[serde(default)]
     pub device: Compute,
     /// A folder of lock files: nodes on one machine that name the same folder take turns at its
-    /// cores; in `node.toml` relative to that file's folder, unless absolute. Absent: train whenever
-    /// there is something to train.
+    /// cores; in `node.toml` relative to that file's folder, unless absolute. Absent: train
+    /// whenever there is something to train.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turns: Option<PathBuf>,
-    /// The folder of the BLIP3o checkpoint that the federation trains, if it is not the embedded model; in `node.toml`
-    /// relative to that file's folder, unless absolute.
+    /// The folder of the BLIP3o checkpoint that the federation trains, if it is not the embedded
+    /// model; in `node.toml` relative to that file's folder, unless absolute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<PathBuf>,
     /// A lower adapter rank than the federation's, for a small machine; only with `flexlora`.

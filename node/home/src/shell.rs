@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// This program as it was called, so that calling it the same way works: `target/release/witan` where
-/// it was run by cargo, `witan` where it is installed.
+/// This program as it was called, so that calling it the same way works: `target/release/witan`
+/// where it was run by cargo, `witan` where it is installed.
 pub fn witan() -> String {
     let called = std::env::args_os().next().map(PathBuf::from);
     let is_ours = |path: &PathBuf| path.file_name().is_some_and(|name| name == NAME);

@@ -51,7 +51,8 @@ impl Dialer {
         dialer
     }
 
-    /// Other members are in force: those who left are dialled no more, those who came from `now` on.
+    /// Other members are in force: those who left are dialled no more, those who came from `now`
+    /// on.
     pub fn follow(&mut self, roster: &Roster, now: Instant) {
         self.targets.retain(|peer, _| roster.member(peer).is_some());
         for peer in roster.peers() {

@@ -61,7 +61,8 @@ pub struct NetSettings {
     pub blobs: Blobs,
 }
 
-/// What the network is asked to do once. Any of it may be lost on the way, and the protocol asks again.
+/// What the network is asked to do once. Any of it may be lost on the way, and the protocol asks
+/// again.
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Give these bytes to every member; at most [`limits::GOSSIP_BYTES_MAX`].
@@ -188,8 +189,8 @@ impl NetHandle {
         }
     }
 
-    /// Keeps connections with these members and no others, from now on and before any later command.
-    /// Never lost: only the newest roster counts.
+    /// Keeps connections with these members and no others, from now on and before any later
+    /// command. Never lost: only the newest roster counts.
     pub fn follow(&self, roster: Arc<Roster>) {
         self.roster.send_replace(roster);
     }

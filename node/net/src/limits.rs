@@ -5,8 +5,8 @@ use std::time::Duration;
 /// Bytes of one gossip message: a signed header of a few kilobytes, or a proposal of 64 updates.
 pub const GOSSIP_BYTES_MAX: usize = 48 * 1024;
 
-/// The limit given to gossipsub itself. Its check counts bytes read ahead, so that back-to-back messages
-/// of its own limit are lost in silence; eight times our cap keeps clear of that.
+/// The limit given to gossipsub itself. Its check counts bytes read ahead, so that back-to-back
+/// messages of its own limit are lost in silence; eight times our cap keeps clear of that.
 pub const GOSSIP_TRANSMIT_BYTES_MAX: usize = 384 * 1024;
 
 /// Bytes of gossipsub's control messages in one frame; its default closes busy streams.

@@ -1,9 +1,9 @@
 //! The peer through which the members of a federation find each other: a rendezvous server with
 //! identify and ping, and nothing else. It hears no gossip, holds no blob and has no vote.
 //!
-//! Members register their addresses under their federation's id
-//! ([libp2p rendezvous](https://github.com/libp2p/specs/blob/master/rendezvous/README.md)) and ask for
-//! the others. Anyone may ask; an address admits no one, for members drop strangers.
+//! Members register their addresses under their federation's id ([libp2p
+//! rendezvous](https://github.com/libp2p/specs/blob/master/rendezvous/README.md)) and ask for the
+//! others. Anyone may ask; an address admits no one, for members drop strangers.
 
 use std::collections::HashSet;
 use std::future::Future;

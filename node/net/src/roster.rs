@@ -1,4 +1,5 @@
-//! Who may be connected: the members in force, and the federation's bootstrap peers to ask for them.
+//! Who may be connected: the members in force, and the federation's bootstrap peers to ask for
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

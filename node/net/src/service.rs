@@ -156,8 +156,8 @@ impl Service {
         }
     }
 
-    /// Other members are in force: whoever came is dialled, whoever left is let go after a moment in
-    /// which the record that says so can reach it.
+    /// Other members are in force: whoever came is dialled, whoever left is let go after a moment
+    /// in which the record that says so can reach it.
     fn follow(&mut self) {
         let in_force = Arc::clone(&self.in_force.borrow_and_update());
         let (next, now) = (self.roster.after(&in_force), Instant::now());

@@ -1,5 +1,5 @@
-//! A Unix socket's address holds 107 bytes of path, and home folders can lie deeper than that. Such a
-//! socket is reached through an open handle of its folder, whose path in `/proc` is short.
+//! A Unix socket's address holds 107 bytes of path, and home folders can lie deeper than that. Such
+//! a socket is reached through an open handle of its folder, whose path in `/proc` is short.
 
 use std::fs::File;
 use std::io;

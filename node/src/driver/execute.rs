@@ -10,10 +10,11 @@ use super::Driver;
 use crate::jobs::Task;
 
 impl Driver {
-    /// Polls the participant dry. Inputs that arise at once (a blob that is here already) are queued.
+    /// Polls the participant dry. Inputs that arise at once (a blob that is here already) are
+    /// queued.
     ///
-    /// A run of `Persist` is made durable by one sync, before the first output after it: that output
-    /// may tell the world what was persisted.
+    /// A run of `Persist` is made durable by one sync, before the first output after it: that
+    /// output may tell the world what was persisted.
     pub(super) fn carry_out(&mut self, inputs: &mut VecDeque<Input>) -> Result<(), Failure> {
         while let Some(output) = self.participant.poll_output() {
             if !matches!(output, Output::Persist(_)) {

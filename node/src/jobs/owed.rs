@@ -4,10 +4,11 @@
 //! are kept, because a member that dies before its update is out trains that round again, and must then begin with
 //! what it owed before.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::PathBuf;
 
+use witan_files::write_atomically;
 use witan_model::Adapter;
 use witan_protocol::member::Round;
 
@@ -35,12 +36,7 @@ impl Owed {
     /// If the disk refuses.
     pub fn keep(&self, round: Round, owed: &Adapter) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
-        let unfinished = self.folder.join("unfinished");
-        let mut file = File::create(&unfinished)?;
-        file.write_all(&owed.to_bytes())?;
-        file.sync_all()?;
-        fs::rename(&unfinished, self.file(round))?;
-        File::open(&self.folder)?.sync_all()?;
+        write_atomically(&self.file(round), &owed.to_bytes(), 0o600)?;
         let previous = self.rounds().into_iter().filter(|kept| *kept < round).max();
         for old in self.rounds().into_iter().filter(|kept| Some(*kept) < previous) {
             fs::remove_file(self.file(old))?;

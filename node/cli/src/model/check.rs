@@ -16,8 +16,9 @@ use crate::output;
 
 /// Look a checkpoint over: what is in it, what is missing, and whether this device can train it.
 ///
-/// Every number is read once. Exit code 3 if a tensor is missing, has another shape, or holds a number that is not
-/// finite. With --preset the sizes and the memory of a model known by name are reckoned, without any file.
+/// Every number is read once. Exit code 3 if a tensor is missing, has another shape, or holds a
+/// number that is not finite. With --preset the sizes and the memory of a model known by name are
+/// reckoned, without any file.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The checkpoint's folder: config.json beside model.safetensors, or files with their index.
@@ -41,8 +42,8 @@ pub struct Args {
     /// Look at the names and shapes only.
     #[arg(long, conflicts_with = "preset")]
     headers: bool,
-    /// Reckon with, and train with, layers that are computed again for backward, and weights kept as they are stored:
-    /// as members of a federation do.
+    /// Reckon with, and train with, layers that are computed again for backward, and weights kept
+    /// as they are stored: as members of a federation do.
     #[arg(long)]
     recompute: bool,
     /// Train for two steps on made-up examples, and say what one took.

@@ -12,8 +12,8 @@ use crate::output;
 
 /// Have a BLIP3o checkpoint draw the features of a picture, or of all prompts of a file.
 ///
-/// The pixels are made from them by BLIP3o's own decoder, an SDXL in `diffusion-decoder/`, which is no part of this
-/// program: give it the tensor `features` of a file as its prompt's embeddings.
+/// The pixels are made from them by BLIP3o's own decoder, an SDXL in `diffusion-decoder/`, which is
+/// no part of this program: give it the tensor `features` of a file as its prompt's embeddings.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The checkpoint's folder, with its tokenizer.json.

@@ -42,7 +42,8 @@ pub struct RoundRow {
     pub decision: Option<DecisionRow>,
     /// The aggregation strategy with its numbers.
     pub strategy: String,
-    /// What averaging the factors apart would miss of the mean product, relative to it, over all layers.
+    /// What averaging the factors apart would miss of the mean product, relative to it, over all
+    /// layers.
     pub naive_error: f32,
     /// The same by layer.
     pub layers: Vec<LayerRow>,

@@ -1,4 +1,5 @@
-//! What a federation trained leaves it as a folder of Python's PEFT, and such a folder is asked as a home is.
+//! What a federation trained leaves it as a folder of Python's PEFT, and such a folder is asked as
+//! a home is.
 
 use std::fs;
 use std::path::{Path, PathBuf};

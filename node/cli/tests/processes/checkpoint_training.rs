@@ -1,4 +1,5 @@
-//! `witan train --model`: a checkpoint is trained as the embedded model is, and what changed under a training is named.
+//! `witan train --model`: a checkpoint is trained as the embedded model is, and what changed under
+//! a training is named.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! `witan model` looks real checkpoints over, trains them for a step, and names what is wrong with them.
+//! `witan model` looks real checkpoints over, trains them for a step, and names what is wrong with
+//! them.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The homes of a federation that nobody has run yet, each to be started alone as an institution would.
+//! The homes of a federation that nobody has run yet, each to be started alone as an institution
+//! would.
 
 use std::fs;
 use std::path::PathBuf;

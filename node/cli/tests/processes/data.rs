@@ -1,4 +1,5 @@
-//! What members train on: shown, shared out by kind, read from captions; and bad data named in one line.
+//! What members train on: shown, shared out by kind, read from captions; and bad data named in one
+//! line.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -23,7 +23,8 @@ fn a_killed_aggregator_costs_a_view_and_nothing_else() {
     assert_eq!((&killed["round"], &killed["view"]), (&json!(2), &json!(1)), "{report:#}");
     assert_eq!((&killed["retrained"], &killed["rejoined"]), (&json!(0), &json!(true)));
     assert_eq!(rounds[1]["failed_views"], json!([killed["node"]]), "{report:#}");
-    // Who the record names may be the killed one: if its motion was out already, the next seat carries that on.
+    // Who the record names may be the killed one: if its motion was out already, the next seat
+    // carries that on.
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! `witan grid`: every cell is a testnet of real processes at the same number of samples, and is run once.
+//! `witan grid`: every cell is a testnet of real processes at the same number of samples, and is
+//! run once.
 
 use std::fs;
 

@@ -1,4 +1,5 @@
-//! A member too slow for its round: where the federation agreed on it, its update counts in the next.
+//! A member too slow for its round: where the federation agreed on it, its update counts in the
+//! next.
 
 use std::fs::File;
 use std::path::Path;

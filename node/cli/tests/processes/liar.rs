@@ -1,5 +1,5 @@
-//! A member that is elected and publishes a wrong aggregate, validly signed: it is never committed, and
-//! the record that closes the round in its place tells who it was, with both digests.
+//! A member that is elected and publishes a wrong aggregate, validly signed: it is never committed,
+//! and the record that closes the round in its place tells who it was, with both digests.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! The members vote on who they are, with `witan member`, while they train: one joins, one leaves, one
-//! gets another key.
+//! The members vote on who they are, with `witan member`, while they train: one joins, one leaves,
+//! one gets another key.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! `witan model check` reckons the memory that a step of training then takes, with files and from configurations alone.
+//! `witan model check` reckons the memory that a step of training then takes, with files and from
+//! configurations alone.
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -1,4 +1,5 @@
-//! Four nodes under another strategy, with small deltas: as agreed, as recorded and as verified as the default.
+//! Four nodes under another strategy, with small deltas: as agreed, as recorded and as verified as
+//! the default.
 
 use serde_json::Value;
 

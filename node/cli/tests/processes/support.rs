@@ -1,4 +1,5 @@
-//! Starts the built program, listens to it with bounded patience, and lets no process outlive a test.
+//! Starts the built program, listens to it with bounded patience, and lets no process outlive a
+//! test.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

@@ -1,7 +1,8 @@
-//! One append-only file of frames: open, append, make durable. Knows nothing of what the bodies mean.
+//! One append-only file of frames: open, append, make durable. Knows nothing of what the bodies
+//! mean.
 //!
-//! A write that fails leaves the file as it was. A *sync* that fails leaves it unknown what is on the
-//! disk (the kernel may have dropped the dirty pages), so the file refuses all further writes.
+//! A write that fails leaves the file as it was. A *sync* that fails leaves it unknown what is on
+//! the disk (the kernel may have dropped the dirty pages), so the file refuses all further writes.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -92,8 +93,8 @@ fn parse(bytes: &[u8], magic: &Magic) -> (Contents, Option<DamageAt>) {
 }
 
 impl AppendFile {
-    /// Opens or makes the file and cuts an unfinished frame off its end; `contents` is what [`read`]
-    /// found in it, without damage.
+    /// Opens or makes the file and cuts an unfinished frame off its end; `contents` is what
+    /// [`read`] found in it, without damage.
     pub fn open(path: &Path, magic: Magic, contents: &Contents) -> Result<Self, StoreError> {
         let failed = |source| StoreError::io("cannot open", path, source);
         let file = OpenOptions::new()

@@ -1,5 +1,5 @@
-//! What survives when the process is killed or the disk is full: shown with a child process, which is
-//! this same test binary told by its environment to write to a home until it is stopped.
+//! What survives when the process is killed or the disk is full: shown with a child process, which
+//! is this same test binary told by its environment to write to a home until it is stopped.
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -21,8 +21,8 @@ fn entries(round: u64, bytes: usize) -> [Entry; 2] {
     [Entry::Wal { round, bytes: bytes.clone() }, Entry::Record { round, bytes }]
 }
 
-/// The child: says `open`, then each round it has been told is durable, then the error that ended it.
-/// Without a home in its environment it is nobody's child and there is nothing to claim.
+/// The child: says `open`, then each round it has been told is durable, then the error that ended
+/// it. Without a home in its environment it is nobody's child and there is nothing to claim.
 #[test]
 fn child_writes_until_it_is_stopped() {
     let Some(home) = env::var_os(HOME) else { return };
@@ -84,7 +84,8 @@ fn a_killed_process_loses_nothing_it_was_told_is_durable() {
 #[test]
 fn a_full_disk_is_named_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    // A file size limit (here 1 MiB, in blocks of 512 bytes) fails a write half way, as a disk does.
+    // A file size limit (here 1 MiB, in blocks of 512 bytes) fails a write half way, as a disk
+    // does.
     let child = start(dir.path(), "trap '' XFSZ; ulimit -f 2048; exec \"$@\"");
     let output = child.wait_with_output().unwrap();
     let output = String::from_utf8_lossy(&output.stdout);

@@ -3,9 +3,9 @@
 //! ```text
 //! body length u32 LE │ head check 4 bytes │ body check 16 bytes │ body
 //! ```
-//! Both checks are BLAKE3 and cover the frame's own offset, so a frame that is moved or repeated does
-//! not pass. The length has a check of its own: a flipped length must read as damage, never as a
-//! frame that was cut short, because a cut frame is dropped and a damaged one is not.
+//! Both checks are BLAKE3 and cover the frame's own offset, so a frame that is moved or repeated
+//! does not pass. The length has a check of its own: a flipped length must read as damage, never as
+//! a frame that was cut short, because a cut frame is dropped and a damaged one is not.
 
 use witan_protocol::digest::Digest;
 

@@ -5,6 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use witan_files::write_atomically;
 use witan_protocol::digest::Digest;
 use witan_protocol::member::Round;
 
@@ -96,10 +97,11 @@ impl Index {
         self.write_mark()
     }
 
-    /// Notes beside the database how long the gossip log is, for sled takes damage for the end of its log.
+    /// Notes beside the database how long the gossip log is, for sled takes damage for the end of
+    /// its log.
     fn write_mark(&self) -> Result<(), StoreError> {
         let path = mark_path(&self.path);
-        std::fs::write(&path, frame::seal(0, &self.log.end().to_be_bytes()))
+        write_atomically(&path, &frame::seal(0, &self.log.end().to_be_bytes()), 0o600)
             .map_err(|source| StoreError::io("cannot write", &path, source))
     }
 
@@ -115,8 +117,9 @@ impl Index {
         key.first_chunk().map(|bytes| Round(u64::from_be_bytes(*bytes)))
     }
 
-    /// Compares every row with the ledger's records and counts the gossip log's entries, none of which may be
-    /// missing. Rows of the newest records may be: a crash leaves them unwritten, and they are built again.
+    /// Compares every row with the ledger's records and counts the gossip log's entries, none of
+    /// which may be missing. Rows of the newest records may be: a crash leaves them unwritten, and
+    /// they are built again.
     pub fn check(&self, records: &[StoredRecord]) -> Result<u64, StoreError> {
         let failed = |source| failed(&self.path, source);
         for row in &self.ledger {

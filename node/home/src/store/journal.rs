@@ -1,8 +1,9 @@
 //! The journal: what must survive a crash, in two append-only files, and nothing else is believed.
 //!
-//! `records.log` is the ledger and is never shortened. `wal.log` holds the vote's steps of the rounds
-//! that are not committed yet; it is emptied when their record is durable. Sled is an index over both
-//! and may be lost at any time. A second process may read `records.log` while the node writes it.
+//! `records.log` is the ledger and is never shortened. `wal.log` holds the vote's steps of the
+//! rounds that are not committed yet; it is emptied when their record is durable. Sled is an index
+//! over both and may be lost at any time. A second process may read `records.log` while the node
+//! writes it.
 
 use std::path::Path;
 
@@ -83,7 +84,8 @@ pub fn read_records(home: &Home) -> Result<RecordsFile, StoreError> {
     Ok(RecordsFile { records, torn_at, damage })
 }
 
-/// Whether the write-ahead log is as it was written. Only of use where no node runs: one writes it all the time.
+/// Whether the write-ahead log is as it was written. Only of use where no node runs: one writes it
+/// all the time.
 pub fn check_wal(home: &Home, committed: Round) -> Result<(), StoreError> {
     read_wal(home, committed).map(|_| ())
 }
@@ -190,7 +192,8 @@ impl Journal {
     }
 
     /// Empties the write-ahead log once nothing in it is of a later round. Steps of a later round
-    /// (this node was catching up) keep it until their own round is committed; replay skips the rest.
+    /// (this node was catching up) keep it until their own round is committed; replay skips the
+    /// rest.
     fn drop_committed(&mut self, committed: Round) -> Result<(), StoreError> {
         match self.wal_newest > committed {
             true => Ok(()),

@@ -1,5 +1,5 @@
-//! The database of a home in which no node runs, to read from. Sled writes even where it only reads,
-//! so a copy in the system's temporary folder is opened, and the home stays as it was.
+//! The database of a home in which no node runs, to read from. Sled writes even where it only
+//! reads, so a copy in the system's temporary folder is opened, and the home stays as it was.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +25,8 @@ impl Snapshot {
     /// Copies the database of a home; `None` if there is none yet.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] if a node runs there, [`StoreError::Index`] if the copy cannot be opened.
+    /// [`StoreError::Busy`] if a node runs there, [`StoreError::Index`] if the copy cannot be
+    /// opened.
     pub fn take(home: &Home) -> Result<Option<Self>, StoreError> {
         let path = home.db();
         if !path.is_dir() {
@@ -49,7 +50,8 @@ impl Snapshot {
         self.index.log.read(filter, LOG_PAGE).map_err(|source| self.index.failed(source))
     }
 
-    /// Whether the index agrees with these records and the gossip log is whole; how many entries it has.
+    /// Whether the index agrees with these records and the gossip log is whole; how many entries it
+    /// has.
     pub fn check(&self, records: &[StoredRecord]) -> Result<u64, StoreError> {
         self.index.check(records)
     }
@@ -98,7 +100,8 @@ mod tests {
         assert_eq!(contents(&home.db()), before);
     }
 
-    /// What the check of a home says whose store once held records of two rounds and three entries of the log.
+    /// What the check of a home says whose store once held records of two rounds and three entries
+    /// of the log.
     fn check_after(alter: impl Fn(&sled::Db)) -> Result<u64, StoreError> {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(dir.path());
