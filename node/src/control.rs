@@ -1,6 +1,6 @@
 //! The control socket: how the commands of a person reach the node that runs in a home.
 //!
-//! A Unix socket in the home folder, which only its owner can enter. One JSON question a line, JSON
+//! A Unix socket in the home folder, which only its owner can enter. One JSON query a line, JSON
 //! answers a line; a client that is slow, long-winded or one too many is dropped and never delays
 //! the node. The driver owns what is asked for and answers each [`Request`] through its channel.
 
@@ -28,7 +28,7 @@ use witan_protocol::io::Time;
 use witan_protocol::status::Status;
 
 pub use client::{Client, ControlError};
-use petitions::{PetitionRow, Say};
+use petitions::{CastRequest, PetitionRow};
 
 /// What the driver is asked; each is answered once. An answer nobody waits for any more is dropped.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub enum Request {
     /// Which petitions are open?
     Petitions(oneshot::Sender<Vec<PetitionRow>>),
     /// Cast a ballot; the answer names the petition, or says why it cannot be cast.
-    Cast(Say, oneshot::Sender<Result<Digest, String>>),
+    Cast(CastRequest, oneshot::Sender<Result<Digest, String>>),
     /// Stop, in good order.
     Stop(oneshot::Sender<()>),
 }
@@ -57,11 +57,11 @@ pub struct StatusReport {
 /// One line from a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum Question {
+enum Query {
     Status,
     Stop,
     Petitions,
-    Cast(Say),
+    Cast(CastRequest),
     Log {
         #[serde(default)]
         filter: LogFilter,
@@ -73,7 +73,7 @@ enum Question {
 /// One line to a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Answer {
+enum Reply {
     Status(Box<StatusReport>),
     Stopping,
     Petitions(Vec<PetitionRow>),
@@ -121,7 +121,7 @@ async fn accept(listener: UnixListener, requests: mpsc::Sender<Request>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of file descriptors, most likely: they come back.
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(FOLLOW_INTERVAL).await;
             continue;
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
@@ -138,16 +138,16 @@ async fn serve(stream: UnixStream, requests: mpsc::Sender<Request>) -> Option<()
     let (reader, writer) = stream.into_split();
     let mut client = Connection { reader, writer, requests };
     let mut line = String::new();
-    let mut bounded = BufReader::new((&mut client.reader).take(QUESTION_MAX_BYTES));
-    timeout(PATIENCE, bounded.read_line(&mut line)).await.ok()?.ok()?;
+    let mut bounded = BufReader::new((&mut client.reader).take(QUERY_MAX_BYTES));
+    timeout(CLIENT_TIMEOUT, bounded.read_line(&mut line)).await.ok()?.ok()?;
     match serde_json::from_str(&line) {
-        Ok(Question::Status) => client.status().await,
-        Ok(Question::Stop) => client.stop().await,
-        Ok(Question::Petitions) => client.petitions().await,
-        Ok(Question::Cast(say)) => client.cast(say).await,
-        Ok(Question::Log { filter, follow: false }) => client.log(filter).await,
-        Ok(Question::Log { filter, follow: true }) => client.follow(filter).await,
-        Err(error) => client.answer(&Answer::Refused(error.to_string())).await,
+        Ok(Query::Status) => client.status().await,
+        Ok(Query::Stop) => client.stop().await,
+        Ok(Query::Petitions) => client.petitions().await,
+        Ok(Query::Cast(request)) => client.cast(request).await,
+        Ok(Query::Log { filter, follow: false }) => client.log(filter).await,
+        Ok(Query::Log { filter, follow: true }) => client.follow(filter).await,
+        Err(error) => client.answer(&Reply::Refused(error.to_string())).await,
     }
 }
 
@@ -162,32 +162,32 @@ impl Connection {
     async fn status(&mut self) -> Option<()> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request::Status(reply)).await.ok()?;
-        self.answer(&Answer::Status(Box::new(answer.await.ok()?))).await
+        self.answer(&Reply::Status(Box::new(answer.await.ok()?))).await
     }
 
     async fn stop(&mut self) -> Option<()> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request::Stop(reply)).await.ok()?;
         answer.await.ok()?;
-        self.answer(&Answer::Stopping).await
+        self.answer(&Reply::Stopping).await
     }
 
     async fn petitions(&mut self) -> Option<()> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request::Petitions(reply)).await.ok()?;
-        self.answer(&Answer::Petitions(answer.await.ok()?)).await
+        self.answer(&Reply::Petitions(answer.await.ok()?)).await
     }
 
-    async fn cast(&mut self, say: Say) -> Option<()> {
+    async fn cast(&mut self, request: CastRequest) -> Option<()> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::Cast(say, reply)).await.ok()?;
-        let answer = answer.await.ok()?.map_or_else(Answer::Refused, Answer::Cast);
+        self.requests.send(Request::Cast(request, reply)).await.ok()?;
+        let answer = answer.await.ok()?.map_or_else(Reply::Refused, Reply::Cast);
         self.answer(&answer).await
     }
 
     async fn log(&mut self, mut filter: LogFilter) -> Option<()> {
         while self.page(&mut filter).await? > 0 {}
-        self.answer(&Answer::End).await
+        self.answer(&Reply::End).await
     }
 
     async fn follow(&mut self, mut filter: LogFilter) -> Option<()> {
@@ -197,53 +197,53 @@ impl Connection {
                 continue;
             }
             // A client has nothing more to say: whatever can be read now is its end.
-            match timeout(PAUSE, self.reader.read(&mut nothing)).await {
+            match timeout(FOLLOW_INTERVAL, self.reader.read(&mut nothing)).await {
                 Ok(_) => return None,
                 Err(_) => continue,
             }
         }
     }
 
-    /// Hands one page over and moves the filter past it; tells how long the page was.
+    /// Hands one page over and moves the filter past it; returns the length of the page.
     async fn page(&mut self, filter: &mut LogFilter) -> Option<usize> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request::Log(filter.clone(), reply)).await.ok()?;
         let entries = match answer.await.ok()? {
             Ok(entries) => entries,
             Err(error) => {
-                self.answer(&Answer::Refused(error.to_string())).await?;
+                self.answer(&Reply::Refused(error.to_string())).await?;
                 return None;
             }
         };
         let count = entries.len();
         for entry in entries {
             filter.after = Some(entry.seq);
-            self.answer(&Answer::Entry(entry)).await?;
+            self.answer(&Reply::Entry(entry)).await?;
         }
         Some(count)
     }
 
-    async fn answer(&mut self, answer: &Answer) -> Option<()> {
+    async fn answer(&mut self, answer: &Reply) -> Option<()> {
         let mut line = serde_json::to_vec(answer).expect("an answer is plain data");
         line.push(b'\n');
-        timeout(PATIENCE, self.writer.write_all(&line)).await.ok()?.ok()
+        timeout(CLIENT_TIMEOUT, self.writer.write_all(&line)).await.ok()?.ok()
     }
 }
 
 /// A person has two or three terminals open, a script a few more.
 const CLIENTS_MAX: usize = 16;
 
-/// Questions the driver has not looked at; a client waits beyond that.
+/// Queries the driver has not looked at; a client waits beyond that.
 const REQUESTS_WAITING_MAX: usize = 16;
 
-/// The longest question, a log filter, is under 300 bytes.
-const QUESTION_MAX_BYTES: u64 = 4 << 10;
+/// The longest query, a log filter, is under 300 bytes.
+const QUERY_MAX_BYTES: u64 = 4 << 10;
 
-/// How long a client may take to send its question, or to take a line of the answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client may take to send its query, or to take a line of the answer.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often `--follow` looks for news: soon enough for a person, nothing for the node.
-const PAUSE: Duration = Duration::from_millis(300);
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(300);
 
 #[cfg(test)]
 mod tests;

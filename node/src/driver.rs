@@ -33,12 +33,12 @@ pub struct Driver {
     pub net: NetHandle,
     /// The work.
     pub jobs: Jobs,
-    /// What the node tells; called in order, must not block for long.
-    pub tell: Box<dyn FnMut(&TimedEvent) + Send>,
+    /// Receives every event, in order; must not block for long.
+    pub on_event: Box<dyn FnMut(&TimedEvent) + Send>,
     /// The clock's zero.
     pub started: Instant,
-    /// What was mended when the store was opened; told first.
-    pub mended: Vec<String>,
+    /// What was repaired when the store was opened; reported first.
+    pub repairs: Vec<String>,
 }
 
 /// Where events come from.
@@ -74,7 +74,7 @@ impl Driver {
         tokio::pin!(stop);
         let mut inputs = VecDeque::from([Input::Tick]);
         let mut heartbeat = Heartbeat::default();
-        for what in std::mem::take(&mut self.mended) {
+        for what in std::mem::take(&mut self.repairs) {
             self.note(Notice::Repaired { what })?;
         }
         loop {
@@ -221,7 +221,7 @@ impl Driver {
         });
     }
 
-    /// Notes something in the gossip log, and tells it.
+    /// Writes something to the gossip log, and reports it.
     fn note(&mut self, notice: Notice) -> Result<(), Failure> {
         self.store.append_log(unix_ms(), &notice)?;
         self.emit(NodeEvent::Protocol { notice });
@@ -230,7 +230,7 @@ impl Driver {
 
     fn emit(&mut self, kind: NodeEvent) {
         let event = TimedEvent { at_ms: unix_ms(), kind };
-        (self.tell)(&event);
+        (self.on_event)(&event);
     }
 
     fn now(&self) -> Time {

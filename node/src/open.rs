@@ -64,7 +64,7 @@ pub struct Node {
 pub async fn node(
     home: &Home,
     start: Start,
-    tell: Box<dyn FnMut(&TimedEvent) + Send>,
+    on_event: Box<dyn FnMut(&TimedEvent) + Send>,
 ) -> Result<Node, Failure> {
     let federation = Arc::new(home.read_federation()?);
     let mut settings = Settings::read(&home.settings_file())?;
@@ -77,7 +77,7 @@ pub async fn node(
     ground.foundation.check(&federation)?;
     let start_adapter = blobs.put(&ground.initial.to_bytes())?;
     let started = Instant::now();
-    let (rounds, mended) = (recovered.records.len() as u64, recovered.mended());
+    let (rounds, repairs) = (recovered.records.len() as u64, recovered.repairs());
     let config =
         Config { federation: Arc::clone(&federation), identity: identity.clone(), start_adapter };
     let records = recovered.records.into_iter().map(|record| record.bytes).collect();
@@ -103,7 +103,7 @@ pub async fn node(
     })
     .map_err(no_network)?;
     let (socket, control) = control::listen(home)?;
-    let driver = Driver { participant, store, blobs, net, jobs, tell, started, mended };
+    let driver = Driver { participant, store, blobs, net, jobs, on_event, started, repairs };
     let sources = Sources { net: net_events, jobs: job_events, control };
     Ok(Node { driver, sources, name, rounds, socket })
 }

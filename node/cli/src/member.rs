@@ -7,7 +7,7 @@ use serde::Serialize;
 use witan_home::{Failure, FailureKind, Home};
 use witan_net as net;
 use witan_node::control::Client;
-use witan_node::control::petitions::{PetitionRow, Say};
+use witan_node::control::petitions::{CastRequest, PetitionRow};
 use witan_protocol::Roster;
 use witan_protocol::digest::Digest;
 use witan_protocol::federation::Member;
@@ -97,8 +97,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let roster = output::roster_of(&home, &federation)?;
     let say = match &args.what {
         What::List => return list(args, &home, &roster),
-        What::Propose(proposed) => Say::Propose(change(&roster, proposed)?),
-        What::Vote { id, say } => Say::Vote { id: id.clone(), approve: *say == Word::Yes },
+        What::Propose(proposed) => CastRequest::Propose(change(&roster, proposed)?),
+        What::Vote { id, say } => CastRequest::Vote { id: id.clone(), approve: *say == Word::Yes },
     };
     let client = Client::connect(&home).ok_or_else(|| not_running(&home))?;
     let id = client.cast(&say)?;
@@ -107,7 +107,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             return output::json_line(out, &serde_json::json!({ "petition": id.to_string() }));
         }
         match &say {
-            Say::Propose(change) => {
+            CastRequest::Propose(change) => {
                 writeln!(out, "petition {}: {}", id.short(), output::change(&roster, change))?;
                 writeln!(
                     out,
@@ -117,7 +117,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
                 )?;
                 writeln!(out, "      witan member vote {} yes --home …", id.short())
             }
-            Say::Vote { approve, .. } => {
+            CastRequest::Vote { approve, .. } => {
                 let said = if *approve { "yes" } else { "no" };
                 writeln!(out, "petition {}: {said}", id.short())?;
                 writeln!(out, "\nnext: witan member list --home {}", home.root().display())

@@ -20,7 +20,7 @@ enum What {
     Ask(ask::Args),
     Check(check::Args),
     Draw(draw::Args),
-    Say(say::Args),
+    CastRequest(say::Args),
     Table(table::Args),
 }
 
@@ -30,7 +30,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         What::Ask(args) => ask::run(&args),
         What::Check(args) => check::run(&args),
         What::Draw(args) => draw::run(&args),
-        What::Say(args) => say::run(&args),
+        What::CastRequest(args) => say::run(&args),
         What::Table(args) => table::run(&args),
     }
 }

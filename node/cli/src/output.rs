@@ -3,8 +3,11 @@
 
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use comfy_table::{Table, presets};
+use jiff::Timestamp;
+use jiff::fmt::friendly::SpanPrinter;
 use serde::Serialize;
 use witan_home::store::{self, StoredRecord};
 use witan_home::{Failure, Home};
@@ -96,35 +99,15 @@ pub fn roster_of(home: &Home, federation: &Federation) -> Result<Arc<Roster>, Fa
 
 /// A moment as `2026-03-01 09:05:07.250` in UTC.
 pub fn moment(unix_ms: u64) -> String {
-    let (days, in_day) = (unix_ms / DAY_MS, unix_ms % DAY_MS);
-    let (year, month, day) = civil(days);
-    let (hours, minutes) = (in_day / 3_600_000, in_day / 60_000 % 60);
-    let (seconds, ms) = (in_day / 1_000 % 60, in_day % 1_000);
-    format!("{year:04}-{month:02}-{day:02} {hours:02}:{minutes:02}:{seconds:02}.{ms:03}")
+    let moment = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    moment.unwrap_or(Timestamp::MAX).strftime("%F %T%.3f").to_string()
 }
 
-/// A span of time such as `850 ms`, `12 s` or `3 min 20 s`.
+/// A span of time such as `850ms`, `12s` or `3m 20s`.
 pub fn span(ms: u64) -> String {
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..60_000 => format!("{} s", ms / 1_000),
-        _ => format!("{} min {} s", ms / 60_000, ms / 1_000 % 60),
-    }
+    let shown = if ms < 1_000 { ms } else { ms / 1_000 * 1_000 };
+    SpanPrinter::new().unsigned_duration_to_string(&Duration::from_millis(shown))
 }
-
-/// Days since 1970 to a Gregorian date: 400 years are 146 097 days, counted from March.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, in_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (in_era - in_era / 1_460 + in_era / 36_524 - in_era / 146_096) / 365;
-    let in_year = in_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * in_year + 2) / 153;
-    let day = in_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
-}
-
-const DAY_MS: u64 = 86_400_000;
 
 #[cfg(test)]
 mod tests {
@@ -139,8 +122,8 @@ mod tests {
 
     #[test]
     fn spans_are_short() {
-        assert_eq!(span(850), "850 ms");
-        assert_eq!(span(12_345), "12 s");
-        assert_eq!(span(200_000), "3 min 20 s");
+        assert_eq!(span(850), "850ms");
+        assert_eq!(span(12_345), "12s");
+        assert_eq!(span(200_000), "3m 20s");
     }
 }

@@ -210,7 +210,7 @@ mod tests {
             "round 2 of 3: collecting updates, for member-2 to aggregate",
             "3 of 3 others: member-2, member-3, member-4",
             "3 of 4 are here, 2 with their delta",
-            "waits for member-4, at the latest in 30 s",
+            "waits for member-4, at the latest in 30s",
             "--follow",
         ] {
             assert!(text.contains(expected), "{expected} in\n{text}");

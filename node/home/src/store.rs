@@ -48,8 +48,9 @@ pub struct Recovered {
 }
 
 impl Recovered {
-    /// What was not as this program left it and is mended now, one line each; for people.
-    pub fn mended(&self) -> Vec<String> {
+    /// What was found in another state than this program left it in, and repaired: one line each,
+    /// for people.
+    pub fn repairs(&self) -> Vec<String> {
         let cut = self.cut_tails.iter().map(|CutTail { path, offset }| {
             let path = path.display();
             format!("{path} ended in an unfinished entry, which was cut off at byte {offset}")

@@ -8,10 +8,10 @@ use witan_home::store::{LogEntry, LogFilter};
 use witan_home::{Failure, FailureKind, Home};
 use witan_protocol::digest::Digest;
 
-use super::petitions::{PetitionRow, Say};
-use super::{Answer, Question, StatusReport, address};
+use super::petitions::{CastRequest, PetitionRow};
+use super::{Query, Reply, StatusReport, address};
 
-/// One connection; it asks one question.
+/// One connection; it asks one query.
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
@@ -26,7 +26,7 @@ pub enum ControlError {
     /// The node closed the connection.
     #[error("the running node closed the connection")]
     Closed,
-    /// The node refused the question.
+    /// The node refused the query.
     #[error("the running node refused: {0}")]
     Refused(String),
     /// The node answered something else.
@@ -39,43 +39,43 @@ impl Client {
     pub fn connect(home: &Home) -> Option<Self> {
         let address = address::of(&home.control_socket()).ok()?;
         let stream = UnixStream::connect(address.path()).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        stream.set_write_timeout(Some(PATIENCE)).ok()?;
+        stream.set_read_timeout(Some(CLIENT_TIMEOUT)).ok()?;
+        stream.set_write_timeout(Some(CLIENT_TIMEOUT)).ok()?;
         Some(Self { stream: BufReader::new(stream) })
     }
 
     /// What the node is doing.
     pub fn status(mut self) -> Result<StatusReport, ControlError> {
-        self.ask(&Question::Status)?;
+        self.ask(&Query::Status)?;
         match self.answer()? {
-            Answer::Status(report) => Ok(*report),
+            Reply::Status(report) => Ok(*report),
             other => Err(unexpected(other)),
         }
     }
 
     /// The open petitions.
     pub fn petitions(mut self) -> Result<Vec<PetitionRow>, ControlError> {
-        self.ask(&Question::Petitions)?;
+        self.ask(&Query::Petitions)?;
         match self.answer()? {
-            Answer::Petitions(rows) => Ok(rows),
+            Reply::Petitions(rows) => Ok(rows),
             other => Err(unexpected(other)),
         }
     }
 
     /// Has the node cast a ballot; returns the petition's id.
-    pub fn cast(mut self, say: &Say) -> Result<Digest, ControlError> {
-        self.ask(&Question::Cast(say.clone()))?;
+    pub fn cast(mut self, request: &CastRequest) -> Result<Digest, ControlError> {
+        self.ask(&Query::Cast(request.clone()))?;
         match self.answer()? {
-            Answer::Cast(id) => Ok(id),
+            Reply::Cast(id) => Ok(id),
             other => Err(unexpected(other)),
         }
     }
 
     /// Asks the node to stop; it has taken note when this returns.
     pub fn stop(mut self) -> Result<(), ControlError> {
-        self.ask(&Question::Stop)?;
+        self.ask(&Query::Stop)?;
         match self.answer()? {
-            Answer::Stopping => Ok(()),
+            Reply::Stopping => Ok(()),
             other => Err(unexpected(other)),
         }
     }
@@ -91,11 +91,11 @@ impl Client {
         if follow {
             self.stream.get_ref().set_read_timeout(None)?;
         }
-        self.ask(&Question::Log { filter: filter.clone(), follow })?;
+        self.ask(&Query::Log { filter: filter.clone(), follow })?;
         loop {
             match self.answer() {
-                Ok(Answer::Entry(entry)) if each(&entry) => {}
-                Ok(Answer::Entry(_) | Answer::End) => return Ok(()),
+                Ok(Reply::Entry(entry)) if each(&entry) => {}
+                Ok(Reply::Entry(_) | Reply::End) => return Ok(()),
                 Err(ControlError::Closed) if follow => return Ok(()),
                 Ok(other) => return Err(unexpected(other)),
                 Err(error) => return Err(error),
@@ -103,13 +103,13 @@ impl Client {
         }
     }
 
-    fn ask(&mut self, question: &Question) -> Result<(), ControlError> {
-        let mut line = serde_json::to_vec(question).expect("a question is plain data");
+    fn ask(&mut self, query: &Query) -> Result<(), ControlError> {
+        let mut line = serde_json::to_vec(query).expect("a query is plain data");
         line.push(b'\n');
         Ok(self.stream.get_mut().write_all(&line)?)
     }
 
-    fn answer(&mut self) -> Result<Answer, ControlError> {
+    fn answer(&mut self) -> Result<Reply, ControlError> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
             return Err(ControlError::Closed);
@@ -128,12 +128,12 @@ impl From<ControlError> for Failure {
     }
 }
 
-fn unexpected(answer: Answer) -> ControlError {
+fn unexpected(answer: Reply) -> ControlError {
     match answer {
-        Answer::Refused(why) => ControlError::Refused(why),
+        Reply::Refused(why) => ControlError::Refused(why),
         _ => ControlError::Unreadable,
     }
 }
 
 /// A node answers in milliseconds unless it is stuck.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);

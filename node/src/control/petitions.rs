@@ -28,7 +28,7 @@ pub struct PetitionRow {
 /// What a person wants the node to cast.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Say {
+pub enum CastRequest {
     /// A petition of the node's own, with its yes.
     Propose(Change),
     /// A ballot on an open petition, named by the head of its id.
@@ -56,13 +56,13 @@ pub fn rows(participant: &Participant) -> Vec<PetitionRow> {
 }
 
 /// The ballot that a person asks for, checked; or in a sentence why it cannot be cast.
-pub fn ballot(participant: &Participant, say: &Say) -> Result<Ballot, String> {
-    match say {
-        Say::Propose(change) => {
+pub fn ballot(participant: &Participant, request: &CastRequest) -> Result<Ballot, String> {
+    match request {
+        CastRequest::Propose(change) => {
             let petition = participant.petition(change.clone()).map_err(|flaw| flaw.to_string())?;
             Ok(Ballot { petition, approve: true })
         }
-        Say::Vote { id, approve } => {
+        CastRequest::Vote { id, approve } => {
             let digits = id.to_ascii_lowercase();
             let is_named = |id: Digest| digits.len() >= 4 && id.to_string().starts_with(&digits);
             let mut found = participant.petitions().filter(|poll| is_named(poll.petition.id()));

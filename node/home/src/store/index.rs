@@ -45,7 +45,7 @@ pub struct IndexState {
     /// The old database could not be opened; it was moved here and a new one made.
     pub moved_aside: Option<PathBuf>,
     /// Rows that were missing or wrong and are right now.
-    pub rows_mended: u64,
+    pub rows_repaired: u64,
     /// The newest round the index knew that `records.log` does not hold: the ledger was cut.
     pub lost_up_to: Option<Round>,
     /// Entries at the end of the gossip log that were durable once and are gone.
@@ -64,7 +64,7 @@ impl Index {
             }
             Err(source) => return Err(failed(path, source)),
         };
-        index.mend(records, &mut state).map_err(|source| failed(path, source))?;
+        index.repair(records, &mut state).map_err(|source| failed(path, source))?;
         state.log_lost = read_mark(path).unwrap_or(0).saturating_sub(index.log.end());
         index.write_mark()?;
         Ok((index, state))
@@ -105,7 +105,7 @@ impl Index {
             .map_err(|source| StoreError::io("cannot write", &path, source))
     }
 
-    /// Opens a copy of the database at `path` as it is, and mends nothing.
+    /// Opens a copy of the database at `path` as it is, and repairs nothing.
     pub fn open_copy(copy: &Path, path: &Path) -> Result<Self, StoreError> {
         let opened = try_open(copy).map_err(|source| failed(path, source))?;
         Ok(Self { path: path.to_owned(), ..opened })
@@ -144,12 +144,12 @@ impl Index {
         failed(&self.path, source)
     }
 
-    fn mend(&self, records: &[StoredRecord], state: &mut IndexState) -> sled::Result<()> {
+    fn repair(&self, records: &[StoredRecord], state: &mut IndexState) -> sled::Result<()> {
         for record in records {
             let (key, value) = (record.round.0.to_be_bytes(), encode(&LedgerRow::of(record)));
             if self.ledger.get(key)?.is_none_or(|old| old != value) {
                 self.ledger.insert(key, value)?;
-                state.rows_mended += 1;
+                state.rows_repaired += 1;
             }
         }
         let newest = records.last().map(|record| record.round.0).unwrap_or_default();

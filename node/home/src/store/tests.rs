@@ -155,7 +155,7 @@ fn a_missing_index_is_built_again_from_the_journal() {
     let temp = filled();
     fs::remove_dir_all(temp.home.db()).unwrap();
     let (store, recovered) = Store::open(&temp.home).unwrap();
-    assert_eq!(recovered.index.rows_mended, 3);
+    assert_eq!(recovered.index.rows_repaired, 3);
     assert_eq!(store.record(Round(2)).unwrap().unwrap(), b"the record of round 2");
 }
 
@@ -170,7 +170,7 @@ fn whatever_happens_to_the_index_the_records_come_back() {
         bytes[from..].fill(0xa5);
         fs::write(&path, bytes).unwrap();
         let (store, recovered) = Store::open(&temp.home).unwrap();
-        assert!(recovered.index.rows_mended == 3 || at == 4096, "{name} from byte {at}");
+        assert!(recovered.index.rows_repaired == 3 || at == 4096, "{name} from byte {at}");
         for round in 1..=3 {
             let expected = format!("the record of round {round}");
             assert_eq!(store.record(Round(round)).unwrap().unwrap(), expected.as_bytes());
@@ -186,7 +186,7 @@ fn an_index_that_cannot_be_opened_is_moved_aside() {
     let (_, recovered) = Store::open(&temp.home).unwrap();
     let aside = recovered.index.moved_aside.expect("a file is no database");
     assert_eq!(fs::read(aside).unwrap(), b"not a folder");
-    assert_eq!(recovered.index.rows_mended, 3);
+    assert_eq!(recovered.index.rows_repaired, 3);
 }
 
 #[test]
