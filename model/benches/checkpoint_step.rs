@@ -16,8 +16,8 @@ use resources::{busy_ms, peak_mb};
 use witan_model::device::Compute;
 use witan_model::families::language::Activations;
 use witan_model::families::language::causal::Tuning;
-use witan_model::inspect::checkpoint::Survey;
-use witan_model::precision::Kept;
+use witan_model::inspect::checkpoint::CheckpointInfo;
+use witan_model::precision::WeightFormat;
 use witan_model::{Adapter, Causal, LoraConfig, peft};
 
 #[global_allocator]
@@ -26,7 +26,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() {
     let (mut folder, mut dump) = (None::<PathBuf>, None::<PathBuf>);
     let (mut tokens, mut steps, mut threads, mut compute) = (512, 4, 1, Compute::Cpu);
-    let (mut kept, mut activations) = (Kept::Float32, Activations::Kept);
+    let (mut kept, mut activations) = (WeightFormat::Float32, Activations::Kept);
     // Cargo adds `--bench`, which says nothing here.
     for argument in std::env::args().skip(1).filter(|argument| argument != "--bench") {
         let (key, value) = argument.split_once('=').expect("arguments are key=value");
@@ -46,8 +46,8 @@ fn main() {
             }
             "kept" => {
                 kept = match value {
-                    "f32" => Kept::Float32,
-                    "bf16" => Kept::Bfloat16,
+                    "f32" => WeightFormat::Float32,
+                    "bf16" => WeightFormat::Bfloat16,
                     _ => panic!("matrices are kept in f32 or bf16"),
                 }
             }
@@ -57,7 +57,7 @@ fn main() {
     }
     // `cargo test --benches` names no folder, and there is nothing to measure.
     let Some(folder) = folder else { return };
-    let survey = Survey::of(&folder).expect("the folder holds a checkpoint");
+    let survey = CheckpointInfo::read(&folder).expect("the folder holds a checkpoint");
     let targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
     let targets = targets.map(str::to_owned).to_vec();
     let lora = LoraConfig { rank: 16, alpha: 32.0, dropout: 0.0, targets };
@@ -71,15 +71,15 @@ fn main() {
     }
 }
 
-fn write(dump: &Path, survey: &Survey, lora: &LoraConfig) {
+fn write(dump: &Path, survey: &CheckpointInfo, lora: &LoraConfig) {
     let fresh = Adapter::init(&Causal::adaptable(&survey.language), lora, 5);
     peft::export(dump, &fresh, lora).expect("the adapter is written");
 }
 
 fn measure(
-    survey: &Survey,
+    survey: &CheckpointInfo,
     lora: &LoraConfig,
-    (compute, kept, activations): (Compute, Kept, Activations),
+    (compute, kept, activations): (Compute, WeightFormat, Activations),
     [tokens, steps]: [usize; 2],
 ) {
     let device = compute.open().expect("the device is there");

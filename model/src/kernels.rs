@@ -38,7 +38,7 @@ use cross_entropy::{CrossEntropy, Targets};
 pub use head::HeadLayout;
 use head::HeadLoss;
 use linear::LowRank;
-pub use mask::{Heads, Sight, frequency, turn};
+pub use mask::{AttentionMask, Heads, frequency, rotate};
 use norm::Norm;
 use swiglu::SwiGlu;
 
@@ -66,7 +66,7 @@ trait Fused: Backend {
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         heads: Heads,
-        sight: Sight,
+        mask: AttentionMask,
     ) -> FloatTensor<Self>;
 
     fn fused_cross_entropy(logits: FloatTensor<Self>, targets: Targets) -> FloatTensor<Self>;
@@ -144,7 +144,7 @@ pub fn lora_linear<const D: usize>(
 pub fn attention(
     [query, key, value]: [Tensor<3>; 3],
     heads: Heads,
-    sight: &Sight,
+    mask: &AttentionMask,
     precision: Precision,
 ) -> Tensor<3> {
     match runs_on_flex(&query, precision) {
@@ -153,9 +153,9 @@ pub fn attention(
             key.into_dispatch(),
             value.into_dispatch(),
             heads,
-            sight.clone(),
+            mask.clone(),
         )),
-        false => mask::plain([query, key, value], heads, sight, precision),
+        false => mask::plain([query, key, value], heads, mask, precision),
     }
 }
 
@@ -230,9 +230,9 @@ impl Fused for Flex {
         key: FlexTensor,
         value: FlexTensor,
         heads: Heads,
-        sight: Sight,
+        mask: AttentionMask,
     ) -> FlexTensor {
-        output_of(Attention { heads, sight }, [query, key, value])
+        output_of(Attention { heads, mask }, [query, key, value])
     }
 
     fn fused_cross_entropy(logits: FlexTensor, targets: Targets) -> FlexTensor {
@@ -273,9 +273,9 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         key: Tracked,
         value: Tracked,
         heads: Heads,
-        sight: Sight,
+        mask: AttentionMask,
     ) -> Tracked {
-        recorded::<C, _, _>(Attention { heads, sight }, [query, key, value])
+        recorded::<C, _, _>(Attention { heads, mask }, [query, key, value])
     }
 
     fn fused_cross_entropy(logits: Tracked, targets: Targets) -> Tracked {

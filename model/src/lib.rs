@@ -22,7 +22,9 @@ pub use families::tiny::Umm;
 pub use families::tiny::base::{Base, BaseError};
 pub use families::tiny::shard::EncodedShard;
 pub use pretrain::PretrainPlan;
-pub use train::{Course, Paused, Schedule, Step, TrainError, TrainPlan, Trained, train};
+pub use train::{
+    Schedule, Step, TrainError, TrainPlan, Trained, TrainingRun, TrainingState, train,
+};
 pub use witan_adapter::{
     Adapter, AdapterError, Codec, Committed, LoraConfig, Strategy, adapter, aggregate, committed,
     delta, peft, strategy, tensor_files, tensors,

@@ -1,4 +1,4 @@
-//! One step downhill: gradients added up over batches, their norm bounded, AdamW.
+//! AdamW with gradient accumulation and a bound on the gradients' norm.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Bytes, Tensor};
@@ -6,50 +6,50 @@ use burn_optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptim
 
 use crate::host::floats;
 
-/// Trains what wants gradients of a module.
-pub struct Descent<M> {
+/// The optimizer of a module's parameters that require gradients.
+pub struct Optimizer<M> {
     optimizer: ModuleOptimizer,
-    gathered: GradientsAccumulator<M>,
+    accumulated: GradientsAccumulator<M>,
     norm_max: Option<f32>,
 }
 
-impl<M: Module> Descent<M> {
+impl<M: Module> Optimizer<M> {
     /// AdamW with this decoupled weight decay, and gradients as they are.
-    pub fn new(weight_decay: f64) -> Descent<M> {
+    pub fn new(weight_decay: f64) -> Optimizer<M> {
         let optimizer = AdamWConfig::new().with_epsilon(1e-8);
-        Descent {
+        Optimizer {
             optimizer: optimizer.with_weight_decay(weight_decay as f32).init(),
-            gathered: GradientsAccumulator::new(),
+            accumulated: GradientsAccumulator::new(),
             norm_max: None,
         }
     }
 
     /// The same, where gradients whose norm, over all tensors, is above `norm_max` are scaled down
     /// to it.
-    pub fn clipped(self, norm_max: f32) -> Descent<M> {
-        Descent { norm_max: Some(norm_max), ..self }
+    pub fn clipped(self, norm_max: f32) -> Optimizer<M> {
+        Optimizer { norm_max: Some(norm_max), ..self }
     }
 
     /// Adds gradients to those of the next step.
-    pub fn gather(&mut self, module: &M, gradients: GradientsParams) {
-        self.gathered.accumulate(module, gradients);
+    pub fn accumulate(&mut self, module: &M, gradients: GradientsParams) {
+        self.accumulated.accumulate(module, gradients);
     }
 
-    /// AdamW's moments and counters, in Burn's own record; what was gathered is not in it.
+    /// AdamW's moments and counters, in Burn's own record, without accumulated gradients.
     pub fn moments(&self) -> Vec<u8> {
         self.optimizer.into_bytes().expect("moments in memory can be written").to_vec()
     }
 
-    /// The same descent with the moments of another, for the same parameters; none if they cannot
+    /// This optimizer with the moments of another, for the same parameters; none if they cannot
     /// be read.
-    pub fn resume(self, moments: Vec<u8>) -> Option<Descent<M>> {
+    pub fn resume(self, moments: Vec<u8>) -> Option<Optimizer<M>> {
         let optimizer = self.optimizer.from_bytes(Bytes::from_bytes_vec(moments)).ok()?;
-        Some(Descent { optimizer, ..self })
+        Some(Optimizer { optimizer, ..self })
     }
 
-    /// The mean over `batches` of what was gathered, which is then forgotten.
-    pub fn gathered(&mut self, module: &M, batches: usize) -> GradientsParams {
-        let gradients = self.gathered.grads();
+    /// Takes the accumulated gradients, as their mean over `batches`.
+    pub fn take_mean(&mut self, module: &M, batches: usize) -> GradientsParams {
+        let gradients = self.accumulated.grads();
         match batches {
             0 | 1 => gradients,
             batches => scaled(module, gradients, 1.0 / batches as f64),
@@ -138,14 +138,14 @@ mod tests {
 
     #[test]
     fn two_halves_of_a_batch_step_where_the_whole_does() {
-        let (layer, mut whole, mut halves) = (layer(), Descent::new(0.0), Descent::new(0.0));
-        whole.gather(&layer, gradients(&layer, [4.0, -6.0]));
-        halves.gather(&layer, gradients(&layer, [2.0, -12.0]));
-        halves.gather(&layer, gradients(&layer, [6.0, 0.0]));
-        let after = |descent: &mut Descent<Linear>, batches| {
-            let gradients = descent.gathered(&layer, batches);
+        let (layer, mut whole, mut halves) = (layer(), Optimizer::new(0.0), Optimizer::new(0.0));
+        whole.accumulate(&layer, gradients(&layer, [4.0, -6.0]));
+        halves.accumulate(&layer, gradients(&layer, [2.0, -12.0]));
+        halves.accumulate(&layer, gradients(&layer, [6.0, 0.0]));
+        let after = |optimizer: &mut Optimizer<Linear>, batches| {
+            let gradients = optimizer.take_mean(&layer, batches);
             let bounded = bounded(&layer, gradients, 4.0);
-            floats(descent.step(layer.clone(), bounded, 0.1).weight.val())
+            floats(optimizer.step(layer.clone(), bounded, 0.1).weight.val())
         };
         assert_eq!(after(&mut halves, 2), after(&mut whole, 1));
     }

@@ -11,7 +11,7 @@ use crate::device::is_processor;
 
 /// How the matrices of a frozen network are kept, and what they are multiplied in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum WeightFormat {
     /// As the files have them: bf16 stays bf16, half the memory, and is cast to f32 at every use.
     AsStored,
     /// In f32, for training on a processor: what backward needs of a cast would be kept anyway.
@@ -20,17 +20,17 @@ pub enum Kept {
     Bfloat16,
 }
 
-impl Kept {
+impl WeightFormat {
     /// This on a processor; on a GPU bf16.
-    pub fn on(self, device: &Device) -> Kept {
-        if is_processor(device) { self } else { Kept::Bfloat16 }
+    pub fn on(self, device: &Device) -> WeightFormat {
+        if is_processor(device) { self } else { WeightFormat::Bfloat16 }
     }
 
     /// What products are computed in.
     pub(crate) fn precision(self) -> Precision {
         match self {
-            Kept::AsStored | Kept::Float32 => Precision::Float32,
-            Kept::Bfloat16 => Precision::Bfloat16,
+            WeightFormat::AsStored | WeightFormat::Float32 => Precision::Float32,
+            WeightFormat::Bfloat16 => Precision::Bfloat16,
         }
     }
 }

@@ -161,7 +161,7 @@ fn run_here(
     let config = ModelConfig::tiny(Tokenizer::new().len());
     let start = start.cloned().unwrap_or_default();
     let mut weights = fresh(&config, start, plan.seed)?;
-    let course = Course { plan, config: &config, device };
+    let setup = Setup { plan, config: &config, device };
     let stages: [(usize, StageRun); 3] = [
         (plan.vision.steps, vision::train),
         (plan.painting.steps, painting::train),
@@ -169,13 +169,13 @@ fn run_here(
     ];
     for (_, train) in stages.into_iter().filter(|(steps, _)| *steps > 0) {
         // Weights are handed on as they would be saved: stages run one by one give the same bytes.
-        weights = saved(train(&course, weights, progress)?);
+        weights = saved(train(&setup, weights, progress)?);
     }
     Ok(Base::new(config, weights)?)
 }
 
 /// What all stages are told.
-pub struct Course<'a> {
+pub struct Setup<'a> {
     /// Sizes and lengths.
     pub plan: &'a PretrainPlan,
     /// Sizes of the model.
@@ -184,7 +184,7 @@ pub struct Course<'a> {
     pub device: &'a Device,
 }
 
-type StageRun = fn(&Course<'_>, Weights, Progress<'_>) -> Result<Weights, PretrainError>;
+type StageRun = fn(&Setup<'_>, Weights, Progress<'_>) -> Result<Weights, PretrainError>;
 
 /// The weights of a whole network: those of `start`, and freshly sampled ones in place of what it
 /// lacks.
@@ -208,13 +208,13 @@ impl Stage {
     fn new(
         name: &'static str,
         plan: &StagePlan,
-        course: &Course<'_>,
+        setup: &Setup<'_>,
         weights: Weights,
         trained: &[&str],
     ) -> Result<Stage, WeightError> {
-        let device = course.device.clone().autodiff();
+        let device = setup.device.clone().autodiff();
         let mut loader = Loader::from_weights(weights, &device).training(trained);
-        let network = Network::load(&mut loader, course.config)?;
+        let network = Network::load(&mut loader, setup.config)?;
         let optimizer =
             AdamWConfig::new().with_beta_2(0.99).with_epsilon(1e-8).with_weight_decay(0.0).init();
         Ok(Stage {

@@ -4,10 +4,10 @@
 //! the adapter with the number of examples it saw. The same start, shard, plan and thread count
 //! give the same bytes.
 
-mod batch;
-mod course;
-mod hold;
+mod constraint;
 mod record;
+mod run;
+mod sampler;
 pub mod schedule;
 
 use std::ops::ControlFlow;
@@ -15,10 +15,10 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 use witan_adapter::{Adapter, AdapterError, Strategy};
 
-use crate::families::lora_model::{Pupil, Unreadable};
-pub(crate) use batch::Deck;
-pub use course::{Course, Paused};
+use crate::families::lora_model::{LoraModel, Unreadable};
 pub use record::record;
+pub use run::{TrainingRun, TrainingState};
+pub(crate) use sampler::ShuffledSampler;
 pub use schedule::Schedule;
 
 /// How a member trains in one round.
@@ -116,7 +116,7 @@ pub enum TrainError {
     },
     /// What is to go on is further than the plan goes.
     #[error("{done} steps are done of a plan of {steps}")]
-    Past {
+    BeyondPlan {
         /// Steps done.
         done: usize,
         /// Steps of the plan.
@@ -139,14 +139,14 @@ pub enum TrainError {
 /// Trains `start` on a shard; `None` if `progress` stopped it.
 ///
 /// The model holds the last adapter trained when this returns.
-pub fn train<P: Pupil>(
-    pupil: &mut P,
+pub fn train<P: LoraModel>(
+    model: &mut P,
     start: &Adapter,
     shard: &P::Shard,
     plan: &TrainPlan,
     progress: &mut (dyn FnMut(Step) -> ControlFlow<()> + Send),
 ) -> Result<Option<Trained>, TrainError> {
-    let mut course = Course::begin(pupil, start, shard, plan)?;
-    course.run(pupil, shard, progress)?;
-    Ok(course.trained(pupil))
+    let mut run = TrainingRun::begin(model, start, shard, plan)?;
+    run.run(model, shard, progress)?;
+    Ok(run.trained(model))
 }

@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use witan_model::families::language::Activations;
-use witan_model::inspect::checkpoint::Survey;
-use witan_model::inspect::memory::Demand;
-use witan_model::precision::Kept;
+use witan_model::inspect::checkpoint::CheckpointInfo;
+use witan_model::inspect::memory::StepShape;
+use witan_model::precision::WeightFormat;
 use witan_model::tensor_files::TensorFiles;
 use witan_model::{Causal, Compute, Device, LoraConfig};
 
 #[test]
 fn a_whole_checkpoint_is_counted_and_lacks_nothing() {
-    let survey = Survey::of(&pinned("qwen3")).unwrap();
+    let survey = CheckpointInfo::read(&pinned("qwen3")).unwrap();
     assert_eq!((survey.kind.as_str(), survey.files.paths().len()), ("qwen3", 3));
     assert_eq!(survey.parameter_count() * 2, survey.bytes()["bf16"]);
     assert!(survey.missing().is_empty() && survey.misshapen().is_empty());
@@ -23,9 +23,9 @@ fn a_whole_checkpoint_is_counted_and_lacks_nothing() {
     survey.read_all().unwrap();
     let lora = LoraConfig::default();
     let [kept, recomputed] = [Activations::Kept, Activations::Recomputed].map(|activations| {
-        let demand =
-            Demand { questions: 1, captions: 1, tokens: 64, activations, compute: Compute::Cpu };
-        survey.training(&lora, demand)
+        let step =
+            StepShape { questions: 1, captions: 1, tokens: 64, activations, compute: Compute::Cpu };
+        survey.training(&lora, step)
     });
     assert_eq!(kept.weights, survey.parameter_count() * 4);
     assert_eq!(recomputed.weights, survey.parameter_count() * 2);
@@ -35,7 +35,7 @@ fn a_whole_checkpoint_is_counted_and_lacks_nothing() {
 
 #[test]
 fn what_a_larger_model_has_besides_its_language_model_is_tolerated() {
-    let survey = Survey::of(&pinned("qwen2_5_vl")).unwrap();
+    let survey = CheckpointInfo::read(&pinned("qwen2_5_vl")).unwrap();
     assert!(survey.missing().is_empty());
     assert!(survey.extra().iter().all(|name| name.starts_with("visual.")));
     assert!(!survey.extra().is_empty());
@@ -45,16 +45,17 @@ fn what_a_larger_model_has_besides_its_language_model_is_tolerated() {
 fn a_missing_file_and_missing_tensors_are_named() {
     let folder = copy("qwen3");
     std::fs::remove_file(folder.path().join("model-00002-of-00003.safetensors")).unwrap();
-    let error = Survey::of(folder.path()).unwrap_err().to_string();
+    let error = CheckpointInfo::read(folder.path()).unwrap_err().to_string();
     assert!(error.contains("model-00002-of-00003.safetensors"), "{error}");
     let index = folder.path().join("model.safetensors.index.json");
     let text = std::fs::read_to_string(&index).unwrap();
     std::fs::write(&index, text.replace("model-00002", "model-00001")).unwrap();
-    let survey = Survey::of(folder.path()).unwrap();
+    let survey = CheckpointInfo::read(folder.path()).unwrap();
     let missing = survey.missing();
     assert!(missing.contains(&"model.layers.0.mlp.down_proj.weight"), "{missing:?}");
     let files = TensorFiles::open(folder.path()).unwrap();
-    let error = Causal::load(&files, &survey.language, None, Kept::AsStored, &Device::flex());
+    let error =
+        Causal::load(&files, &survey.language, None, WeightFormat::AsStored, &Device::flex());
     assert!(error.unwrap_err().to_string().contains("is missing"));
 }
 
@@ -65,7 +66,7 @@ fn of_blip3o_its_encoder_queries_and_diffusion_transformer_are_asked_for_too() {
     let text = std::fs::read_to_string(&config).unwrap();
     let whole = "\"blip3o_qwen\", \"image_token_id\": 63";
     std::fs::write(&config, text.replace("\"qwen2\"", whole)).unwrap();
-    let survey = Survey::of(folder.path()).unwrap();
+    let survey = CheckpointInfo::read(folder.path()).unwrap();
     let missing = survey.missing();
     for name in
         ["model.latent_queries", "visual.blocks.31.attn.qkv.bias", "model.dit.model.layers.23.gate"]
@@ -77,7 +78,7 @@ fn of_blip3o_its_encoder_queries_and_diffusion_transformer_are_asked_for_too() {
 
 #[test]
 fn a_whole_blip3o_lacks_nothing_and_a_part_of_it_is_missed_by_name() {
-    let survey = Survey::of(&pinned("blip3o")).unwrap();
+    let survey = CheckpointInfo::read(&pinned("blip3o")).unwrap();
     assert_eq!((survey.kind.as_str(), survey.files.paths().len()), ("blip3o_qwen", 2));
     assert!(survey.missing().is_empty() && survey.misshapen().is_empty());
     assert_eq!(
@@ -90,7 +91,7 @@ fn a_whole_blip3o_lacks_nothing_and_a_part_of_it_is_missed_by_name() {
     let index = folder.path().join("model.safetensors.index.json");
     let text = std::fs::read_to_string(&index).unwrap();
     std::fs::write(&index, text.replace("model-00002", "model-00001")).unwrap();
-    let survey = Survey::of(folder.path()).unwrap();
+    let survey = CheckpointInfo::read(folder.path()).unwrap();
     assert!(survey.missing().iter().all(|name| name.starts_with("model.dit.model.")));
     assert!(survey.missing().contains(&"model.dit.model.layers.23.gate"), "as released");
 }
@@ -124,7 +125,7 @@ fn a_key_of_blip3os_own_that_nothing_can_be_computed_with_is_named() {
         let text = std::fs::read_to_string(&config).unwrap();
         assert!(text.contains(from), "{from}");
         std::fs::write(&config, text.replace(from, to)).unwrap();
-        let error = Survey::of(folder.path()).expect_err(to).to_string();
+        let error = CheckpointInfo::read(folder.path()).expect_err(to).to_string();
         assert!(error.contains(said), "{said:?} in {error}");
     }
 }
@@ -136,7 +137,7 @@ fn a_key_of_the_encoders_that_is_null_or_absent_has_its_usual_value() {
     let text = std::fs::read_to_string(&config).unwrap();
     let text = text.replace("\"spatial_merge_size\": 2,", "\"spatial_merge_size\": null,");
     std::fs::write(&config, text.replace("\"temporal_patch_size\": 2,", "")).unwrap();
-    assert!(Survey::of(folder.path()).unwrap().misshapen().is_empty());
+    assert!(CheckpointInfo::read(folder.path()).unwrap().misshapen().is_empty());
 }
 
 #[test]
@@ -151,7 +152,7 @@ fn a_diffusion_transformer_whose_heads_do_not_share_out_is_refused() {
         tensors.to_string()
     });
     assert_eq!(
-        Survey::of(folder.path()).unwrap_err().to_string(),
+        CheckpointInfo::read(folder.path()).unwrap_err().to_string(),
         "of a diffusion transformer of width 32, 4 heads cannot share keys of width 1"
     );
 }
@@ -162,7 +163,7 @@ fn a_tensor_that_stands_in_two_files_is_named_with_both() {
     let [first, second] =
         [1, 2].map(|at| folder.path().join(format!("model-0000{at}-of-00003.safetensors")));
     std::fs::copy(&first, &second).unwrap();
-    let error = Survey::of(folder.path()).unwrap_err().to_string();
+    let error = CheckpointInfo::read(folder.path()).unwrap_err().to_string();
     for told in ["tensor model.", "stands twice", "model-00001-of", "model-00002-of"] {
         assert!(error.contains(told), "{told:?} in {error}");
     }
@@ -176,7 +177,7 @@ fn two_names_that_are_one_tensors_are_named_with_it() {
         text.replace("model.layers.0.mlp.gate_proj.weight", newer)
     });
     assert_eq!(
-        Survey::of(folder.path()).unwrap_err().to_string(),
+        CheckpointInfo::read(folder.path()).unwrap_err().to_string(),
         "tensor model.layers.0.mlp.up_proj.weight stands twice: as \
          model.language_model.layers.0.mlp.up_proj.weight in model.safetensors and as \
          model.layers.0.mlp.up_proj.weight in model.safetensors"
@@ -190,17 +191,22 @@ fn a_cut_file_a_lying_header_and_a_file_elsewhere_are_named() {
     let whole = std::fs::read(&file).unwrap();
     std::fs::write(&file, &whole[..whole.len() - 1]).unwrap();
     let cut = format!("model.safetensors is cut or malformed ({} bytes)", whole.len() - 1);
-    assert_eq!(Survey::of(folder.path()).unwrap_err().to_string(), cut);
+    assert_eq!(CheckpointInfo::read(folder.path()).unwrap_err().to_string(), cut);
     let mut lying = whole.clone();
     lying[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     std::fs::write(&file, lying).unwrap();
-    assert!(Survey::of(folder.path()).unwrap_err().to_string().contains("malformed"));
+    assert!(CheckpointInfo::read(folder.path()).unwrap_err().to_string().contains("malformed"));
     let index = folder.path().join("model.safetensors.index.json");
     std::fs::write(&index, r#"{"weight_map": {"x": "../model.safetensors"}}"#).unwrap();
-    let error = Survey::of(folder.path()).unwrap_err().to_string();
+    let error = CheckpointInfo::read(folder.path()).unwrap_err().to_string();
     assert!(error.contains("\"../model.safetensors\", which is no file beside it"), "{error}");
     std::fs::write(&index, "[1").unwrap();
-    assert!(Survey::of(folder.path()).unwrap_err().to_string().contains("index.json is malformed"));
+    assert!(
+        CheckpointInfo::read(folder.path())
+            .unwrap_err()
+            .to_string()
+            .contains("index.json is malformed")
+    );
 }
 
 #[test]
@@ -211,7 +217,7 @@ fn a_value_that_is_not_finite_is_named_by_its_tensor() {
     let end = bytes.len();
     bytes[end - 2..].copy_from_slice(&0x7fc0_u16.to_le_bytes());
     std::fs::write(&file, bytes).unwrap();
-    let error = Survey::of(folder.path()).unwrap().read_all().unwrap_err().to_string();
+    let error = CheckpointInfo::read(folder.path()).unwrap().read_all().unwrap_err().to_string();
     assert_eq!(error, "tensor model.norm.weight holds a value that is not finite");
 }
 
@@ -221,7 +227,7 @@ fn a_tensor_of_another_shape_is_named_with_both() {
     let config = folder.path().join("config.json");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("\"vocab_size\": 64", "\"vocab_size\": 65")).unwrap();
-    let misshapen = Survey::of(folder.path()).unwrap().misshapen();
+    let misshapen = CheckpointInfo::read(folder.path()).unwrap().misshapen();
     assert_eq!(misshapen[0].name, "model.embed_tokens.weight");
     assert_eq!(
         (&misshapen[0].expected[..], &misshapen[0].found[..]),

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 
 use witan_model::data::scenes::dataset;
 use witan_model::data::vocabulary::Vocabulary;
-use witan_model::precision::Kept;
+use witan_model::precision::WeightFormat;
 use witan_model::{Adapter, Base, Device, EncodedShard, LoraConfig, Step, TrainPlan, Umm, train};
 
 /// The devices beside the one all are compared with.
@@ -32,7 +32,7 @@ struct Work {
 }
 
 impl Work {
-    fn on(device: &Device, kept: Kept) -> Work {
+    fn on(device: &Device, kept: WeightFormat) -> Work {
         let (base, lora) = (Base::embedded(), LoraConfig::default());
         let mut umm = Umm::keeping(&base, &lora, kept, device).unwrap();
         let shard = EncodedShard::encode(&umm, &dataset(Vocabulary::Domain, 5, 12));
@@ -58,7 +58,7 @@ impl Work {
 #[test]
 fn the_cpu_computes_in_bf16_nearly_what_it_does_in_f32() {
     let [single, mixed] =
-        [Kept::Float32, Kept::Bfloat16].map(|kept| Work::on(&Device::flex(), kept));
+        [WeightFormat::Float32, WeightFormat::Bfloat16].map(|kept| Work::on(&Device::flex(), kept));
     assert!(single.adapter != mixed.adapter, "bf16 rounds");
     mixed.is_near(&single, 0.02);
 }
@@ -67,8 +67,8 @@ fn the_cpu_computes_in_bf16_nearly_what_it_does_in_f32() {
 #[test]
 fn every_device_computes_what_the_cpu_does_in_its_precision() {
     for device in devices() {
-        let expected = Work::on(&Device::flex(), Kept::Bfloat16);
-        Work::on(&device, Kept::Bfloat16).is_near(&expected, 0.01);
+        let expected = Work::on(&Device::flex(), WeightFormat::Bfloat16);
+        Work::on(&device, WeightFormat::Bfloat16).is_near(&expected, 0.01);
     }
 }
 

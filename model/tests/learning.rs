@@ -13,8 +13,8 @@ use witan_model::delta::Form;
 use witan_model::families::tiny::config::ModelConfig;
 use witan_model::pretrain::fresh;
 use witan_model::{
-    Adapter, AdapterError, Base, Codec, Committed, Course, Device, EncodedShard, LoraConfig,
-    Paused, Step, Strategy, TrainError, TrainPlan, Trained, Umm, train,
+    Adapter, AdapterError, Base, Codec, Committed, Device, EncodedShard, LoraConfig, Step,
+    Strategy, TrainError, TrainPlan, Trained, TrainingRun, TrainingState, Umm, train,
 };
 
 fn base() -> Base {
@@ -141,27 +141,27 @@ fn a_paused_training_goes_on_in_another_model_to_the_same_bits() {
     let fresh = || Umm::new(&base, &lora, &Device::flex()).unwrap();
     let mut umm = fresh();
     let shard = EncodedShard::encode(&umm, &data());
-    let mut first = Course::begin(&mut umm, &start, &shard, &plan).unwrap();
+    let mut first = TrainingRun::begin(&mut umm, &start, &shard, &plan).unwrap();
     let stop = |step: Step| match step.step {
         5 => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };
     first.run(&mut umm, &shard, &mut { stop }).unwrap();
     assert!(first.trained(&umm).is_none());
-    let paused = first.pause(&umm);
+    let paused = first.state(&umm);
     assert_eq!(paused.done, 5);
     let mut umm = fresh();
-    let second = Course::begin(&mut umm, &start, &shard, &plan).unwrap();
+    let second = TrainingRun::begin(&mut umm, &start, &shard, &plan).unwrap();
     let mut second = second.resume(&mut umm, paused.clone()).unwrap();
     second.run(&mut umm, &shard, &mut |_| ControlFlow::Continue(())).unwrap();
     let (found, whole) = (second.trained(&umm).unwrap(), round(4).0);
     assert!(found.adapter.to_bytes() == whole.adapter.to_bytes());
     assert_eq!((found.loss, found.examples), (whole.loss, whole.examples));
-    let again = || Course::begin(&mut fresh(), &start, &shard, &plan).unwrap();
-    let cut = Paused { moments: paused.moments[..100].to_vec(), ..paused.clone() };
+    let again = || TrainingRun::begin(&mut fresh(), &start, &shard, &plan).unwrap();
+    let cut = TrainingState { moments: paused.moments[..100].to_vec(), ..paused.clone() };
     assert!(matches!(again().resume(&mut fresh(), cut), Err(TrainError::Moments)));
-    let past = Paused { done: 13, ..paused };
-    assert!(matches!(again().resume(&mut fresh(), past), Err(TrainError::Past { .. })));
+    let cache = TrainingState { done: 13, ..paused };
+    assert!(matches!(again().resume(&mut fresh(), cache), Err(TrainError::BeyondPlan { .. })));
 }
 
 #[test]

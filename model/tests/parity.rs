@@ -24,7 +24,7 @@ use witan_model::families::trunk::flow::Noise;
 use witan_model::host::{floats, tensor_of};
 use witan_model::layers::loader::Loader;
 use witan_model::peft::import;
-use witan_model::precision::Kept;
+use witan_model::precision::WeightFormat;
 use witan_model::tensor_files::TensorFiles;
 use witan_model::tensors::{HostTensor, Weights, read_weights};
 use witan_model::text::TextTokenizer;
@@ -35,7 +35,7 @@ const FAMILIES: [&str; 4] = ["llama", "qwen2", "qwen3", "qwen2_5_vl"];
 #[test]
 fn every_family_says_what_transformers_says() {
     for family in FAMILIES {
-        let (causal, pinned) = (load(family, None, Kept::Float32), reference(family));
+        let (causal, pinned) = (load(family, None, WeightFormat::Float32), reference(family));
         let rows = rows(&pinned);
         assert_close(family, &causal.hidden(&rows), &pinned["hidden"].values);
         assert_close(family, &causal.logits(&rows, rows[0].len()), &pinned["logits"].values);
@@ -46,7 +46,8 @@ fn every_family_says_what_transformers_says() {
 fn weights_kept_in_bf16_say_the_same_bit_for_bit() {
     for family in FAMILIES {
         let rows = rows(&reference(family));
-        let [kept, plain] = [Kept::AsStored, Kept::Float32].map(|kept| load(family, None, kept));
+        let [kept, plain] =
+            [WeightFormat::AsStored, WeightFormat::Float32].map(|kept| load(family, None, kept));
         assert!(kept.logits(&rows, 3) == plain.logits(&rows, 3), "{family}");
     }
 }
@@ -56,7 +57,7 @@ fn products_in_bf16_say_and_learn_nearly_the_same() {
     for family in FAMILIES {
         let rows = rows(&reference(family));
         let lora = LoraConfig { rank: 2, ..LoraConfig::default() };
-        let [mixed, single] = [Kept::Bfloat16, Kept::Float32].map(|kept| {
+        let [mixed, single] = [WeightFormat::Bfloat16, WeightFormat::Float32].map(|kept| {
             let mut causal = load(family, Some(&lora), kept);
             causal
                 .set_adapter(&Adapter::init(&Causal::adaptable(&config(family)), &lora, 7))
@@ -76,7 +77,7 @@ fn products_in_bf16_say_and_learn_nearly_the_same() {
 #[test]
 fn a_row_says_the_same_whatever_it_is_padded_to() {
     for family in FAMILIES {
-        let causal = load(family, None, Kept::Float32);
+        let causal = load(family, None, WeightFormat::Float32);
         let long = rows(&reference(family)).remove(0);
         let short = long[..5].to_vec();
         let both = causal.logits(&[long, short.clone()], 1);
@@ -87,7 +88,7 @@ fn a_row_says_the_same_whatever_it_is_padded_to() {
 #[test]
 fn greedy_text_is_the_likeliest_token_after_every_prefix() {
     for family in FAMILIES {
-        let causal = load(family, None, Kept::AsStored);
+        let causal = load(family, None, WeightFormat::AsStored);
         let mut row = vec![3, 1, 4];
         let text = causal.greedy(&[vec![9, 2, 6, 5, 3, 5], row.clone()], 12).remove(1);
         for token in text {
@@ -104,12 +105,12 @@ fn a_peft_adapter_says_and_learns_what_it_does_in_peft() {
         let (config, pinned) = (config(family), reference(family));
         let (adapter, lora) =
             import(&folder(family).join("adapter"), &Causal::adaptable(&config)).unwrap();
-        let mut causal = load(family, Some(&lora), Kept::Float32);
+        let mut causal = load(family, Some(&lora), WeightFormat::Float32);
         causal.set_adapter(&adapter).unwrap();
         let rows = rows(&pinned);
         assert_close(family, &causal.logits(&rows, rows[0].len()), &pinned["adapted"].values);
         let learnt = [Activations::Kept, Activations::Recomputed].map(|activations| {
-            let mut causal = load(family, Some(&lora), Kept::Float32);
+            let mut causal = load(family, Some(&lora), WeightFormat::Float32);
             causal.set_adapter(&adapter).unwrap();
             let mut tuning = Tuning::new(causal, activations);
             let losses: Vec<f32> = (0..2).map(|_| tuning.step(&rows, 1e-2)).collect();
@@ -134,7 +135,7 @@ fn a_checkpoint_under_newer_names_says_sees_and_learns_bit_for_bit_the_same() {
             let files = TensorFiles::open(folder).unwrap();
             let lora = LoraConfig { rank: 2, ..LoraConfig::default() };
             let (config, device) = (config(family), Device::flex());
-            let causal = Causal::load(&files, &config, Some(&lora), Kept::Float32, &device);
+            let causal = Causal::load(&files, &config, Some(&lora), WeightFormat::Float32, &device);
             let mut causal = causal.unwrap();
             causal.set_adapter(&Adapter::init(&Causal::adaptable(&config), &lora, 7)).unwrap();
             let (rows, seen) = (rows(&reference(family)), sees(family, files));
@@ -325,7 +326,7 @@ fn config(family: &str) -> LanguageConfig {
     LanguageConfig::from_hugging_face(&bytes).unwrap()
 }
 
-fn load(family: &str, lora: Option<&LoraConfig>, kept: Kept) -> Causal {
+fn load(family: &str, lora: Option<&LoraConfig>, kept: WeightFormat) -> Causal {
     let files = TensorFiles::open(&folder(family)).unwrap();
     Causal::load(&files, &config(family), lora, kept, &Device::flex()).unwrap()
 }

@@ -12,9 +12,9 @@ pub enum Strategy {
     /// The mean of both factors, weighted by steps (McMahan et al., arXiv 1602.05629).
     #[default]
     FedAvg,
-    /// FedAvg of trainings held near their start (Li et al., arXiv 1812.06127).
+    /// FedAvg of trainings with a proximal term (Li et al., arXiv 1812.06127).
     FedProx {
-        /// Strength of the pull to the start.
+        /// Strength of the proximal term.
         mu: f64,
     },
     /// FedAvg that goes on in the direction of earlier rounds (FedAvgM, Hsu et al., arXiv
@@ -80,8 +80,8 @@ impl Strategy {
         }
     }
 
-    /// Strength of the pull of a member's training to its start.
-    pub fn pull(&self) -> f64 {
+    /// μ of the proximal term of a member's training; 0: there is none.
+    pub fn proximal_mu(&self) -> f64 {
         match self {
             Strategy::FedProx { mu } => *mu,
             _ => 0.0,

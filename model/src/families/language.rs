@@ -21,7 +21,9 @@ use crate::kernels::{HeadLayout, frequency, head_loss};
 use crate::layers::frozen::Frozen;
 use crate::layers::loader::{Listed, Loader};
 use crate::layers::lora::LoraEmbedding;
-use crate::layers::transformer::{Beside, Heads, Layer, LayerNames, LayerSizes, Norm, Past, Sight};
+use crate::layers::transformer::{
+    AttentionMask, Beside, Heads, Layer, LayerCache, LayerNames, LayerSizes, Norm,
+};
 use crate::precision::Precision;
 pub use recompute::{Activations, Task};
 
@@ -37,17 +39,17 @@ pub struct Language {
     precision: Precision,
 }
 
-/// What a language model has read of a batch, so that reading on costs only what is new.
+/// The KV cache of a batch: what was read of it is not computed again.
 #[derive(Debug, Default)]
-pub struct Context {
-    layers: Vec<Past>,
+pub struct KvCache {
+    layers: Vec<LayerCache>,
     /// Positions of every row that were read.
     length: usize,
 }
 
-/// Who may look at whom in a left-padded batch, and which last positions are wanted.
+/// The attention mask of a left-padded batch, and which last positions are wanted.
 struct Reading {
-    sight: Sight,
+    mask: AttentionMask,
     last: usize,
 }
 
@@ -58,11 +60,11 @@ impl Reading {
         let Rows { padding, length, places, .. } = rows;
         let looking = read..*length;
         let Some(places) = places else {
-            let sight = Sight::backward(padding, looking, config.head_dim, config.rope_theta);
-            return Reading { sight, last };
+            let mask = AttentionMask::causal(padding, looking, config.head_dim, config.rope_theta);
+            return Reading { mask, last };
         };
         let (theta, half) = (f64::from(config.rope_theta), config.head_dim / 2);
-        // Qwen2.5-VL's: the first pairs of channels turn by time, the next by row, the last by
+        // Qwen2.5-VL's: the first pairs of channels rotate by time, the next by row, the last by
         // column.
         let [time, down, _] = config.mrope_section.unwrap_or([half, 0, 0]);
         let axis = |pair: usize| usize::from(pair >= time) + usize::from(pair >= time + down);
@@ -70,8 +72,8 @@ impl Reading {
             Some(at) => f64::from(places[row][at][axis(pair)]) * frequency(theta, pair, half),
             None => 0.0,
         };
-        let sight = Sight::backward_by(padding, looking, config.head_dim, angle);
-        Reading { sight, last }
+        let mask = AttentionMask::causal_with_angles(padding, looking, config.head_dim, angle);
+        Reading { mask, last }
     }
 }
 
@@ -139,31 +141,31 @@ impl Language {
         self.norm.forward(x)
     }
 
-    /// The same of rows that go on where the context ends, which then ends with them; `last` of the
+    /// The same of rows that go on where the cache ends, which then ends with them; `last` of the
     /// new positions.
     ///
     /// Panics unless every row has become longer, and by as much.
-    fn read_on(&self, context: &mut Context, task: Task<'_>) -> Tensor<3> {
+    fn read_on(&self, cache: &mut KvCache, task: Task<'_>) -> Tensor<3> {
         let Task { extra, rows, last, config } = task;
-        let reading = Reading::new(rows, context.length, last, config);
-        let mut x = self.embedded(extra, &rows.after(context.length), config);
-        context.layers.resize_with(self.layers.len(), Past::default);
-        for (index, past) in context.layers.iter_mut().enumerate() {
-            x = self.layer(index, x, (&reading, Some(past)), config);
+        let reading = Reading::new(rows, cache.length, last, config);
+        let mut x = self.embedded(extra, &rows.after(cache.length), config);
+        cache.layers.resize_with(self.layers.len(), LayerCache::default);
+        for (index, cache) in cache.layers.iter_mut().enumerate() {
+            x = self.layer(index, x, (&reading, Some(cache)), config);
         }
-        context.length = rows.length;
+        cache.length = rows.length;
         self.norm.forward(x)
     }
 
-    /// The logits of what follows rows that go on where the context ends, which then ends with
+    /// The logits of what follows rows that go on where the cache ends, which then ends with
     /// them.
     ///
     /// Panics as [`Language::read_on`] does, or if more than the last position is asked for.
     ///
     /// # Shapes
     /// - output: `[batch, vocabulary]`
-    pub fn next_logits(&self, context: &mut Context, task: Task<'_>) -> Tensor<2> {
-        self.logits(self.read_on(context, task).squeeze_dim(1))
+    pub fn next_logits(&self, cache: &mut KvCache, task: Task<'_>) -> Tensor<2> {
+        self.logits(self.read_on(cache, task).squeeze_dim(1))
     }
 
     fn embedded(
@@ -181,12 +183,12 @@ impl Language {
         &self,
         index: usize,
         x: Tensor<3>,
-        (reading, past): (&Reading, Option<&mut Past>),
+        (reading, cache): (&Reading, Option<&mut LayerCache>),
         config: &LanguageConfig,
     ) -> Tensor<3> {
         let is_last = index + 1 == self.layers.len();
         let rows = if is_last { reading.last } else { x.dims()[1] };
-        self.layers[index].forward(x, rows, config.heads(), (&reading.sight, past))
+        self.layers[index].forward(x, rows, config.heads(), (&reading.mask, cache))
     }
 
     /// The logits over the vocabulary.

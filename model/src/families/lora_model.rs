@@ -1,4 +1,4 @@
-//! What training asks of a model, so that the embedded one and BLIP3o take the same course.
+//! What training asks of a model with an adapter: one loop trains every family.
 
 use burn::module::Module;
 use burn_optim::GradientsParams;
@@ -8,7 +8,7 @@ use crate::families::trunk::flow::Noise;
 use crate::layers::adapted::Adapted;
 
 /// A model with an adapter, as training sees it.
-pub trait Pupil: Send {
+pub trait LoraModel: Send {
     /// Its weights.
     type Network: Module;
     /// A member's data as it reads them.
@@ -20,30 +20,30 @@ pub trait Pupil: Send {
     /// The same, to be changed.
     fn adapted_mut(&mut self) -> &mut Adapted<Self::Network>;
 
-    /// What a shard has to teach.
-    fn syllabus(&self, shard: &Self::Shard) -> Syllabus;
+    /// The examples of a shard that can be trained on.
+    fn examples(&self, shard: &Self::Shard) -> Examples;
 
-    /// Gathers the gradients of a batch, once or in parts, and tells its losses.
+    /// The losses of a batch; its gradients go to `accumulate`, at once or in parts.
     ///
     /// # Errors
-    /// If what the batch is about cannot be read.
-    fn pull(
+    /// If an example cannot be read any more.
+    fn backward(
         &self,
         shard: &Self::Shard,
         batch: Batch,
-        gather: &mut dyn FnMut(GradientsParams),
+        accumulate: &mut dyn FnMut(GradientsParams),
     ) -> Result<Losses, Unreadable>;
 }
 
-/// What an example is about was there once and cannot be read any more.
+/// An example could be read once and cannot be any more.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unreadable(pub String);
 
-/// What a shard has to teach.
+/// The examples of a shard that can be trained on.
 #[derive(Clone, Debug)]
-pub struct Syllabus {
-    /// Which of its questions can be trained on.
+pub struct Examples {
+    /// Which of its questions.
     pub questions: Vec<usize>,
     /// How many captions it has.
     pub captions: usize,

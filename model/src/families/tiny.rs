@@ -29,7 +29,7 @@ use crate::families::trunk::Trunk;
 use crate::layers::adapted::Adapted;
 use crate::layers::frozen::Frozen;
 use crate::layers::loader::Loader;
-use crate::precision::Kept;
+use crate::precision::WeightFormat;
 
 /// All weights of the model as Burn modules.
 #[derive(Module, Debug)]
@@ -87,14 +87,14 @@ pub struct Umm {
 impl Umm {
     /// Loads a base onto a device and adds adapters that change nothing until [`Umm::set_adapter`].
     pub fn new(base: &Base, lora: &LoraConfig, device: &Device) -> Result<Umm, BaseError> {
-        Umm::keeping(base, lora, Kept::Float32, device)
+        Umm::keeping(base, lora, WeightFormat::Float32, device)
     }
 
     /// The same with the base's matrices kept so.
     pub fn keeping(
         base: &Base,
         lora: &LoraConfig,
-        kept: Kept,
+        kept: WeightFormat,
         device: &Device,
     ) -> Result<Umm, BaseError> {
         let device = device.clone().autodiff();

@@ -12,11 +12,11 @@ use witan_adapter::tensors::WeightError;
 use crate::families::blip3o::{Blip3oConfig, Network};
 use crate::families::language::Language;
 use crate::families::language::config::{LanguageConfig, LanguageConfigError};
-use crate::inspect::memory::{Demand, Memory, Trainee};
+use crate::inspect::memory::{Memory, ModelShape, StepShape};
 
-/// A checkpoint looked over.
+/// What a checkpoint's configuration and headers say.
 #[derive(Debug)]
-pub struct Survey {
+pub struct CheckpointInfo {
     /// What the configuration calls it: `llama`, `blip3o_qwen`, …
     pub kind: String,
     /// The language model's sizes.
@@ -40,9 +40,9 @@ pub struct Misshapen {
     pub found: Vec<usize>,
 }
 
-/// Why a folder cannot be looked over.
+/// Why a folder is no checkpoint.
 #[derive(Debug, thiserror::Error)]
-pub enum SurveyError {
+pub enum CheckpointError {
     /// The configuration could not be read.
     #[error("cannot access {}: {source}", path.display())]
     File {
@@ -59,11 +59,12 @@ pub enum SurveyError {
     TensorFiles(#[from] FilesError),
 }
 
-impl Survey {
+impl CheckpointInfo {
     /// Reads the configuration and the files' headers.
-    pub fn of(folder: &Path) -> Result<Survey, SurveyError> {
+    pub fn read(folder: &Path) -> Result<CheckpointInfo, CheckpointError> {
         let path = folder.join("config.json");
-        let bytes = std::fs::read(&path).map_err(|source| SurveyError::File { path, source })?;
+        let bytes =
+            std::fs::read(&path).map_err(|source| CheckpointError::File { path, source })?;
         let language = LanguageConfig::from_hugging_face(&bytes)?;
         let kind = serde_json::from_slice::<Value>(&bytes).map_err(LanguageConfigError::Json)?;
         let kind = kind["model_type"].as_str().unwrap_or_default().to_owned();
@@ -76,7 +77,7 @@ impl Survey {
             Some(config) => Network::tensors(config),
             None => Language::tensors(&language),
         };
-        Ok(Survey { kind, language, blip3o, files, expected })
+        Ok(CheckpointInfo { kind, language, blip3o, files, expected })
     }
 
     /// Numbers in the files.
@@ -133,14 +134,14 @@ impl Survey {
     }
 
     /// What one step of LoRA holds in memory.
-    pub fn training(&self, lora: &LoraConfig, demand: Demand) -> Memory {
-        let trainee = Trainee {
+    pub fn training(&self, lora: &LoraConfig, step: StepShape) -> Memory {
+        let model = ModelShape {
             tensors: &self.expected,
             stored_bytes: self.stored() as u64,
             language: &self.language,
             trunk: self.blip3o.as_ref().map(|blip3o| &blip3o.trunk),
         };
-        trainee.training(lora, demand)
+        model.training(lora, step)
     }
 
     /// Bytes of what must be there, as the files have it.

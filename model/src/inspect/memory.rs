@@ -19,7 +19,7 @@ use crate::kernels::KEPT_COLUMNS;
 
 /// What is trained, as far as memory goes.
 #[derive(Clone, Copy, Debug)]
-pub struct Trainee<'a> {
+pub struct ModelShape<'a> {
     /// The name and shape of every tensor.
     pub tensors: &'a [(String, Vec<usize>)],
     /// The bytes of all of them, as they are stored.
@@ -32,7 +32,7 @@ pub struct Trainee<'a> {
 
 /// What one step of training is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Demand {
+pub struct StepShape {
     /// Questions of a batch; of a language model alone, rows of text.
     pub questions: usize,
     /// Captions of a batch.
@@ -84,7 +84,7 @@ struct Task {
     matrices: usize,
 }
 
-impl Trainee<'_> {
+impl ModelShape<'_> {
     /// What a step of LoRA holds.
     ///
     /// On a GPU matrices are kept in bf16. On a processor they are f32, or, with layers computed
@@ -92,19 +92,19 @@ impl Trainee<'_> {
     /// whole diffusion transformer, which is not computed again. The tasks of a checkpoint take
     /// turns, and what one keeps is gone before the next; those of the embedded model have one
     /// backward pass.
-    pub fn training(&self, lora: &LoraConfig, demand: Demand) -> Memory {
+    pub fn training(&self, lora: &LoraConfig, step: StepShape) -> Memory {
         let adapter = |(name, shape): &(String, Vec<usize>)| adapter_numbers(name, shape, lora);
         let adapter: usize = self.tensors.iter().map(adapter).sum();
-        let (answers, drawings) = (self.answers(demand), self.drawings(demand));
+        let (answers, drawings) = (self.answers(step), self.drawings(step));
         let kept = [Some(answers), drawings].into_iter().flatten();
-        let kept = kept.map(|task| self.kept(lora, &task, demand));
+        let kept = kept.map(|task| self.kept(lora, &task, step));
         let form = self.trunk.map(|trunk| trunk.diffusion.form);
         let (numbers, seen) = match form {
             Some(Form::Plain) => (kept.sum(), 0),
             Some(Form::Lumina) => (kept.max().unwrap_or(0), SEEN_NUMBERS_MAX),
             None => (kept.max().unwrap_or(0), 0),
         };
-        let weights = match (demand.compute, demand.activations) {
+        let weights = match (step.compute, step.activations) {
             (Compute::Cuda, _) => {
                 let [matrices, others] =
                     [true, false].map(|is| self.numbers(|_, axes| (axes == 2) == is));
@@ -118,8 +118,8 @@ impl Trainee<'_> {
         Memory { weights, adapter, activations, rest, seen: seen as u64 * 4 }
     }
 
-    fn answers(&self, demand: Demand) -> Task {
-        let Demand { questions: rows, tokens, .. } = demand;
+    fn answers(&self, step: StepShape) -> Task {
+        let StepShape { questions: rows, tokens, .. } = step;
         let words = self.language.vocab_size;
         let (picture, said) = match self.trunk.map(|trunk| trunk.diffusion.form) {
             // Every next token is learnt.
@@ -131,31 +131,31 @@ impl Trainee<'_> {
         Task { rows, length: tokens + picture, made: rows * said * words, matrices }
     }
 
-    fn drawings(&self, demand: Demand) -> Option<Task> {
+    fn drawings(&self, step: StepShape) -> Option<Task> {
         let trunk = self.trunk?;
         let path = format!("{}.", trunk.diffusion.path);
         let noises = match trunk.diffusion.form {
             Form::Plain => NOISES,
             Form::Lumina => 1,
         };
-        let rows = demand.captions;
+        let rows = step.captions;
         let made = rows * noises * inside_diffusion(trunk);
         let matrices = self.numbers(|name, axes| axes == 2 && name.starts_with(&path));
-        Some(Task { rows, length: demand.tokens + trunk.queries, made, matrices })
+        Some(Task { rows, length: step.tokens + trunk.queries, made, matrices })
     }
 
     /// Numbers kept for one task.
-    fn kept(&self, lora: &LoraConfig, task: &Task, demand: Demand) -> usize {
+    fn kept(&self, lora: &LoraConfig, task: &Task, step: StepShape) -> usize {
         let LanguageConfig { num_hidden_layers: layers, hidden_size: width, .. } = *self.language;
         let positions = task.rows * task.length;
         let layer = positions * inside_layer(self.language, lora, task.length);
         if positions == 0 {
             return 0;
         }
-        if demand.activations == Activations::Kept {
+        if step.activations == Activations::Kept {
             return layers * layer + task.made;
         }
-        let is_cast = demand.compute == Compute::Cpu
+        let is_cast = step.compute == Compute::Cpu
             && self.stored_bytes < 4 * self.numbers(|_, _| true) as u64;
         let cast = |numbers: usize| if is_cast { numbers } else { 0 };
         let first = self.numbers(|name, axes| axes == 2 && name.starts_with("model.layers.0."));
@@ -224,8 +224,8 @@ mod tests {
         let (_, lora) = &preset.adapters()[0];
         let activations = Activations::Kept;
         let compute = Compute::Cpu;
-        let demand = Demand { questions, captions, tokens: 256, activations, compute };
-        preset.training(lora, demand).activations
+        let step = StepShape { questions, captions, tokens: 256, activations, compute };
+        preset.training(lora, step).activations
     }
 
     #[test]
@@ -241,8 +241,8 @@ mod tests {
     fn on_a_gpu_weights_are_half_of_f32_and_nothing_is_cast() {
         let (_, lora) = &Preset::Blip3o4b.adapters()[0];
         let of = |compute, activations| {
-            let demand = Demand { questions: 1, captions: 1, tokens: 256, activations, compute };
-            Preset::Blip3o4b.training(lora, demand)
+            let step = StepShape { questions: 1, captions: 1, tokens: 256, activations, compute };
+            Preset::Blip3o4b.training(lora, step)
         };
         let [kept, again] = [Activations::Kept, Activations::Recomputed];
         let weights = of(Compute::Cpu, kept).weights;
@@ -271,11 +271,11 @@ mod tests {
             let mut trunk = Preset::Blip3o4b.trunk();
             trunk.language.num_hidden_layers = layers;
             let (language, tensors) = (&trunk.language, Preset::Blip3o4b.tensors());
-            let trainee =
-                Trainee { tensors: &tensors, stored_bytes: 0, language, trunk: Some(&trunk) };
+            let model =
+                ModelShape { tensors: &tensors, stored_bytes: 0, language, trunk: Some(&trunk) };
             let compute = Compute::Cpu;
-            let demand = Demand { questions: 2, captions: 0, tokens: 44, activations, compute };
-            trainee.training(lora, demand).activations / 4
+            let step = StepShape { questions: 2, captions: 0, tokens: 44, activations, compute };
+            model.training(lora, step).activations / 4
         };
         let grown = of(30, Activations::Recomputed) - of(20, Activations::Recomputed);
         assert_eq!(grown, 10 * 2 * 300 * 2048);

@@ -5,7 +5,7 @@ use witan_adapter::LoraConfig;
 use crate::families::blip3o::{Blip3oConfig, Network};
 use crate::families::tiny::base::Base;
 use crate::families::trunk::TrunkConfig;
-use crate::inspect::memory::{Demand, Memory, Trainee};
+use crate::inspect::memory::{Memory, ModelShape, StepShape};
 
 /// The configurations this program knows by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,16 +69,16 @@ impl Preset {
     }
 
     /// What one step of LoRA holds in memory.
-    pub fn training(self, lora: &LoraConfig, demand: Demand) -> Memory {
+    pub fn training(self, lora: &LoraConfig, step: StepShape) -> Memory {
         let (tensors, trunk) = (self.tensors(), self.trunk());
         let numbers: usize = tensors.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
-        let trainee = Trainee {
+        let model = ModelShape {
             tensors: &tensors,
             stored_bytes: (numbers * self.number_bytes()) as u64,
             language: &trunk.language,
             trunk: Some(&trunk),
         };
-        trainee.training(lora, demand)
+        model.training(lora, step)
     }
 
     /// Adapters to compare, each with what it adapts: for `tiny` the default of a federation; for

@@ -1,6 +1,6 @@
 //! Scaled dot-product attention with rotary positions, straight from the projections' layout.
 //!
-//! One key head and its group of query heads at a time: their vectors are gathered and turned,
+//! One key head and its group of query heads at a time: their vectors are gathered and rotated,
 //! scored, mixed and written where the output projection reads them. Columns that no row of a block
 //! reads are not computed. Only the probabilities are kept for backward, and of long rows not even
 //! they.
@@ -12,7 +12,7 @@ use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 use witan_adapter::vector::{exp, max, sum, vectorised};
 
-use super::mask::{Heads, Sight, Strand};
+use super::mask::{AttentionMask, HeadView, Heads};
 use super::outer::add_outer;
 use super::product::{Panels, Rows, product_within};
 use super::{Operator, axes, tensor, values, values_mut};
@@ -20,7 +20,7 @@ use super::{Operator, axes, tensor, values, values_mut};
 #[derive(Debug)]
 pub(super) struct Attention {
     pub(super) heads: Heads,
-    pub(super) sight: Sight,
+    pub(super) mask: AttentionMask,
 }
 
 #[derive(Clone, Debug)]
@@ -79,14 +79,14 @@ impl Operator<3> for Attention {
         let [queried, attended] = sizes.lengths();
         let all = probabilities.len() * queried / values(&query).len();
         let given = values(&query).par_chunks(queried).enumerate();
-        let pulled = values_mut(&mut gradient).par_chunks_mut(queried).zip(
+        let outputs = values_mut(&mut gradient).par_chunks_mut(queried).zip(
             values_mut(&mut key)
                 .par_chunks_mut(attended)
                 .zip(values_mut(&mut value).par_chunks_mut(attended)),
         );
-        given.zip(pulled).for_each(|((row, query), (gradient, (key, value)))| {
+        given.zip(outputs).for_each(|((row, query), (gradient, (key, value)))| {
             let kept = &probabilities[row * all..][..all];
-            self.pull((sizes, row), (query, kept), [gradient, key, value]);
+            self.backward_row((sizes, row), (query, kept), [gradient, key, value]);
         });
         [Some(gradient), Some(key), Some(value)]
     }
@@ -116,9 +116,9 @@ impl Sizes {
     }
 }
 
-/// What one head's gradients are, before they are turned back: of its group's queries, its keys,
+/// What one head's gradients are, before they are rotated back: of its group's queries, its keys,
 /// its values.
-struct Pulled {
+struct HeadGradients {
     queries: Vec<f32>,
     keys: Vec<f32>,
     values: Vec<f32>,
@@ -132,21 +132,21 @@ impl Attention {
     }
 
     /// How the queries of one row of the batch lie, and its keys.
-    fn strands(&self, sizes: Sizes, row: usize) -> [Strand<'_>; 2] {
+    fn head_views(&self, sizes: Sizes, row: usize) -> [HeadView<'_>; 2] {
         let Heads { count, shared, width } = sizes.heads;
-        let angles = self.sight.0.as_deref().map(|order| &order.angles);
+        let angles = self.mask.0.as_deref().map(|rows| &rows.angles);
         let start = angles.map_or(0, |angles| angles.start(row));
         let first = start + sizes.columns - sizes.rows;
         let scale = 1.0 / (width as f32).sqrt();
         [
-            Strand { angles, first, stride: count * width, width, scale },
-            Strand { angles, first: start, stride: shared * width, width, scale: 1.0 },
+            HeadView { angles, first, stride: count * width, width, scale },
+            HeadView { angles, first: start, stride: shared * width, width, scale: 1.0 },
         ]
     }
 
     /// The columns that a position of a row of the batch reads.
-    fn seen(&self, columns: usize, row: usize, position: usize) -> Range<usize> {
-        self.sight.0.as_deref().map_or(0..columns, |order| order.seen(row, position))
+    fn visible(&self, columns: usize, row: usize, position: usize) -> Range<usize> {
+        self.mask.0.as_deref().map_or(0..columns, |rows| rows.visible(row, position))
     }
 
     /// One row of the batch, forward; a thread a head.
@@ -158,7 +158,7 @@ impl Attention {
         kept: &mut [f32],
     ) {
         let Sizes { rows, columns, heads: Heads { shared, width, .. }, group } = sizes;
-        let [of_queries, of_keys] = self.strands(sizes, row);
+        let [of_queries, of_keys] = self.head_views(sizes, row);
         let mix = |head: usize, scores: &mut [f32]| {
             let queries = of_queries.gather(query, head * group..(head + 1) * group);
             let keys = of_keys.gather(key, head..head + 1);
@@ -167,7 +167,7 @@ impl Attention {
             let values = Panels::of(values, [columns, width]);
             let mut mixed = vec![0.0; group * rows * width];
             for (block, position) in sizes.blocks() {
-                let depth = self.seen(columns, row, position + block.len() - 1).end;
+                let depth = self.visible(columns, row, position + block.len() - 1).end;
                 let scores = Rows::new(scores, columns).from(block.start);
                 let out = &mut mixed[block.start * width..block.end * width];
                 product_within((scores, &values), [block.len(), depth, width], out, width);
@@ -185,7 +185,7 @@ impl Attention {
             }
         };
         for (head, mixed) in mixed.iter().enumerate() {
-            of_queries.unturned().scatter(mixed, head * group..(head + 1) * group, out);
+            of_queries.unrotated().scatter(mixed, head * group..(head + 1) * group, out);
         }
     }
 
@@ -199,36 +199,36 @@ impl Attention {
         let Sizes { columns, heads: Heads { width, .. }, .. } = sizes;
         let keys = Panels::of_transposed(Rows::new(keys, width), [columns, width]);
         for (block, position) in sizes.blocks() {
-            let wanted = self.seen(columns, row, position + block.len() - 1).end;
+            let wanted = self.visible(columns, row, position + block.len() - 1).end;
             let queries = Rows::new(queries, width).from(block.start);
             let scores = &mut scores[block.start * columns..block.end * columns];
             product_within((queries, &keys), [block.len(), width, wanted], scores, columns);
             for (at, scores) in scores.chunks_exact_mut(columns).enumerate() {
-                let seen = self.seen(columns, row, position + at);
-                scores[..seen.start].fill(0.0);
-                scores[seen.end..].fill(0.0);
-                probabilities_of(&mut scores[seen]);
+                let visible = self.visible(columns, row, position + at);
+                scores[..visible.start].fill(0.0);
+                scores[visible.end..].fill(0.0);
+                probabilities_of(&mut scores[visible]);
             }
         }
     }
 
     /// One row of the batch, backward; a thread a head. The gradients take the places of the
     /// output's gradient, the keys and the values.
-    fn pull(
+    fn backward_row(
         &self,
         (sizes, row): (Sizes, usize),
         (query, kept): (&[f32], &[f32]),
         [gradient, key, value]: [&mut [f32]; 3],
     ) {
         let Sizes { heads: Heads { shared, .. }, group, .. } = sizes;
-        let [of_queries, of_keys] = self.strands(sizes, row);
+        let [of_queries, of_keys] = self.head_views(sizes, row);
         let members = |head: usize| head * group..(head + 1) * group;
-        let pulled: Vec<Pulled> = (0..shared)
+        let gradients: Vec<HeadGradients> = (0..shared)
             .into_par_iter()
             .map(|head| {
                 let queries = of_queries.gather(query, members(head));
                 let keys = of_keys.gather(key, head..head + 1);
-                let mixed = of_queries.unturned().gather(gradient, members(head));
+                let mixed = of_queries.unrotated().gather(gradient, members(head));
                 let mut scored = Vec::new();
                 let shares = match kept {
                     [] => {
@@ -239,13 +239,13 @@ impl Attention {
                     kept => &kept[head * sizes.scores()..][..sizes.scores()],
                 };
                 let vectors = [&queries[..], &keys, &mixed];
-                self.pull_head((sizes, row, head), shares, vectors, value)
+                self.backward_head((sizes, row, head), shares, vectors, value)
             })
             .collect();
-        for (head, Pulled { queries, keys, values }) in pulled.iter().enumerate() {
+        for (head, HeadGradients { queries, keys, values }) in gradients.iter().enumerate() {
             of_queries.scatter(queries, members(head), gradient);
             of_keys.scatter(keys, head..head + 1, key);
-            of_keys.unturned().scatter(values, head..head + 1, value);
+            of_keys.unrotated().scatter(values, head..head + 1, value);
         }
     }
 
@@ -253,13 +253,13 @@ impl Attention {
     /// - shares: `[group * rows, columns]`
     /// - queries and mixed: `[group * rows, width]`, keys: `[columns, width]`
     /// - value: one row of the batch
-    fn pull_head(
+    fn backward_head(
         &self,
         (sizes, row, head): (Sizes, usize, usize),
         shares: &[f32],
         [queries, keys, mixed]: [&[f32]; 3],
         value: &[f32],
-    ) -> Pulled {
+    ) -> HeadGradients {
         let Sizes { rows, columns, heads: Heads { shared, width, .. }, group } = sizes;
         let depth = group * rows;
         let (queries, mixed) = (Rows::new(queries, width), Rows::new(mixed, width));
@@ -267,27 +267,27 @@ impl Attention {
         let values = Panels::of_transposed(values, [columns, width]);
         let mut scores = vec![0.0; depth * columns];
         for (block, position) in sizes.blocks() {
-            let wanted = self.seen(columns, row, position + block.len() - 1).end;
+            let wanted = self.visible(columns, row, position + block.len() - 1).end;
             let out = &mut scores[block.start * columns..block.end * columns];
             let sizes = [block.len(), width, wanted];
             product_within((mixed.from(block.start), &values), sizes, out, columns);
         }
-        pull_probabilities(shares, columns, &mut scores);
-        let mut pulled = Pulled {
+        backward_probabilities(shares, columns, &mut scores);
+        let mut gradients = HeadGradients {
             queries: vec![0.0; depth * width],
             keys: vec![0.0; columns * width],
             values: vec![0.0; columns * width],
         };
-        add_outer(Rows::new(shares, columns), mixed, depth, &mut pulled.values, width);
-        add_outer(Rows::new(&scores, columns), queries, depth, &mut pulled.keys, width);
+        add_outer(Rows::new(shares, columns), mixed, depth, &mut gradients.values, width);
+        add_outer(Rows::new(&scores, columns), queries, depth, &mut gradients.keys, width);
         let keys = Panels::of(Rows::new(keys, width), [columns, width]);
         for (block, position) in sizes.blocks() {
-            let depth = self.seen(columns, row, position + block.len() - 1).end;
+            let depth = self.visible(columns, row, position + block.len() - 1).end;
             let scores = Rows::new(&scores, columns).from(block.start);
-            let out = &mut pulled.queries[block.start * width..block.end * width];
+            let out = &mut gradients.queries[block.start * width..block.end * width];
             product_within((scores, &keys), [block.len(), depth, width], out, width);
         }
-        pulled
+        gradients
     }
 }
 
@@ -302,8 +302,8 @@ vectorised! {
 }
 
 vectorised! {
-    /// Turns the gradient of every row's probabilities into that of its scores.
-    fn pull_probabilities(probabilities: &[f32], columns: usize, gradient: &mut [f32]) {
+    /// Rotary2d the gradient of every row's probabilities into that of its scores.
+    fn backward_probabilities(probabilities: &[f32], columns: usize, gradient: &mut [f32]) {
         let rows = probabilities.chunks_exact(columns).zip(gradient.chunks_exact_mut(columns));
         for (shares, gradient) in rows {
             let along = sum(columns, |at| shares[at] * gradient[at]);
@@ -330,7 +330,7 @@ mod tests {
     use crate::kernels::mask::plain;
     use crate::precision::Precision;
 
-    fn assert_twins([rows, columns]: [usize; 2], heads: Heads, sight: &Sight) {
+    fn assert_matches_reference([rows, columns]: [usize; 2], heads: Heads, mask: &AttentionMask) {
         let Heads { count, shared, width } = heads;
         let query = random([2, rows, count * width], 1);
         let key = random([2, columns, shared * width], 2);
@@ -342,41 +342,50 @@ mod tests {
             [values, of(&query), of(&key), of(&value)]
         };
         assert_equal(
-            outcome(attention(inputs(), heads, sight, Precision::Float32)),
-            outcome(plain(inputs(), heads, sight, Precision::Float32)),
+            outcome(attention(inputs(), heads, mask, Precision::Float32)),
+            outcome(plain(inputs(), heads, mask, Precision::Float32)),
         );
     }
 
     #[test]
     fn attention_over_everything_and_its_twin_agree() {
-        assert_twins([16, 16], Heads { count: 4, shared: 4, width: 32 }, &Sight::everywhere());
-        assert_twins([5, 37], Heads { count: 2, shared: 1, width: 12 }, &Sight::everywhere());
+        assert_matches_reference(
+            [16, 16],
+            Heads { count: 4, shared: 4, width: 32 },
+            &AttentionMask::full(),
+        );
+        assert_matches_reference(
+            [5, 37],
+            Heads { count: 2, shared: 1, width: 12 },
+            &AttentionMask::full(),
+        );
     }
 
     #[test]
     fn attention_to_what_came_before_and_its_twin_agree() {
         let heads = Heads { count: 4, shared: 2, width: 32 };
-        let sight = Sight::backward(&[0, 9], 0..27, 32, 10_000);
-        let each_its_own = Sight::backward_by(&[0, 9], 0..27, 32, |[row, position, pair]| {
-            (row + 1) as f64 * position as f64 * 0.3 / (pair + 1) as f64
-        });
+        let mask = AttentionMask::causal(&[0, 9], 0..27, 32, 10_000);
+        let each_its_own =
+            AttentionMask::causal_with_angles(&[0, 9], 0..27, 32, |[row, position, pair]| {
+                (row + 1) as f64 * position as f64 * 0.3 / (pair + 1) as f64
+            });
         for rows in [27, 16, 1] {
-            assert_twins([rows, 27], heads, &sight);
-            assert_twins([rows, 27], heads, &each_its_own);
+            assert_matches_reference([rows, 27], heads, &mask);
+            assert_matches_reference([rows, 27], heads, &each_its_own);
         }
-        let read_on = Sight::backward(&[0, 9], 11..27, 32, 10_000);
+        let read_on = AttentionMask::causal(&[0, 9], 11..27, 32, 10_000);
         for rows in [16, 1] {
-            assert_twins([rows, 27], heads, &read_on);
+            assert_matches_reference([rows, 27], heads, &read_on);
         }
     }
 
     #[test]
     fn attention_of_rows_too_long_to_keep_their_probabilities_and_its_twin_agree() {
         let (length, heads) = (KEPT_COLUMNS + 31, Heads { count: 4, shared: 2, width: 8 });
-        let sight = Sight::backward(&[0, 70], 0..length, 8, 10_000);
+        let mask = AttentionMask::causal(&[0, 70], 0..length, 8, 10_000);
         for rows in [length, 67] {
-            assert_twins([rows, length], heads, &sight);
-            assert_twins([rows, length], heads, &Sight::everywhere());
+            assert_matches_reference([rows, length], heads, &mask);
+            assert_matches_reference([rows, length], heads, &AttentionMask::full());
         }
     }
 }

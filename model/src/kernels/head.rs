@@ -64,12 +64,12 @@ impl Operator<2> for HeadLoss {
             });
         }
         let share = 1.0 / rows as f32;
-        let pull = |(logits, target): (&mut [f32], &u32)| {
+        let to_gradient = |(logits, target): (&mut [f32], &u32)| {
             let mut loss = 0.0;
             pull_row(logits, *target as usize, share, &mut loss);
             f64::from(loss)
         };
-        let losses = logits.par_chunks_mut(classes).zip(&self.targets[..]).map(pull);
+        let losses = logits.par_chunks_mut(classes).zip(&self.targets[..]).map(to_gradient);
         let losses: Vec<f64> = losses.collect();
         let loss = losses.iter().sum::<f64>() / rows as f64;
         let mut gradient = vec![0.0; rows * width];
@@ -92,8 +92,8 @@ impl Operator<2> for HeadLoss {
         _wanted: [bool; 2],
     ) -> [Option<FlexTensor>; 2] {
         let factor = values(&gradient)[0];
-        let pulled = values(&saved).iter().map(|value| value * factor).collect();
-        [Some(tensor(pulled, axes(&saved))), None]
+        let gradients = values(&saved).iter().map(|value| value * factor).collect();
+        [Some(tensor(gradients, axes(&saved))), None]
     }
 }
 
@@ -131,7 +131,7 @@ impl Head<'_> {
 }
 
 vectorised! {
-    /// Turns a row of logits into `share` of its loss's gradient, and tells the loss.
+    /// Rotary2d a row of logits into `share` of its loss's gradient, and tells the loss.
     fn pull_row(logits: &mut [f32], target: usize, share: f32, loss: &mut f32) {
         let largest = max(logits);
         let right = logits[target] - largest;

@@ -39,7 +39,7 @@ impl Operator<2> for SwiGlu {
             .par_chunks_mut(PART)
             .zip(values_mut(&mut up).par_chunks_mut(PART));
         let parts = inputs.zip(values(&gradient).par_chunks(PART));
-        parts.for_each(|((gate, up), dy)| pull(gate, up, dy));
+        parts.for_each(|((gate, up), dy)| gradients(gate, up, dy));
         [Some(gate), Some(up)]
     }
 }
@@ -55,7 +55,7 @@ vectorised! {
 vectorised! {
     /// With s = sigmoid(gate): dup = dy gate s, dgate = dy up s (1 + gate (1 - s)); in the place of
     /// gate and up, which nobody reads any more.
-    fn pull(gate: &mut [f32], up: &mut [f32], gradient: &[f32]) {
+    fn gradients(gate: &mut [f32], up: &mut [f32], gradient: &[f32]) {
         for ((gate, up), dy) in gate.iter_mut().zip(up).zip(gradient) {
             let open = sigmoid(*gate);
             let gate_gradient = dy * *up * open * (1.0 + *gate * (1.0 - open));

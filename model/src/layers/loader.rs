@@ -18,7 +18,7 @@ use crate::host::tensor_of;
 use crate::layers::frozen::Frozen;
 use crate::layers::lora::{Dropout, LoraEmbedding, LoraLinear};
 use crate::layers::names::Names;
-use crate::precision::{Kept, Precision};
+use crate::precision::{Precision, WeightFormat};
 
 /// Names and shapes of a network's tensors, in the order in which they are asked for.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +34,7 @@ pub struct Listed {
 pub struct Loader {
     weights: Weights,
     files: Option<TensorFiles>,
-    kept: Kept,
+    kept: WeightFormat,
     fresh: Option<ChaCha8Rng>,
     /// What was asked for, if nothing is to be loaded.
     listed: Option<Listed>,
@@ -53,7 +53,7 @@ impl Loader {
         Loader {
             weights,
             files: None,
-            kept: Kept::Float32,
+            kept: WeightFormat::Float32,
             fresh: None,
             listed: None,
             lora: None,
@@ -74,7 +74,7 @@ impl Loader {
     }
 
     /// Loads a checkpoint's tensors onto a device where gradients are recorded.
-    pub fn from_checkpoint(files: &TensorFiles, kept: Kept, device: &Device) -> Loader {
+    pub fn from_checkpoint(files: &TensorFiles, kept: WeightFormat, device: &Device) -> Loader {
         Loader::from_files(files.clone(), &device.clone().autodiff()).keeping(kept)
     }
 
@@ -90,7 +90,7 @@ impl Loader {
     }
 
     /// Keeps the matrices that are not trained so, if the device is a processor.
-    pub fn keeping(self, kept: Kept) -> Loader {
+    pub fn keeping(self, kept: WeightFormat) -> Loader {
         Loader { kept: kept.on(&self.device), ..self }
     }
 
@@ -252,9 +252,9 @@ impl Loader {
     fn kept(&self, name: &str, matrix: Tensor<2>) -> Tensor<2> {
         let place = self.files.as_ref().and_then(|files| files.tensors().get(name));
         let is_bf16 = match self.kept {
-            Kept::AsStored => place.is_some_and(|place| place.dtype == Dtype::BF16),
-            Kept::Float32 => false,
-            Kept::Bfloat16 => !self.trains(name),
+            WeightFormat::AsStored => place.is_some_and(|place| place.dtype == Dtype::BF16),
+            WeightFormat::Float32 => false,
+            WeightFormat::Bfloat16 => !self.trains(name),
         };
         if is_bf16 { matrix.cast(DType::BF16) } else { matrix }
     }

@@ -6,7 +6,7 @@ use witan_adapter::fresh::Init;
 use witan_adapter::tensors::WeightError;
 
 use crate::kernels;
-pub use crate::kernels::{Heads, Sight};
+pub use crate::kernels::{AttentionMask, Heads};
 use crate::layers::loader::Loader;
 use crate::layers::lora::LoraLinear;
 use crate::precision::Precision;
@@ -210,7 +210,7 @@ impl Projections {
         }
     }
 
-    /// Projects, and lets every query look at what it sees: at what is remembered, too.
+    /// Projects, and attends under the mask to these and to cached positions.
     ///
     /// # Shapes
     /// - queried: `[batch, rows, width]`, the last `rows` of the sequence
@@ -222,26 +222,26 @@ impl Projections {
         queried: Tensor<3>,
         attended: Tensor<3>,
         heads: Heads,
-        (sight, past): (&Sight, Option<&mut Past>),
+        (mask, cache): (&AttentionMask, Option<&mut LayerCache>),
     ) -> Tensor<3> {
         let [query, key, value] = self.project(queried, attended, heads);
-        let [key, value] = match past {
-            Some(past) => past.extended([key, value]),
+        let [key, value] = match cache {
+            Some(cache) => cache.extended([key, value]),
             None => [key, value],
         };
-        kernels::attention([query, key, value], heads, sight, self.precision())
+        kernels::attention([query, key, value], heads, mask, self.precision())
     }
 }
 
-/// The keys and values of what one attention layer has read; keys are not turned yet.
+/// One layer's part of a KV cache; keys are not rotated yet.
 ///
 /// # Shapes
 /// - each: `[batch, positions, heads * head width]`
 #[derive(Clone, Debug, Default)]
-pub struct Past(Option<[Tensor<3>; 2]>);
+pub struct LayerCache(Option<[Tensor<3>; 2]>);
 
-impl Past {
-    /// Adds what was read now, and gives all.
+impl LayerCache {
+    /// Appends the keys and values of new positions; all of them.
     fn extended(&mut self, now: [Tensor<3>; 2]) -> [Tensor<3>; 2] {
         let [key, value] = now;
         let all = match self.0.take() {
@@ -336,7 +336,7 @@ impl Layer {
         x: Tensor<3>,
         rows: usize,
         heads: Heads,
-        seen: (&Sight, Option<&mut Past>),
+        seen: (&AttentionMask, Option<&mut LayerCache>),
     ) -> Tensor<3> {
         let length = x.dims()[1];
         let h = self.attention_norm.forward(x.clone());

@@ -14,33 +14,33 @@ use witan_data::scenes;
 use witan_data::tokenizer::Tokenizer;
 use witan_data::vocabulary::Vocabulary;
 
-use super::{Course, Event, PretrainError, PretrainPlan, Progress, Stage};
+use super::{Event, PretrainError, PretrainPlan, Progress, Setup, Stage};
 use crate::families::language::losses::text_losses;
 use crate::families::tiny::base::Base;
 use crate::families::tiny::config::ModelConfig;
 use crate::families::tiny::shard::{EncodedShard, picture_features};
 use crate::families::trunk::diffusion::Form;
 use crate::families::trunk::flow::Noise;
-use crate::train::Deck;
+use crate::train::ShuffledSampler;
 
 /// Trains everything but the encoder and the painter.
 pub fn train(
-    course: &Course<'_>,
+    setup: &Setup<'_>,
     weights: Weights,
     progress: Progress<'_>,
 ) -> Result<Weights, PretrainError> {
-    let Course { plan, config, .. } = *course;
-    let mut stage = Stage::new("joint", &plan.joint, course, weights, &["model."])?;
+    let Setup { plan, config, .. } = *setup;
+    let mut stage = Stage::new("joint", &plan.joint, setup, weights, &["model."])?;
     let tokenizer = Tokenizer::new();
     let corpus = corpus(plan, config, &stage, &tokenizer)?;
     let lesson = Lesson { corpus, config, device: stage.network.device(), noises: plan.noises };
     let held_out = lesson.held_out(&tokenizer);
     let mut rng = ChaCha8Rng::seed_from_u64(plan.seed ^ ORDER);
-    let mut questions = Deck { cards: (0..lesson.corpus.questions.len()).collect(), next: 0 };
-    let mut captions = Deck { cards: (0..lesson.corpus.captions.len()).collect(), next: 0 };
+    let mut questions = ShuffledSampler::new((0..lesson.corpus.questions.len()).collect());
+    let mut captions = ShuffledSampler::new((0..lesson.corpus.captions.len()).collect());
     for step in 1..=plan.joint.steps {
-        let asked = questions.deal(plan.batch_questions, &mut rng);
-        let drawn = captions.deal(plan.joint.batch, &mut rng);
+        let asked = questions.sample(plan.batch_questions, &mut rng);
+        let drawn = captions.sample(plan.joint.batch, &mut rng);
         let [answers, questions] = lesson.text(&stage, &asked, held_out.clone());
         let losses = vec![
             ("answers", answers),

@@ -14,7 +14,7 @@ use witan_adapter::tensors::Weights;
 use witan_data::Picture;
 use witan_data::scenes::Scene;
 
-use super::{Course, PretrainError, Progress, Stage};
+use super::{PretrainError, Progress, Setup, Stage};
 use crate::families::tiny::config::CELL_PIXELS;
 use crate::families::tiny::painter::{Sketch, pixel_index, sketch};
 use crate::families::tiny::vision::pixels;
@@ -22,19 +22,19 @@ use crate::host::floats;
 
 /// Trains the painter; everything else stays.
 pub fn train(
-    course: &Course<'_>,
+    setup: &Setup<'_>,
     weights: Weights,
     progress: Progress<'_>,
 ) -> Result<Weights, PretrainError> {
-    let Course { plan, config, .. } = *course;
+    let Setup { plan, config, .. } = *setup;
     let mut rng = ChaCha8Rng::seed_from_u64(plan.seed ^ SCENES);
-    let mut stage = Stage::new("painting", &plan.painting, course, weights, &["painter."])?;
+    let mut stage = Stage::new("painting", &plan.painting, setup, weights, &["painter."])?;
     let vision = stage.network.vision.valid();
     let device = stage.network.device();
     for _ in 0..plan.painting.steps {
         let pictures: Vec<Picture> =
             (0..plan.painting.batch).map(|_| Scene::random(&mut rng).picture()).collect();
-        let input = pixels(pictures.iter().map(|picture| &picture.pixels[..]), course.device);
+        let input = pixels(pictures.iter().map(|picture| &picture.pixels[..]), setup.device);
         let plain = floats(vision.read(vision.forward(input, config)).plain());
         let mut lessons = Vec::new();
         for (picture, plain) in

@@ -12,7 +12,7 @@ use witan_adapter::tensors::{HostTensor, Weights};
 use witan_data::Picture;
 use witan_data::scenes::Scene;
 
-use super::{Course, PretrainError, Progress, Stage};
+use super::{PretrainError, Progress, Setup, Stage};
 use crate::families::tiny::Network;
 use crate::families::tiny::cells::{
     BACKGROUND, CHANNELS, COLOUR, LENGTH_UNIT, OCCUPANCY, SHAPE, SIZE,
@@ -24,13 +24,13 @@ use crate::layers::loader::Loader;
 
 /// Trains the encoder and its head; everything else stays.
 pub fn train(
-    course: &Course<'_>,
+    setup: &Setup<'_>,
     weights: Weights,
     progress: Progress<'_>,
 ) -> Result<Weights, PretrainError> {
-    let Course { plan, config, .. } = *course;
+    let Setup { plan, config, .. } = *setup;
     let mut rng = ChaCha8Rng::seed_from_u64(plan.seed ^ SCENES);
-    let mut stage = Stage::new("vision", &plan.vision, course, weights, &["visual."])?;
+    let mut stage = Stage::new("vision", &plan.vision, setup, weights, &["visual."])?;
     let device = stage.network.device();
     for _ in 0..plan.vision.steps {
         let scenes: Vec<Scene> = (0..plan.vision.batch).map(|_| Scene::random(&mut rng)).collect();
@@ -41,7 +41,7 @@ pub fn train(
         stage.descend(losses, scenes.len(), progress)?;
     }
     let mut weights = stage.weights();
-    scale(&mut weights, course, &mut rng)?;
+    scale(&mut weights, setup, &mut rng)?;
     Ok(weights)
 }
 
@@ -119,18 +119,18 @@ impl Labels {
 /// Sets the channels' mean and deviation to those of fresh scenes.
 fn scale(
     weights: &mut Weights,
-    course: &Course<'_>,
+    setup: &Setup<'_>,
     rng: &mut ChaCha8Rng,
 ) -> Result<(), PretrainError> {
-    let mut loader = Loader::from_weights(weights.clone(), course.device);
-    let network = Network::load(&mut loader, course.config)?;
+    let mut loader = Loader::from_weights(weights.clone(), setup.device);
+    let network = Network::load(&mut loader, setup.config)?;
     let mut sums = [[0.0_f64; 2]; CHANNELS];
     let mut count = 0.0;
     for _ in 0..SCALE_BATCHES {
         let pictures: Vec<Picture> =
             (0..SCALE_BATCH).map(|_| Scene::random(rng).picture()).collect();
-        let input = pixels(pictures.iter().map(|picture| &picture.pixels[..]), course.device);
-        let plain = network.vision.read(network.vision.forward(input, course.config)).plain();
+        let input = pixels(pictures.iter().map(|picture| &picture.pixels[..]), setup.device);
+        let plain = network.vision.read(network.vision.forward(input, setup.config)).plain();
         for cell in floats(plain).chunks_exact(CHANNELS) {
             for (sum, value) in sums.iter_mut().zip(cell) {
                 sum[0] += f64::from(*value);

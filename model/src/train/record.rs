@@ -3,9 +3,9 @@
 use burn::tensor::Device;
 use witan_adapter::tensors::{HostTensor, Weights, encode};
 
-use super::batch::Batches;
+use super::sampler::Batches;
 use super::{TrainError, TrainPlan};
-use crate::families::lora_model::Pupil;
+use crate::families::lora_model::LoraModel;
 use crate::families::tiny::Umm;
 use crate::families::tiny::shard::EncodedShard;
 use crate::families::tiny::training::{Asked, Captioned, dealt};
@@ -20,7 +20,7 @@ use crate::host::floats;
 /// # Errors
 /// The shard has nothing to train on.
 pub fn record(umm: &Umm, shard: &EncodedShard, plan: &TrainPlan) -> Result<Vec<u8>, TrainError> {
-    let mut batches = Batches::new(umm.syllabus(shard), plan)?;
+    let mut batches = Batches::new(umm.examples(shard), plan)?;
     let mut tensors = Weights::new();
     for step in 0..plan.local_steps {
         let mut insert = |name: &str, shape: Vec<usize>, values: Vec<f32>| {

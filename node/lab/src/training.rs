@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use witan_home::{Failure, FailureKind};
 use witan_model::data::Dataset;
 use witan_model::families::blip3o::Targets;
-use witan_model::{Course, Schedule, TrainError, TrainPlan};
+use witan_model::{TrainingRun, Schedule, TrainError, TrainPlan};
 use witan_node::jobs::Ground;
 use witan_node::jobs::device::Device;
 use witan_node::jobs::model::{Model, Read};
@@ -24,7 +24,7 @@ use witan_node::jobs::turns::Turns;
 use witan_protocol::federation::Training;
 
 use crate::spec::rate_factor;
-pub use witan_model::{Paused, Step, Trained};
+pub use witan_model::{TrainingState, Step, Trained};
 
 /// What every candidate is trained from, and how.
 #[derive(Clone)]
@@ -76,12 +76,12 @@ pub trait Desk<M>: Watching {
     fn on_step(&self, candidate: Candidate, step: Step);
 
     /// Where an earlier run left a candidate.
-    fn earlier(&self, _candidate: Candidate) -> Result<Option<Paused>, Failure> {
+    fn earlier(&self, _candidate: Candidate) -> Result<Option<TrainingState>, Failure> {
         Ok(None)
     }
 
     /// A candidate stands here: now and then, before it ends early or fails, and before it is scored.
-    fn keep(&self, _candidate: Candidate, _paused: &Paused) -> Result<(), Failure> {
+    fn keep(&self, _candidate: Candidate, _paused: &TrainingState) -> Result<(), Failure> {
         Ok(())
     }
 
@@ -208,7 +208,7 @@ impl<M: Model> Solo<M> {
         };
         let (start, plan) = (&self.terms.ground.initial, self.plan(candidate)?);
         let pupil = model.pupil();
-        let mut course = match Course::begin(pupil, start, read, &plan) {
+        let mut course = match TrainingRun::begin(pupil, start, read, &plan) {
             Err(TrainError::Empty) if candidate != Candidate::Centralized => {
                 desk.on_idle(candidate);
                 return Ok(());
@@ -228,7 +228,7 @@ impl<M: Model> Solo<M> {
                 }
             };
             let ran = course.run(model.pupil(), read, &mut progress);
-            desk.keep(candidate, &course.pause(model.pupil()))?;
+            desk.keep(candidate, &course.state(model.pupil()))?;
             ran.map_err(Failure::input)?;
             if let Some(trained) = course.trained(model.pupil()) {
                 return desk.on_trained(candidate, model, &trained);

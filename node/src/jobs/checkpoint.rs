@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use witan_home::Failure;
 use witan_model::families::language::causal::Tuning;
 use witan_model::inspect::preset::ATTENTION;
-use witan_model::precision::Kept;
+use witan_model::precision::WeightFormat;
 use witan_model::text::{TextError, TextTokenizer};
 use witan_model::{Adapter, Causal, LoraConfig, peft};
 
@@ -16,8 +16,8 @@ use super::unified;
 pub use witan_model::families::blip3o::Blip3oConfig;
 pub use witan_model::families::language::Activations;
 pub use witan_model::families::language::config::LanguageConfig;
-pub use witan_model::inspect::checkpoint::Survey;
-pub use witan_model::inspect::memory::{Demand, Memory};
+pub use witan_model::inspect::checkpoint::CheckpointInfo;
+pub use witan_model::inspect::memory::{Memory, StepShape};
 pub use witan_model::inspect::parts::{Part, Traffic, parts, traffic};
 pub use witan_model::inspect::preset::Preset;
 
@@ -36,8 +36,8 @@ pub struct Tried {
 ///
 /// # Errors
 /// If it is no checkpoint of the family.
-pub fn survey(folder: &Path) -> Result<Survey, Failure> {
-    Survey::of(folder).map_err(|error| {
+pub fn survey(folder: &Path) -> Result<CheckpointInfo, Failure> {
+    CheckpointInfo::read(folder).map_err(|error| {
         bad(folder, &error).hint(
             "give a folder with config.json and model.safetensors, or files with their index, of \
              a Llama, Qwen2, Qwen2.5, Qwen3 or BLIP3o model",
@@ -46,7 +46,7 @@ pub fn survey(folder: &Path) -> Result<Survey, Failure> {
 }
 
 /// The LoRA of this rank on every linear layer of a language model; of a BLIP3o, on its attention and diffusion's.
-pub fn lora(survey: &Survey, rank: usize) -> LoraConfig {
+pub fn lora(survey: &CheckpointInfo, rank: usize) -> LoraConfig {
     let targets: &[&str] = match survey.blip3o {
         None => &["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
         Some(_) => &ATTENTION,
@@ -71,7 +71,7 @@ fn adapting(targets: &[&str], rank: usize) -> LoraConfig {
 ///
 /// # Errors
 /// The first of them.
-pub fn is_whole(folder: &Path, survey: &Survey) -> Result<(), Failure> {
+pub fn is_whole(folder: &Path, survey: &CheckpointInfo) -> Result<(), Failure> {
     let folder = folder.display();
     if let Some(shape) = survey.misshapen().first() {
         return Err(Failure::input(format!(
@@ -94,7 +94,7 @@ pub fn is_whole(folder: &Path, survey: &Survey) -> Result<(), Failure> {
 ///
 /// # Errors
 /// If one is not finite, or a file cannot be read.
-pub fn read_all(folder: &Path, survey: &Survey) -> Result<(), Failure> {
+pub fn read_all(folder: &Path, survey: &CheckpointInfo) -> Result<(), Failure> {
     survey
         .read_all()
         .map_err(|error| bad(folder, &error).hint("copy the files again from where they came from"))
@@ -106,23 +106,24 @@ pub struct Trial {
     /// What is trained.
     pub lora: LoraConfig,
     /// What a step is about, and where.
-    pub demand: Demand,
+    pub demand: StepShape,
 }
 
 /// Trains a fresh adapter for two steps on made-up rows; of a BLIP3o, on both tasks.
 ///
 /// # Errors
 /// If there is no such device, or the checkpoint cannot be loaded.
-pub fn try_step(folder: &Path, survey: &Survey, trial: &Trial) -> Result<Tried, Failure> {
+pub fn try_step(folder: &Path, survey: &CheckpointInfo, trial: &Trial) -> Result<Tried, Failure> {
     if let Some(config) = &survey.blip3o {
         return unified::try_step(folder, survey, config, trial);
     }
     let Trial { lora, demand } = trial;
-    let Demand { questions, tokens, activations, compute, .. } = demand;
+    let StepShape { questions, tokens, activations, compute, .. } = demand;
     let device = device::open_model(*compute)?;
     let config = &survey.language;
-    let mut causal = Causal::load(&survey.files, config, Some(lora), activations.kept(), &device)
-        .map_err(|error| bad(folder, &error))?;
+    let mut causal =
+        Causal::load(&survey.files, config, Some(lora), activations.weight_format(), &device)
+            .map_err(|error| bad(folder, &error))?;
     let fresh = Adapter::init(&Causal::adaptable(config), lora, 0);
     causal.set_adapter(&fresh).map_err(|error| bad(folder, &error))?;
     let mut tuning = Tuning::new(causal, *activations);
@@ -175,7 +176,7 @@ pub fn say(
     });
     let adapter = adapter.transpose()?;
     let lora = adapter.as_ref().map(|(_, lora)| lora);
-    let mut causal = Causal::load(&survey.files, config, lora, Kept::AsStored, &device)
+    let mut causal = Causal::load(&survey.files, config, lora, WeightFormat::AsStored, &device)
         .map_err(|error| bad(folder, &error))?;
     if let Some((adapter, _)) = &adapter {
         causal.set_adapter(adapter).map_err(|error| bad(folder, &error))?;

@@ -11,7 +11,7 @@ use witan_home::settings::{DataSource, Settings};
 use witan_home::{Failure, Home, shell};
 use witan_model::data::tokenizer::Tokenizer;
 use witan_model::families::blip3o::{Blip3o, Blip3oConfig};
-use witan_model::inspect::checkpoint::Survey;
+use witan_model::inspect::checkpoint::CheckpointInfo;
 use witan_model::{Adapter, Base, LoraConfig, peft, strategy};
 use witan_protocol::digest::Digest;
 use witan_protocol::federation::{Federation, Strategy};
@@ -36,7 +36,7 @@ pub struct Checkpoint {
     /// Its folder.
     pub folder: PathBuf,
     /// What lies there.
-    pub survey: Survey,
+    pub survey: CheckpointInfo,
     /// Its sizes.
     pub config: Blip3oConfig,
 }

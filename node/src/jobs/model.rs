@@ -11,7 +11,7 @@ use witan_model::data::{Dataset, VqaExample};
 use witan_model::evaluate::geneval;
 use witan_model::families::blip3o::tower::FOLDER;
 use witan_model::families::blip3o::{self, Blip3o, Targets};
-use witan_model::families::lora_model::Pupil;
+use witan_model::families::lora_model::LoraModel;
 use witan_model::{Committed, EncodedShard, LoraConfig, Umm};
 
 use super::device::Device;
@@ -21,7 +21,7 @@ use super::shard::ExamPaper;
 use super::unified::{self, Unified};
 
 /// Data as a model reads them.
-pub type Read<M> = <<M as Model>::Pupil as Pupil>::Shard;
+pub type Read<M> = <<M as Model>::LoraModel as LoraModel>::Shard;
 /// Hears how many of how many are done, and may stop the rest.
 pub type Told<'a> = &'a mut dyn FnMut(usize, usize) -> ControlFlow<()>;
 /// Makes targets for the captions of data, if they need any.
@@ -30,7 +30,7 @@ pub type TargetsOf<'a> = &'a dyn Fn(&Dataset) -> Result<Option<Targets>, Failure
 /// A loaded model with room for an adapter.
 pub trait Model: Send + Sized + 'static {
     /// What of it is trained.
-    type Pupil: Pupil;
+    type LoraModel: LoraModel;
     /// Held-out data as it reads them.
     type Exam: Send + Sync;
     /// How many of it one machine has room for, whatever its cores.
@@ -78,7 +78,7 @@ pub trait Model: Send + Sized + 'static {
     fn adopt(&mut self, committed: &Committed) -> Result<(), Failure>;
 
     /// What of it is trained, with the adapter that is in.
-    fn pupil(&mut self) -> &mut Self::Pupil;
+    fn pupil(&mut self) -> &mut Self::LoraModel;
 
     /// The marks of the adapter that is in; none if it was stopped.
     ///
@@ -100,7 +100,7 @@ pub trait Model: Send + Sized + 'static {
 
 /// The embedded model; pictures pass its frozen encoder when they are read.
 impl Model for Umm {
-    type Pupil = Umm;
+    type LoraModel = Umm;
     type Exam = Exam;
     const LOADED_MAX: usize = usize::MAX;
 
@@ -161,7 +161,7 @@ pub struct Asked {
 }
 
 impl Model for Unified {
-    type Pupil = Blip3o;
+    type LoraModel = Blip3o;
     type Exam = Asked;
     const LOADED_MAX: usize = 1;
 

@@ -15,7 +15,7 @@ use witan_model::families::trunk::flow::{Noise, start_noise};
 use witan_model::inspect::memory::PICTURE_SIDE;
 use witan_model::{Adapter, LoraConfig};
 
-use super::checkpoint::{self, Activations, Demand, Survey, Trial, Tried, bad};
+use super::checkpoint::{self, Activations, CheckpointInfo, StepShape, Trial, Tried, bad};
 use super::device::{self, Compute, Device};
 use super::evaluate::{Progress, unwritten};
 use super::foundation::Checkpoint;
@@ -168,12 +168,12 @@ fn misread(error: ReadError) -> Failure {
 /// If there is no such device, or the checkpoint cannot be loaded.
 pub fn try_step(
     folder: &Path,
-    survey: &Survey,
+    survey: &CheckpointInfo,
     config: &Blip3oConfig,
     trial: &Trial,
 ) -> Result<Tried, Failure> {
     let Trial { lora, demand } = trial;
-    let Demand { tokens, activations, compute, .. } = demand;
+    let StepShape { tokens, activations, compute, .. } = demand;
     let device = device::open_model(*compute)?;
     let mut blip3o = Blip3o::load(&survey.files, config, Some(lora), *activations, &device)
         .map_err(|error| bad(folder, &error))?;
@@ -232,7 +232,7 @@ mod tests {
         let survey = checkpoint::survey(&pinned("blip3o")).unwrap();
         let losses = [Activations::Kept, Activations::Recomputed].map(|activations| {
             let (lora, compute) = (checkpoint::lora(&survey, 2), device::of_model(Compute::Cpu));
-            let demand = Demand { questions: 2, captions: 2, tokens: 8, activations, compute };
+            let demand = StepShape { questions: 2, captions: 2, tokens: 8, activations, compute };
             let trial = Trial { lora, demand };
             checkpoint::try_step(&pinned("blip3o"), &survey, &trial).unwrap().loss
         });

@@ -16,7 +16,7 @@ use witan_adapter::tensors::WeightError;
 use crate::kernels::attention;
 use crate::layers::frozen::Frozen;
 use crate::layers::loader::Loader;
-use crate::layers::transformer::{Heads, LayerNorm, Sight};
+use crate::layers::transformer::{AttentionMask, Heads, LayerNorm};
 
 /// Pictures to features.
 #[derive(Module, Debug)]
@@ -140,7 +140,8 @@ impl Block {
         let all = heads.count * heads.width;
         let projected = self.projections.forward(x.clone());
         let vectors = [0, 1, 2].map(|index| projected.clone().narrow(2, index * all, all));
-        let attended = attention(vectors, heads, &Sight::everywhere(), self.projections.precision);
+        let attended =
+            attention(vectors, heads, &AttentionMask::full(), self.projections.precision);
         let attended = self.out.forward(attended);
         let x = x.add(self.after_attention.forward(attended));
         let fed = self.feed.forward(gelu(self.feed_inner.forward(x.clone())));

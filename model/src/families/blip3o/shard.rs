@@ -19,7 +19,7 @@ use super::prompt::{self, Prompt};
 use super::targets::Targets;
 use super::tuning::{Captions, Question};
 use super::{Blip3o, Network, Seen};
-use crate::families::lora_model::{Batch, Losses, Pupil, Syllabus, Unreadable};
+use crate::families::lora_model::{Batch, Examples, LoraModel, Losses, Unreadable};
 use crate::layers::adapted::Adapted;
 
 /// Texts and pictures to what BLIP3o reads.
@@ -209,7 +209,7 @@ impl Shard {
     }
 }
 
-impl Pupil for Blip3o {
+impl LoraModel for Blip3o {
     type Network = Network;
     type Shard = Shard;
 
@@ -221,9 +221,9 @@ impl Pupil for Blip3o {
         &mut self.adapted
     }
 
-    fn syllabus(&self, shard: &Shard) -> Syllabus {
+    fn examples(&self, shard: &Shard) -> Examples {
         let drawing = &self.config().trunk.diffusion;
-        Syllabus {
+        Examples {
             questions: (0..shard.questions.len()).collect(),
             captions: shard.captions.len(),
             form: drawing.form,
@@ -232,11 +232,11 @@ impl Pupil for Blip3o {
         }
     }
 
-    fn pull(
+    fn backward(
         &self,
         shard: &Shard,
         batch: Batch,
-        gather: &mut dyn FnMut(GradientsParams),
+        accumulate: &mut dyn FnMut(GradientsParams),
     ) -> Result<Losses, Unreadable> {
         let Batch { questions, captions, noise } = batch;
         let unreadable = |error: ReadError| Unreadable(error.to_string());
@@ -262,8 +262,8 @@ impl Pupil for Blip3o {
             targets: targets.map_err(unreadable)?.concat(),
             noise,
         };
-        let answer = (!questions.is_empty()).then(|| self.pull_answers(&questions, gather));
-        let flow = (!said.is_empty()).then(|| self.pull_drawings(captions, gather));
+        let answer = (!questions.is_empty()).then(|| self.backward_answers(&questions, accumulate));
+        let flow = (!said.is_empty()).then(|| self.backward_drawings(captions, accumulate));
         Ok(Losses { answer, flow })
     }
 }

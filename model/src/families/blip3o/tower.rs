@@ -16,7 +16,7 @@ use crate::families::blip3o::eva::{Eva, EvaConfig, pooled};
 use crate::families::trunk::diffusion::DiffusionConfig;
 use crate::host::floats;
 use crate::layers::loader::Loader;
-use crate::precision::Kept;
+use crate::precision::WeightFormat;
 
 /// A loaded tower.
 pub struct Tower {
@@ -101,7 +101,7 @@ impl Tower {
             let found = [config.patches, config.hidden_size];
             return Err(TowerError::Sizes { path: folder, expected, found });
         }
-        let mut loader = Loader::from_checkpoint(&files, Kept::AsStored, device);
+        let mut loader = Loader::from_checkpoint(&files, WeightFormat::AsStored, device);
         let eva = Eva::load(&mut loader, config)?;
         Ok(Some(Tower { eva, config, square, device: device.clone().autodiff() }))
     }

@@ -14,7 +14,7 @@ use crate::families::language::rows::Rows;
 use crate::families::lora_model::Losses;
 use crate::families::trunk::flow::Noise;
 use crate::families::trunk::{Trunk, TrunkConfig};
-use crate::optimizer::Descent;
+use crate::optimizer::Optimizer;
 
 /// A question about a picture, in tokens, and its answer with the token that ends it.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub struct Captions {
 /// Trains the adapter of a BLIP3o.
 pub struct Tuning {
     blip3o: Blip3o,
-    descent: Descent<Network>,
+    optimizer: Optimizer<Network>,
     /// Steps done.
     steps: u64,
 }
@@ -48,22 +48,22 @@ pub struct Tuning {
 impl Tuning {
     /// AdamW without decay on the adapter that is in.
     pub fn new(blip3o: Blip3o) -> Tuning {
-        Tuning { blip3o, descent: Descent::new(0.0), steps: 0 }
+        Tuning { blip3o, optimizer: Optimizer::new(0.0), steps: 0 }
     }
 
     /// One step along both losses.
     ///
     /// Panics if there is no question or no caption, or as [`Blip3o::logits`] does.
     pub fn step(&mut self, questions: &[Question<'_>], captions: Captions, rate: f64) -> Losses {
-        let Tuning { blip3o, descent, steps } = self;
+        let Tuning { blip3o, optimizer, steps } = self;
         blip3o.adapted.dropout.decide(*steps);
         *steps += 1;
         let network = &blip3o.adapted.network;
-        let mut gather = |gradients| descent.gather(network, gradients);
-        let answer = blip3o.pull_answers(questions, &mut gather);
-        let flow = blip3o.pull_drawings(captions, &mut gather);
-        let gradients = descent.gathered(network, 1);
-        blip3o.adapted.network = descent.step(network.clone(), gradients, rate);
+        let mut accumulate = |gradients| optimizer.accumulate(network, gradients);
+        let answer = blip3o.backward_answers(questions, &mut accumulate);
+        let flow = blip3o.backward_drawings(captions, &mut accumulate);
+        let gradients = optimizer.take_mean(network, 1);
+        blip3o.adapted.network = optimizer.step(network.clone(), gradients, rate);
         Losses { answer: Some(answer), flow: Some(flow) }
     }
 
@@ -74,11 +74,15 @@ impl Tuning {
 }
 
 /// Where gradients go.
-pub(super) type Gather<'a> = &'a mut dyn FnMut(GradientsParams);
+pub(super) type Accumulate<'a> = &'a mut dyn FnMut(GradientsParams);
 
 impl Blip3o {
-    /// Gathers the gradients of the mean cross-entropy of the answers' tokens, which it tells.
-    pub(super) fn pull_answers(&self, questions: &[Question<'_>], gather: Gather<'_>) -> f32 {
+    /// The mean cross-entropy of the answers' tokens; its gradients go to `accumulate`.
+    pub(super) fn backward_answers(
+        &self,
+        questions: &[Question<'_>],
+        accumulate: Accumulate<'_>,
+    ) -> f32 {
         let read = |question: &Question<'_>| {
             let said = &question.answer[..question.answer.len() - 1];
             [&question.text[..], said].concat()
@@ -92,11 +96,11 @@ impl Blip3o {
         let loss = |trunk: &Trunk, _: &TrunkConfig, hidden| {
             answers_loss(&trunk.language, hidden, &answers)
         };
-        self.pull(Some(extra.autodiff()), (&rows, last), loss, gather)
+        self.backward_states(Some(extra.autodiff()), (&rows, last), loss, accumulate)
     }
 
-    /// Gathers the gradients of the drawings' flow-matching loss, which it tells.
-    pub(super) fn pull_drawings(&self, captions: Captions, gather: Gather<'_>) -> f32 {
+    /// The drawings' flow-matching loss; its gradients go to `accumulate`.
+    pub(super) fn backward_drawings(&self, captions: Captions, accumulate: Accumulate<'_>) -> f32 {
         let Captions { texts, targets, noise } = captions;
         let config = &self.config().trunk;
         let texts: Vec<&[u32]> = texts.iter().map(|text| &text[..]).collect();
@@ -107,22 +111,22 @@ impl Blip3o {
         let loss = |trunk: &Trunk, config: &TrunkConfig, states| {
             trunk.flow_loss(states, targets, noise, config)
         };
-        self.pull(Some(queries), (&rows, config.queries), loss, gather)
+        self.backward_states(Some(queries), (&rows, config.queries), loss, accumulate)
     }
 
-    fn pull(
+    fn backward_states(
         &self,
         extra: Option<Tensor<2>>,
         (rows, last): (&Rows, usize),
         loss: impl FnOnce(&Trunk, &TrunkConfig, Tensor<3>) -> Tensor<1>,
-        gather: Gather<'_>,
+        accumulate: Accumulate<'_>,
     ) -> f32 {
         let (network, config) = (&self.adapted.network, &self.config().trunk);
         let trunk = &network.trunk;
         let task = Task { extra, rows, last, config: &config.language };
         let loss = |states: Tensor<3>| loss(trunk, config, states);
-        trunk.language.pull(task, self.activations, loss, |gradients| {
-            gather(GradientsParams::from_grads(gradients, network));
+        trunk.language.backward(task, self.activations, loss, |gradients| {
+            accumulate(GradientsParams::from_grads(gradients, network));
         })
     }
 }

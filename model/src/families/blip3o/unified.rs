@@ -11,7 +11,7 @@ use super::pixels::{Patches, PixelBounds, TooLong};
 use super::{Blip3oConfig, Network, prompt};
 use crate::families::language::causal::likeliest;
 use crate::families::language::rows::Rows;
-use crate::families::language::{Activations, Context, Task};
+use crate::families::language::{Activations, KvCache, Task};
 use crate::families::trunk::diffusion::DiffusionConfig;
 use crate::families::trunk::flow::start_noise;
 use crate::host::floats;
@@ -52,7 +52,7 @@ impl Blip3o {
         activations: Activations,
         device: &Device,
     ) -> Result<Blip3o, WeightError> {
-        let loader = Loader::from_checkpoint(files, activations.kept(), device);
+        let loader = Loader::from_checkpoint(files, activations.weight_format(), device);
         let adapted = Adapted::load(loader, lora, |loader| Network::load(loader, config))?;
         Ok(Blip3o { config: config.clone(), activations, adapted })
     }
@@ -110,12 +110,12 @@ impl Blip3o {
     pub fn answer(&self, seen: &Seen, text: &[u32], end: Option<u32>, count: usize) -> Vec<u32> {
         let language = self.adapted.network.trunk.language.valid();
         let config = &self.config.trunk.language;
-        let mut context = Context::default();
+        let mut cache = KvCache::default();
         let mut said = text.to_vec();
         while said.len() < text.len() + count {
             let (rows, extra) = self.rows(&[(seen, &said)]);
             let task = Task { extra: Some(extra), rows: &rows, last: 1, config };
-            let mut logits = floats(language.next_logits(&mut context, task));
+            let mut logits = floats(language.next_logits(&mut cache, task));
             if let Some(logit) = logits.get_mut(self.config.image_token as usize) {
                 *logit = f32::NEG_INFINITY;
             }

@@ -15,10 +15,10 @@ use witan_adapter::fresh::Init;
 use witan_adapter::tensors::WeightError;
 
 use crate::families::language::config::{LanguageConfigError, number};
-use crate::kernels::{attention, frequency, turn};
+use crate::kernels::{attention, frequency, rotate};
 use crate::layers::frozen::Frozen;
 use crate::layers::loader::Loader;
-use crate::layers::transformer::{EPSILON, FeedForward, Heads, Norm, Sight};
+use crate::layers::transformer::{AttentionMask, EPSILON, FeedForward, Heads, Norm};
 
 /// Sizes of the encoder: `vision_config` of a Qwen2.5-VL model; a key that is left out is as
 /// transformers has it.
@@ -84,7 +84,7 @@ impl QwenVisionConfig {
         };
         let width = size("hidden_size", usual.hidden_size, 1..=1 << 16)?;
         let heads = size("num_heads", usual.num_heads, 1..=(width / 4).max(1))?;
-        // Pairs of channels are turned by row and by column.
+        // Pairs of channels are rotated by row and by column.
         if !width.is_multiple_of(4 * heads) {
             return Err(LanguageConfigError::VisionHeads { width, heads });
         }
@@ -148,7 +148,7 @@ struct Block {
 }
 
 /// A picture's places: in which order its tokens are, window by window, and how its patches are
-/// turned.
+/// rotated.
 struct Places {
     /// The tokens' own numbers, in window order.
     order: Vec<usize>,
@@ -242,12 +242,12 @@ impl Block {
         let heads = Heads { count, shared: count, width: all / count };
         let projected = self.projections.forward(self.attention_norm.forward(x.clone()));
         let part = |index: usize| projected.clone().narrow(2, index * all, all);
-        let vectors = [turned(part(0), angles, heads), turned(part(1), angles, heads), part(2)];
+        let vectors = [rotated(part(0), angles, heads), rotated(part(1), angles, heads), part(2)];
         let mut start = 0;
         let attended = windows.iter().map(|patches| {
             let window = vectors.each_ref().map(|all| all.clone().narrow(1, start, *patches));
             start += patches;
-            attention(window, heads, &Sight::everywhere(), self.projections.precision)
+            attention(window, heads, &AttentionMask::full(), self.projections.precision)
         });
         let x = x.add(self.out.forward(Tensor::cat(attended.collect(), 1)));
         let h = self.feed_norm.forward(x.clone());
@@ -283,8 +283,8 @@ impl Places {
                 angles.extend((0..half / 2).map(|at| angle(column, at)));
             }
         }
-        let table = |turn: fn(f64) -> f64| {
-            let values: Vec<f32> = angles.iter().map(|angle| turn(*angle) as f32).collect();
+        let table = |of: fn(f64) -> f64| {
+            let values: Vec<f32> = angles.iter().map(|angle| of(*angle) as f32).collect();
             let shape = [1, order.len() * merge * merge, 1, half];
             Tensor::from_data(TensorData::new(values, shape), device)
         };
@@ -292,11 +292,11 @@ impl Places {
     }
 }
 
-/// Turns each head by its place.
-fn turned(vectors: Tensor<3>, angles: &[Tensor<4>; 2], heads: Heads) -> Tensor<3> {
+/// Rotary2d each head by its place.
+fn rotated(vectors: Tensor<3>, angles: &[Tensor<4>; 2], heads: Heads) -> Tensor<3> {
     let [batch, places, all] = vectors.dims();
     let vectors = vectors.reshape([batch, places, heads.count, heads.width]);
-    turn(vectors, angles).reshape([batch, places, all])
+    rotate(vectors, angles).reshape([batch, places, all])
 }
 
 fn indices(values: &[usize], device: &Device) -> Tensor<1, Int> {

@@ -13,12 +13,12 @@ use witan_adapter::{Adaptable, Adapter, AdapterError, LoraConfig};
 
 use crate::families::language::config::LanguageConfig;
 use crate::families::language::rows::Rows;
-use crate::families::language::{Activations, Context, Language, Task};
+use crate::families::language::{Activations, KvCache, Language, Task};
 use crate::host::floats;
 use crate::layers::adapted::Adapted;
 use crate::layers::loader::Loader;
-use crate::optimizer::Descent;
-pub use crate::precision::Kept;
+use crate::optimizer::Optimizer;
+pub use crate::precision::WeightFormat;
 
 /// A loaded language model, with room for an adapter if it was loaded for one.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Causal {
         files: &TensorFiles,
         config: &LanguageConfig,
         lora: Option<&LoraConfig>,
-        kept: Kept,
+        kept: WeightFormat,
         device: &Device,
     ) -> Result<Causal, WeightError> {
         let loader = Loader::from_checkpoint(files, kept, device);
@@ -81,12 +81,12 @@ impl Causal {
     /// Panics as [`Causal::logits`] does.
     pub fn greedy(&self, prompts: &[Vec<u32>], count: usize) -> Vec<Vec<u32>> {
         let (language, config) = (self.adapted.network.valid(), &self.config);
-        let mut context = Context::default();
+        let mut cache = KvCache::default();
         let mut rows = prompts.to_vec();
         for _ in 0..count {
             let read = slots(rows.iter().map(|row| &row[..]));
             let task = Task { extra: None, rows: &read, last: 1, config };
-            let after = floats(language.next_logits(&mut context, task));
+            let after = floats(language.next_logits(&mut cache, task));
             for (row, after) in rows.iter_mut().zip(after.chunks_exact(config.vocab_size)) {
                 row.push(likeliest(after));
             }
@@ -98,7 +98,7 @@ impl Causal {
 /// Trains the adapter of a language model on rows of text.
 pub struct Tuning {
     causal: Causal,
-    descent: Descent<Language>,
+    optimizer: Optimizer<Language>,
     activations: Activations,
     /// Steps done.
     steps: u64,
@@ -107,7 +107,7 @@ pub struct Tuning {
 impl Tuning {
     /// AdamW without decay on the adapter that is in.
     pub fn new(causal: Causal, activations: Activations) -> Tuning {
-        Tuning { causal, descent: Descent::new(0.0), activations, steps: 0 }
+        Tuning { causal, optimizer: Optimizer::new(0.0), activations, steps: 0 }
     }
 
     /// One step; the mean cross-entropy of every next token before it.
@@ -125,11 +125,11 @@ impl Tuning {
         let width = config.hidden_size;
         let loss =
             |hidden: Tensor<3>| language.loss(hidden.reshape([batch * length, width]), &said);
-        let value = language.pull(task, self.activations, loss, |gradients| {
-            self.descent.gather(language, GradientsParams::from_grads(gradients, language));
+        let value = language.backward(task, self.activations, loss, |gradients| {
+            self.optimizer.accumulate(language, GradientsParams::from_grads(gradients, language));
         });
-        let gradients = self.descent.gathered(language, 1);
-        adapted.network = self.descent.step(language.clone(), gradients, rate);
+        let gradients = self.optimizer.take_mean(language, 1);
+        adapted.network = self.optimizer.step(language.clone(), gradients, rate);
         value
     }
 

@@ -31,7 +31,7 @@ pub struct LanguageConfig {
     pub head_dim: usize,
     /// Base of the rotary position angles.
     pub rope_theta: u32,
-    /// How many pairs of channels are turned by time, by row and by column, where positions have
+    /// How many pairs of channels are rotated by time, by row and by column, where positions have
     /// all three.
     pub mrope_section: Option<[usize; 3]>,
     /// Keeps the norms' division away from zero.
@@ -179,7 +179,7 @@ impl Keys<'_> {
         }
     }
 
-    /// Channels are turned in pairs.
+    /// Channels are rotated in pairs.
     fn head_dim(&self, usual: usize) -> Result<usize, LanguageConfigError> {
         let (key, expected) = ("head_dim", "an even number from 2");
         match self.positive_or(key, usual)? {
@@ -221,7 +221,7 @@ impl Keys<'_> {
         }
     }
 
-    /// What one of the two says that tell how positions are turned.
+    /// What one of the two says that tell how positions are rotated.
     fn rope(&self, key: &'static str, inner: &str) -> Result<&Value, LanguageConfigError> {
         match self.get(key) {
             Value::Null => Ok(&Value::Null),
@@ -327,7 +327,7 @@ pub(crate) fn number(
     number.filter(|number| possible.contains(number)).ok_or(found)
 }
 
-/// Where files tell how positions are turned, the newer place last.
+/// Where files tell how positions are rotated, the newer place last.
 const ROPE: [&str; 2] = ["rope_scaling", "rope_parameters"];
 /// Every family's, where the file does not say.
 const EPSILON: f64 = 1e-6;

@@ -11,7 +11,7 @@ use super::{Language, Reading};
 use crate::families::language::config::LanguageConfig;
 use crate::families::language::rows::Rows;
 use crate::host::floats;
-use crate::precision::Kept;
+use crate::precision::WeightFormat;
 
 /// What backward finds of the layers' insides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,10 +26,10 @@ pub enum Activations {
 impl Activations {
     /// How weights are best kept beside it: what is cast for one layer is gone with the layer, or
     /// kept anyway.
-    pub fn kept(self) -> Kept {
+    pub fn weight_format(self) -> WeightFormat {
         match self {
-            Activations::Kept => Kept::Float32,
-            Activations::Recomputed => Kept::AsStored,
+            Activations::Kept => WeightFormat::Float32,
+            Activations::Recomputed => WeightFormat::AsStored,
         }
     }
 }
@@ -48,19 +48,19 @@ pub struct Task<'a> {
 
 impl Language {
     /// The value of a loss of the states that [`Language::read`] gives; its gradients go to
-    /// `gather`, in parts.
-    pub fn pull(
+    /// `accumulate`, in parts.
+    pub fn backward(
         &self,
         task: Task<'_>,
         activations: Activations,
         loss: impl FnOnce(Tensor<3>) -> Tensor<1>,
-        mut gather: impl FnMut(Gradients),
+        mut accumulate: impl FnMut(Gradients),
     ) -> f32 {
         let Task { extra, rows, last, config } = task;
         if activations == Activations::Kept {
             let loss = loss(self.read(extra, rows, last, config));
             let value = floats(loss.clone())[0];
-            gather(loss.backward());
+            accumulate(loss.backward());
             return value;
         }
         let reading = Reading::new(rows, 0, last, config);
@@ -77,17 +77,17 @@ impl Language {
         let loss = loss(self.norm.forward(input.clone()));
         let value = floats(loss.clone())[0];
         let mut gradients = loss.backward();
-        let mut pulled = input.grad_remove(&mut gradients).expect(WANTED);
-        gather(gradients);
+        let mut upstream = input.grad_remove(&mut gradients).expect(WANTED);
+        accumulate(gradients);
         for index in (0..self.layers.len()).rev() {
             let input = next_input().expect("every layer has an input");
             let output = self.layer(index, input.clone(), (&reading, None), config);
-            let mut gradients = output.mul(pulled.autodiff()).sum().backward();
-            pulled = input.grad_remove(&mut gradients).expect(WANTED);
-            gather(gradients);
+            let mut gradients = output.mul(upstream.autodiff()).sum().backward();
+            upstream = input.grad_remove(&mut gradients).expect(WANTED);
+            accumulate(gradients);
         }
         if embedded.is_tracked() {
-            gather(embedded.mul(pulled.autodiff()).sum().backward());
+            accumulate(embedded.mul(upstream.autodiff()).sum().backward());
         }
         value
     }

@@ -7,7 +7,7 @@ use super::shard::EncodedShard;
 use super::{Network, Umm};
 use crate::families::language::losses::answer_loss;
 use crate::families::language::rows::Rows;
-use crate::families::lora_model::{Batch, Losses, Pupil, Syllabus, Unreadable};
+use crate::families::lora_model::{Batch, Examples, LoraModel, Losses, Unreadable};
 use crate::families::trunk::diffusion::Form;
 use crate::families::trunk::flow::Noise;
 use crate::host::floats;
@@ -27,7 +27,7 @@ pub(crate) struct Captioned {
     pub(crate) noise: Noise,
 }
 
-impl Pupil for Umm {
+impl LoraModel for Umm {
     type Network = Network;
     type Shard = EncodedShard;
 
@@ -39,9 +39,9 @@ impl Pupil for Umm {
         &mut self.adapted
     }
 
-    fn syllabus(&self, shard: &EncodedShard) -> Syllabus {
+    fn examples(&self, shard: &EncodedShard) -> Examples {
         let answered = |index: &usize| shard.questions[*index].answer.is_some();
-        Syllabus {
+        Examples {
             questions: (0..shard.questions.len()).filter(answered).collect(),
             captions: shard.captions.len(),
             form: Form::Plain,
@@ -50,11 +50,11 @@ impl Pupil for Umm {
         }
     }
 
-    fn pull(
+    fn backward(
         &self,
         shard: &EncodedShard,
         batch: Batch,
-        gather: &mut dyn FnMut(GradientsParams),
+        accumulate: &mut dyn FnMut(GradientsParams),
     ) -> Result<Losses, Unreadable> {
         let (asked, captioned) = dealt(self, shard, batch);
         let device = self.adapted.network.device();
@@ -63,7 +63,7 @@ impl Pupil for Umm {
         let value = |loss: &Option<Tensor<1>>| loss.clone().map(|loss| floats(loss)[0]);
         let losses = Losses { answer: value(&answers), flow: value(&drawings) };
         if let Some(loss) = [answers, drawings].into_iter().flatten().reduce(Tensor::add) {
-            gather(GradientsParams::from_grads(loss.backward(), &self.adapted.network));
+            accumulate(GradientsParams::from_grads(loss.backward(), &self.adapted.network));
         }
         Ok(losses)
     }

@@ -15,7 +15,7 @@ use crate::families::tiny::config::{GRID_CELLS, ModelConfig, PICTURE_SIDE};
 use crate::layers::frozen::Frozen;
 use crate::layers::loader::Loader;
 use crate::layers::transformer::{
-    Beside, EPSILON, Heads, Layer, LayerNames, LayerSizes, Norm, Sight,
+    AttentionMask, Beside, EPSILON, Heads, Layer, LayerNames, LayerSizes, Norm,
 };
 
 /// Two convolutions, some transformer blocks, one head that reads cells.
@@ -96,7 +96,7 @@ impl Vision {
         let x = x.reshape([batch, config.vision_hidden_size, GRID_CELLS]).swap_dims(1, 2);
         let mut x = x.add(self.position.val().unsqueeze());
         for block in &self.blocks {
-            x = block.forward(x, GRID_CELLS, vision_heads(config), (&Sight::everywhere(), None));
+            x = block.forward(x, GRID_CELLS, vision_heads(config), (&AttentionMask::full(), None));
         }
         self.norm.forward(x)
     }

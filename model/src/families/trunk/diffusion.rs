@@ -19,7 +19,7 @@ use crate::layers::frozen::Frozen;
 use crate::layers::loader::Loader;
 use crate::layers::transformer::{EPSILON, Heads, LayerNorm, centred, normalised};
 use block::Block;
-use rotary::Turns;
+use rotary::Rotary2d;
 
 /// Sizes of a [`Diffusion`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -241,16 +241,16 @@ impl Diffusion {
         let time = self.time.forward(silu(self.time_inner.forward(time)));
         let signal = silu(time.add(condition.pooled.clone()));
         let mut x = self.patch.forward(noised);
-        let turns = match &self.position {
+        let rotary = match &self.position {
             Some(position) => {
                 x = x.add(position.val().unsqueeze());
                 None
             }
-            None => Some(Turns::new(places.isqrt(), config.attention().width, &device)),
+            None => Some(Rotary2d::new(places.isqrt(), config.attention().width, &device)),
         };
         for block in &self.blocks {
             let heads = config.attention();
-            x = block.forward(x, &condition.tokens, signal.clone(), (turns.as_ref(), heads));
+            x = block.forward(x, &condition.tokens, signal.clone(), (rotary.as_ref(), heads));
         }
         let scale = self.final_scale.forward(signal).add_scalar(1.0);
         let scale = scale.reshape([batch, 1, config.hidden_size]);

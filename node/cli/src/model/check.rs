@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use witan_home::Failure;
 use witan_node::jobs::checkpoint::{
-    self, Activations, Blip3oConfig, Demand, LanguageConfig, Memory, Preset, Survey, Trial, Tried,
+    self, Activations, Blip3oConfig, CheckpointInfo, LanguageConfig, Memory, Preset, StepShape,
+    Trial, Tried,
 };
 use witan_node::jobs::device::{self, Compute};
 use witan_node::jobs::foundation::Foundation;
@@ -140,8 +141,8 @@ enum Kind {
 }
 
 impl Args {
-    fn demand(&self) -> Demand {
-        Demand {
+    fn demand(&self) -> StepShape {
+        StepShape {
             questions: self.batch_questions.into(),
             captions: self.batch_captions.into(),
             tokens: self.tokens.into(),
@@ -176,7 +177,7 @@ fn sizes(out: &mut dyn Write, kind: &str, config: &LanguageConfig) -> io::Result
     )
 }
 
-fn found(out: &mut dyn Write, survey: &Survey) -> io::Result<()> {
+fn found(out: &mut dyn Write, survey: &CheckpointInfo) -> io::Result<()> {
     let formats = survey.bytes();
     let formats = formats.iter().map(|(format, size)| format!("{} of {format}", bytes(*size)));
     sizes(out, &survey.kind, &survey.language)?;

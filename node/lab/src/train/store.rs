@@ -14,7 +14,7 @@ use witan_protocol::digest::Digest;
 use super::{TrainSpec, TrainedRow, Watch};
 use crate::event::Event;
 use crate::folder::Folder;
-use crate::training::{Candidate, Desk, Paused, Solo, Step, Trained, Watching, kept};
+use crate::training::{Candidate, Desk, TrainingState, Solo, Step, Trained, Watching, kept};
 
 /// What everything in the folder must be a part of.
 pub(super) struct Identity<'a> {
@@ -159,12 +159,12 @@ impl<M: Model> Desk<M> for Store<'_, M> {
         (self.watch.listener)(&Event::Step { candidate, step });
     }
 
-    fn earlier(&self, candidate: Candidate) -> Result<Option<Paused>, Failure> {
+    fn earlier(&self, candidate: Candidate) -> Result<Option<TrainingState>, Failure> {
         let path = self.folder.path(state(candidate));
         kept::read(&path, self.terms(candidate), &self.ground.initial)
     }
 
-    fn keep(&self, candidate: Candidate, paused: &Paused) -> Result<(), Failure> {
+    fn keep(&self, candidate: Candidate, paused: &TrainingState) -> Result<(), Failure> {
         self.folder.write(state(candidate), &kept::to_bytes(paused, self.terms(candidate)))
     }
 

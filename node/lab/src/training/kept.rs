@@ -17,11 +17,11 @@ use std::io::Read;
 use std::path::Path;
 
 use witan_home::Failure;
-use witan_model::{Adapter, Paused};
+use witan_model::{Adapter, TrainingState};
 use witan_protocol::digest::Digest;
 
 /// The bytes of the file.
-pub fn to_bytes(paused: &Paused, terms: Digest) -> Vec<u8> {
+pub fn to_bytes(paused: &TrainingState, terms: Digest) -> Vec<u8> {
     let adapter = paused.adapter.to_bytes();
     let mut body = terms.0.to_vec();
     for number in [paused.done as u64, u64::from(paused.loss.to_bits()), adapter.len() as u64] {
@@ -36,7 +36,7 @@ pub fn to_bytes(paused: &Paused, terms: Digest) -> Vec<u8> {
 ///
 /// # Errors
 /// If it is not what [`to_bytes`] wrote for a training of these terms and this adapter's shapes.
-pub fn read(path: &Path, terms: Digest, like: &Adapter) -> Result<Option<Paused>, Failure> {
+pub fn read(path: &Path, terms: Digest, like: &Adapter) -> Result<Option<TrainingState>, Failure> {
     let refused = |what: &str| {
         Failure::input(format!("{} {what}", path.display()))
             .hint("remove it, and this training begins anew with --resume")
@@ -78,7 +78,7 @@ pub fn read(path: &Path, terms: Digest, like: &Adapter) -> Result<Option<Paused>
     let (adapter, moments) = rest.split_at(adapter_len);
     let adapter = Adapter::from_bytes(adapter, like);
     let adapter = adapter.map_err(|error| refused(&format!("cannot be used: {error}")))?;
-    Ok(Some(Paused { adapter, moments: moments.to_vec(), done, loss: f32::from_bits(loss) }))
+    Ok(Some(TrainingState { adapter, moments: moments.to_vec(), done, loss: f32::from_bits(loss) }))
 }
 
 const MAGIC: &[u8; 16] = b"witan training 1";
@@ -96,7 +96,7 @@ mod tests {
     fn a_state_survives_and_a_cut_altered_large_or_foreign_one_is_named() {
         let base = witan_node::jobs::embedded_base().unwrap();
         let adapter = Adapter::init(&base.adaptable(), &LoraConfig::default(), 1);
-        let paused = Paused { adapter, moments: vec![7; 99], done: 5, loss: 1.5 };
+        let paused = TrainingState { adapter, moments: vec![7; 99], done: 5, loss: 1.5 };
         let terms = Digest::of_kind("test", b"terms");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("it.state");

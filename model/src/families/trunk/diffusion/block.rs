@@ -5,13 +5,15 @@ use burn::tensor::Tensor;
 use witan_adapter::fresh::Init;
 use witan_adapter::tensors::WeightError;
 
-use super::rotary::Turns;
+use super::rotary::Rotary2d;
 use super::{DiffusionConfig, Form};
 use crate::kernels::attention;
 use crate::layers::frozen::Frozen;
 use crate::layers::loader::Loader;
 use crate::layers::lora::LoraLinear;
-use crate::layers::transformer::{self, Beside, FeedForward, Heads, Norm, Projections, Sight};
+use crate::layers::transformer::{
+    self, AttentionMask, Beside, FeedForward, Heads, Norm, Projections,
+};
 
 #[derive(Module, Debug)]
 pub(super) struct Block {
@@ -76,13 +78,13 @@ impl Block {
         x: Tensor<3>,
         context: &Tensor<3>,
         signal: Tensor<2>,
-        (turns, heads): (Option<&Turns>, Heads),
+        (rotary, heads): (Option<&Rotary2d>, Heads),
     ) -> Tensor<3> {
         let [batch, places, width] = x.dims();
         let modulation = self.modulation.forward(signal).reshape([batch, 4, width]);
         let part = |index: usize| modulation.clone().narrow(1, index, 1);
-        let turned = |vectors: Tensor<3>| match turns {
-            Some(turns) => turns.turn(vectors, heads.width),
+        let rotated = |vectors: Tensor<3>| match rotary {
+            Some(rotary) => rotary.rotate(vectors, heads.width),
             None => vectors,
         };
         let after = |at: usize, x: Tensor<3>| match &self.after {
@@ -91,12 +93,12 @@ impl Block {
         };
         let h = self.norm.forward(x.clone()).mul(part(0).add_scalar(1.0));
         let context = self.context_norm.forward(context.clone());
-        let (sight, precision) = (Sight::everywhere(), self.self_attention.precision());
+        let (mask, precision) = (AttentionMask::full(), self.self_attention.precision());
         let [query, key, value] = self.self_attention.project(h.clone(), h.clone(), heads);
-        let own = attention([turned(query), turned(key), value], heads, &sight, precision);
+        let own = attention([rotated(query), rotated(key), value], heads, &mask, precision);
         // The condition's tokens have no place.
         let [query, key, value] = self.cross_attention.project(h, context, heads);
-        let cross = attention([turned(query), key, value], heads, &sight, precision);
+        let cross = attention([rotated(query), key, value], heads, &mask, precision);
         let gate = self.gate.val().tanh().reshape([1, 1, heads.count, 1]);
         let cross = cross.reshape([batch, places, heads.count, heads.width]).mul(gate);
         let mixed = self.out.forward(own.add(cross.reshape([batch, places, width])));
