@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use witan_home::{Failure, FailureKind};
 use witan_model::data::Dataset;
 use witan_model::families::blip3o::Targets;
-use witan_model::{TrainingRun, Schedule, TrainError, TrainPlan};
+use witan_model::{Schedule, TrainError, TrainPlan, TrainingRun};
 use witan_node::jobs::Ground;
 use witan_node::jobs::device::Device;
 use witan_node::jobs::model::{Model, Read};
@@ -24,7 +24,7 @@ use witan_node::jobs::turns::Turns;
 use witan_protocol::federation::Training;
 
 use crate::spec::rate_factor;
-pub use witan_model::{TrainingState, Step, Trained};
+pub use witan_model::{Step, Trained, TrainingState};
 
 /// What every candidate is trained from, and how.
 #[derive(Clone)]

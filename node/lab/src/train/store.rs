@@ -14,7 +14,7 @@ use witan_protocol::digest::Digest;
 use super::{TrainSpec, TrainedRow, Watch};
 use crate::event::Event;
 use crate::folder::Folder;
-use crate::training::{Candidate, Desk, TrainingState, Solo, Step, Trained, Watching, kept};
+use crate::training::{Candidate, Desk, Solo, Step, Trained, TrainingState, Watching, kept};
 
 /// What everything in the folder must be a part of.
 pub(super) struct Identity<'a> {

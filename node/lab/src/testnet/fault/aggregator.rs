@@ -35,7 +35,7 @@ pub struct Killed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Waiting,
-    TrainingState { victim: usize },
+    Paused { victim: usize },
     Killed { victim: usize, at_ms: u64 },
     Restarted { victim: usize, at_ms: u64 },
 }
