@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use witan_lab::event::{Event, Listener};
 use witan_lab::tables::{DRAWINGS, VQA, percent};
 use witan_lab::testnet::watch::{NodeView, Watch};
-use witan_lab::training::{Candidate, Step};
+use witan_lab::trainer::{Candidate, Step};
 use witan_node::events::{NodeEvent, TimedEvent};
 use witan_protocol::io::Notice;
 

@@ -1,17 +1,20 @@
 //! Everything an experiment can say while it runs, whatever it is. A view is a fold over these.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use witan_node::events::TimedEvent;
+use witan_node::jobs::goes_on;
 use witan_node::jobs::score::{Marks, Undrawn};
 use witan_protocol::member::MemberId;
 use witan_protocol::wire::RoundRecord;
 
 use crate::compare::Comparison;
 use crate::train::TrainedRow;
-use crate::training::{Candidate, Step};
+use crate::trainer::{Candidate, Step};
 
 /// One event.
 #[derive(Clone, Debug)]
@@ -105,3 +108,29 @@ pub enum Event {
 
 /// Hears every event, from several threads.
 pub type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// Hears of long work, and may stop it.
+#[derive(Clone)]
+pub struct Observer {
+    /// Hears of it.
+    pub listener: Listener,
+    /// Set when it is to end early.
+    pub stopping: Arc<AtomicBool>,
+}
+
+impl Observer {
+    /// One that wants the work to go on.
+    pub fn new(listener: Listener) -> Self {
+        Self { listener, stopping: Arc::default() }
+    }
+
+    /// Something happened.
+    pub fn say(&self, event: Event) {
+        (self.listener)(&event);
+    }
+
+    /// Whether the work goes on.
+    pub fn goes_on(&self) -> ControlFlow<()> {
+        goes_on(&self.stopping)
+    }
+}

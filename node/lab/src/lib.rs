@@ -2,13 +2,13 @@
 //! federation and grids of both differ in their spec alone.
 
 pub mod compare;
+pub mod evaluator;
 pub mod event;
 pub mod folder;
 pub mod grid;
-pub mod judge;
 mod opened;
 pub mod spec;
 pub mod tables;
 pub mod testnet;
 pub mod train;
-pub mod training;
+pub mod trainer;

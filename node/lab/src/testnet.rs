@@ -25,8 +25,8 @@ use witan_protocol::io::Notice;
 use witan_protocol::ledger::Audited;
 use witan_protocol::member::Round;
 
+use crate::evaluator::{self, EvaluatorConfig};
 use crate::event::{Event, Listener};
-use crate::judge::{self, Case};
 use crate::opened::Opened;
 use crate::spec::Spec;
 use fault::{Action, Fault, FaultSpec};
@@ -62,7 +62,7 @@ struct Testnet {
     sender: mpsc::Sender<Heard>,
     listener: Listener,
     fault: Option<Fault>,
-    judge: judge::Handle,
+    evaluator: evaluator::Handle,
     /// The newest round whose evaluation was asked for.
     evaluated: u64,
     started: Instant,
@@ -108,7 +108,7 @@ impl Testnet {
         let federation = first.read_federation()?;
         let ground = Ground::of_home(&first, &federation)?;
         let (sender, events) = mpsc::channel(EVENTS_MAX);
-        let case = Case {
+        let config = EvaluatorConfig {
             ground: ground.clone(),
             federation: federation.clone(),
             data: homes.spec.data(0),
@@ -120,7 +120,7 @@ impl Testnet {
         Ok(Self {
             watch: Watch::new(homes.members.clone()),
             fault: request.fault.map(|fault| fault.begin(quorum)),
-            judge: judge::start(case, sender.clone())?,
+            evaluator: evaluator::start(config, sender.clone())?,
             homes,
             federation,
             ground,
@@ -148,7 +148,7 @@ impl Testnet {
             // If it was altered, that node refuses it and the check at the end names it.
             if let Ok(adapter) = blobs.read(&newest.proposal.result) {
                 self.evaluated = newest.proposal.round.0;
-                self.judge.score(self.evaluated, adapter);
+                self.evaluator.evaluate(self.evaluated, adapter);
             }
         }
         Ok(())
@@ -197,7 +197,7 @@ impl Testnet {
                 let blobs = Blobs::open(Home::at(self.homes.home(index)).blobs())?;
                 if round.0 > self.evaluated && blobs.has(result) {
                     self.evaluated = round.0;
-                    self.judge.score(round.0, blobs.read(result)?);
+                    self.evaluator.evaluate(round.0, blobs.read(result)?);
                 }
                 Ok(())
             }

@@ -12,31 +12,28 @@
 //! ```
 
 mod report;
-mod store;
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 use witan_home::{Failure, FailureKind};
 use witan_node::interrupt::Interrupt;
 use witan_node::jobs::foundation::Foundation;
 use witan_node::jobs::model::Model;
-use witan_node::jobs::score::{Marks, by_task};
+use witan_node::jobs::score::by_task;
 use witan_node::jobs::shard::{self, Extent};
 use witan_node::jobs::turns::Turns;
 use witan_node::jobs::unified::Unified;
-use witan_node::jobs::{Ground, Umm, device, goes_on};
+use witan_node::jobs::{Ground, Umm, device};
 
-use crate::event::{Event, Listener};
+use crate::event::{Event, Listener, Observer};
 use crate::folder::{Folder, Kind};
 use crate::opened::Opened;
 use crate::spec::{Spec, expect};
-use crate::training::{Solo, Terms, Watching, interrupted};
+use crate::trainer::{Candidate, Identity, Store, Trainer, TrainerConfig};
 pub use report::{TrainReport, TrainedRow};
-use store::{Identity, Store};
 
 /// What to train; kept in the folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,33 +67,32 @@ pub async fn run(
     listener: Listener,
     interrupt: &mut Interrupt,
 ) -> Result<TrainReport, Failure> {
-    let stopping = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stopping);
-    let mut work = tokio::task::spawn_blocking(move || train(&request, &flag, &listener));
+    let observer = Observer::new(listener);
+    let flag = Arc::clone(&observer.stopping);
+    let mut work = tokio::task::spawn_blocking(move || train(&request, observer));
     tokio::select! {
         outcome = &mut work => return outcome.map_err(Failure::environment)?,
-        () = interrupt.told() => stopping.store(true, Ordering::Relaxed),
+        () = interrupt.told() => flag.store(true, Ordering::Relaxed),
     }
     work.await.map_err(Failure::environment)?
 }
 
-fn train(
-    request: &Request,
-    stopping: &AtomicBool,
-    listener: &Listener,
-) -> Result<TrainReport, Failure> {
+fn train(request: &Request, observer: Observer) -> Result<TrainReport, Failure> {
     let (folder, spec) = match &request.spec {
-        Some(spec) => (begin(request, spec, listener)?, spec.clone()),
+        Some(spec) => (begin(request, spec, &observer)?, spec.clone()),
         None => Folder::open(&request.dir, Kind::Train)?,
     };
     let foundation = Foundation::open(spec.spec.learning.model.as_deref())?;
     let targets = request.targets.clone().unwrap_or_else(|| folder.path("targets"));
-    let watch = Watch { stopping, listener };
     let outcome = match foundation {
-        Foundation::Embedded(_) => train_of::<Umm>(&folder, &spec, foundation, targets, watch),
-        Foundation::Blip3o(_) => train_of::<Unified>(&folder, &spec, foundation, targets, watch),
+        Foundation::Embedded(_) => {
+            train_of::<Umm>((&folder, &spec), foundation, targets, observer.clone())
+        }
+        Foundation::Blip3o(_) => {
+            train_of::<Unified>((&folder, &spec), foundation, targets, observer.clone())
+        }
     };
-    listener(&Event::Over);
+    observer.say(Event::Over);
     outcome.map_err(|failure| match failure.kind {
         FailureKind::Interrupted => {
             Failure::new(failure.kind, "interrupted; what is trained is kept")
@@ -107,11 +103,10 @@ fn train(
 }
 
 fn train_of<M: Model>(
-    folder: &Folder,
-    spec: &TrainSpec,
+    (folder, spec): (&Folder, &TrainSpec),
     foundation: Foundation,
     targets: PathBuf,
-    watch: Watch<'_>,
+    observer: Observer,
 ) -> Result<TrainReport, Failure> {
     let Spec { cohort, learning, .. } = &spec.spec;
     let data = spec.spec.data(0);
@@ -126,11 +121,11 @@ fn train_of<M: Model>(
         tower: tower.as_ref().map(|tower| tower.digest),
         data: pool.digest(),
     };
-    let identity = identity.digest();
     let (training, lora) = (spec.spec.training(), learning.lora.of(foundation.lora()));
     let ground = Ground::of(foundation, lora, &training, cohort.seed);
+    let store = Store::new(folder, &ground, &identity);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let terms = Terms {
+    let config = TrainerConfig {
         ground: ground.clone(),
         training,
         seed: cohort.seed,
@@ -141,12 +136,23 @@ fn train_of<M: Model>(
         tower,
         targets,
     };
-    let solo = Solo::<M>::open(terms, pool, &watch)?;
-    let exam = solo.with_base(|model| model.examine(shard::exam(&data, Extent::Sample)?))?;
-    let store = Store::<M>::new(folder, &ground, &exam, spec, identity, watch);
-    let base = store.base(&solo)?;
-    let trained = store.train_all(&solo)?;
-    let ceiling = M::ceiling(&exam);
+    let trainer = Trainer::<M>::open(config, pool, observer)?;
+    let evaluation =
+        trainer.with_base(|model| model.examine(shard::exam(&data, Extent::Sample)?))?;
+    let base = match store.read("base")? {
+        Some(known) => known,
+        None => {
+            let base = trainer.with_base(|model| trainer.evaluate(model, &evaluation))?;
+            store.write("base", &base)?;
+            base
+        }
+    };
+    let candidates = match spec.is_local_only {
+        true => trainer.members(),
+        false => vec![Candidate::Centralized],
+    };
+    let trained = trainer.train_all(&candidates, &evaluation, Some(&store))?;
+    let ceiling = M::ceiling(&evaluation);
     let report = TrainReport {
         order: spec.clone(),
         base,
@@ -158,10 +164,10 @@ fn train_of<M: Model>(
     Ok(report)
 }
 
-fn begin(request: &Request, spec: &TrainSpec, listener: &Listener) -> Result<Folder, Failure> {
+fn begin(request: &Request, spec: &TrainSpec, observer: &Observer) -> Result<Folder, Failure> {
     Kind::Train.fits(&request.dir)?;
     if let Some(left_out) = Opened::of(&spec.spec)?.left_out {
-        listener(&Event::Said(left_out));
+        observer.say(Event::Said(left_out));
     }
     Folder::new(&request.dir, Kind::Train)?.claim(spec)
 }
@@ -176,32 +182,5 @@ impl TrainSpec {
         let is_right = (1..=256).contains(&self.threads);
         expect(is_right, ("threads", self.threads), "1 to 256", hint)?;
         Ok(Self { spec: self.spec.checked()?, ..self })
-    }
-}
-
-/// Who hears of the work, and may stop it.
-#[derive(Clone, Copy)]
-struct Watch<'a> {
-    stopping: &'a AtomicBool,
-    listener: &'a Listener,
-}
-
-impl Watch<'_> {
-    fn marks<M: Model>(&self, model: &M, exam: &M::Exam, seed: u64) -> Result<Marks, Failure> {
-        let mut told = |done, questions| {
-            (self.listener)(&Event::Evaluating { done, questions });
-            goes_on(self.stopping)
-        };
-        model.marks(exam, seed, &mut told)?.ok_or_else(interrupted)
-    }
-}
-
-impl Watching for Watch<'_> {
-    fn goes_on(&self) -> ControlFlow<()> {
-        goes_on(self.stopping)
-    }
-
-    fn on_preparing(&self, done: usize, pictures: usize) {
-        (self.listener)(&Event::Preparing { done, pictures });
     }
 }

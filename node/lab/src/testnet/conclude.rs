@@ -28,14 +28,14 @@ impl Testnet {
         }
         if compare {
             self.note(&Event::Said("training what the federation is compared with".into()));
-            self.judge.compare();
+            self.evaluator.compare();
         }
         while !(self.watch.metrics.contains_key(&self.evaluated)
             && (self.watch.comparison.is_some() || !compare))
         {
             tokio::select! {
                 () = self.interrupt.told() => {
-                    self.judge.stop();
+                    self.evaluator.stop();
                     return Err(interrupted(&self.homes));
                 }
                 Some(heard) = self.events.recv() => self.on_late_event(heard?),

@@ -8,7 +8,7 @@ use witan_node::jobs::score::Marks;
 
 use super::TrainSpec;
 use crate::tables::{self, DRAWINGS, METRICS, Mean, VQA, percent, table, values};
-use crate::training::Candidate;
+use crate::trainer::Candidate;
 
 /// One trained adapter.
 #[derive(Clone, Debug, Serialize, Deserialize)]
