@@ -9,11 +9,12 @@ use witan_node::jobs::shard::SCENES_PER_MEMBER;
 
 use super::{block_on, output, screen};
 
-/// Run a testnet for each number of members, unevenness of the data and seed, all at the same number of samples.
+/// Run a testnet for each number of members, unevenness of the data and seed, all at the same
+/// number of samples.
 ///
-/// Beside them stand the base, all data in one place, and every member alone. Tables, lines and plots of all that
-/// is finished lie in --dir after every run. Ctrl-C stops; the same command goes on, and a command with other
-/// members, alphas or seeds adds to the same folder.
+/// Beside them stand the base, all data in one place, and every member alone. Tables, lines and
+/// plots of all that is finished lie in --dir after every run. Ctrl-C stops; the same command goes
+/// on, and a command with other members, alphas or seeds adds to the same folder.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Numbers of members, 2 to 64 each.
@@ -31,8 +32,8 @@ pub struct Args {
     /// Seeds of keys, data, partition and training.
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_values_t = [1, 2, 3])]
     seeds: Vec<u64>,
-    /// Questions and captions that all members of a cell draw together, over all rounds, counted each time
-    /// [default: as many as those of a testnet].
+    /// Questions and captions that all members of a cell draw together, over all rounds, counted
+    /// each time [default: as many as those of a testnet].
     #[arg(long, value_name = "COUNT")]
     samples: Option<u64>,
     /// Rounds of every cell.
@@ -45,8 +46,8 @@ pub struct Args {
     /// The grid's folder; a cell under way needs as much room as its testnet.
     #[arg(long, value_name = "FOLDER", default_value = "witan-grid")]
     dir: PathBuf,
-    /// Write the page of all results to this file too, its plots in a folder of its name beside it; what an earlier
-    /// page says above its tables stays.
+    /// Write the page of all results to this file too, its plots in a folder of its name beside it;
+    /// what an earlier page says above its tables stays.
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
     /// Print grid.csv on standard output, and neither progress nor tables.
@@ -79,7 +80,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     })
 }
 
-/// Every combination once, the seeds outermost: after the first of them the whole table has a figure.
+/// Every combination once, the seeds outermost: after the first of them the whole table has a
+/// figure.
 fn cells(args: &Args) -> Result<Vec<Cell>, Failure> {
     for clients in &args.clients {
         let hint = "such as --clients 2,4,8,16";

@@ -1,5 +1,5 @@
-//! How fast a training goes and how long it will take, from what was seen of it: never from what was planned, which
-//! is more where the data lack questions or captions.
+//! How fast a training goes and how long it will take, from what was seen of it: never from what
+//! was planned, which is more where the data lack questions or captions.
 
 /// What was seen of a training since somebody began to look.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,5 +1,5 @@
-//! What a person sees of an experiment: a fold over its events, redrawn in place on a terminal; a line for
-//! each thing that matters where there is none.
+//! What a person sees of an experiment: a fold over its events, redrawn in place on a terminal; a
+//! line for each thing that matters where there is none.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -14,6 +14,7 @@ use witan_lab::trainer::{Candidate, Step};
 use witan_node::events::{NodeEvent, TimedEvent};
 use witan_protocol::io::Notice;
 
+use super::output::span;
 use super::pace::Pace;
 
 /// Shows what is heard on standard error; nothing if the output is for a program.
@@ -60,6 +61,12 @@ impl Screen {
         self.watch.observe(event);
         match event {
             Event::Said(sentence) => self.say(sentence),
+            Event::Run { run, number, of, left } => {
+                let left = left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+                let left =
+                    left.map_or(String::new(), |left| format!(", about {} left", span(left)));
+                self.say(&format!("run {number} of {of}: {run}{left}"));
+            }
             Event::Begins { dir, members } => {
                 self.watch = Watch::new(members.clone());
                 self.begin("{elapsed:>4}  {msg}");

@@ -13,8 +13,8 @@ use super::{block_on, output, screen};
 
 /// Run a whole federation on this machine: a bootstrap process and many nodes on loopback.
 ///
-/// Shows its progress, checks every ledger at the end, and prints tables. Ctrl-C stops every process and leaves
-/// a folder that --resume continues.
+/// Shows its progress, checks every ledger at the end, and prints tables. Ctrl-C stops every
+/// process and leaves a folder that --resume continues.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -22,11 +22,12 @@ pub struct Args {
     /// The testnet's folder, to be made; 16 nodes write about 135 MB a round into it.
     #[arg(long, value_name = "FOLDER", default_value = "witan-testnet")]
     dir: PathBuf,
-    /// Kill the elected aggregator of this round once the updates are out, and start it again after the round.
+    /// Kill the elected aggregator of this round once the updates are out, and start it again after
+    /// the round.
     #[arg(long, value_name = "ROUND")]
     kill_aggregator: Option<u64>,
-    /// Kill so many members for good in this round, such as 5@2; if the rest are too few to decide, they
-    /// stall and say so, and as many as they need return.
+    /// Kill so many members for good in this round, such as 5@2; if the rest are too few to decide,
+    /// they stall and say so, and as many as they need return.
     #[arg(long, value_name = "COUNT@ROUND", conflicts_with = "kill_aggregator")]
     kill: Option<Kills>,
     /// Continue the testnet in --dir, which knows its settings.

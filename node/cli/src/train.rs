@@ -12,9 +12,10 @@ use super::{block_on, output, screen};
 
 /// Train without a federation, on what one would train on: all data in one place.
 ///
-/// One trainer takes as many steps of the same batch as all nodes of `witan testnet` with the same flags together,
-/// so that both see the same number of questions and captions. The same flags give the same bytes on one machine.
-/// Ctrl-C keeps what is trained; --resume continues it to the same bytes.
+/// One trainer takes as many steps of the same batch as all nodes of `witan testnet` with the same
+/// flags together, so that both see the same number of questions and captions. The same flags give
+/// the same bytes on one machine. Ctrl-C keeps what is trained; --resume continues it to the same
+/// bytes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -37,7 +38,8 @@ pub struct Args {
 /// What a federation's settings do not say.
 #[derive(Debug, clap::Args)]
 struct How {
-    /// Train each node's part alone, for as many steps as that node takes, instead of all data in one place.
+    /// Train each node's part alone, for as many steps as that node takes, instead of all data in
+    /// one place.
     #[arg(long)]
     local_only: bool,
     /// Threads of one training; another number may give other bytes.

@@ -1,4 +1,5 @@
-//! What a federation is compared with: each member alone, and all data in one place, on the same evaluation set.
+//! What a federation is compared with: each member alone, and all data in one place, on the same
+//! evaluation set.
 
 use serde::{Deserialize, Serialize};
 use witan_home::Failure;

@@ -1,5 +1,6 @@
-//! Evaluates every committed adapter of a testnet on data no member trains on, and has the adapters trained that the
-//! federation is compared with. One thread; it takes turns at the cores like any node.
+//! Evaluates every committed adapter of a testnet on data no member trains on, and has the adapters
+//! trained that the federation is compared with. One thread; it takes turns at the cores like any
+//! node.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use witan_node::events::TimedEvent;
 use witan_node::jobs::goes_on;
@@ -21,6 +22,17 @@ use crate::trainer::{Candidate, Step};
 pub enum Event {
     /// A sentence for people.
     Said(String),
+    /// A run of a grid begins.
+    Run {
+        /// What it is.
+        run: String,
+        /// Its number, from 1.
+        number: usize,
+        /// Runs to do.
+        of: usize,
+        /// How long they take by those that are done.
+        left: Option<Duration>,
+    },
     /// The nodes of a testnet are about to start.
     Begins {
         /// The testnet's folder.
@@ -90,8 +102,8 @@ pub enum Event {
         /// Its metrics.
         metrics: Marks,
     },
-    /// How many of the evaluation set's own pictures the detector finds right: no drawing can be expected to do
-    /// better.
+    /// How many of the evaluation set's own pictures the detector finds right: no drawing can be
+    /// expected to do better.
     Ceiling {
         /// The mean over the tasks.
         overall: f64,

@@ -1,5 +1,6 @@
-//! The folder of an experiment: claimed for one spec, locked while it is worked in, read again to go on.
-//! Every file in it is written as a whole or not at all, and the spec last of what makes it whole.
+//! The folder of an experiment: claimed for one spec, locked while it is worked in, read again to
+//! go on. Every file in it is written as a whole or not at all, and the spec last of what makes it
+//! whole.
 
 use std::fmt::Display;
 use std::fs::{self, File, TryLockError};

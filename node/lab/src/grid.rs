@@ -1,10 +1,11 @@
-//! FedUMM's grid: a testnet of real processes for each number of members, unevenness of the data and seed, all of
-//! them at the same number of samples; beside them the base, all data in one place, and every member alone.
+//! FedUMM's grid: a testnet of real processes for each number of members, unevenness of the data
+//! and seed, all of them at the same number of samples; beside them the base, all data in one
+//! place, and every member alone.
 //!
 //! ```text
 //! DIR/grid.json            what all cells have in common; a folder with another is refused
 //! DIR/results/NAME.json    a finished run's report; it is not run again
-//! DIR/work/NAME/           the run under way: a testnet's or a training's folder, removed when it is finished
+//! DIR/work/NAME/           the folder of the run under way, removed when it is finished
 //! DIR/targets/             what a checkpoint's drawings should become, once for all trainings
 //! DIR/grid.csv             every result, one a line
 //! DIR/grid.md, *.svg       the tables and plots of all results in the folder
@@ -16,7 +17,7 @@ mod plot;
 mod results;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use witan_home::{Failure, FailureKind, shell};
 use witan_node::interrupt::Interrupt;
@@ -32,7 +33,8 @@ pub use results::Results;
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Questions and captions that all members of a cell draw together; as many as those of the usual testnet.
+    /// Questions and captions that all members of a cell draw together; as many as those of the
+    /// usual testnet.
     pub samples: Option<u64>,
     /// What all cells have in common.
     pub spec: Spec,
@@ -93,8 +95,7 @@ impl Bench<'_> {
     fn announce(&self, run: &Run, done: usize, of: usize) {
         let [finished, left] = [done, of - done].map(|it| u32::try_from(it).unwrap_or(u32::MAX));
         let left = self.began.elapsed().checked_div(finished).map(|each| each * left);
-        let left = left.map_or(String::new(), |left| format!(", about {} left", minutes(left)));
-        (self.listener)(&Event::Said(format!("run {} of {of}: {run}{left}", done + 1)));
+        (self.listener)(&Event::Run { run: run.to_string(), number: done + 1, of, left });
     }
 
     async fn carry_out(&mut self, run: &Run) -> Result<(), Failure> {
@@ -137,12 +138,5 @@ impl Bench<'_> {
                     .hint(format!("remove {work} to run this cell anew")))
             }
         }
-    }
-}
-
-fn minutes(duration: Duration) -> String {
-    match duration.as_secs() {
-        seconds if seconds < 90 => format!("{seconds} s"),
-        seconds => format!("{} min", seconds.div_ceil(60)),
     }
 }

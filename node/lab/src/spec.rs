@@ -1,17 +1,20 @@
-//! What an experiment is asked to be: read from flags by clap and from its folder by serde, checked here
-//! alone. A training setting is one field of [`Learning`] with its flag, its default and its limits, and
-//! one line of [`Spec::training`].
+//! What an experiment is asked to be: read from flags by clap and from its folder by serde, checked
+//! here alone. A training setting is one field of [`Learning`] with its flag, its default and its
+//! limits, and one line of [`Spec::training`].
+
+mod flags;
 
 use std::fmt::Display;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use witan_home::Failure;
 use witan_home::settings::{By, Compute, DataSource, Share};
-use witan_home::{Failure, shell};
 use witan_node::jobs::LoraConfig;
 use witan_node::jobs::shard::SCENES_PER_MEMBER;
 use witan_protocol::federation::{Compression, Strategy, Training};
+
+pub use flags::flags;
 
 /// What a federation is asked to be; a training without one takes its data and its steps from it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]
@@ -52,8 +55,8 @@ pub struct Cohort {
     #[arg(long)]
     #[serde(skip)]
     pub iid: bool,
-    /// Split the data by kind: answer-type gives each member questions of one type, modality gives one
-    /// member questions and the next captions.
+    /// Split the data by kind: answer-type gives each member questions of one type, modality gives
+    /// one member questions and the next captions.
     #[arg(long, value_name = "KIND", conflicts_with_all = ["alpha", "iid"])]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<By>,
@@ -68,8 +71,9 @@ pub struct Cohort {
 /// How updates travel and are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, clap::Args)]
 pub struct Exchange {
-    /// How updates are combined: fedavg, fedprox, fedavgm, fedadam, fedyogi, ffa, rolora, fedex, flexlora,
-    /// norm-clip, trimmed-mean, geometric-median or multi-krum, with numbers such as multi-krum:f=2.
+    /// How updates are combined: fedavg, fedprox, fedavgm, fedadam, fedyogi, ffa, rolora, fedex,
+    /// flexlora, norm-clip, trimmed-mean, geometric-median or multi-krum, with numbers such as
+    /// multi-krum:f=2.
     #[arg(long, value_name = "NAME", default_value_t = Self::default().strategy)]
     pub strategy: Strategy,
     /// How deltas are encoded: none, bf16, int8 or top-k, with a number such as top-k:keep=0.05.
@@ -91,12 +95,13 @@ pub struct Learning {
     #[arg(long, value_name = "FOLDER")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vqa: Option<PathBuf>,
-    /// Train on image and caption pairs, JSON lines such as {"image": "a.png", "caption": "a red circle"};
-    /// alone, or in place of the captions of --vqa.
+    /// Train on image and caption pairs, JSON lines such as {"image": "a.png", "caption": "a red
+    /// circle"}; alone, or in place of the captions of --vqa.
     #[arg(long, value_name = "FILE")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub captions: Option<PathBuf>,
-    /// Embedded scenes for all members together [default: 300 a member, 4800 in every cell of a grid].
+    /// Embedded scenes for all members together [default: 300 a member, 4800 in every cell of a
+    /// grid].
     #[arg(long, value_name = "COUNT", conflicts_with_all = ["vqa", "captions"])]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scenes: Option<usize>,
@@ -106,8 +111,8 @@ pub struct Learning {
     /// Captions in one step.
     #[arg(long, value_name = "COUNT", default_value_t = Self::default().batch_captions)]
     pub batch_captions: u32,
-    /// Batches whose mean gradient makes one step; with two, a step learns from twice as many examples in
-    /// the same memory.
+    /// Batches whose mean gradient makes one step; with two, a step learns from twice as many
+    /// examples in the same memory.
     #[arg(long, value_name = "COUNT", default_value_t = Self::default().accumulation)]
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub accumulation: u32,
@@ -115,8 +120,9 @@ pub struct Learning {
     #[arg(long = "clip", id = "clip", value_name = "NORM", allow_negative_numbers = true)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradient_norm_max: Option<f64>,
-    /// AdamW's first learning rate for one trainer, which falls along a cosine to a tenth; the members of a
-    /// federation take √members times that [default: 0.0015, for a checkpoint 0.00002].
+    /// AdamW's first learning rate for one trainer, which falls along a cosine to a tenth; the
+    /// members of a federation take √members times that [default: 0.0015, for a checkpoint
+    /// 0.00002].
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub learning_rate: Option<f64>,
     /// The adapter, where it differs from the model's usual one.
@@ -152,8 +158,8 @@ pub struct Lora {
         allow_negative_numbers = true
     )]
     pub dropout: Option<f64>,
-    /// Suffixes of the names of the layers that carry the adapter, such as q_proj,k_proj,v_proj [default:
-    /// those of attention, in the embedded model all].
+    /// Suffixes of the names of the layers that carry the adapter, such as q_proj,k_proj,v_proj
+    /// [default: those of attention, in the embedded model all].
     #[arg(long = "lora-targets", id = "lora-targets", value_name = "NAMES", value_delimiter = ',')]
     pub targets: Option<Vec<String>>,
 }
@@ -347,44 +353,10 @@ pub fn expect(
     if is_right { Ok(()) } else { Err(Failure::usage(message()).hint(hint)) }
 }
 
-/// The flags that say what these settings say: all that are not as usual, and those named in `always`.
-pub fn flags<T: Serialize + Default>(settings: &T, always: &[&str]) -> String {
-    let fields = |settings: &T| match serde_json::to_value(settings) {
-        Ok(Value::Object(fields)) => fields,
-        _ => unreachable!("settings are an object of plain JSON"),
-    };
-    let (said, usual) = (fields(settings), fields(&T::default()));
-    let mut text = String::new();
-    for (name, value) in &said {
-        match value {
-            Value::Object(nested) => {
-                nested
-                    .iter()
-                    .for_each(|(field, value)| flag(&mut text, &format!("{name}-{field}"), value));
-            }
-            _ if usual.get(name) == Some(value) && !always.contains(&&name[..]) => {}
-            _ => flag(&mut text, name, value),
-        }
-    }
-    text
-}
-
-fn flag(text: &mut String, field: &str, value: &Value) {
-    let name = if field == "gradient_norm_max" { "clip" } else { field };
-    let value = match value {
-        Value::Null => return,
-        Value::String(path) if path.starts_with('/') => shell::word_here(path.as_ref()),
-        Value::String(word) => word.clone(),
-        Value::Array(words) => words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
-        number => number.to_string(),
-    };
-    *text += &format!(" --{} {value}", name.replace('_', "-"));
-}
-
-/// How many times one trainer's learning rate the members of a federation take: √members. Their mean damps
-/// the noise of a step as a batch √members times as large does, for which Adam's learning rate grows so
-/// (Malladi et al., arXiv 2205.10287). With one rate for all, either two members diverge or sixteen crawl
-/// (`docs/LOG.md`).
+/// How many times one trainer's learning rate the members of a federation take: √members. Their
+/// mean damps the noise of a step as a batch √members times as large does, for which Adam's
+/// learning rate grows so (Malladi et al., arXiv 2205.10287). With one rate for all, either two
+/// members diverge or sixteen crawl (`docs/LOG.md`).
 pub fn rate_factor(members: usize) -> f64 {
     (members as f64).sqrt()
 }
@@ -408,71 +380,4 @@ const BATCH_MAX: u32 = 16_384;
 const ACCUMULATION_MAX: u32 = 4096;
 
 #[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        spec: Spec,
-        #[arg(long, conflicts_with_all = FLAGS)]
-        resume: bool,
-    }
-
-    fn parsed(flags: &str) -> Result<Spec, clap::Error> {
-        let words = std::iter::once("it").chain(flags.split_whitespace());
-        Command::try_parse_from(words).map(|it| it.spec)
-    }
-
-    #[test]
-    fn no_flags_say_the_defaults_and_resume_takes_no_other() {
-        let usual = parsed("").unwrap();
-        assert_eq!(usual, Spec::default());
-        parsed("--resume").unwrap();
-        for flag in ["--nodes 4", "--strategy fedavg", "--clip 1", "--lora-rank 4", "--iid"] {
-            assert!(parsed(&format!("--resume {flag}")).is_err(), "{flag}");
-        }
-        assert_eq!(parsed("--iid").unwrap().checked().unwrap().cohort.alpha, None);
-    }
-
-    #[test]
-    fn a_file_of_an_earlier_version_is_read() {
-        let text = r#"{"nodes":2,"rounds":3,"alpha":null,"seed":4,"local_steps":5,
-            "strategy":"fedavg","compression":"none","device":"cpu","batch_questions":6,
-            "batch_captions":7,"learning_rate":0.25,"lora":{"rank":4,"alpha":null,"dropout":null,
-            "targets":null}}"#;
-        let spec: Spec = serde_json::from_str(text).unwrap();
-        assert_eq!((spec.cohort.nodes, spec.cohort.alpha), (2, None));
-        assert_eq!((spec.learning.learning_rate, spec.learning.lora.rank), (Some(0.25), Some(4)));
-        let compact: String = text.split_whitespace().collect();
-        assert_eq!(serde_json::to_string(&spec).unwrap(), compact, "as that version wrote it");
-    }
-
-    #[test]
-    fn settings_name_the_flags_that_make_them() {
-        let flags_of = |learning: &Learning| flags(learning, &["batch_questions"]);
-        assert_eq!(flags_of(&Learning::default()), " --batch-questions 12");
-        let lora = Lora { rank: Some(4), ..Lora::default() };
-        let learning = Learning {
-            gradient_norm_max: Some(1.5),
-            vqa: Some("/a folder".into()),
-            batch_captions: 0,
-            lora,
-            ..Learning::default()
-        };
-        let said = flags_of(&learning);
-        for flag in ["--clip 1.5", "--vqa '/a folder'", "--batch-captions 0", "--lora-rank 4"] {
-            assert!(said.contains(flag), "{flag} in {said}");
-        }
-    }
-
-    #[test]
-    fn sixteen_members_take_four_times_the_learning_rate_of_one() {
-        let of = |nodes| Spec { cohort: Cohort { nodes, ..Cohort::default() }, ..Spec::default() };
-        let rate = |nodes| of(nodes).training().learning_rate;
-        assert_eq!((rate(1), rate(16)), (EMBEDDED_RATE, 4.0 * EMBEDDED_RATE));
-        assert_eq!(rate(16) / rate_factor(16), rate(1), "what one of sixteen takes alone");
-    }
-}
+mod tests;

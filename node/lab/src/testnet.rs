@@ -265,8 +265,8 @@ impl Testnet {
         NodeProcess::start(node, &self.homes.home(node), &self.bootstrap, self.sender.clone())
     }
 
-    /// Stops every node cleanly; one that does not end in time, or that cannot because it is paused, is killed. A
-    /// second interrupt ends all patience.
+    /// Stops every node cleanly; one that does not end in time, or that cannot because it is
+    /// paused, is killed. A second interrupt ends all patience.
     async fn stop_all(&mut self) -> Result<(), Failure> {
         for node in self.nodes.iter_mut().flatten() {
             node.stop();

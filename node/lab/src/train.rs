@@ -1,5 +1,5 @@
-//! Trainings without a federation: what one would train on, all in one place or each member's part alone, kept and
-//! evaluated.
+//! Trainings without a federation: what one would train on, all in one place or each member's part
+//! alone, kept and evaluated.
 //!
 //! ```text
 //! DIR/train.json      what was asked for; --resume reads it

@@ -1,6 +1,7 @@
-//! Trains without a federation: all data in one place, or one member's part alone, from the base a federation starts
-//! from, with its steps and batch and a smaller learning rate. A testnet's comparison and `witan train` both train by
-//! it. As many threads as are asked for take one candidate after the other.
+//! Trains without a federation: all data in one place, or one member's part alone, from the base a
+//! federation starts from, with its steps and batch and a smaller learning rate. A testnet's
+//! comparison and `witan train` both train by it. As many threads as are asked for take one
+//! candidate after the other.
 
 pub mod state;
 mod store;
@@ -143,8 +144,9 @@ impl<M: Model> Trainer<M> {
         }
     }
 
-    /// Trains and evaluates the candidates, the first first, except those that an earlier run has done; one without
-    /// anything to train on is passed over. The results are in the order of the roster, all data first.
+    /// Trains and evaluates the candidates, the first first, except those that an earlier run has
+    /// done; one without anything to train on is passed over. The results are in the order of the
+    /// roster, all data first.
     ///
     /// # Errors
     /// If a training fails, its state cannot be kept, or the work was stopped.

@@ -1,5 +1,6 @@
-//! The network between the members, in user space: a TCP proxy for each way from one member to another,
-//! so that a member can be cut off from all others, both ways, without any right over the machine.
+//! The network between the members, in user space: a TCP proxy for each way from one member to
+//! another, so that a member can be cut off from all others, both ways, without any right over the
+//! machine.
 
 use std::io;
 use std::sync::Arc;

@@ -1,9 +1,10 @@
-//! The chaos test, on real processes: members are killed, frozen, silenced and cut off by a plan that
-//! follows from a seed, and one lies whenever it is elected. In the end all ledgers are equal and hold.
+//! The chaos test, on real processes: members are killed, frozen, silenced and cut off by a plan
+//! that follows from a seed, and one lies whenever it is elected. In the end all ledgers are equal
+//! and hold.
 //!
 //! `scripts/chaos.sh --nodes 16 --rounds 10 --seed 1` builds what it needs and runs it. Each member
-//! reaches each other one through a proxy of its own ([`links`]); none takes turns with others at the
-//! cores, for a frozen one would keep its turn.
+//! reaches each other one through a proxy of its own ([`links`]); none takes turns with others at
+//! the cores, for a frozen one would keep its turn.
 
 mod links;
 mod plan;
@@ -43,7 +44,8 @@ struct Args {
     /// Optimiser steps each member takes in a round.
     #[arg(long, default_value_t = 2)]
     local_steps: u32,
-    /// The folder of the homes, to be made; one in the system's folder for such things, removed after.
+    /// The folder of the homes, to be made; one in the system's folder for such things, removed
+    /// after.
     #[arg(long)]
     dir: Option<PathBuf>,
 }
@@ -81,7 +83,8 @@ async fn run(args: &Args) -> Result<(), Failure> {
     conclude(&homes, liar, storm)
 }
 
-/// The homes of a testnet in which each member knows its own way to each other one, and no bootstrap.
+/// The homes of a testnet in which each member knows its own way to each other one, and no
+/// bootstrap.
 fn prepare(dir: &Path, args: &Args, links: &Links) -> Result<Homes, Failure> {
     let cohort = Cohort {
         nodes: usize::try_from(args.nodes).map_err(Failure::usage)?,
@@ -109,8 +112,8 @@ fn prepare(dir: &Path, args: &Args, links: &Links) -> Result<Homes, Failure> {
     Ok(homes)
 }
 
-/// Who leads the round after the one from which the liar lies, unless a view fails before: a liar that
-/// is never elected shows nothing.
+/// Who leads the round after the one from which the liar lies, unless a view fails before: a liar
+/// that is never elected shows nothing.
 fn liar(homes: &Homes) -> Result<usize, Failure> {
     let federation = Home::at(homes.home(0)).read_federation()?;
     let (roster, round) = (federation.founders(), Round(LIES_FROM + 1));

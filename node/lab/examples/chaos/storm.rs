@@ -1,5 +1,5 @@
-//! Carries the plan out on running nodes, and notes how long each member took to be up with the others
-//! again.
+//! Carries the plan out on running nodes, and notes how long each member took to be up with the
+//! others again.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

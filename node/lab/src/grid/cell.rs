@@ -1,8 +1,9 @@
 //! The cells of a grid, what they have in common, and the runs they need.
 //!
-//! Equal samples: every cell, every member-alone row and the centralised row draw `samples` questions and captions in
-//! all, summed over members and rounds and counted each time they are drawn. Fewer members take more local steps of
-//! the same batch in the same number of rounds. Of what the data lack, a batch of the plan has none already.
+//! Equal samples: every cell, every member-alone row and the centralised row draw `samples`
+//! questions and captions in all, summed over members and rounds and counted each time they are
+//! drawn. Fewer members take more local steps of the same batch in the same number of rounds. Of
+//! what the data lack, a batch of the plan has none already.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -53,9 +54,9 @@ pub enum Run {
 }
 
 impl GridSpec {
-    /// What these cells have in common; as many samples as the usual testnet has, if it is not said. Questions or
-    /// captions of which the data have none that can be taught are taken out of a step: none are drawn then, and all
-    /// cells' samples are counted from those of a step.
+    /// What these cells have in common; as many samples as the usual testnet has, if it is not
+    /// said. Questions or captions of which the data have none that can be taught are taken out of
+    /// a step: none are drawn then, and all cells' samples are counted from those of a step.
     ///
     /// # Errors
     /// If model and data do not fit together, or a cell cannot have exactly that number of samples.
@@ -127,7 +128,8 @@ impl Cell {
         }
         let near = (samples / unit).max(1) * unit;
         Err(Failure::usage(format!(
-            "--samples {samples}: {} members cannot share them out evenly in {} rounds of steps of {}",
+            "--samples {samples}: {} members cannot share them out evenly in {} rounds of steps of \
+             {}",
             self.clients,
             grid.spec.cohort.rounds,
             grid.batch()

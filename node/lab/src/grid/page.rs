@@ -19,21 +19,23 @@ impl Results {
         let Learning { batch_questions, batch_captions, .. } = learning;
         let mut text = format!("## The grid\n\nMade by\n\n{}\n", self.commands());
         text += &format!(
-            "Equal samples: every federation, all data in one place, and all members alone together are given steps \
-             for exactly {samples} questions and captions, summed over members and rounds and counted each time they \
-             are drawn (what the members' signed updates say of it is below): {rounds} rounds, steps of \
-             {batch_questions} questions and {batch_captions} captions. Fewer members take more steps a round: {}. \
-             AdamW's learning rate is {rate} for one trainer, alone or with all data, and √K times that for K \
-             members, over all rounds falling to a tenth; updates are combined by {strategy}. Members keep a tenth of \
-             their pictures aside; all data in one place means these too. Held-out data are the same for all rows of a \
-             seed.\n\n",
+            "Equal samples: every federation, all data in one place, and all members alone \
+             together are given steps for exactly {samples} questions and captions, summed over \
+             members and rounds and counted each time they are drawn (what the members' signed \
+             updates say of it is below): {rounds} rounds, steps of {batch_questions} questions \
+             and {batch_captions} captions. Fewer members take more steps a round: {}. AdamW's \
+             learning rate is {rate} for one trainer, alone or with all data, and √K times that \
+             for K members, over all rounds falling to a tenth; updates are combined by \
+             {strategy}. Members keep a tenth of their pictures aside; all data in one place \
+             includes these too. Held-out data are the same for all rows of a seed.\n\n",
             self.steps()
         );
         text += &self.scores();
-        text += "\n\"kept\" is the share of the gain over the base that all data in one place bring (± is the sample \
-                 standard deviation over seeds; without it there is one seed). \"alone\" is the mean over the members, \
-                 each trained on its own part for as many samples as it takes in the federation; \"best\" is the best \
-                 of them, by both tasks together, chosen on these very data.\n\n";
+        text += "\n\"kept\" is the share of the gain over the base that all data in one place bring \
+                 (± is the sample standard deviation over seeds; without it there is one seed). \
+                 \"alone\" is the mean over the members, each trained on its own part for as many \
+                 samples as it takes in the federation; \"best\" is the best of them, by both tasks \
+                 together, chosen on these very data.\n\n";
         text += &format!("![score against members]({prefix}score.svg)\n\n");
         text += "By type of answer, and by task of drawing:\n\n";
         text += &self.by_kind(|marks| &marks.vqa_accuracy_by_answer_type, None);
@@ -42,12 +44,14 @@ impl Results {
             Some(|report| &report.drawing_ceiling_by_task),
         );
         text += &self.costs_table();
-        text += "\nSamples: what the updates in the aggregates say they have drawn, by their signatures; where it is \
-                 less than above, updates missed their round, or a member had no question or no caption that can be \
-                 taught, and the cell is no equal. Received and sent: megabytes of the busiest member. To the last \
-                 update: from the beginning of the round, with the time in which members of one machine wait for \
-                 their turns at its cores. To the commit: from the last update to the first commit, with every \
-                 member's own computation of the aggregate. Peak: the most memory a node's process held.\n\n";
+        text += "\nSamples: what the updates in the aggregates say they have drawn, by their \
+                 signatures; where it is less than above, updates missed their round, or a member \
+                 had no question or no caption that can be taught, and the cell is no equal. \
+                 Received and sent: megabytes of the busiest member. To the last update: from the \
+                 beginning of the round, including the time in which members of one machine wait \
+                 for their turns at its cores. To the commit: from the last update to the first \
+                 commit, including every member's own computation of the aggregate. Peak: the most \
+                 memory a node's process held.\n\n";
         text += &format!("![score against bytes]({prefix}bytes.svg)\n\n");
         text += &format!("![time of a round]({prefix}time.svg)\n");
         text
@@ -147,7 +151,8 @@ impl Results {
         [("base", base.collect()), ("all data in one place", central.collect())]
     }
 
-    /// Shares right by kind, if there are any; below them, where there is one, what the real pictures score.
+    /// Shares right by kind, if there are any; below them, where there is one, what the real
+    /// pictures score.
     fn by_kind(
         &self,
         of: fn(&Marks) -> &Shares,

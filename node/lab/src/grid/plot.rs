@@ -93,7 +93,8 @@ impl Results {
         Ok(())
     }
 
-    /// Both tasks against what the busiest member has received so far, a line for each number of members.
+    /// Both tasks against what the busiest member has received so far, a line for each number of
+    /// members.
     fn plot_bytes(&self, canvas: &Canvas<'_>) -> Drawn {
         for ((panel, title), task) in
             canvas.split_evenly((1, 2)).iter().zip(["VQA, %", "drawings, %"]).zip(TASKS)
@@ -115,8 +116,8 @@ impl Results {
         Ok(())
     }
 
-    /// Bars: below until the last update, waits for turns and all; above from it to the commit, every member's own
-    /// computation of the aggregate and all.
+    /// Bars: below until the last update, waits for turns and all; above from it to the commit,
+    /// every member's own computation of the aggregate and all.
     fn plot_times(&self, canvas: &Canvas<'_>) -> Drawn {
         let columns = self.columns();
         let of = |column, index: usize| {
@@ -167,8 +168,8 @@ impl Results {
         Ok(())
     }
 
-    /// Of each number of members the unevenness with most seeds, the first of equals: what is received does not depend
-    /// on it, and a line for each would hide them all.
+    /// Of each number of members the unevenness with most seeds, the first of equals: what is
+    /// received does not depend on it, and a line for each would hide them all.
     fn best_known(&self) -> Vec<(usize, Option<f64>)> {
         let columns = self.columns();
         let known = columns.chunk_by(|one, other| one.0 == other.0);

@@ -74,7 +74,8 @@ impl Results {
         self.alone.iter().find(|(cell, _)| cell == wanted).map(|(_, report)| report)
     }
 
-    /// What a federation keeps of the gain that all data in one place bring over the base, 1 for all of it.
+    /// What a federation keeps of the gain that all data in one place bring over the base, 1 for
+    /// all of it.
     pub fn kept(
         &self,
         (cell, report): &(Cell, TestnetReport),
@@ -97,8 +98,8 @@ impl Results {
         self.plot(&folder.dir)
     }
 
-    /// Writes the page with its plots in a folder of its name, in lower case, beside it. What an earlier page says
-    /// above its line stays.
+    /// Writes the page with its plots in a folder of its name, in lower case, beside it. What an
+    /// earlier page says above its line stays.
     ///
     /// # Errors
     /// If the file holds something else, or the disk refuses.
@@ -183,8 +184,9 @@ pub fn drawn(report: &TestnetReport) -> u64 {
     report.rounds.iter().map(|round| round.examples).sum()
 }
 
-/// What a round cost, in the mean over the rounds this run has seen: megabytes that the busiest member received and
-/// sent, seconds until the last update, seconds from it to the commit; then megabytes of memory.
+/// What a round cost, in the mean over the rounds this run has seen: megabytes that the busiest
+/// member received and sent, seconds until the last update, seconds from it to the commit; then
+/// megabytes of memory.
 pub fn costs(report: &TestnetReport) -> [Option<f64>; 5] {
     let rounds = || report.rounds.iter().filter(|round| round.train_s.is_some());
     let mean = |value: fn(&crate::testnet::report::RoundRow) -> f64| {

@@ -1,4 +1,5 @@
-//! The end of a testnet: every ledger is checked, the evaluator is heard to its end, the report is written.
+//! The end of a testnet: every ledger is checked, the evaluator is heard to its end, the report is
+//! written.
 
 use witan_home::{Failure, Home};
 use witan_node::jobs::check;

@@ -1,5 +1,5 @@
-//! Fault injection: which nodes are killed when, and when they return. Pure: a fault says what to do, the testnet
-//! does it.
+//! Fault injection: which nodes are killed when, and when they return. Pure: a fault says what to
+//! do, the testnet does it.
 
 mod aggregator;
 mod members;

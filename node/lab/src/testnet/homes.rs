@@ -84,8 +84,8 @@ impl Homes {
         self.folder.path(home_name(index))
     }
 
-    /// Reads what the homes have committed. One that cannot be read is passed over: its own node says what is wrong
-    /// with it.
+    /// Reads what the homes have committed. One that cannot be read is passed over: its own node
+    /// says what is wrong with it.
     pub fn history(&self, federation: &Federation, ground: &Ground) -> History {
         let of = |holder: usize| {
             let home = Home::at(self.home(holder));

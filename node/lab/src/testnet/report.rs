@@ -104,7 +104,8 @@ pub struct RoundRow {
     pub record_digest: String,
     /// Digest of the aggregate.
     pub result_digest: String,
-    /// Seconds from the round's beginning to the last update; `null` if an earlier run committed it.
+    /// Seconds from the round's beginning to the last update; `null` if an earlier run committed
+    /// it.
     pub train_s: Option<f64>,
     /// Seconds from the last update to the first node's commit; `null` likewise.
     pub overhead_s: Option<f64>,

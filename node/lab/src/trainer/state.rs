@@ -9,8 +9,8 @@
 //! moments             AdamW's, to the end
 //! ```
 //!
-//! A file that is longer than such a training can be is not read; one that is cut, altered, or of another training
-//! is refused by name.
+//! A file that is longer than such a training can be is not read; one that is cut, altered, or of
+//! another training is refused by name.
 
 use std::fs::File;
 use std::io::Read;

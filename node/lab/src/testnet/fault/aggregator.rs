@@ -1,6 +1,7 @@
-//! `--kill-aggregator`: kills the elected aggregator once the updates of its round are out, and starts it
-//! again once the round is closed. The victim is first paused (its update is out and somebody holds its
-//! delta), so that it cannot close the round in the moment between the last update and the kill.
+//! `--kill-aggregator`: kills the elected aggregator once the updates of its round are out, and
+//! starts it again once the round is closed. The victim is first paused (its update is out and
+//! somebody holds its delta), so that it cannot close the round in the moment between the last
+//! update and the kill.
 
 use serde::{Deserialize, Serialize};
 use witan_protocol::member::View;

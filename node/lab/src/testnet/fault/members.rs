@@ -1,5 +1,5 @@
-//! `--kill COUNT@ROUND`: members that are killed for good while a round runs. If the rest are too few to decide, as
-//! many return as they need, once all of them have said that they are stalled.
+//! `--kill COUNT@ROUND`: members that are killed for good while a round runs. If the rest are too
+//! few to decide, as many return as they need, once all of them have said that they are stalled.
 
 use std::collections::BTreeSet;
 
