@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use witan_home::{Failure, FailureKind};
 use witan_model::data::Dataset;
 use witan_model::families::blip3o::Targets;
-use witan_model::{TrainingRun, Schedule, TrainError, TrainPlan};
+use witan_model::{Schedule, TrainError, TrainPlan, TrainingRun};
 use witan_node::jobs::Ground;
 use witan_node::jobs::device::Device;
 use witan_node::jobs::model::{Model, Read};
@@ -30,7 +30,7 @@ use crate::event::{Event, Observer};
 use crate::spec::rate_factor;
 use crate::train::TrainedRow;
 pub use store::{Identity, Store};
-pub use witan_model::{TrainingState, Step, Trained};
+pub use witan_model::{Step, Trained, TrainingState};
 
 /// What every candidate is trained from, and how.
 #[derive(Clone)]

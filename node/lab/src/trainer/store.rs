@@ -6,7 +6,7 @@ use witan_home::Failure;
 use witan_node::jobs::{Ground, chosen};
 use witan_protocol::digest::Digest;
 
-use super::{Candidate, TrainingState, Trained, state};
+use super::{Candidate, Trained, TrainingState, state};
 use crate::folder::Folder;
 use crate::train::{TrainSpec, TrainedRow};
 
