@@ -1,8 +1,8 @@
-//! No module of a crate imports, by whatever way round, itself: at every level of the module tree the
-//! siblings stand in an order. A module may always name its own ancestors' items.
+//! No module of a crate imports, by whatever way round, itself: at every level of the module tree
+//! the siblings stand in an order. A module may always name its own ancestors' items.
 //!
-//! Reads the sources with syn: `use` trees and paths in code, re-exports followed to where a name is
-//! defined. Paths inside macro calls are read as tokens. What only tests import does not count.
+//! Reads the sources with syn: `use` trees and paths in code, re-exports followed to where a name
+//! is defined. Paths inside macro calls are read as tokens. What only tests import does not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

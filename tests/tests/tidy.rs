@@ -100,21 +100,28 @@ fn the_protocol_has_no_clock_runtime_network_disk_or_threads() {
     ];
     forbid(&words, |path| path.starts_with("protocol/src/"));
     // Malachite brings tokio along, without any of its runtimes, timers or sockets.
-    depends_on_none("witan-protocol", &["libp2p", "sled", "burn", "mio", "socket2"]);
+    depends_on_none("witan-protocol", &["libp2p", "sled", "burn-core", "mio", "socket2"]);
 }
 
 #[test]
 fn the_model_has_no_network_and_the_bootstrap_peer_no_model() {
     depends_on_none("witan-model", &["witan-protocol", "tokio", "libp2p", "sled", "socket2"]);
-    let pure = ["witan-protocol", "witan-model", "burn", "tokio", "libp2p", "sled", "socket2"];
+    let pure = ["witan-protocol", "witan-model", "burn-core", "tokio", "libp2p", "sled", "socket2"];
     depends_on_none("witan-adapter", &pure);
     depends_on_none("witan-data", &pure);
-    depends_on_none("witan-bootstrap", &["witan-model", "burn", "sled"]);
+    depends_on_none("witan-bootstrap", &["witan-model", "burn-core", "sled"]);
+}
+
+#[test]
+fn an_audit_needs_neither_burn_nor_the_network() {
+    depends_on_none("witan-home", &["witan-model", "burn-core", "witan-net", "libp2p"]);
+    depends_on_none("witan-net", &["witan-model", "burn-core", "witan-home", "sled"]);
 }
 
 #[test]
 fn the_measure_of_functions_finds_them() {
-    let text = "fn a() {\n    b();\n}\n\nimpl C {\n    pub async fn d(\n        e: F,\n    ) {\n    }\n}\n\
+    let text = "fn a() {\n    b();\n}\n\nimpl C {\n    \
+                pub async fn d(\n        e: F,\n    ) {\n    }\n}\n\
                 trait G {\n    fn h(&self);\n}\nfn i() {}";
     let lines: Vec<_> = text.lines().map(str::to_owned).collect();
     assert_eq!(functions(&lines), [(1, 3), (6, 4)]);
