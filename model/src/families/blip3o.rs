@@ -13,6 +13,7 @@ pub mod targets;
 pub mod tower;
 pub mod tuning;
 mod unified;
+pub mod variant;
 pub mod vision;
 
 use burn::module::Module;

@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn_optim::GradientsParams;
 
-use crate::families::trunk::diffusion::Form;
 use crate::families::trunk::flow::Noise;
+use crate::families::trunk::variant::Variant;
 use crate::layers::adapted::Adapted;
 
 /// A model with an adapter, as training sees it.
@@ -47,10 +47,8 @@ pub struct Examples {
     pub questions: Vec<usize>,
     /// How many captions it has.
     pub captions: usize,
-    /// How the targets of drawings are noised.
-    pub form: Form,
-    /// Noises for each caption of a batch: the language model reads once for all of them.
-    pub noises: usize,
+    /// The family's: how the targets of drawings are noised, how often a caption's.
+    pub variant: &'static Variant,
     /// Numbers of one target.
     pub target: usize,
 }

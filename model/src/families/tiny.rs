@@ -14,6 +14,7 @@ mod patches;
 mod residual;
 pub mod shard;
 pub(crate) mod training;
+pub mod variant;
 pub mod vision;
 
 use burn::module::Module;

@@ -3,6 +3,7 @@
 
 pub mod diffusion;
 pub mod flow;
+pub mod variant;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -12,7 +13,7 @@ use witan_adapter::tensors::WeightError;
 use crate::families::language::Language;
 use crate::families::language::config::LanguageConfig;
 use crate::families::language::rows::Rows;
-use crate::families::trunk::diffusion::{Diffusion, DiffusionConfig, Form};
+use crate::families::trunk::diffusion::{Diffusion, DiffusionConfig};
 use crate::layers::loader::Loader;
 
 /// Sizes of a [`Trunk`].
@@ -49,14 +50,15 @@ impl Trunk {
     pub fn load(loader: &mut Loader, config: &TrunkConfig) -> Result<Trunk, WeightError> {
         let (name, width) = ("model.latent_queries", config.language.hidden_size);
         let language = Language::load(loader, &config.language)?;
-        let latent_queries = match config.diffusion.form {
-            Form::Plain => loader.tensor(name, [config.queries, width], Init::Normal(0.1))?,
-            // The released files have an axis of one in front.
-            Form::Lumina => {
-                let queries = loader.tensor(name, [1, config.queries, width], Init::Normal(1.0))?;
-                let gradient = queries.is_require_grad();
-                let rows = queries.val().flatten(0, 1).detach();
-                Param::initialized(queries.id, rows).set_require_grad(gradient)
+        let (variant, queries) = (config.diffusion.variant, config.queries);
+        let init = Init::Normal(variant.query_deviation);
+        let latent_queries = match variant.has_query_batch {
+            false => loader.tensor(name, [queries, width], init)?,
+            true => {
+                let batch = loader.tensor(name, [1, queries, width], init)?;
+                let gradient = batch.is_require_grad();
+                let rows = batch.val().flatten(0, 1).detach();
+                Param::initialized(batch.id, rows).set_require_grad(gradient)
             }
         };
         Ok(Trunk {

@@ -7,13 +7,11 @@
 use witan_adapter::LoraConfig;
 
 use crate::device::Compute;
-use crate::families::blip3o::shard::{ANSWER_TOKENS_MAX, SEEN_NUMBERS_MAX};
 use crate::families::language::Activations;
 use crate::families::language::config::{Family, LanguageConfig};
-use crate::families::tiny::config::PICTURE_TOKENS;
-use crate::families::tiny::training::NOISES;
 use crate::families::trunk::TrunkConfig;
-use crate::families::trunk::diffusion::{DiffusionConfig, Form};
+use crate::families::trunk::diffusion::DiffusionConfig;
+use crate::families::trunk::variant::TrainingFacts;
 use crate::inspect::parts::adapter_numbers;
 use crate::kernels::KEPT_COLUMNS;
 
@@ -98,12 +96,12 @@ impl ModelShape<'_> {
         let (answers, drawings) = (self.answers(step), self.drawings(step));
         let kept = [Some(answers), drawings].into_iter().flatten();
         let kept = kept.map(|task| self.kept(lora, &task, step));
-        let form = self.trunk.map(|trunk| trunk.diffusion.form);
-        let (numbers, seen) = match form {
-            Some(Form::Plain) => (kept.sum(), 0),
-            Some(Form::Lumina) => (kept.max().unwrap_or(0), SEEN_NUMBERS_MAX),
-            None => (kept.max().unwrap_or(0), 0),
+        let facts = self.facts();
+        let numbers = match facts.is_some_and(|facts| facts.has_joint_backward) {
+            true => kept.sum(),
+            false => kept.max().unwrap_or(0),
         };
+        let seen = facts.map_or(0, |facts| facts.encoded_numbers_max);
         let weights = match (step.compute, step.activations) {
             (Compute::Cuda, _) => {
                 let [matrices, others] =
@@ -118,15 +116,17 @@ impl ModelShape<'_> {
         Memory { weights, adapter, activations, rest, seen: seen as u64 * 4 }
     }
 
+    fn facts(&self) -> Option<&'static TrainingFacts> {
+        self.trunk.map(|trunk| &trunk.diffusion.variant.training)
+    }
+
     fn answers(&self, step: StepShape) -> Task {
         let StepShape { questions: rows, tokens, .. } = step;
         let words = self.language.vocab_size;
-        let (picture, said) = match self.trunk.map(|trunk| trunk.diffusion.form) {
-            // Every next token is learnt.
-            None => (0, tokens),
-            Some(Form::Plain) => (PICTURE_TOKENS, 1),
-            Some(Form::Lumina) => (PICTURE_SIDE.pow(2), ANSWER_TOKENS_MAX),
-        };
+        // Of a text alone every next token is learnt.
+        let (picture, said) = self
+            .facts()
+            .map_or((0, tokens), |facts| (facts.picture_tokens, facts.answer_tokens_max));
         let matrices = words * self.language.hidden_size;
         Task { rows, length: tokens + picture, made: rows * said * words, matrices }
     }
@@ -134,10 +134,7 @@ impl ModelShape<'_> {
     fn drawings(&self, step: StepShape) -> Option<Task> {
         let trunk = self.trunk?;
         let path = format!("{}.", trunk.diffusion.path);
-        let noises = match trunk.diffusion.form {
-            Form::Plain => NOISES,
-            Form::Lumina => 1,
-        };
+        let noises = trunk.diffusion.variant.training.noises;
         let rows = step.captions;
         let made = rows * noises * inside_diffusion(trunk);
         let matrices = self.numbers(|name, axes| axes == 2 && name.starts_with(&path));
@@ -212,7 +209,7 @@ fn probabilities(heads: usize, columns: usize) -> usize {
 const PROGRAM_BYTES: u64 = 110_000_000;
 /// One part in so many more than is counted: what steps of 0.1 to 3 GB took.
 const WASTED: u64 = 8;
-/// Tokens along one side of a picture that is reckoned with: as many as one of 448 pixels has.
+/// Tokens along one side of the picture of an estimate: as many as one of 448 pixels has.
 pub const PICTURE_SIDE: usize = 16;
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::families::language::losses::text_losses;
 use crate::families::tiny::base::Base;
 use crate::families::tiny::config::ModelConfig;
 use crate::families::tiny::shard::{EncodedShard, picture_features};
-use crate::families::trunk::diffusion::Form;
+use crate::families::tiny::variant::PLAIN;
 use crate::families::trunk::flow::Noise;
 use crate::train::ShuffledSampler;
 
@@ -87,7 +87,7 @@ impl Lesson<'_> {
         let targets = self.corpus.targets.rows(&pictures, &self.device);
         let [_, patches, patch] = targets.dims();
         let sizes = [drawn.len(), self.noises, patches * patch];
-        let noise = Noise::draw(rng, Form::Plain, sizes);
+        let noise = Noise::draw(rng, &PLAIN.flow, sizes);
         let (trunk, config) = (&stage.network.trunk, self.config.trunk());
         let states = trunk.query_states(&config.caption_rows(&tokens), &config);
         trunk.flow_loss(states, targets, noise, &config)

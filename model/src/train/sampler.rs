@@ -9,8 +9,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{TrainError, TrainPlan};
 use crate::families::lora_model::{Batch, Examples};
-use crate::families::trunk::diffusion::Form;
 use crate::families::trunk::flow::Noise;
+use crate::families::trunk::variant::Variant;
 
 /// Samples batches of a shard's examples in random order, an epoch after the other.
 pub(super) struct Batches {
@@ -18,8 +18,9 @@ pub(super) struct Batches {
     captions: ShuffledSampler,
     batch_questions: usize,
     batch_captions: usize,
-    /// Form, noises a caption, and numbers of a target.
-    noise: (Form, usize, usize),
+    variant: &'static Variant,
+    /// Numbers of a target.
+    target: usize,
     /// Questions and captions sampled so far, counted each time.
     pub(super) taken: u64,
     rng: ChaCha8Rng,
@@ -27,13 +28,14 @@ pub(super) struct Batches {
 
 impl Batches {
     pub(super) fn new(examples: Examples, plan: &TrainPlan) -> Result<Batches, TrainError> {
-        let Examples { questions, captions, form, noises, target } = examples;
+        let Examples { questions, captions, variant, target } = examples;
         let batches = Batches {
             questions: ShuffledSampler::new(questions),
             captions: ShuffledSampler::new((0..captions).collect()),
             batch_questions: plan.batch_questions,
             batch_captions: plan.batch_captions,
-            noise: (form, noises, target),
+            variant,
+            target,
             taken: 0,
             rng: ChaCha8Rng::seed_from_u64(plan.seed),
         };
@@ -51,8 +53,8 @@ impl Batches {
         let questions = self.questions.sample(self.batch_questions, &mut self.rng);
         let captions = self.captions.sample(self.batch_captions, &mut self.rng);
         self.taken += (questions.len() + captions.len()) as u64;
-        let (form, times, size) = self.noise;
-        let noise = Noise::draw(&mut self.rng, form, [captions.len(), times, size]);
+        let sizes = [captions.len(), self.variant.training.noises, self.target];
+        let noise = Noise::draw(&mut self.rng, &self.variant.flow, sizes);
         Batch { questions, captions, noise }
     }
 }

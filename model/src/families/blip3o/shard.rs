@@ -18,6 +18,7 @@ use super::pixels::PixelBounds;
 use super::prompt::{self, Prompt};
 use super::targets::Targets;
 use super::tuning::{Captions, Question};
+use super::variant::LUMINA;
 use super::{Blip3o, Network, Seen};
 use crate::families::lora_model::{Batch, Examples, LoraModel, Losses, Unreadable};
 use crate::layers::adapted::Adapted;
@@ -185,7 +186,7 @@ impl Shard {
     ) -> Result<String, ReadError> {
         let asked = &self.questions[question];
         let seen = self.see(blip3o, asked.picture)?;
-        reader.answer(blip3o, &seen, &asked.text, ANSWER_TOKENS_MAX)
+        reader.answer(blip3o, &seen, &asked.text, LUMINA.training.answer_tokens_max)
     }
 
     fn target(&self, picture: usize) -> Result<Vec<f32>, ReadError> {
@@ -201,7 +202,7 @@ impl Shard {
             .look_at(&shown.whole()?, self.bounds)
             .map_err(|error| ReadError::of(shown, error))?;
         let numbers = seen.token_count() * blip3o.config().trunk.language.hidden_size;
-        if self.kept.load(Ordering::Relaxed) + numbers <= SEEN_NUMBERS_MAX {
+        if self.kept.load(Ordering::Relaxed) + numbers <= LUMINA.training.encoded_numbers_max {
             self.kept.fetch_add(numbers, Ordering::Relaxed);
             let _ = self.seen[picture].set(seen.clone());
         }
@@ -226,8 +227,7 @@ impl LoraModel for Blip3o {
         Examples {
             questions: (0..shard.questions.len()).collect(),
             captions: shard.captions.len(),
-            form: drawing.form,
-            noises: 1,
+            variant: drawing.variant,
             target: drawing.places * drawing.channels,
         }
     }
@@ -287,9 +287,3 @@ fn foreign(blip3o: &Blip3o) -> ReadError {
     let config = blip3o.config();
     ReadError::Foreign { image: config.image_token, rows: config.trunk.language.vocab_size }
 }
-
-/// Tokens of an answer at most, as BLIP3o is evaluated on VQA.
-pub const ANSWER_TOKENS_MAX: usize = 16;
-/// A gigabyte: of BLIP3o-Model-4B, whose tokens have 2048 numbers, 64 to 512 pictures of 2048 to
-/// 256 tokens, as its bounds for VQA allow.
-pub(crate) const SEEN_NUMBERS_MAX: usize = 1 << 28;

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::families::language::config::{Family, LanguageConfig};
 use crate::families::language::rows::Rows;
+use crate::families::tiny::variant::PLAIN;
 use crate::families::trunk::TrunkConfig;
-use crate::families::trunk::diffusion::{DiffusionConfig, Form};
+use crate::families::trunk::diffusion::DiffusionConfig;
 pub use witan_adapter::LoraConfig;
 
 /// Sizes of a unified multimodal model: vision encoder, language model, diffusion transformer,
@@ -88,7 +89,7 @@ impl ModelConfig {
     pub fn trunk(&self) -> TrunkConfig {
         let diffusion = DiffusionConfig {
             path: "model.dit",
-            form: Form::Plain,
+            variant: &PLAIN,
             places: PICTURE_TOKENS,
             channels: self.gen_channels * MERGE * MERGE,
             condition: self.hidden_size,

@@ -4,11 +4,11 @@ use burn::tensor::{Device, Tensor};
 use burn_optim::GradientsParams;
 
 use super::shard::EncodedShard;
+use super::variant::PLAIN;
 use super::{Network, Umm};
 use crate::families::language::losses::answer_loss;
 use crate::families::language::rows::Rows;
 use crate::families::lora_model::{Batch, Examples, LoraModel, Losses, Unreadable};
-use crate::families::trunk::diffusion::Form;
 use crate::families::trunk::flow::Noise;
 use crate::host::floats;
 use crate::layers::adapted::Adapted;
@@ -44,8 +44,7 @@ impl LoraModel for Umm {
         Examples {
             questions: (0..shard.questions.len()).filter(answered).collect(),
             captions: shard.captions.len(),
-            form: Form::Plain,
-            noises: NOISES,
+            variant: &PLAIN,
             target: shard.targets.row_len(),
         }
     }
@@ -119,6 +118,3 @@ impl Captioned {
         trunk.flow_loss(states, targets, self.noise, &config)
     }
 }
-
-/// Noise levels drawn for each caption of a step.
-pub(crate) const NOISES: usize = 2;

@@ -2,8 +2,8 @@
 //!
 //! Follows Lumina-Next (Zhuo et al., arXiv 2406.18583) as diffusers has it, with BLIP3o's
 //! projection of the condition in front: self- and cross-attention side by side, scale and gate of
-//! every sub-layer modulated by time and the pooled condition. [`Form`] tells what the embedded
-//! model leaves out, argued by its size.
+//! every sub-layer modulated by time and the pooled condition. [`Blocks`](super::variant::Blocks) is
+//! what families differ in.
 
 mod block;
 mod rotary;
@@ -12,12 +12,12 @@ use burn::module::{Module, Param};
 use burn::tensor::activation::{gelu, gelu_approximate, silu};
 use burn::tensor::{Device, Tensor, TensorData};
 use witan_adapter::fresh::Init;
-use witan_adapter::tensor_files::TensorFiles;
 use witan_adapter::tensors::WeightError;
 
+use crate::families::trunk::variant::Variant;
 use crate::layers::frozen::Frozen;
 use crate::layers::loader::Loader;
-use crate::layers::transformer::{EPSILON, Heads, LayerNorm, centred, normalised};
+use crate::layers::transformer::{Heads, LayerNorm, normalised};
 use block::Block;
 use rotary::Rotary2d;
 
@@ -26,8 +26,8 @@ use rotary::Rotary2d;
 pub struct DiffusionConfig {
     /// The path of its tensors.
     pub path: &'static str,
-    /// Which of the two forms.
-    pub form: Form,
+    /// Which family's it is.
+    pub variant: &'static Variant,
     /// Places of the grid.
     pub places: usize,
     /// Channels of one place, read and predicted.
@@ -46,17 +46,6 @@ pub struct DiffusionConfig {
     pub keys: usize,
     /// Inner width of the SwiGLU.
     pub intermediate_size: usize,
-}
-
-/// The two forms of the transformer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// The embedded model's: learned positions, no norm of queries and keys or after a sub-layer,
-    /// and the clean grid is predicted, from which the velocity follows.
-    Plain,
-    /// As released: 2-D rotary positions, norms of queries and keys and after each sub-layer; the
-    /// velocity is predicted.
-    Lumina,
 }
 
 /// Denoises a grid under a condition read from the language model.
@@ -97,46 +86,6 @@ impl Condition {
 }
 
 impl DiffusionConfig {
-    /// BLIP3o's, as released with the 4B and the 8B model, conditioned on a language model of width
-    /// `condition`.
-    pub fn released(condition: usize) -> DiffusionConfig {
-        DiffusionConfig {
-            path: "model.dit.model",
-            form: Form::Lumina,
-            places: 64,
-            channels: 1792,
-            condition,
-            hidden_size: 1792,
-            time: 1024,
-            layers: 24,
-            heads: 28,
-            keys: 1792,
-            intermediate_size: 4864,
-        }
-    }
-
-    /// BLIP3o's with the sizes of a checkpoint's tensors, because files disagree with the formulas
-    /// for them; none if a tensor that tells is missing.
-    pub fn of(files: &TensorFiles) -> Option<DiffusionConfig> {
-        let released = DiffusionConfig::released(0);
-        let axis = |name: &str, axis: usize| {
-            let place = files.tensors().get(&format!("{}.{name}", released.path))?;
-            place.shape.get(axis).copied()
-        };
-        let layer = |at: usize| axis(&format!("layers.{at}.gate"), 0);
-        Some(DiffusionConfig {
-            channels: axis("norm_out.linear_2.weight", 0)?,
-            condition: axis("caption_projection.linear_1.weight", 1)?,
-            hidden_size: axis("patch_embedder.proj.weight", 0)?,
-            time: axis("norm_out.linear_1.weight", 1)?,
-            layers: (0..).take_while(|at| layer(*at).is_some()).count(),
-            heads: layer(0).filter(|heads| *heads > 0)?,
-            keys: axis("layers.0.attn1.to_k.weight", 0)?,
-            intermediate_size: axis("layers.0.feed_forward.linear_1.weight", 0)?,
-            ..released
-        })
-    }
-
     /// Whether heads are of one even width, and groups of them share a key head; nothing can be
     /// computed otherwise.
     pub fn shares_out(&self) -> bool {
@@ -154,29 +103,21 @@ impl DiffusionConfig {
     }
 }
 
-impl Form {
-    /// Cosines and sines that describe the time.
-    fn time_channels(self) -> usize {
-        match self {
-            Form::Plain => 64,
-            Form::Lumina => 256,
-        }
-    }
-}
-
 impl Diffusion {
     /// Loads the tensors below the configuration's path.
     pub fn load(loader: &mut Loader, config: &DiffusionConfig) -> Result<Diffusion, WeightError> {
-        let &DiffusionConfig { form, places, channels, condition, hidden_size: width, .. } = config;
+        let &DiffusionConfig { variant, places, channels, condition, hidden_size: width, .. } =
+            config;
         let time = config.time;
         let at = |name: &str| format!("{}.{name}", config.path);
-        let is_plain = form == Form::Plain;
+        let blocks_form = &variant.blocks;
         let blocks = (0..config.layers)
             .map(|index| Block::load(loader, &at(&format!("layers.{index}")), config));
         let blocks = blocks.collect::<Result<_, _>>()?;
         let mut linear = |name: &str, sizes| loader.linear(&at(name), sizes, true);
         let patch = linear("patch_embedder.proj", [channels, width])?;
-        let position = is_plain
+        let position = blocks_form
+            .learns_positions
             .then(|| loader.tensor(&at("position.weight"), [places, width], Init::Normal(0.02)));
         let mut linear = |name: &str, sizes| loader.linear(&at(name), sizes, true);
         let embed = "time_caption_embed";
@@ -188,14 +129,15 @@ impl Diffusion {
             caption: linear("caption_projection.linear_2", [width, width])?,
             time_inner: linear(
                 &format!("{embed}.timestep_embedder.linear_1"),
-                [form.time_channels(), time],
+                [blocks_form.time_channels, time],
             )?,
             time: linear(&format!("{embed}.timestep_embedder.linear_2"), [time, time])?,
             pooled: linear(&format!("{embed}.caption_embedder.1"), [width, time])?,
-            pooled_norm: (!is_plain)
+            pooled_norm: blocks_form
+                .has_all_norms
                 .then(|| {
                     let path = at(&format!("{embed}.caption_embedder.0"));
-                    LayerNorm::load(loader, &path, width, block::EPSILON)
+                    LayerNorm::load(loader, &path, width, blocks_form.epsilon)
                 })
                 .transpose()?,
             final_scale: loader.zero_linear(&at("norm_out.linear_1"), [time, width])?,
@@ -223,7 +165,7 @@ impl Diffusion {
         Condition { pooled: self.pooled.forward(mean.reshape([batch, width])), tokens }
     }
 
-    /// Predicts the clean grid or the velocity, as the form does.
+    /// Predicts what the variant's flow asks for: the clean grid or the velocity.
     ///
     /// # Shapes
     /// - noised and output: `[batch, places, channels]`, row-major places of a square grid
@@ -237,7 +179,7 @@ impl Diffusion {
     ) -> Tensor<3> {
         let [batch, places, _] = noised.dims();
         let device = noised.device();
-        let time = time_features(times, config.form.time_channels(), &device);
+        let time = time_features(times, config.variant.blocks.time_channels, &device);
         let time = self.time.forward(silu(self.time_inner.forward(time)));
         let signal = silu(time.add(condition.pooled.clone()));
         let mut x = self.patch.forward(noised);
@@ -254,10 +196,7 @@ impl Diffusion {
         }
         let scale = self.final_scale.forward(signal).add_scalar(1.0);
         let scale = scale.reshape([batch, 1, config.hidden_size]);
-        let x = match config.form {
-            Form::Plain => normalised(x),
-            Form::Lumina => centred(x, EPSILON),
-        };
+        let x = (config.variant.blocks.last_norm)(x);
         self.head.forward(x.mul(scale))
     }
 }

@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-use crate::families::trunk::diffusion::Form;
+use crate::families::trunk::variant::FlowRule;
 use crate::families::trunk::{Trunk, TrunkConfig};
 
 /// The random part of one flow-matching step: a noise level and a noise grid per target, and whose
@@ -25,10 +25,14 @@ pub struct Noise {
 
 impl Noise {
     /// Draws noise for `captions` rows, `times` targets each, of `size` values a target.
-    pub fn draw(rng: &mut ChaCha8Rng, form: Form, [captions, times, size]: [usize; 3]) -> Noise {
+    pub fn draw(
+        rng: &mut ChaCha8Rng,
+        flow: &FlowRule,
+        [captions, times, size]: [usize; 3],
+    ) -> Noise {
         let targets = captions * times;
         Noise {
-            levels: (0..targets).map(|_| form.level(rng.random::<f32>())).collect(),
+            levels: (0..targets).map(|_| (flow.level)(rng.random::<f32>())).collect(),
             values: (0..targets * size).map(|_| rng.sample(StandardNormal)).collect(),
             kept: (0..captions)
                 .map(|_| if rng.random::<f32>() < DROPPED { 0.0 } else { 1.0 })
@@ -42,54 +46,6 @@ pub fn start_noise(seed: u64, stream: u64, count: usize) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream);
     (0..count).map(|_| rng.sample::<f32, _>(StandardNormal)).collect()
-}
-
-impl Form {
-    /// The noise level of a number drawn evenly from 0..1. The plain form takes u^0.7: more weight
-    /// where the caption has to decide what is drawn. The released one takes one of a thousand
-    /// levels.
-    fn level(self, even: f32) -> f32 {
-        match self {
-            Form::Plain => even.powf(LEVEL_POWER).clamp(0.001, 1.0),
-            Form::Lumina => (1000.0 - (1000.0 * even).floor()) / 1000.0,
-        }
-    }
-
-    /// What is to be predicted.
-    fn target(self, clean: Tensor<3>, noise: Tensor<3>) -> Tensor<3> {
-        match self {
-            Form::Plain => clean,
-            Form::Lumina => noise.sub(clean),
-        }
-    }
-
-    /// The grid at the level `next`, of that at `level` and what was predicted there.
-    fn step(self, x: Tensor<3>, predicted: Tensor<3>, [level, next]: [f32; 2]) -> Tensor<3> {
-        match self {
-            Form::Plain => {
-                let kept = next / level;
-                x.mul_scalar(kept).add(predicted.mul_scalar(1.0 - kept))
-            }
-            Form::Lumina => x.add(predicted.mul_scalar(next - level)),
-        }
-    }
-
-    /// Steps from noise to drawing: BLIP3o's thirty; on a grid of 64 cells more than sixteen change
-    /// little.
-    fn steps(self) -> usize {
-        match self {
-            Form::Plain => 16,
-            Form::Lumina => 30,
-        }
-    }
-
-    /// The time of a level while drawing, of which BLIP3o takes the whole part.
-    fn time(self, level: f32) -> f32 {
-        match self {
-            Form::Plain => level * 1000.0,
-            Form::Lumina => (level * 1000.0).floor(),
-        }
-    }
 }
 
 impl Trunk {
@@ -124,7 +80,7 @@ impl Trunk {
         let noised = targets.clone().mul(clean).add(values.clone().mul(level));
         let levels: Vec<f32> = noise.levels.iter().map(|level| level * 1000.0).collect();
         let predicted = self.diffusion.forward(noised, &levels, &condition, &config.diffusion);
-        predicted.sub(config.diffusion.form.target(targets, values)).square().mean()
+        predicted.sub((config.diffusion.variant.flow.target)(targets, values)).square().mean()
     }
 
     /// Euler steps from noise to a grid, guided away from the grid without a condition.
@@ -133,20 +89,20 @@ impl Trunk {
     /// - states: `[batch, queries, hidden]`
     /// - noise and output: `[batch, places, channels]`
     pub fn denoise(&self, states: Tensor<3>, noise: Tensor<3>, config: &TrunkConfig) -> Tensor<3> {
-        let form = config.diffusion.form;
+        let flow = &config.diffusion.variant.flow;
         let [batch, _, _] = noise.dims();
         let both = Tensor::cat(vec![states.zeros_like(), states], 0);
         let condition = self.diffusion.condition(both);
-        let level = |step: usize| (1.0 - step as f64 / form.steps() as f64) as f32;
+        let level = |step: usize| (1.0 - step as f64 / flow.steps as f64) as f32;
         let mut x = noise;
-        for step in 0..form.steps() {
+        for step in 0..flow.steps {
             let twice = Tensor::cat(vec![x.clone(), x.clone()], 0);
-            let times = vec![form.time(level(step)); 2 * batch];
+            let times = vec![(flow.time)(level(step)); 2 * batch];
             let said = self.diffusion.forward(twice, &times, &condition, &config.diffusion);
             let without = said.clone().narrow(0, 0, batch);
             let with = said.narrow(0, batch, batch);
             let said = without.clone().add(with.sub(without).mul_scalar(GUIDANCE));
-            x = form.step(x, said, [level(step), level(step + 1)]);
+            x = (flow.step)(x, said, [level(step), level(step + 1)]);
         }
         x
     }
@@ -155,7 +111,5 @@ impl Trunk {
 /// Share of captions whose condition is dropped, so that guidance has an unconditional model
 /// (BLIP3o: 0.1).
 const DROPPED: f32 = 0.1;
-/// See [`Form::level`].
-const LEVEL_POWER: f32 = 0.7;
 /// How far a drawing is pushed towards its caption; BLIP3o's.
 const GUIDANCE: f32 = 3.0;

@@ -2,18 +2,16 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use witan_adapter::fresh::Init;
 use witan_adapter::tensors::WeightError;
 
+use super::DiffusionConfig;
 use super::rotary::Rotary2d;
-use super::{DiffusionConfig, Form};
+use crate::families::trunk::variant::Blocks;
 use crate::kernels::attention;
 use crate::layers::frozen::Frozen;
 use crate::layers::loader::Loader;
 use crate::layers::lora::LoraLinear;
-use crate::layers::transformer::{
-    self, AttentionMask, Beside, FeedForward, Heads, Norm, Projections,
-};
+use crate::layers::transformer::{AttentionMask, Beside, FeedForward, Heads, Norm, Projections};
 
 #[derive(Module, Debug)]
 pub(super) struct Block {
@@ -38,15 +36,14 @@ impl Block {
     ) -> Result<Block, WeightError> {
         let &DiffusionConfig { hidden_size: width, time, intermediate_size: inner, .. } = config;
         let at = |name: &str| format!("{path}.{name}");
-        let is_plain = config.form == Form::Plain;
-        let (out, gate, epsilon) = match config.form {
-            Form::Plain => ("attn2.to_out", Init::Ones, transformer::EPSILON),
-            Form::Lumina => ("attn2.to_out.0", Init::Zeros, EPSILON),
-        };
+        let &Blocks { has_all_norms, out, gate, epsilon, .. } = &config.variant.blocks;
         let projections = |loader: &mut Loader, name: &str| {
             let paths = ["to_q", "to_k", "to_v"].map(|map| at(&format!("{name}.{map}")));
             let norms = ["norm_q", "norm_k"].map(|norm| at(&format!("{name}.{norm}")));
-            let beside = if is_plain { Beside::Nothing } else { Beside::Norms(norms, epsilon) };
+            let beside = match has_all_norms {
+                true => Beside::Norms(norms, epsilon),
+                false => Beside::Nothing,
+            };
             Projections::load(loader, paths, width, (config.attention(), beside))
         };
         let norm = |loader: &mut Loader, name: &str| Norm::load(loader, &at(name), width, epsilon);
@@ -62,9 +59,9 @@ impl Block {
             out: loader.lora_linear(&at(out), [width, width])?,
             feed_norm: norm(loader, "ffn_norm1")?,
             feed_forward: FeedForward::load(loader, feed, [width, inner], false)?,
-            after: match config.form {
-                Form::Plain => None,
-                Form::Lumina => Some([norm(loader, "norm2")?, norm(loader, "ffn_norm2")?]),
+            after: match has_all_norms {
+                true => Some([norm(loader, "norm2")?, norm(loader, "ffn_norm2")?]),
+                false => None,
             },
         })
     }
@@ -107,6 +104,3 @@ impl Block {
         x.add(after(1, self.feed_forward.forward(h)).mul(part(3).tanh()))
     }
 }
-
-/// Keeps the norms' division away from zero where the form is the released one.
-pub(super) const EPSILON: f64 = 1e-5;
