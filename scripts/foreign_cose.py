@@ -39,7 +39,7 @@ def is_rejected(envelope, federation):
 
 
 def vote(certificate, commit, proposal, value):
-    """The envelope of a precommit, rebuilt from the certificate: what is signed follows from the record."""
+    """A precommit's envelope, rebuilt from the certificate; its payload follows from the record."""
     payload = {"round": proposal["round"], "view": certificate["view"], "step": "precommit", "value": value}
     header = {ALG: EDDSA, CONTENT_TYPE: "witan/vote", KEY_ID: commit["member"]}
     parts = [cbor2.dumps(header), {}, cbor2.dumps(payload), commit["signature"]]

@@ -4,7 +4,8 @@
 # Fails if a trial does not go as expected, or if any member trains the round twice. On a busy
 # machine a kill may come after the victim has closed the round; such a trial does not count and is
 # repeated.
-# usage: scripts/kill_trials.sh [TRIALS=20] [NODES=4]    WITAN: the program, or a command that runs it
+# usage: scripts/kill_trials.sh [TRIALS=20] [NODES=4]
+# WITAN: the program, or a command that runs it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 trials=${1:-20} nodes=${2:-4}

@@ -74,7 +74,7 @@ def models():
 
 
 def unlike_a_fresh_one(model):
-    """Untrained norms are ones and biases zeros; this makes them differ, in values that bf16 stores exactly."""
+    """Moves untrained norms and biases off one and zero, to values that bf16 stores exactly."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 1:
@@ -173,8 +173,8 @@ def make_diffusion():
 
 
 def eva(**sizes):
-    """A random tower, its tensors as BLIP3o's file has them, and what it makes of pixels: features, and their means
-    over squares of two by two."""
+    """A random tower, its tensors as in BLIP3o's file, its features of an image, and their means over
+    squares of two by two."""
     model = Eva(**sizes, num_classes=0, use_post_norm=True).eval()
     with torch.no_grad():
         for parameter in model.parameters():

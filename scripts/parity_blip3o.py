@@ -96,7 +96,7 @@ def draw(model, states, noise):
 
 
 def configuration(whole, ids):
-    """config.json as transformers 4.51.3 leaves it of BLIP3o: the language model's keys are at the top."""
+    """config.json as transformers 4.51.3 writes it: the language model's keys are at the top."""
     text = whole.config.text_config
     keys = ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
             "vocab_size", "rms_norm_eps", "hidden_act", "use_sliding_window"]  # fmt: skip

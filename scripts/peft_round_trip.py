@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The embedded model in PyTorch with a PEFT adapter: makes the pinned reference, or checks a folder.
+"""The embedded model in PyTorch with a PEFT adapter: makes the reference, or checks a folder.
 
     python3 scripts/peft_round_trip.py make            writes model/adapter/tests/peft/
     python3 scripts/peft_round_trip.py check FOLDER    loads FOLDER with PeftModel.from_pretrained
@@ -26,7 +26,7 @@ TARGETS = ["embed_tokens", "q_proj", "down_proj", "to_out"]
 
 
 class Whole(nn.Module):
-    """The PyTorch model at its place in the whole model, so that PEFT's names are the whole model's."""
+    """The PyTorch model at its place in the whole one, so that PEFT's names are those."""
 
     def __init__(self):
         super().__init__()

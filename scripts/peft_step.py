@@ -166,7 +166,7 @@ class Umm(nn.Module):
         self.dit = Diffusion()
 
     def language(self, slots, padding, extra, last):
-        """Hidden states of the last positions; a slot of at least VOCABULARY is a row of `extra`."""
+        """The last positions' hidden states; a slot from VOCABULARY on is a row of `extra`."""
         length = slots.shape[1]
         words = self.embed_tokens(slots.clamp(max=VOCABULARY - 1))
         others = extra[(slots - VOCABULARY).clamp(min=0)]

@@ -132,7 +132,7 @@ def phrase(rng: random.Random, contractions: list) -> str:
 
 
 def misspelt(rng: random.Random, text: str) -> str:
-    """The same with punctuation, spaces, capitals, an article or periods added, or an apostrophe lost."""
+    """The same with marks, spaces, capitals, an article or periods added, or an apostrophe lost."""
     for _ in range(rng.choice([0, 1, 1, 2, 3])):
         at = rng.randint(0, len(text))
         change = rng.randrange(8)
