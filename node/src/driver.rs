@@ -144,7 +144,7 @@ impl Driver {
                 self.emit(NodeEvent::Disconnected { member });
                 Some(Input::PeerDisconnected(member))
             }
-            net::Event::Message { via, bytes } => Some(Input::Message { via, bytes }),
+            net::Event::Message { via, opened } => Some(Input::Message { via, opened }),
             net::Event::BlobStored(blob) => {
                 self.emit(NodeEvent::BlobStored { digest: blob.digest });
                 Some(Input::BlobStored(blob))

@@ -35,19 +35,12 @@ pub enum Input {
     PeerConnected(MemberId),
     /// The last connection to a member closed.
     PeerDisconnected(MemberId),
-    /// Bytes from gossip or a direct message; `via` is the peer that handed them over.
+    /// An envelope from gossip or a direct message, opened beside the loop that calls `handle`:
+    /// signatures cost more than everything else. Its signer must be a member of the current round.
     Message {
-        /// The authenticated peer that handed the bytes over (not necessarily the signer).
+        /// The authenticated peer that handed it over (not necessarily its signer).
         via: MemberId,
-        /// One COSE_Sign1 envelope.
-        bytes: Vec<u8>,
-    },
-    /// The same, for an envelope the caller has opened: signatures cost more than all the rest, and
-    /// may be checked beside the loop that drives the participant.
-    Opened {
-        /// The authenticated peer that handed the envelope over.
-        via: MemberId,
-        /// The envelope; refused if it was opened for another federation.
+        /// The envelope with its message, or with why it is refused.
         opened: Box<Opened>,
     },
     /// The training job is under way: published as a signed heartbeat.

@@ -114,8 +114,7 @@ impl Participant {
                 self.sync.on_connected(&mut self.outbox, &self.round, member);
             }
             Input::PeerDisconnected(member) => self.peers.on_disconnected(member, now),
-            Input::Message { via, bytes } => self.on_bytes(via, bytes),
-            Input::Opened { via, opened } => self.on_opened(via, *opened),
+            Input::Message { via, opened } => self.on_opened(via, *opened),
             Input::Progress { job, step, steps, loss } => {
                 self.round.on_progress(&mut self.outbox, job, (step, steps), loss);
             }

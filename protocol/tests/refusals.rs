@@ -7,9 +7,9 @@ use rand_chacha::ChaCha8Rng;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::federation::{Compression, Federation, FederationId};
 use witan_protocol::io::{Input, Notice, Output, Time};
-use witan_protocol::member::{Round, View};
+use witan_protocol::member::{MemberId, Round, View};
 use witan_protocol::status::PhaseName;
-use witan_protocol::wire::envelope::{self, Refusal};
+use witan_protocol::wire::envelope::{self, Opened, Refusal};
 use witan_protocol::wire::{Kind, Message, Scores, Update, Vote, VoteStep};
 use witan_protocol::{Config, Identity, Participant};
 
@@ -58,10 +58,14 @@ fn participant() -> Participant {
     Participant::new(Config { federation, identity, start_adapter: start() }, Time(0)).unwrap()
 }
 
+fn arrival(via: MemberId, bytes: Vec<u8>) -> Input {
+    Input::Message { via, opened: Box::new(Opened::new(bytes, federation("a").id())) }
+}
+
 fn notices(participant: &mut Participant, bytes: Vec<u8>) -> Vec<Notice> {
     while participant.poll_output().is_some() {}
     let via = identity(2).member();
-    participant.handle(Time(1), Input::Message { via, bytes });
+    participant.handle(Time(1), arrival(via, bytes));
     std::iter::from_fn(|| participant.poll_output())
         .filter_map(|output| match output {
             Output::Notice(notice) => Some(notice),
@@ -183,7 +187,7 @@ fn a_strangers_key_only_watches() {
     let mut participant = Participant::new(config, Time(0)).unwrap();
     for (n, message) in [(2, vote()), (3, update(b"x"))] {
         let bytes = envelope::seal(&identity(n), participant_id(), &message);
-        participant.handle(Time(1), Input::Message { via: identity(n).member(), bytes });
+        participant.handle(Time(1), arrival(identity(n).member(), bytes));
     }
     participant.handle(Time(100_000), Input::Tick);
     assert_eq!(participant.status().phase, PhaseName::Watching);

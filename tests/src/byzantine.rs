@@ -20,7 +20,7 @@ use witan_protocol::wire::{Holdings, MemberSet, Message, Verified, Vote};
 use witan_protocol::{Identity, Roster};
 
 use crate::faults::{Coverage, Seen};
-use crate::world::Letter;
+use witan_protocol::wire::envelope::Opened;
 
 /// Ways to lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +73,7 @@ pub enum Lie {
 #[derive(Debug)]
 pub struct Liar {
     lies: Vec<Lie>,
-    heard: VecDeque<Rc<Letter>>,
+    heard: VecDeque<Rc<Opened>>,
 }
 
 /// What a liar works with for a moment.
@@ -164,20 +164,20 @@ impl Liar {
     }
 
     /// It heard something, and may use it against others.
-    pub fn keep(&mut self, letter: &Rc<Letter>) {
+    pub fn keep(&mut self, envelope: &Rc<Opened>) {
         if self.heard.len() >= HEARD_MAX {
             self.heard.pop_front();
         }
-        self.heard.push_back(letter.clone());
+        self.heard.push_back(envelope.clone());
     }
 
-    /// What goes out, and to whom, when its participant says `letter` to these members.
-    pub fn mail(&mut self, shop: &mut Workshop<'_>, letter: &Rc<Letter>, to: &[usize]) -> Mail {
-        let mut mail = match letter.verified() {
+    /// What goes out, and to whom, when its participant says `envelope` to these members.
+    pub fn mail(&mut self, shop: &mut Workshop<'_>, envelope: &Rc<Opened>, to: &[usize]) -> Mail {
+        let mut mail = match envelope.message() {
             Ok(said) if said.signer == shop.identity.member() => {
-                self.rewrite(shop, said, letter, to)
+                self.rewrite(shop, said, envelope, to)
             }
-            _ => copies(&letter.bytes, to),
+            _ => copies(envelope.bytes(), to),
         };
         if self.tells(Lie::Silence) {
             let before = mail.len();
@@ -187,7 +187,7 @@ impl Liar {
             }
         }
         mail.extend(strays::strays(self, shop, to));
-        self.keep(letter);
+        self.keep(envelope);
         mail
     }
 
@@ -195,32 +195,33 @@ impl Liar {
         &self,
         shop: &mut Workshop<'_>,
         said: &Verified<Message>,
-        letter: &Letter,
+        envelope: &Opened,
         to: &[usize],
     ) -> Mail {
         match &said.message {
             Message::Vote(vote) if self.tells(Lie::TwoVotes) => {
                 shop.saw(Lie::TwoVotes);
                 let other = Message::Vote(Vote { value: self.other_value(shop, vote), ..*vote });
-                shop.split(&letter.bytes, &other, to)
+                shop.split(envelope.bytes(), &other, to)
             }
-            Message::Proposal(motion) => motions::rewrite(self, shop, motion, letter, to),
-            Message::Update(update) => updates::rewrite(self, shop, update, letter, to),
+            Message::Proposal(motion) => motions::rewrite(self, shop, motion, envelope, to),
+            Message::Update(update) => updates::rewrite(self, shop, update, envelope, to),
             Message::Holdings(holdings) if self.tells(Lie::FalseHoldings) => {
                 shop.saw(Lie::FalseHoldings);
                 let message = Message::Holdings(false_holdings(shop, holdings));
                 copies(&shop.seal(&message), to)
             }
-            _ => copies(&letter.bytes, to),
+            _ => copies(envelope.bytes(), to),
         }
     }
 
     /// Another value somebody might vote for: one it heard of, nil, or one nobody knows.
     fn other_value(&self, shop: &mut Workshop<'_>, vote: &Vote) -> Option<Digest> {
-        let heard = self.heard.iter().filter_map(|letter| match &letter.verified().ok()?.message {
-            Message::Vote(heard) if heard.round == vote.round => Some(heard.value),
-            _ => None,
-        });
+        let heard =
+            self.heard.iter().filter_map(|envelope| match &envelope.message().ok()?.message {
+                Message::Vote(heard) if heard.round == vote.round => Some(heard.value),
+                _ => None,
+            });
         let others = heard.chain([None]).filter(|value| *value != vote.value);
         let others: Vec<_> = others.collect();
         if others.is_empty() {
@@ -231,15 +232,15 @@ impl Liar {
 
     /// The updates it heard, of rounds up to `until`, by their authors.
     fn heard_updates(&self, until: Round) -> impl Iterator<Item = (MemberId, Vec<u8>)> {
-        self.heard.iter().filter_map(move |letter| {
-            let said = letter.verified().ok()?;
+        self.heard.iter().filter_map(move |envelope| {
+            let said = envelope.message().ok()?;
             let is_old = matches!(&said.message, Message::Update(u) if u.round <= until);
-            is_old.then(|| (said.signer, letter.bytes.clone()))
+            is_old.then(|| (said.signer, envelope.bytes().to_vec()))
         })
     }
 
     /// Something it heard.
-    fn any(&self, shop: &mut Workshop<'_>) -> Option<Rc<Letter>> {
+    fn any(&self, shop: &mut Workshop<'_>) -> Option<Rc<Opened>> {
         let index = shop.random.random_range(0..self.heard.len().max(1));
         self.heard.get(index).cloned()
     }

@@ -6,7 +6,7 @@
 
 mod agenda;
 mod carry;
-mod letters;
+mod envelopes;
 mod membership;
 mod node;
 mod trace;
@@ -22,6 +22,7 @@ use witan_protocol::federation::{
 };
 use witan_protocol::io::{Input, Time};
 use witan_protocol::member::MemberId;
+use witan_protocol::wire::envelope::Opened;
 use witan_protocol::{Config, Identity, Participant};
 
 use crate::byzantine::{Liar, Lie};
@@ -30,7 +31,7 @@ use crate::invariants::{Scene, Sight, Violation, Watch};
 use crate::link::{Links, Weather};
 use crate::model;
 use agenda::{Agenda, Event};
-pub use letters::{Letter, Letters};
+use envelopes::Envelopes;
 pub use node::Node;
 use trace::Trace;
 
@@ -52,7 +53,7 @@ pub struct World {
     pub watch: Watch,
     /// Prints every event.
     pub is_verbose: bool,
-    letters: Letters,
+    envelopes: Envelopes,
     random: ChaCha8Rng,
     agenda: Agenda,
 }
@@ -101,7 +102,7 @@ impl World {
             nodes,
             coverage: Coverage::default(),
             is_verbose: false,
-            letters: Letters::default(),
+            envelopes: Envelopes::default(),
             random: ChaCha8Rng::seed_from_u64(seed),
             agenda: Agenda::default(),
         }
@@ -239,7 +240,9 @@ impl World {
         let due = participant.next_timeout();
         let input = match event {
             Event::Input(input) => input,
-            Event::Letter { via, letter } => letter.input(via),
+            Event::Message { via, opened } => {
+                Input::Message { via, opened: Box::new(Opened::clone(&opened)) }
+            }
             Event::Blob(blob) => {
                 self.nodes[node].blobs.insert(blob);
                 Input::BlobStored(blob)

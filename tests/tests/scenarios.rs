@@ -8,9 +8,10 @@ use witan_protocol::federation::{Compression, Federation};
 use witan_protocol::io::{Entry, Input, Output, Time};
 use witan_protocol::ledger::Tip;
 use witan_protocol::member::{Round, View};
+use witan_protocol::wire::envelope::{self, Opened};
 use witan_protocol::wire::{
     Absence, Absent, Contribution, Holdings, MemberSet, Message, Proposal, ProposalMessage, Scores,
-    Update, Vote, VoteStep, envelope,
+    Update, Vote, VoteStep,
 };
 use witan_protocol::{Config, Participant};
 use witan_tests::byzantine::Lie;
@@ -186,7 +187,8 @@ impl Stage {
     fn hear(&mut self, from: usize, message: &Message) {
         let bytes = envelope::seal(&world::identity(from), self.federation.id(), message);
         let via = self.federation.founders().members()[from].id();
-        self.take(Input::Message { via, bytes });
+        let opened = Box::new(Opened::new(bytes, self.federation.id()));
+        self.take(Input::Message { via, opened });
     }
 
     /// The leader's motion: it uses its own update, the voter's and the first one of the liar.

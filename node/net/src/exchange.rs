@@ -6,6 +6,7 @@ use std::time::Instant;
 use libp2p::request_response::{self, Message as Exchange};
 use libp2p::{PeerId, gossipsub};
 use witan_protocol::member::MemberId;
+use witan_protocol::wire::envelope::Opened;
 
 use super::fetch::{Ask, Failure};
 use super::fetching::Step as FetchStep;
@@ -123,7 +124,7 @@ impl Service {
                 gossipsub.report_message_validation_result(&message_id, &via, acceptance);
                 match (judgement, self.roster.member(&via)) {
                     (Judgement::Accept, Some(via)) => {
-                        self.emit(Event::Message { via, bytes: message.data });
+                        self.receive(via, message.data);
                     }
                     (Judgement::Reject(reason), _) => {
                         self.refuse(Party::Member, self.name(&via), reason.to_owned());
@@ -142,6 +143,12 @@ impl Service {
         }
     }
 
+    /// Opens an envelope and reports it.
+    fn receive(&mut self, via: MemberId, bytes: Vec<u8>) {
+        let opened = Box::new(Opened::new(bytes, self.federation.id()));
+        self.emit(Event::Message { via, opened });
+    }
+
     pub(super) fn on_direct(&mut self, event: ExchangeEvent) {
         match event {
             ExchangeEvent::Message {
@@ -152,7 +159,7 @@ impl Service {
                 let Some(via) = self.roster.member(&peer) else { return };
                 // An error says that the peer is gone already.
                 let _ = self.swarm.behaviour_mut().direct.send_response(channel, Vec::new());
-                self.emit(Event::Message { via, bytes: request });
+                self.receive(via, request);
             }
             ExchangeEvent::Message { peer, message: Exchange::Response { .. }, .. } => {
                 self.on_direct_done(&peer);

@@ -1,7 +1,8 @@
 //! The network of one member: connections to all others, gossip, direct messages and blobs.
 //!
-//! Decides who is connected (members whose handshake matched) and nothing about what is said:
-//! bytes go in and out unread. One task owns libp2p; callers hold a [`NetHandle`] and a channel of
+//! Decides who is connected (members whose handshake matched). It opens the envelopes that arrive, so
+//! that signatures are checked beside the driver's loop, and decides nothing by their messages. One
+//! task owns libp2p; callers hold a [`NetHandle`] and a channel of
 //! [`Event`]s. Only this folder says libp2p. Gossip and direct messages may be lost, and the
 //! protocol's anti-entropy must make up for it; a blob is fetched until it is there or no holder
 //! is. Everything is bounded, in [`limits`].
@@ -41,6 +42,7 @@ use witan_protocol::Roster;
 use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::Federation;
 use witan_protocol::member::MemberId;
+use witan_protocol::wire::envelope::Opened;
 
 pub use roster::is_address;
 use service::{Channels, Service};
@@ -85,7 +87,7 @@ pub enum Command {
 }
 
 /// What the network reports.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// This node listens on the multiaddress, given with its peer id.
     Listening(String),
@@ -93,12 +95,13 @@ pub enum Event {
     Connected(MemberId),
     /// The last connection to a member closed; dialling goes on.
     Disconnected(MemberId),
-    /// Bytes from gossip or a direct message.
+    /// An envelope from gossip or a direct message. Opened here, so that the driver's loop does not
+    /// check signatures.
     Message {
-        /// The member that handed them over, not necessarily their author.
+        /// The member that handed it over, not necessarily its signer.
         via: MemberId,
-        /// The bytes, unread.
-        bytes: Vec<u8>,
+        /// The envelope with its message, or with why it is refused.
+        opened: Box<Opened>,
     },
     /// A blob is stored and durable: its bytes have this digest and this number.
     BlobStored(BlobRef),

@@ -19,25 +19,20 @@ pub(super) struct Received {
 }
 
 impl Participant {
-    /// Bytes from a peer.
-    pub(super) fn on_bytes(&mut self, via: MemberId, bytes: Vec<u8>) {
-        match envelope::open(&bytes, &self.outbox.roster) {
+    /// An envelope from a peer.
+    ///
+    /// # Panics
+    /// If it was opened for another federation: the caller's fault, not a peer's.
+    pub(super) fn on_opened(&mut self, via: MemberId, opened: Opened) {
+        assert_eq!(opened.federation(), self.outbox.federation.id(), "opened for this federation");
+        let (bytes, message) = opened.into_parts();
+        let verified = message.and_then(|verified| match verified.signer {
+            signer if self.outbox.roster.contains(&signer) => Ok(verified),
+            signer => Err(Refusal::Stranger(signer)),
+        });
+        match verified {
             Err(refusal) => self.refuse(via, &bytes, refusal.to_string()),
             Ok(verified) => self.on_verified(Received { via, bytes, verified }),
-        }
-    }
-
-    /// An envelope from a peer, opened by the caller.
-    pub(super) fn on_opened(&mut self, via: MemberId, opened: Opened) {
-        let ours = opened.federation() == self.outbox.federation.id();
-        let (bytes, verified) = opened.into_parts();
-        let signer = verified.signer;
-        if !ours {
-            self.refuse(via, &bytes, "opened for another federation".to_owned());
-        } else if !self.outbox.roster.contains(&signer) {
-            self.refuse(via, &bytes, Refusal::Stranger(signer).to_string());
-        } else {
-            self.on_verified(Received { via, bytes, verified });
         }
     }
 

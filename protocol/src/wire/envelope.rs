@@ -36,12 +36,14 @@ pub const ENVELOPE_BYTES_MAX: usize = 48 * 1024;
 /// Bytes an envelope with a certified record may have; it goes to one peer, never by gossip.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;
 
-/// An envelope with what it says, its signature checked. Only [`Opened::new`] makes one.
+/// An envelope from a peer with its message, or with why it is refused. Opening needs no roster, only
+/// the federation: it is done beside the loop that drives a participant, which checks that the signer
+/// is a member.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Opened {
     federation: FederationId,
     bytes: Vec<u8>,
-    verified: Verified<Message>,
+    message: Result<Verified<Message>, Refusal>,
 }
 
 /// Why bytes from a peer were refused.
@@ -93,13 +95,13 @@ struct Parts {
 }
 
 impl Opened {
-    /// [`open`]s an envelope and keeps it together with what it says.
-    pub fn new(bytes: Vec<u8>, roster: &Roster) -> Result<Self, Refusal> {
-        let verified = open(&bytes, roster)?;
-        Ok(Self { federation: roster.federation(), bytes, verified })
+    /// Opens an envelope: checks everything but that its signer is a member.
+    pub fn new(bytes: Vec<u8>, federation: FederationId) -> Self {
+        let message = check(&bytes, federation).and_then(Parts::read);
+        Self { federation, bytes, message }
     }
 
-    /// The federation it was opened for; it is worth nothing in another.
+    /// The federation it was opened for.
     pub fn federation(&self) -> FederationId {
         self.federation
     }
@@ -109,14 +111,14 @@ impl Opened {
         &self.bytes
     }
 
-    /// What it says, and who says it.
-    pub fn verified(&self) -> &Verified<Message> {
-        &self.verified
+    /// Its message, or why it is refused.
+    pub fn message(&self) -> Result<&Verified<Message>, &Refusal> {
+        self.message.as_ref()
     }
 
-    /// Both parts.
-    pub fn into_parts(self) -> (Vec<u8>, Verified<Message>) {
-        (self.bytes, self.verified)
+    /// The envelope and its message.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Result<Verified<Message>, Refusal>) {
+        (self.bytes, self.message)
     }
 }
 
@@ -145,9 +147,7 @@ pub fn reseal_claim(member: MemberId, message: &Message, signature: &[u8; 64]) -
 
 /// Checks an envelope and reads its message. Nothing is decoded before its signature is checked.
 pub fn open(bytes: &[u8], roster: &Roster) -> Result<Verified<Message>, Refusal> {
-    let Parts { kind, signer, payload, signature, beside } = check(bytes, roster)?;
-    let message = read(kind, &payload, beside.as_deref())?;
-    Ok(Verified { signer, message, signature })
+    check_member(bytes, roster)?.read()
 }
 
 /// The update in an envelope, if `roster` opens it and it holds one.
@@ -160,7 +160,7 @@ pub fn open_update(bytes: &[u8], roster: &Roster) -> Option<Update> {
 
 /// Checks the envelope of a signed part alone: see [`Claim`].
 pub fn open_claim(bytes: &[u8], roster: &Roster) -> Result<Verified<Claim>, Refusal> {
-    let Parts { kind, signer, payload, signature, beside } = check(bytes, roster)?;
+    let Parts { kind, signer, payload, signature, beside } = check_member(bytes, roster)?;
     let claim = match (kind, beside) {
         (Kind::Update, None) => Claim::Update(as_one(&payload)?),
         (Kind::Proposal, None) => Claim::Proposal(as_one(&payload)?),
@@ -171,7 +171,13 @@ pub fn open_claim(bytes: &[u8], roster: &Roster) -> Result<Verified<Claim>, Refu
 }
 
 /// Checks everything about an envelope but its message.
-fn check(bytes: &[u8], roster: &Roster) -> Result<Parts, Refusal> {
+fn check_member(bytes: &[u8], roster: &Roster) -> Result<Parts, Refusal> {
+    let parts = check(bytes, roster.federation())?;
+    if roster.contains(&parts.signer) { Ok(parts) } else { Err(Refusal::Stranger(parts.signer)) }
+}
+
+/// The same, whoever signed.
+fn check(bytes: &[u8], federation: FederationId) -> Result<Parts, Refusal> {
     let too_long = |max| Refusal::TooLong { found: bytes.len(), max };
     if bytes.len() > RECORD_BYTES_MAX {
         return Err(too_long(RECORD_BYTES_MAX));
@@ -188,10 +194,7 @@ fn check(bytes: &[u8], roster: &Roster) -> Result<Parts, Refusal> {
     };
     let payload = envelope.payload.ok_or(Refusal::Malformed)?;
     let signature: [u8; 64] = envelope.signature.try_into().map_err(|_| Refusal::Malformed)?;
-    if !roster.contains(&signer) {
-        return Err(Refusal::Stranger(signer));
-    }
-    let signed = signed_bytes(kind, roster.federation(), signer, &payload);
+    let signed = signed_bytes(kind, federation, signer, &payload);
     if !identity::verify(&signer, &signed, &signature) {
         return Err(Refusal::BadSignature(signer));
     }
@@ -199,6 +202,14 @@ fn check(bytes: &[u8], roster: &Roster) -> Result<Parts, Refusal> {
         return Err(Refusal::Malformed);
     }
     Ok(Parts { kind, signer, payload, signature, beside })
+}
+
+impl Parts {
+    /// Reads the message.
+    fn read(self) -> Result<Verified<Message>, Refusal> {
+        let message = read(self.kind, &self.payload, self.beside.as_deref())?;
+        Ok(Verified { signer: self.signer, message, signature: self.signature })
+    }
 }
 
 /// The kind an envelope claims to be, unverified: to report what was refused.

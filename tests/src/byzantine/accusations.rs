@@ -16,7 +16,7 @@ pub fn accusation(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Evidence> {
     let claims: Vec<_> = liar
         .heard
         .iter()
-        .filter_map(|letter| letter.verified().ok())
+        .filter_map(|envelope| envelope.message().ok())
         .filter(|said| said.signer != me && is_signed_once(&said.message))
         .collect();
     if claims.is_empty() {
@@ -50,8 +50,8 @@ pub fn accusation(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Evidence> {
 
 /// What is wrong with the newest motion heard: nothing. Every liar finds the same in it, as if agreed.
 pub fn objection(liar: &Liar) -> Option<Objection> {
-    liar.heard.iter().rev().find_map(|letter| {
-        let said = letter.verified().ok()?;
+    liar.heard.iter().rev().find_map(|envelope| {
+        let said = envelope.message().ok()?;
         let Message::Proposal(motion) = &said.message else { return None };
         let proposal = &motion.proposal;
         Some(Objection {
@@ -71,7 +71,7 @@ pub fn objection(liar: &Liar) -> Option<Objection> {
 pub fn refutation(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Refutation> {
     let me = shop.identity.member();
     let heard = || {
-        liar.heard.iter().rev().filter_map(|letter| match letter.verified().ok()? {
+        liar.heard.iter().rev().filter_map(|envelope| match envelope.message().ok()? {
             Verified { signer, message: Message::Objection(objection), signature } => {
                 Some((*signer, objection, *signature))
             }

@@ -7,29 +7,29 @@ use witan_protocol::wire::{Absence, Absent, Message, Proposal, ProposalMessage};
 use super::accusations::{accusation, refutation};
 use super::{Liar, Lie, Mail, Workshop, copies};
 use crate::model;
-use crate::world::Letter;
+use witan_protocol::wire::envelope::Opened;
 
 /// What becomes of a motion.
 pub fn rewrite(
     liar: &Liar,
     shop: &mut Workshop<'_>,
     motion: &ProposalMessage,
-    letter: &Letter,
+    envelope: &Opened,
     to: &[usize],
 ) -> Mail {
     let lies: Vec<_> = MOTION_LIES.into_iter().filter(|lie| liar.tells(*lie)).collect();
     if lies.is_empty() {
-        return copies(&letter.bytes, to);
+        return copies(envelope.bytes(), to);
     }
     let lie = lies[shop.random.random_range(0..lies.len())];
     let mut proposal = motion.proposal.clone();
     if !tell(lie, liar, shop, &mut proposal) {
-        return copies(&letter.bytes, to);
+        return copies(envelope.bytes(), to);
     }
     shop.saw(lie);
     let message = Message::Proposal(ProposalMessage { proposal, ..motion.clone() });
     if lie == Lie::TwoMotions {
-        return shop.split(&letter.bytes, &message, to);
+        return shop.split(envelope.bytes(), &message, to);
     }
     copies(&shop.seal(&message), to)
 }

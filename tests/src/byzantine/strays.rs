@@ -35,7 +35,7 @@ pub fn strays(liar: &Liar, shop: &mut Workshop<'_>, to: &[usize]) -> Mail {
 fn stray(lie: Lie, liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
     match lie {
         Lie::Garbage => Some(garbage(liar, shop)),
-        Lie::Replay => liar.any(shop).map(|letter| letter.bytes.clone()),
+        Lie::Replay => liar.any(shop).map(|envelope| envelope.bytes().to_vec()),
         Lie::Forgery => forgery(liar, shop),
         Lie::OutOfTurn => out_of_turn(liar, shop),
         Lie::FalseEvidence => {
@@ -49,7 +49,7 @@ fn stray(lie: Lie, liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
 }
 
 fn garbage(liar: &Liar, shop: &mut Workshop<'_>) -> Vec<u8> {
-    let known = liar.any(shop).map_or_else(Vec::new, |letter| letter.bytes.clone());
+    let known = liar.any(shop).map_or_else(Vec::new, |envelope| envelope.bytes().to_vec());
     let mut bytes = known;
     match shop.random.random_range(0..4) {
         0 => bytes = vec![0xd2; RECORD_BYTES_MAX + 1],
@@ -68,7 +68,7 @@ fn garbage(liar: &Liar, shop: &mut Workshop<'_>) -> Vec<u8> {
 /// Another member's kind of message in its name, under a signature that is not its own.
 fn forgery(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
     let heard = liar.any(shop)?;
-    let said = heard.verified().ok()?;
+    let said = heard.message().ok()?;
     let message = match &said.message {
         Message::Vote(vote) => {
             let value = if vote.value.is_some() { None } else { Some(Digest([3; 32])) };
@@ -91,7 +91,7 @@ fn forgery(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
 
 fn out_of_turn(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
     let heard = liar.any(shop)?;
-    let message = match &heard.verified().ok()?.message {
+    let message = match &heard.message().ok()?.message {
         Message::Vote(vote) => {
             let far = shop.random.random_range(11..1_000_000);
             let ahead = [0, 1, 5, 9, far, far, far, u32::MAX][shop.random.random_range(0..8)];
@@ -116,7 +116,7 @@ fn out_of_turn(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
 
 /// A record of a proposal it heard, perhaps altered, under a certificate that is none.
 fn forged_record(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
-    let motions = liar.heard.iter().rev().filter_map(|l| match &l.verified().ok()?.message {
+    let motions = liar.heard.iter().rev().filter_map(|l| match &l.message().ok()?.message {
         Message::Proposal(motion) => Some(motion),
         _ => None,
     });

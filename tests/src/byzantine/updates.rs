@@ -5,14 +5,14 @@ use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::wire::{Message, Update};
 
 use super::{Liar, Lie, Mail, Workshop, copies};
-use crate::world::Letter;
+use witan_protocol::wire::envelope::Opened;
 
 /// What becomes of an update.
 pub fn rewrite(
     liar: &Liar,
     shop: &mut Workshop<'_>,
     update: &Update,
-    letter: &Letter,
+    envelope: &Opened,
     to: &[usize],
 ) -> Mail {
     if liar.tells(Lie::AbsurdUpdate) && shop.random.random_bool(0.5) {
@@ -24,9 +24,13 @@ pub fn rewrite(
         shop.saw(Lie::TwoUpdates);
         let delta = BlobRef::of(&update.delta.digest.0);
         shop.blobs.push(delta);
-        return shop.split(&letter.bytes, &Message::Update(Update { delta, ..update.clone() }), to);
+        return shop.split(
+            envelope.bytes(),
+            &Message::Update(Update { delta, ..update.clone() }),
+            to,
+        );
     }
-    copies(&letter.bytes, to)
+    copies(envelope.bytes(), to)
 }
 
 fn absurd(shop: &mut Workshop<'_>, update: &Update) -> Update {

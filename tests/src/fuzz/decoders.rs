@@ -32,7 +32,8 @@ pub fn decode(bytes: &[u8]) {
     }
     let _ = envelope::claimed_kind(bytes);
     let _ = envelope::open_claim(bytes, roster);
-    let _ = Opened::new(bytes.to_vec(), roster);
+    let opened = Opened::new(bytes.to_vec(), federation.id());
+    assert_eq!(opened.bytes(), bytes, "an envelope that is opened stays as it is");
     let _ = ledger::audit(&federation, model::start(), [bytes].into_iter());
     if let Ok(hello) = Hello::decode(bytes) {
         assert_eq!(hello.encode(), bytes, "a hello has one form");
@@ -121,7 +122,8 @@ where
     let config = config(federation);
     let mut participant = Participant::new(config, Time(0)).expect("it has no past");
     let via = world::identity(1).member();
-    participant.handle(Time(1), Input::Message { via, bytes: sealed });
+    let opened = Box::new(Opened::new(sealed, federation.id()));
+    participant.handle(Time(1), Input::Message { via, opened });
     while participant.poll_output().is_some() {}
 }
 

@@ -13,8 +13,9 @@ use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::Federation;
 use witan_protocol::io::{AggregateInput, Entry, Input, JobId, Output, Time};
 use witan_protocol::ledger::Ledger;
+use witan_protocol::member::MemberId;
 use witan_protocol::participant::RestoreError;
-use witan_protocol::wire::envelope::{self, RECORD_BYTES_MAX};
+use witan_protocol::wire::envelope::{self, Opened, RECORD_BYTES_MAX};
 use witan_protocol::wire::{RoundRecord, Scores};
 use witan_protocol::{Config, Participant};
 
@@ -97,13 +98,18 @@ impl Machine {
         machine
     }
 
+    fn message(&self, via: MemberId, bytes: Vec<u8>) -> Input {
+        let opened = Opened::new(bytes, self.config.federation.id());
+        Input::Message { via, opened: Box::new(opened) }
+    }
+
     /// Does the next thing in the script; false when the liars have ended it.
     fn step(&mut self, script: &mut Script<'_>) -> bool {
         let via = world::identity(1 + script.below(MEMBERS - 1)).member();
         let input = match script.below(16) {
             0..=5 => {
                 let bytes = self.say(script);
-                Input::Message { via, bytes }
+                self.message(via, bytes)
             }
             6..=8 => match self.finish(script) {
                 Some(input) => input,
@@ -120,9 +126,9 @@ impl Machine {
                 return true;
             }
             14 => return self.restart(),
-            _ if script.once_in(2) => Input::Message { via, bytes: script.bytes(80).to_vec() },
+            _ if script.once_in(2) => self.message(via, script.bytes(80).to_vec()),
             _ if self.words.heard.is_empty() => Input::Tick,
-            _ => Input::Message { via, bytes: script.one_of(&self.words.heard) },
+            _ => self.message(via, script.one_of(&self.words.heard)),
         };
         self.participant.handle(self.now, input);
         self.drain()

@@ -8,19 +8,19 @@ use witan_protocol::digest::BlobRef;
 use witan_protocol::io::{Input, Time};
 use witan_protocol::member::MemberId;
 
-use super::Letter;
 use crate::faults::Fault;
+use witan_protocol::wire::envelope::Opened;
 
 /// Something that happens.
 pub enum Event {
     /// To a member: an input.
     Input(Input),
     /// To a member: a message arrives.
-    Letter {
+    Message {
         /// Who hands it over.
         via: MemberId,
-        /// The message.
-        letter: Rc<Letter>,
+        /// Its envelope.
+        opened: Rc<Opened>,
     },
     /// To a member: a blob it fetched is stored.
     Blob(BlobRef),

@@ -9,11 +9,11 @@ use witan_protocol::codec;
 use witan_protocol::digest::BlobRef;
 use witan_protocol::io::{AggregateInput, Entry, Input, JobId, Notice, Output, Time};
 use witan_protocol::member::{MemberId, Round};
-use witan_protocol::wire::envelope::{RECORD_BYTES_MAX, Refusal};
+use witan_protocol::wire::envelope::{Opened, RECORD_BYTES_MAX};
 use witan_protocol::wire::{Kind, RoundRecord, Scores};
 
+use super::World;
 use super::agenda::Event;
-use super::{Letter, World};
 use crate::byzantine::{Lie, Workshop};
 use crate::faults::{Point, Seen};
 use crate::invariants::Sight;
@@ -127,18 +127,22 @@ impl World {
     /// A member says something; what a liar says instead is its own affair.
     fn say(&mut self, node: usize, bytes: Vec<u8>, to: &[usize]) {
         let roster = Arc::clone(&self.nodes[node].roster);
-        let letter = self.letters.letter(bytes, &roster);
+        let federation = self.federation.id();
+        let envelope = self.envelopes.open(bytes, federation);
         if self.is_verbose {
-            self.trace(node).said(&letter, to);
+            self.trace(node).said(&envelope, to);
         }
-        match letter.verified() {
-            Ok(verified) => self.sight(node, &Sight::Said(verified, &letter.bytes)),
-            // Who is a member no more may not know it yet.
-            Err(Refusal::Stranger(signer)) if *signer == self.id(node) => {}
+        match envelope.message() {
+            Ok(verified) if roster.contains(&verified.signer) => {
+                self.sight(node, &Sight::Said(verified, envelope.bytes()));
+            }
+            // A former member still sends its holdings.
+            Ok(verified) if verified.signer == self.id(node) => {}
+            Ok(verified) => self.watch.blame(node, "sends members' words", verified.signer.short()),
             Err(refusal) => self.watch.blame(node, "says what opens", refusal.to_string()),
         }
         let Some(mut liar) = self.nodes[node].liar.take() else {
-            to.iter().for_each(|to| self.deliver(node, *to, &letter));
+            to.iter().for_each(|to| self.deliver(node, *to, &envelope));
             return;
         };
         let mut workshop = Workshop {
@@ -150,17 +154,17 @@ impl World {
             coverage: &mut self.coverage,
             blobs: Vec::new(),
         };
-        let mail = liar.mail(&mut workshop, &letter, to);
+        let mail = liar.mail(&mut workshop, &envelope, to);
         let blobs = workshop.blobs;
         self.nodes[node].blobs.extend(blobs);
         self.nodes[node].liar = Some(liar);
         for (to, bytes) in mail {
-            let letter = self.letters.letter(bytes, &roster);
-            self.deliver(node, to, &letter);
+            let envelope = self.envelopes.open(bytes, federation);
+            self.deliver(node, to, &envelope);
         }
     }
 
-    fn deliver(&mut self, from: usize, to: usize, letter: &Rc<Letter>) {
+    fn deliver(&mut self, from: usize, to: usize, envelope: &Rc<Opened>) {
         if !self.know_each_other(from, to) {
             return;
         }
@@ -168,11 +172,11 @@ impl World {
         let arrivals = self.links.arrivals(way, &mut self.random, &mut self.coverage);
         let via = self.id(from);
         for delay in arrivals.into_iter().flatten() {
-            let letter = letter.clone();
-            self.push(to, delay, Event::Letter { via, letter });
+            let opened = envelope.clone();
+            self.push(to, delay, Event::Message { via, opened });
         }
         if let Some(liar) = &mut self.nodes[to].liar {
-            liar.keep(letter);
+            liar.keep(envelope);
         }
     }
 

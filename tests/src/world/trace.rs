@@ -4,7 +4,7 @@ use witan_protocol::Roster;
 use witan_protocol::io::{Entry, Input, Notice, Output, Time};
 use witan_protocol::member::MemberId;
 
-use super::Letter;
+use witan_protocol::wire::envelope::Opened;
 
 /// Prints, for one moment and one member.
 pub struct Trace<'a> {
@@ -21,8 +21,11 @@ impl Trace<'_> {
     pub fn input(&self, input: &Input) {
         match input {
             Input::Tick => {}
-            Input::Opened { via, opened } => {
-                let said = opened.verified();
+            Input::Message { via, opened } => {
+                let Ok(said) = opened.message() else {
+                    return self
+                        .line(&format!("<- {} bytes that do not open", opened.bytes().len()));
+                };
                 let (kind, gist) = (said.message.kind(), said.message.gist());
                 let (signer, via) = (self.name(&said.signer), self.name(via));
                 self.line(&format!("<- {kind:?} of {signer} via {via}: {gist}"));
@@ -47,8 +50,8 @@ impl Trace<'_> {
     }
 
     /// It says something.
-    pub fn said(&self, letter: &Letter, to: &[usize]) {
-        if let Ok(said) = letter.verified() {
+    pub fn said(&self, envelope: &Opened, to: &[usize]) {
+        if let Ok(said) = envelope.message() {
             let (kind, gist) = (said.message.kind(), said.message.gist());
             let signer = self.name(&said.signer);
             let to = if let [to] = to { format!("to {to}") } else { "to all".to_owned() };

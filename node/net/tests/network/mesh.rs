@@ -54,7 +54,7 @@ async fn a_direct_message_reaches_its_member_alone() {
     mesh.nodes[0].net.send(Command::Send { to: third, bytes: b"for you".to_vec() });
     let next = mesh.nodes[2]
         .until("the next message", |event| match event {
-            Event::Message { bytes, .. } => Some(bytes.clone()),
+            Event::Message { opened, .. } => Some(opened.bytes().to_vec()),
             _ => None,
         })
         .await;

@@ -147,7 +147,7 @@ impl Node {
     pub async fn message(&mut self, expected: &[u8]) -> MemberId {
         let what = format!("a message of {} bytes", expected.len());
         self.until(&what, |event| match event {
-            Event::Message { via, bytes } if bytes == expected => Some(*via),
+            Event::Message { via, opened } if opened.bytes() == expected => Some(*via),
             _ => None,
         })
         .await
