@@ -4,3 +4,4 @@ pub mod checkpoint;
 pub mod memory;
 pub mod parts;
 pub mod preset;
+pub mod probe;

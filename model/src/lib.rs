@@ -14,6 +14,7 @@ pub mod optimizer;
 pub mod precision;
 pub mod pretrain;
 pub mod train;
+pub mod trainable;
 
 // Until those who use this crate name these two themselves.
 pub use device::{Compute, Device, DeviceError};

@@ -84,6 +84,13 @@ pub struct Step {
     pub flow_loss: Option<f32>,
 }
 
+impl Step {
+    /// Both losses together.
+    pub fn loss(&self) -> f32 {
+        self.answer_loss.unwrap_or(0.0) + self.flow_loss.unwrap_or(0.0)
+    }
+}
+
 /// A finished round.
 #[derive(Clone, Debug)]
 pub struct Trained {

@@ -1,29 +1,17 @@
 //! The work a node does off its loop: training, aggregating, checking adapters. The only folder of
-//! this crate that names the model.
+//! this crate that names the model, and only by [`witan_model::trainable`].
 //!
-//! Two threads, each with a bounded queue: one trains, one aggregates, so that a member in the middle
-//! of a long training still verifies and votes.
+//! Two threads, each with a bounded queue: one trains, one aggregates, so that a member in the
+//! middle of a long training still verifies and votes.
 
 pub mod aggregate;
 pub mod check;
-pub mod checkpoint;
-pub mod chosen;
+pub mod core_slots;
 pub mod device;
-pub mod evaluate;
-pub mod foundation;
-pub mod learner;
-pub mod model;
-pub mod owed;
-pub mod pretrain;
-pub mod recipe;
-pub mod score;
-pub mod shard;
-pub mod show;
-pub mod speak;
-pub mod tower;
+pub mod error_feedback;
+mod federated_model;
+pub mod selected;
 pub mod train;
-pub mod turns;
-pub mod unified;
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,19 +19,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
+use witan_home::Failure;
 use witan_home::settings::Settings;
-use witan_home::{Failure, Home};
-use witan_model::{Adapter, AdapterError, Base, Committed};
-pub use witan_model::{LoraConfig, Umm};
-use witan_protocol::digest::{BlobRef, Digest};
-use witan_protocol::federation::{Federation, Training};
+use witan_protocol::digest::BlobRef;
+use witan_protocol::federation::Federation;
 use witan_protocol::io::{Aggregate, AggregateInput, JobId};
 use witan_protocol::member::{MemberId, Round};
 use witan_protocol::wire::Scores;
 
-use foundation::Foundation;
-use recipe::Recipe;
-use train::Shelves;
+pub use federated_model::{FederatedModel, strategy_of};
+use train::Places;
 
 /// Work asked of the jobs.
 #[derive(Debug)]
@@ -146,76 +131,6 @@ pub enum Event {
     Broken(Failure),
 }
 
-/// The federation's model as this node holds it: base, LoRA layout and the adapter all start from.
-#[derive(Clone)]
-pub struct Ground {
-    /// The frozen model.
-    pub foundation: Foundation,
-    /// The LoRA layout.
-    pub lora: LoraConfig,
-    /// The adapter before round 1, the same on every member.
-    pub initial: Arc<Adapter>,
-    /// How updates are written and combined.
-    pub recipe: Recipe,
-}
-
-impl Ground {
-    /// The model's part of a home's federation; the model itself is not read.
-    ///
-    /// # Errors
-    /// If the model is neither the embedded one nor where `node.toml` says.
-    pub fn of_home(home: &Home, federation: &Federation) -> Result<Self, Failure> {
-        Self::new(Foundation::of(home, federation)?, federation)
-    }
-
-    /// The model's part of `federation`.
-    ///
-    /// # Errors
-    /// If the federation's strategy cannot be used with the model, or a target of its adapter is no layer of it.
-    pub fn new(foundation: Foundation, federation: &Federation) -> Result<Self, Failure> {
-        let document = federation.document();
-        let lora = LoraConfig {
-            rank: document.lora.rank as usize,
-            alpha: document.lora.alpha,
-            dropout: document.lora.dropout,
-            targets: document.lora.targets.clone(),
-        };
-        foundation.takes(document.training.strategy)?;
-        foundation.has_layers(&lora)?;
-        Ok(Self::of(foundation, lora, &document.training, document.seed))
-    }
-
-    /// The same without a federation.
-    pub fn of(foundation: Foundation, lora: LoraConfig, training: &Training, seed: u64) -> Self {
-        let initial = Arc::new(foundation.initial(&lora, seed));
-        Self { foundation, lora, initial, recipe: Recipe::of(training) }
-    }
-
-    /// The adapted layers, in the order in which records list them.
-    pub fn layers(&self) -> Vec<String> {
-        witan_model::strategy::layers(&self.initial).map(|layer| layer.path).collect()
-    }
-
-    /// The adapter before round 1, as its blob is named.
-    pub fn start(&self) -> BlobRef {
-        BlobRef::of(&self.initial.to_bytes())
-    }
-
-    /// Reads what a round committed.
-    ///
-    /// # Errors
-    /// If the bytes are not what this federation commits.
-    pub fn committed(&self, bytes: &[u8]) -> Result<Committed, AdapterError> {
-        Committed::from_bytes(bytes, &self.initial, &self.recipe.strategy)
-    }
-}
-
-/// The digest by which a federation names its base: sizes and weights.
-pub fn base_digest(base: &Base) -> Digest {
-    let sizes = serde_json::to_vec(base.config()).expect("a model's sizes are plain JSON");
-    Digest::of_kind("witan base model", &[sizes, base.weight_bytes()].concat())
-}
-
 /// The running threads' doors.
 #[derive(Debug)]
 pub struct Jobs {
@@ -230,19 +145,19 @@ impl Jobs {
     /// # Errors
     /// If the data cannot be read or a thread cannot be started.
     pub fn start(
-        ground: Ground,
+        model: FederatedModel,
         federation: &Federation,
         settings: &Settings,
-        shelves: Shelves,
+        places: Places,
     ) -> Result<(Self, mpsc::Receiver<Event>), Failure> {
         let stopping = Arc::new(AtomicBool::new(false));
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let (train, train_tasks) = mpsc::channel(TASKS_MAX);
         let (compute, compute_tasks) = mpsc::channel(TASKS_MAX);
-        let blobs = shelves.blobs.clone();
+        let blobs = places.blobs.clone();
         let stop = Arc::clone(&stopping);
-        let trainer = train::Trainer::new(ground.clone(), federation, settings, shelves, stop)?;
-        let aggregator = aggregate::Aggregator::new(ground, blobs);
+        let trainer = train::Trainer::new(model.clone(), federation, settings, places, stop)?;
+        let aggregator = aggregate::Aggregator::new(model, blobs);
         let for_trainer = events.clone();
         let broken = |events: mpsc::Sender<Event>| {
             move |failure| drop(events.blocking_send(Event::Broken(failure)))
@@ -253,8 +168,8 @@ impl Jobs {
         Ok((Self { train, compute, stopping }, receiver))
     }
 
-    /// Queues a task. The participant never has more than a few under way, so the queues never fill;
-    /// if one does, the task is refused rather than waited for.
+    /// Queues a task. The participant never has more than a few under way, so the queues never
+    /// fill; if one does, the task is refused rather than waited for.
     ///
     /// # Errors
     /// If the queue is full or its thread is gone: our own bug.
@@ -310,14 +225,6 @@ pub fn goes_on(stopping: &AtomicBool) -> ControlFlow<()> {
 const TASKS_MAX: usize = 64;
 /// Events waiting for the driver.
 const EVENTS_MAX: usize = 256;
-
-/// The base that ships inside the program.
-///
-/// # Errors
-/// If it is damaged: the program must be built again.
-pub fn embedded_base() -> Result<Base, Failure> {
-    Ok(Base::embedded())
-}
 
 #[cfg(test)]
 mod tests {

@@ -19,9 +19,9 @@ use crate::control::{self, ControlSocket};
 use crate::driver::{Driver, Sources};
 use crate::events::TimedEvent;
 use crate::jobs::device::Compute;
-use crate::jobs::owed::Owed;
-use crate::jobs::train::Shelves;
-use crate::jobs::{Ground, Jobs};
+use crate::jobs::error_feedback::ErrorFeedback;
+use crate::jobs::train::Places;
+use crate::jobs::{FederatedModel, Jobs};
 
 /// Whose key may start a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +73,9 @@ pub async fn node(
     let (store, recovered) = Store::open(home)?;
     let blobs = Blobs::open(home.blobs())?;
     blobs.sweep()?;
-    let ground = Ground::of_home(home, &federation)?;
-    ground.foundation.check(&federation)?;
-    let start_adapter = blobs.put(&ground.initial.to_bytes())?;
+    let model = FederatedModel::of_home(home, &federation)?;
+    model.check_base(&federation)?;
+    let start_adapter = blobs.put(&model.initial.to_bytes())?;
     let started = Instant::now();
     let (rounds, repairs) = (recovered.records.len() as u64, recovered.repairs());
     let config =
@@ -91,9 +91,9 @@ pub async fn node(
         return Err(not_a_member(home, &me));
     }
     let name = roster.name_of(&me);
-    let owed = Owed::within(home.owed());
-    let shelves = Shelves { blobs: blobs.clone(), owed, targets: home.targets() };
-    let (jobs, job_events) = Jobs::start(ground, &federation, &settings, shelves)?;
+    let feedback = ErrorFeedback::within(home.owed());
+    let places = Places { blobs: blobs.clone(), feedback, targets: home.targets() };
+    let (jobs, job_events) = Jobs::start(model, &federation, &settings, places)?;
     let (net, net_events) = net::start(NetSettings {
         seed: identity.seed(),
         federation,

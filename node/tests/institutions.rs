@@ -1,7 +1,8 @@
 //! Proves that the files printed on the institutions' page are files that a node takes.
 
 use witan_home::settings::Settings;
-use witan_node::jobs::foundation::Foundation;
+use witan_model::trainable;
+use witan_node::jobs::FederatedModel;
 use witan_protocol::federation::Federation;
 
 #[test]
@@ -10,10 +11,10 @@ fn the_files_on_the_institutions_page_are_read() {
     let mut files = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next());
     let [federation, node] = [(); 2].map(|()| files.next().flatten().unwrap());
     let federation = Federation::from_toml(federation).unwrap();
-    let embedded = Foundation::open(None).unwrap();
-    embedded.check(&federation).unwrap();
+    let model = FederatedModel::new(trainable::open(None).unwrap(), &federation).unwrap();
+    model.check_base(&federation).unwrap();
     let document = federation.document();
-    let lora = embedded.lora();
+    let lora = model.base.lora();
     assert_eq!((&document.lora.targets, document.lora.alpha), (&lora.targets, lora.alpha));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("node.toml");

@@ -55,7 +55,9 @@ fn each_dependency_of_the_node_has_one_folder() {
     for (word, folders) in [
         ("libp2p::", &["node/net/"][..]),
         ("sled::", &["node/home/src/store"]),
-        ("witan_model", &["node/src/jobs", "node/lab/src/"]),
+        ("witan_model", &["node/src/jobs", "node/lab/", "node/cli/", "node/tests/"]),
+        // Whatever trains, asks or draws does so by the one trait, whichever model it is.
+        ("families::", &["node/cli/src/model/", "node/cli/tests/"]),
         ("clap::", &["node/cli/", "node/lab/examples/"]),
         ("indicatif::", &["node/cli/"]),
     ] {

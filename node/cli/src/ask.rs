@@ -2,32 +2,36 @@
 
 use std::path::PathBuf;
 
+use witan_data::tokenizer::Tokenizer;
 use witan_home::Failure;
-use witan_node::jobs::device::Compute;
-use witan_node::jobs::speak::{self, Speaker};
+use witan_node::jobs::device::{self, Compute};
 
-use super::{output, source};
+use super::output;
+use super::source::{ModelArgs, check_text};
 
-/// Ask the newest committed model of a home, or an exported one, about a picture.
+/// Ask a model about a picture: a home's, a checkpoint, or the one in this program.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A node's home folder, running or not.
-    #[arg(long, value_name = "FOLDER", required_unless_present_any = ["words", "adapter"])]
-    home: Option<PathBuf>,
-    /// Instead of a home: an adapter that Python's peft or `witan export` wrote.
-    #[arg(long, value_name = "FOLDER", conflicts_with = "home")]
-    adapter: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
     /// A PNG or JPEG file of at most 4096 pixels a side.
     #[arg(required_unless_present = "words")]
     image: Option<PathBuf>,
-    /// Compute on cpu or cuda.
-    #[arg(long, value_name = "DEVICE", default_value_t)]
-    device: Compute,
     /// The question, such as "what colour is the circle?".
     #[arg(required_unless_present = "words")]
     question: Option<String>,
-    /// List the words that a question to `ask` or a caption to `draw` may hold, and do nothing
-    /// else.
+    /// Tokens of a checkpoint's answer at most; the model in this program says one word.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 16,
+        value_parser = clap::value_parser!(u16).range(1..=4096)
+    )]
+    tokens: u16,
+    /// Compute on cpu or cuda.
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: Compute,
+    /// List the words that the model in this program knows, and do nothing else.
     #[arg(long, exclusive = true)]
     words: bool,
 }
@@ -35,10 +39,12 @@ pub struct Args {
 /// Prints the answer.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let (Some(image), Some(question)) = (&args.image, &args.question) else {
-        return output::print(|out| speak::words().iter().try_for_each(|it| writeln!(out, "{it}")));
+        let words = Tokenizer::new();
+        return output::print(|out| words.words().iter().try_for_each(|it| writeln!(out, "{it}")));
     };
-    let (home, adapter) = (args.home.as_deref(), args.adapter.as_deref());
-    let speaker = source::read(home, None, adapter, |it| Speaker::new(it, args.device))?;
-    let answer = speaker.answer(image, question)?;
+    check_text(question)?;
+    let device = device::open(args.device)?;
+    let model = args.model.open()?.load(&device)?;
+    let answer = model.answer(image, question, args.tokens.into())?;
     output::print(|out| writeln!(out, "{answer}"))
 }

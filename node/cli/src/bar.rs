@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use witan_node::jobs::evaluate::Progress;
+use witan_model::trainable::Progress;
 
 /// A bar for each stage; a plain line at the end of each where there is no terminal.
 pub struct Bar {

@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use witan_data::summary::{Label, Summary};
 use witan_home::settings::{By, DataSource, Settings, Share};
 use witan_home::{Failure, Home};
-use witan_node::jobs::show::{Label, Shown};
+use witan_model::trainable;
 
 use super::output;
 
@@ -30,9 +31,14 @@ struct Show {
     #[arg(
         long,
         value_name = "FOLDER",
-        conflicts_with_all = ["vqa", "captions", "scenes", "node", "nodes", "alpha", "iid", "by", "seed"]
+        conflicts_with_all = [
+            "model", "vqa", "captions", "scenes", "node", "nodes", "alpha", "iid", "by", "seed",
+        ]
     )]
     home: Option<PathBuf>,
+    /// The BLIP3o checkpoint in this folder is to learn them [default: the model in this program].
+    #[arg(long, value_name = "FOLDER")]
+    model: Option<PathBuf>,
     /// A folder of VQA v2's own files instead of the embedded scenes.
     #[arg(long, value_name = "FOLDER")]
     vqa: Option<PathBuf>,
@@ -75,7 +81,7 @@ struct Show {
 pub fn run(args: Args) -> Result<(), Failure> {
     let Command::Show(show) = args.command;
     let (source, model) = source(&show)?;
-    let shown = Shown::read(&source, model.as_deref())?;
+    let shown = Summary::read(&source, trainable::open(model.as_deref())?.words())?;
     let title = title(&source);
     if let Some(path) = &show.out {
         std::fs::write(path, shown.sheet(&title, show.pictures)?).map_err(|error| {
@@ -89,7 +95,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     })
 }
 
-/// The data, and where the checkpoint lies that is taught by them, if it is one.
+/// The data, and the folder of the checkpoint that learns them, if it is one.
 fn source(show: &Show) -> Result<(DataSource, Option<PathBuf>), Failure> {
     if let Some(home) = &show.home {
         let Settings { data, model, .. } = Settings::read(&Home::existing(home)?.settings_file())?;
@@ -103,7 +109,7 @@ fn source(show: &Show) -> Result<(DataSource, Option<PathBuf>), Failure> {
     let alpha = (!iid && by.is_none()).then_some(alpha);
     let share = Share { index, of, alpha, by, seed };
     let source = DataSource::of(show.vqa.clone(), show.captions.clone(), seed, share);
-    Ok((source.with_scenes(count), None))
+    Ok((source.with_scenes(count), show.model.clone()))
 }
 
 /// Such as "node 3 of 16, alpha 0.5, seed 1: embedded scenes".
@@ -117,7 +123,7 @@ fn title(source: &DataSource) -> String {
     format!("node {index} of {of}, {how}, seed {seed}: {source}")
 }
 
-fn for_people(out: &mut dyn Write, title: &str, shown: &Shown, show: &Show) -> io::Result<()> {
+fn for_people(out: &mut dyn Write, title: &str, shown: &Summary, show: &Show) -> io::Result<()> {
     writeln!(out, "{title}")?;
     let counts = [
         ("pictures", shown.pictures),
@@ -133,7 +139,8 @@ fn for_people(out: &mut dyn Write, title: &str, shown: &Shown, show: &Show) -> i
         let taught = shown.taught;
         writeln!(
             out,
-            "{taught:>7} of the {all} it trains on can be taught to the embedded model: it knows few words"
+            "{taught:>7} of the {all} it trains on can be taught to the embedded model: it knows few \
+             words"
         )?;
     }
     for (title, labels) in shown.charts() {

@@ -1,41 +1,34 @@
 //! `witan eval`.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use witan_data::evaluate::geneval::folder::Folder;
+use witan_data::evaluation::{Evaluation, write_results};
+use witan_data::metrics::{Metrics, by_task};
+use witan_data::source::Extent;
 use witan_home::settings::{DataSource, Settings, Share};
 use witan_home::{Failure, Home};
 use witan_lab::tables::percent;
-use witan_node::jobs::chosen::Source;
-use witan_node::jobs::device::Compute;
-use witan_node::jobs::evaluate::{self, Evaluation, Order};
-use witan_node::jobs::score::{Marks, by_task};
-use witan_node::jobs::shard::Extent;
+use witan_model::trainable::{self, DrawingKind, Drawings, EvaluationData, unwritten};
+use witan_node::jobs::device::{self, Compute};
 
 use super::bar::Bar;
-use super::{output, source};
+use super::output;
+use super::source::ModelArgs;
 
 /// Measure how good a model is: VQA v2 accuracy and GenEval-Scenes on data nobody trains on.
 ///
 /// Of a home, by the held-out part of its own data; else by the embedded scenes, or the validation
-/// split of a folder given with --vqa. Without --home and --adapter: the base that ships in this
-/// program.
+/// split of a folder given with --vqa.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A node's home folder, running or not.
-    #[arg(long, value_name = "FOLDER")]
-    home: Option<PathBuf>,
-    /// This round of the home, 0 for what all members started from; the newest if left out.
-    #[arg(long, value_name = "NUMBER", requires = "home", conflicts_with = "model")]
-    round: Option<u64>,
-    /// Instead of a home: an adapter that Python's peft or `witan export` wrote.
-    #[arg(long, value_name = "FOLDER", conflicts_with = "home")]
-    adapter: Option<PathBuf>,
-    /// A BLIP3o checkpoint's folder instead of the embedded model; --adapter goes on it.
-    #[arg(long, value_name = "FOLDER", conflicts_with = "home")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
     /// A folder of VQA v2's own files to ask about.
     #[arg(long, value_name = "FOLDER")]
     vqa: Option<PathBuf>,
@@ -56,10 +49,11 @@ pub struct Args {
     /// empty.
     #[arg(long, value_name = "FOLDER")]
     geneval_export: Option<PathBuf>,
-    /// Drawings of each prompt; 1, or GenEval's 4 with --geneval-export.
+    /// Drawings of each prompt [default: 1, or GenEval's 4 with --geneval-export].
     #[arg(long, value_name = "COUNT")]
     images: Option<usize>,
-    /// Seed of the drawings' noise, and of the scenes where no home says; that of the home, or 1.
+    /// Seed of the drawings' noise, and of the scenes where no home says [default: the home's, or
+    /// 1].
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
     /// Compute on cpu or cuda.
@@ -77,36 +71,60 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::usage(format!("--images {images}: expected 1 to {IMAGES_MAX}"))
             .hint("GenEval draws 4 of each prompt"));
     }
-    let (data, seed) = data(args)?;
-    let order = Order {
-        data: &data,
-        extent: if args.sample { Extent::Sample } else { Extent::Whole },
-        prompts: args.prompts.as_deref(),
-        seed,
-        images,
-        results: args.results.as_deref(),
-        export: args.geneval_export.as_deref(),
-    };
+    let (source, seed) = data(args)?;
+    let device = device::open(args.device)?;
+    let adapted = args.model.open()?;
+    let kind = adapted.base.drawing();
+    if kind == DrawingKind::Features && (args.prompts.is_some() || args.geneval_export.is_some()) {
+        let message =
+            "a checkpoint draws features, which are judged once its own decoder has painted them";
+        return Err(Failure::usage(message).hint(
+            "write them in GenEval's folders with `witan draw --model DIR --prompts FILE --out \
+             FOLDER`",
+        ));
+    }
+    let extent = if args.sample { Extent::Sample } else { Extent::Whole };
+    let mut set = source.evaluation_set(extent)?;
+    if let Some(path) = &args.prompts {
+        set.replace_prompts(path, adapted.base.words())?;
+    }
+    // Before the long work: what cannot be written is better told now.
+    let results = args.results.as_deref();
+    let mut results_file = results.map(create).transpose()?;
+    let folder = args.geneval_export.as_deref();
+    let folder = folder.map(|root| Folder::create(root).map_err(unwritten)).transpose()?;
+    let model = adapted.load(&device)?;
+    let data = EvaluationData::read(&*adapted.base, &*model, set)?;
     let mut bar = Bar::new(args.json);
-    let (home, adapter) = (args.home.as_deref(), args.adapter.as_deref());
-    let mut evaluate = |source: Source<'_>| {
-        evaluate::run(source, &order, args.device, &mut |progress| bar.tell(progress))
-    };
-    let evaluation = match &args.model {
-        Some(folder) => evaluate(Source::Checkpoint(folder, adapter)),
-        None => source::read(home, args.round, adapter, evaluate),
-    }?;
+    let drawings = Drawings { seed, images, folder: folder.as_ref() };
+    let evaluation = trainable::evaluate(&*model, &data, drawings, &mut |progress| {
+        bar.tell(progress);
+        ControlFlow::Continue(())
+    })?;
     bar.end();
-    let report = Report::new(args, &data, &order, &evaluation);
+    if let (Some(file), Some(path)) = (&mut results_file, results) {
+        let written = write_results(file, &data.set.dataset.questions, &evaluation.answers);
+        written.map_err(|error| unwritable(path, &error))?;
+    }
+    let report = Report::new(args, &source, (&data, &evaluation), images);
     output::print(|out| match args.json {
         true => output::json_line(out, &report),
-        false => for_people(out, &report, &evaluation),
+        false => for_people(out, &report, (&data, &evaluation), kind),
     })
+}
+
+fn create(path: &Path) -> Result<File, Failure> {
+    File::create(path).map_err(|error| unwritable(path, &error))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::environment(format!("cannot write {}: {error}", path.display()))
+        .hint("name a file in a folder you can write to with --results")
 }
 
 /// What is asked, and the seed of the drawings.
 fn data(args: &Args) -> Result<(DataSource, u64), Failure> {
-    let home = args.home.as_ref().map(Home::existing).transpose()?;
+    let home = args.model.home.as_ref().map(Home::existing).transpose()?;
     let seed = match (args.seed, &home) {
         (Some(seed), _) => seed,
         (None, Some(home)) => home.read_federation()?.document().seed,
@@ -139,50 +157,49 @@ struct Report {
     /// Prompts left out for an unknown word.
     prompts_left_out: usize,
     #[serde(flatten)]
-    marks: Marks,
+    metrics: Metrics,
     /// What the detector finds right of the data's own captioned pictures.
     drawing_ceiling: Option<f64>,
     drawing_ceiling_by_task: BTreeMap<String, f64>,
 }
 
 impl Report {
-    fn new(args: &Args, data: &DataSource, order: &Order<'_>, evaluation: &Evaluation) -> Self {
-        let (right, prompts) = evaluation.prompts;
-        let base =
-            args.model.as_ref().map(|folder| format!("the checkpoint in {}", folder.display()));
-        let model = match (&args.home, &args.adapter, args.round) {
-            (Some(home), _, Some(round)) => format!("round {round} of {}", home.display()),
-            (Some(home), _, None) => format!("the newest round of {}", home.display()),
-            (None, Some(adapter), _) => match base {
-                Some(base) => format!("{base} with the adapter in {}", adapter.display()),
-                None => format!("the adapter in {}", adapter.display()),
-            },
-            (None, None, _) => base.unwrap_or("the base".to_owned()) + ", without any adapter",
-        };
+    fn new(
+        args: &Args,
+        source: &DataSource,
+        (data, evaluation): (&EvaluationData, &Evaluation),
+        images: usize,
+    ) -> Self {
+        let prompts = data.set.prompts.len();
         let part = if args.sample { "a sample of what" } else { "what" };
-        let data = format!("{part} is held out of {data}");
         Self {
-            model,
-            data,
+            model: args.model.describe(),
+            data: format!("{part} is held out of {source}"),
             questions: evaluation.answered.all.asked,
             prompts,
-            images_per_prompt: order.images,
-            prompts_right: (prompts > 0).then(|| right as f64 / prompts as f64),
-            prompts_left_out: evaluation.undrawn.count,
-            marks: Marks::of(&evaluation.answered, &evaluation.drawn),
-            drawing_ceiling: evaluation.ceiling.all.overall(),
-            drawing_ceiling_by_task: by_task(&evaluation.ceiling),
+            images_per_prompt: images,
+            prompts_right: (prompts > 0).then(|| evaluation.prompts_right as f64 / prompts as f64),
+            prompts_left_out: data.skipped.count,
+            metrics: evaluation.metrics(),
+            drawing_ceiling: data.ceiling.all.overall(),
+            drawing_ceiling_by_task: by_task(&data.ceiling),
         }
     }
 }
 
-fn for_people(out: &mut dyn Write, report: &Report, evaluation: &Evaluation) -> io::Result<()> {
+fn for_people(
+    out: &mut dyn Write,
+    report: &Report,
+    (data, evaluation): (&EvaluationData, &Evaluation),
+    kind: DrawingKind,
+) -> io::Result<()> {
     writeln!(out, "{}\n{}\n", report.model, report.data)?;
     answers(out, evaluation)?;
-    if evaluation.draws_features {
+    if kind == DrawingKind::Features {
         return writeln!(
             out,
-            "no drawings: a checkpoint's are features, which `witan model draw --prompts` writes for its own decoder"
+            "no drawings: a checkpoint's are features, which `witan draw --prompts` writes for its \
+             own decoder"
         );
     }
     if report.prompts == 0 {
@@ -213,12 +230,13 @@ fn for_people(out: &mut dyn Write, report: &Report, evaluation: &Evaluation) -> 
         let right = percent(report.prompts_right);
         writeln!(out, "{right} of the {} prompts have a right drawing", report.prompts)?;
     }
-    if let (count @ 1.., Some(word)) = (evaluation.undrawn.count, &evaluation.undrawn.first) {
-        writeln!(out, "{count} of the {} prompts are left out: {word}", evaluation.undrawn.of)?;
+    if let (count @ 1.., Some(word)) = (data.skipped.count, &data.skipped.first) {
+        writeln!(out, "{count} of the {} prompts are left out: {word}", data.skipped.of)?;
     }
     writeln!(
         out,
-        "Drawings are judged by GenEval's rules with our own detector of shapes: no GenEval figures."
+        "Drawings are judged by GenEval's rules with our own detector of shapes: no GenEval \
+         figures."
     )?;
     writeln!(out, "ceiling: what that detector finds right of the real pictures.")
 }

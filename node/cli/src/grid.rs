@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use witan_data::source::SCENES_PER_MEMBER;
 use witan_home::{Failure, shell};
 use witan_lab::grid::{self, Cell, Request};
 use witan_lab::spec::{Cohort, Exchange, Learning, Spec, check_alpha, expect};
-use witan_node::jobs::shard::SCENES_PER_MEMBER;
 
 use super::{block_on, output, screen};
 

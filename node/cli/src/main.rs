@@ -14,7 +14,6 @@ mod member;
 mod model;
 mod output;
 mod pace;
-mod pretrain;
 mod rounds;
 mod run;
 mod screen;
@@ -64,7 +63,6 @@ enum Command {
     Eval(eval::Args),
     Export(export::Args),
     Model(model::Args),
-    Pretrain(pretrain::Args),
 }
 
 /// Parses the arguments, runs the command, and turns an error into its exit code.
@@ -97,7 +95,6 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Model(args) => model::run(args),
-        Command::Pretrain(args) => pretrain::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

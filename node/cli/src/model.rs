@@ -1,14 +1,12 @@
 //! `witan model`: real checkpoints, and what their adapters weigh.
 
-mod ask;
 mod check;
-mod draw;
 mod say;
 mod table;
 
 use witan_home::Failure;
 
-/// Look a checkpoint over, ask it for text, answers or drawings, or compare what adapters weigh.
+/// Check a checkpoint, have it continue texts, or compare the sizes of adapters.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -17,20 +15,16 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    Ask(ask::Args),
     Check(check::Args),
-    Draw(draw::Args),
-    CastRequest(say::Args),
+    Say(say::Args),
     Table(table::Args),
 }
 
 /// Does what was asked.
 pub fn run(args: Args) -> Result<(), Failure> {
     match args.what {
-        What::Ask(args) => ask::run(&args),
         What::Check(args) => check::run(&args),
-        What::Draw(args) => draw::run(&args),
-        What::CastRequest(args) => say::run(&args),
+        What::Say(args) => say::run(&args),
         What::Table(args) => table::run(&args),
     }
 }

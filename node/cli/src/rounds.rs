@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use witan_home::store::{self, StoredRecord};
 use witan_home::{Failure, Home};
 use witan_lab::tables::percent;
-use witan_node::jobs::Ground;
+use witan_node::jobs::FederatedModel;
 use witan_protocol::Federation;
 use witan_protocol::member::Round;
 
@@ -46,9 +46,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .filter(|(record, _)| args.round.is_none_or(|round| record.round.0 == round))
         .map(|(record, roster)| row(&home, roster, record))
         .collect::<Result<_, _>>()?;
-    let ground = Ground::of_home(&home, &federation).ok();
-    let names = ground.as_ref().map_or_else(Vec::new, Ground::layers);
-    let is_scored = ground.is_some_and(|ground| ground.foundation.embedded().is_ok());
+    let model = FederatedModel::of_home(&home, &federation);
+    let names = model.map_or_else(|_| Vec::new(), |model| model.layers());
     rows.iter_mut().for_each(|row| row.name_layers(&names));
     if let (Some(round), true) = (args.round, rows.is_empty() && file.damage.is_none()) {
         let hint = match file.records.len() {
@@ -67,7 +66,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             let alone = rows.iter().filter(|_| args.round.is_some());
             alone.into_iter().try_for_each(|row| layers_for_people(out, row))?;
             for_people(out, &federation, &rows)?;
-            next(out, (&home, is_scored), rows.last().map(|row| row.round))
+            next(out, &home, rows.last().map(|row| row.round))
         }
     })?;
     file.damage.map_or(Ok(()), |damage| Err(damage.into()))
@@ -119,23 +118,12 @@ fn for_people(out: &mut dyn Write, federation: &Federation, rows: &[RoundRow]) -
     writeln!(out, "naive: what averaging A and B apart misses of mean(BA); combined by {strategy}.")
 }
 
-/// What to type after a look at the ledger; `witan eval` scores the embedded model only.
-fn next(
-    out: &mut dyn Write,
-    (home, is_scored): (&Home, bool),
-    last: Option<Round>,
-) -> io::Result<()> {
+/// What to type after a look at the ledger.
+fn next(out: &mut dyn Write, home: &Home, last: Option<Round>) -> io::Result<()> {
     let Some(round) = last else { return writeln!(out, "\nnext: {}", home.command("status")) };
     let (verify, log) = (home.command("verify"), home.command("log"));
     writeln!(out, "\nnext: {verify}      checks every line of this")?;
     writeln!(out, "      {log} --round {round}   shows how it came about")?;
-    if !is_scored {
-        return writeln!(
-            out,
-            "      {} --peft DIR   writes the newest adapter",
-            home.command("export")
-        );
-    }
     let eval = home.command("eval");
     writeln!(
         out,
@@ -185,7 +173,7 @@ mod tests {
             .collect();
         let mut text = Vec::new();
         for_people(&mut text, &filled.federation, &rows).unwrap();
-        next(&mut text, (&filled.home, true), Some(Round(3))).unwrap();
+        next(&mut text, &filled.home, Some(Round(3))).unwrap();
         let text = String::from_utf8(text).unwrap();
         println!("{text}");
         for expected in [

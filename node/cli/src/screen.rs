@@ -98,9 +98,9 @@ impl Screen {
             }
             Event::Step { candidate, step } => self.step(*candidate, *step),
             Event::Trained(row) => self.say(&row.sentence()),
-            Event::Undrawn(undrawn) => {
-                let word = undrawn.first.as_ref().map(ToString::to_string).unwrap_or_default();
-                let (count, of) = (undrawn.count, undrawn.of);
+            Event::Skipped(skipped) => {
+                let word = skipped.first.as_ref().map(ToString::to_string).unwrap_or_default();
+                let (count, of) = (skipped.count, skipped.of);
                 self.say(&format!("{count} of the {of} captions to be drawn are left out: {word}"));
             }
             Event::Over => self.begin("{spinner} {msg}"),

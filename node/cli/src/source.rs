@@ -1,24 +1,71 @@
-//! What `--home` and `--adapter` of a command name.
+//! The flags by which `ask`, `draw`, `eval` and `export` name a model, whichever it is.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use witan_home::{Failure, Home};
-use witan_node::jobs::chosen::Source;
+use witan_node::jobs::selected::{AdaptedModel, Source};
 
-/// Lends what the flags name to `work`: of a home the given round or its newest, and the base if
-/// neither is given. A command that needs one of them has the parser see to it.
+/// A home's model, or a base model with an adapter.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ModelArgs {
+    /// A node's home folder, running or not.
+    #[arg(long, value_name = "FOLDER")]
+    pub home: Option<PathBuf>,
+    /// A round of the home; 0 is what all members started from [default: the newest].
+    #[arg(long, value_name = "NUMBER", requires = "home")]
+    pub round: Option<u64>,
+    /// A BLIP3o checkpoint's folder [default: the model in this program].
+    #[arg(long, value_name = "FOLDER", conflicts_with = "home")]
+    pub model: Option<PathBuf>,
+    /// An adapter for that model, as Python's peft or `witan export` writes it [default: none].
+    #[arg(long, value_name = "FOLDER", conflicts_with = "home")]
+    pub adapter: Option<PathBuf>,
+}
+
+impl ModelArgs {
+    /// Opens what the flags name; loads nothing.
+    ///
+    /// # Errors
+    /// If there is no such home, round, checkpoint or adapter.
+    pub fn open(&self) -> Result<AdaptedModel, Failure> {
+        match &self.home {
+            Some(home) => AdaptedModel::open(Source::Home(&Home::existing(home)?, self.round)),
+            None => AdaptedModel::open(Source::Model {
+                folder: self.model.as_deref(),
+                adapter: self.adapter.as_deref(),
+            }),
+        }
+    }
+
+    /// What the flags name, in words.
+    pub fn describe(&self) -> String {
+        let Self { home, round, model, adapter } = self;
+        if let Some(home) = home {
+            let home = home.display();
+            return match round {
+                Some(round) => format!("round {round} of {home}"),
+                None => format!("the newest round of {home}"),
+            };
+        }
+        let base = model.as_ref().map(|folder| format!("the checkpoint in {}", folder.display()));
+        match (base, adapter) {
+            (Some(base), Some(adapter)) => {
+                format!("{base} with the adapter in {}", adapter.display())
+            }
+            (None, Some(adapter)) => format!("the adapter in {}", adapter.display()),
+            (base, None) => base.unwrap_or("the base".to_owned()) + ", without any adapter",
+        }
+    }
+}
+
+/// Refuses a question or caption without a word.
 ///
 /// # Errors
-/// If the home is none, or whatever `work` says.
-pub fn read<T>(
-    home: Option<&Path>,
-    round: Option<u64>,
-    adapter: Option<&Path>,
-    work: impl FnOnce(Source<'_>) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    match (home, adapter) {
-        (_, Some(folder)) => work(Source::Folder(folder)),
-        (Some(home), None) => work(Source::Home(&Home::existing(home)?, round)),
-        (None, None) => work(Source::Base),
+/// If it is empty.
+pub fn check_text(text: &str) -> Result<(), Failure> {
+    match text.trim().is_empty() {
+        true => Err(Failure::usage("the text is empty")
+            .hint("such as \"what colour is the circle?\" or \"a red circle\"")),
+        false => Ok(()),
     }
 }

@@ -59,9 +59,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
     } else {
         let home = Home::at(args.dir.join("nodes").join("00"));
         let try_it = match report.vqa.as_ref().or(report.captions.as_ref()) {
-            _ if report.model.is_some() => format!("{} --peft DIR", home.command("export")),
-            None => format!("{} \"a crimson disc\" --out disc.png", home.command("draw")),
-            Some(_) => format!("{} IMAGE \"what shape is in the image?\"", home.command("ask")),
+            None if report.model.is_none() => {
+                format!("{} \"a crimson disc\" --out disc.png", home.command("draw"))
+            }
+            _ => format!("{} IMAGE \"what shape is in the image?\"", home.command("ask")),
         };
         output::print(|out| {
             writeln!(out, "{}", report.to_text())?;

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use witan_home::{Failure, shell};
 use witan_lab::spec::{Cohort, Exchange, FLAGS, Learning, Spec};
 use witan_lab::train::{self, Request, TrainReport, TrainSpec};
+use witan_model::trainable;
 use witan_node::interrupt::Interrupt;
+use witan_node::jobs::selected;
 
 use super::{block_on, output, screen};
 
@@ -71,19 +73,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
 fn what_next(out: &mut dyn Write, dir: &Path, report: &TrainReport) -> io::Result<()> {
     let Some(best) = report.best() else { return Ok(()) };
     let witan = shell::witan();
-    let adapter = shell::word(&dir.join(&best.name));
     let Learning { vqa, captions, model, .. } = &report.order.spec.learning;
-    if let Some(model) = model {
-        let model = shell::word(model);
-        let (command, rest) = match vqa {
-            None if captions.is_some() => ("draw", "\"a red star\" --out star.safetensors"),
-            _ => ("ask", "IMAGE \"what is in the image?\""),
-        };
-        return writeln!(out, "next: {witan} model {command} {model} {rest} --adapter {adapter}");
+    let flags = selected::flags(model.as_deref(), &dir.join(&best.name));
+    let drawing = trainable::open(model.as_deref()).map(|base| base.drawing().ending());
+    if let (None, Ok(ending)) = (vqa, drawing)
+        && (captions.is_some() || model.is_none())
+    {
+        writeln!(out, "next: {witan} draw {flags} \"a red star\" --out star.{ending}")?;
     }
-    if vqa.is_none() && captions.is_none() {
-        let caption = "\"a crimson disc\" --out disc.png";
-        writeln!(out, "next: {witan} draw --adapter {adapter} {caption}")?;
-    }
-    writeln!(out, "next: {witan} ask --adapter {adapter} IMAGE \"what shape is in the image?\"")
+    writeln!(out, "next: {witan} ask {flags} IMAGE \"what shape is in the image?\"")
 }

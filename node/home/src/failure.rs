@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::{fmt, io};
 
+use witan_data::fault::{Fault, FaultKind};
 use witan_files::BlobError;
 
 /// The kinds of failure a caller can tell apart by exit code.
@@ -92,6 +93,18 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl From<Fault> for Failure {
+    fn from(Fault { kind, message, hint }: Fault) -> Self {
+        let kind = match kind {
+            FaultKind::Usage => FailureKind::Usage,
+            FaultKind::Input => FailureKind::Input,
+            FaultKind::Environment => FailureKind::Environment,
+            FaultKind::Stopped => FailureKind::Interrupted,
+        };
+        Self { kind, message, hint }
+    }
+}
 
 impl From<BlobError> for Failure {
     fn from(error: BlobError) -> Self {

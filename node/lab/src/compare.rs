@@ -2,11 +2,9 @@
 //! evaluation set.
 
 use serde::{Deserialize, Serialize};
+use witan_data::metrics::Metrics;
 use witan_home::Failure;
-use witan_node::jobs::model::Model;
-use witan_node::jobs::score::Marks;
-use witan_node::jobs::shard::{self, Pool};
-use witan_node::jobs::tower::{FOLDER, Tower};
+use witan_model::trainable::{EvaluationData, TOWER_FOLDER};
 
 use crate::evaluator::EvaluatorConfig;
 use crate::event::Observer;
@@ -16,36 +14,38 @@ use crate::trainer::{Candidate, Trainer, TrainerConfig};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Comparison {
     /// The best member that trains alone, on its own part, for the same number of its own samples.
-    pub local_only_best: Marks,
+    pub local_only_best: Metrics,
     /// Which member that is, by roster number.
     pub local_only_best_member: usize,
     /// One trainer with all data, for the same number of samples as all members together.
-    pub centralized: Marks,
+    pub centralized: Metrics,
 }
 
 /// Trains and evaluates them.
 ///
 /// # Errors
 /// If the data cannot be read, a training fails, or the work was stopped.
-pub fn compare<M: Model>(
+pub fn compare(
     config: &EvaluatorConfig,
-    evaluation: &M::Exam,
+    evaluation: &EvaluationData,
     observer: Observer,
 ) -> Result<Comparison, Failure> {
     let document = config.federation.document();
-    let pool = shard::pool(&config.data)?;
+    let pool = config.data.pool()?;
+    if !pool.whole.captions.is_empty() {
+        require_tower(config)?;
+    }
     let trainer_config = TrainerConfig {
-        ground: config.ground.clone(),
+        model: config.model.clone(),
         training: document.training.clone(),
         seed: document.seed,
         threads: 1,
-        workers: config.turns.count(),
+        workers: config.slots.count(),
         device: config.device.clone(),
-        turns: config.turns.clone(),
-        tower: tower(config, &pool)?,
+        slots: config.slots.clone(),
         targets: config.targets.clone(),
     };
-    let trainer = Trainer::<M>::open(trainer_config, pool, observer)?;
+    let trainer = Trainer::open(trainer_config, pool, observer)?;
     // The longest first, so that no core is left alone with it.
     let candidates = [vec![Candidate::Centralized], trainer.members()].concat();
     let rows = trainer.train_all(&candidates, evaluation, None)?;
@@ -64,20 +64,16 @@ pub fn compare<M: Model>(
     })
 }
 
-/// The one that the members' drawings were made with, or nothing is compared with them.
-fn tower(config: &EvaluatorConfig, pool: &Pool) -> Result<Option<Tower>, Failure> {
-    if pool.whole.captions.is_empty() {
-        return Ok(None);
-    }
-    let tower = config.ground.foundation.agreed_tower(&config.federation)?;
-    match config.federation.document().tower {
-        Some(named) if tower.is_none() => {
+/// Refuses to compare members who learned to draw by a tower that is gone, or another.
+fn require_tower(config: &EvaluatorConfig) -> Result<(), Failure> {
+    match (config.model.check_tower(&config.federation)?, config.federation.document().tower) {
+        (false, Some(named)) => {
             let named = named.short();
             let message = format!("the tower {named} that the members learned to draw by is gone");
             Err(Failure::input(message).hint(format!(
-                "put it back into the checkpoint's folder {FOLDER}, or say --no-compare"
+                "put it back into the checkpoint's folder {TOWER_FOLDER}, or say --no-compare"
             )))
         }
-        _ => Ok(tower),
+        _ => Ok(()),
     }
 }

@@ -1,5 +1,5 @@
 //! Evaluates every committed adapter of a testnet on data no member trains on, and has the adapters
-//! trained that the federation is compared with. One thread; it takes turns at the cores like any
+//! trained that the federation is compared with. One thread; it waits for a free core like any
 //! node.
 
 use std::path::PathBuf;
@@ -7,17 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
-use witan_home::Failure;
-use witan_home::settings::DataSource;
-use witan_model::{Adapter, Committed, Umm};
+use witan_adapter::{Adapter, Committed};
+use witan_data::metrics::{Metrics, by_task};
+use witan_data::source::{DataSource, Extent};
+use witan_home::{Failure, FailureKind};
+use witan_model::trainable::{self, Drawings, EvaluationData, Trainable};
+use witan_node::jobs::core_slots::CoreSlots;
 use witan_node::jobs::device::Device;
-use witan_node::jobs::foundation::Foundation;
-use witan_node::jobs::model::Model;
-use witan_node::jobs::score::{Marks, by_task};
-use witan_node::jobs::shard::{self, Extent};
-use witan_node::jobs::turns::Turns;
-use witan_node::jobs::unified::Unified;
-use witan_node::jobs::{Ground, spawn};
+use witan_node::jobs::{FederatedModel, spawn};
 use witan_protocol::federation::Federation;
 
 use crate::compare::compare;
@@ -27,16 +24,16 @@ use crate::testnet::Heard;
 /// What is evaluated, and on what.
 #[derive(Clone)]
 pub struct EvaluatorConfig {
-    /// Base, LoRA layout and initial adapter.
-    pub ground: Ground,
+    /// The federation's model.
+    pub model: FederatedModel,
     /// The federation's training settings.
     pub federation: Federation,
     /// Where all members' data come from, as member 0 sees it.
     pub data: DataSource,
     /// Where it computes.
     pub device: Device,
-    /// Turns at the cores.
-    pub turns: Turns,
+    /// The machine's cores.
+    pub slots: CoreSlots,
     /// Where a checkpoint's targets are kept, for the comparison.
     pub targets: PathBuf,
 }
@@ -85,11 +82,7 @@ pub fn start(config: EvaluatorConfig, events: mpsc::Sender<Heard>) -> Result<Han
     }));
     let stopping = Arc::clone(&observer.stopping);
     let work = move || {
-        let outcome = match config.ground.foundation {
-            Foundation::Embedded(_) => Evaluator::<Umm>::run(config, observer, asked),
-            Foundation::Blip3o(_) => Evaluator::<Unified>::run(config, observer, asked),
-        };
-        if let Err(failure) = outcome {
+        if let Err(failure) = Evaluator::run(config, observer, asked) {
             let _ = events.blocking_send(Err(failure));
         }
     };
@@ -97,25 +90,25 @@ pub fn start(config: EvaluatorConfig, events: mpsc::Sender<Heard>) -> Result<Han
     Ok(Handle { requests, stopping })
 }
 
-struct Evaluator<M: Model> {
+struct Evaluator {
     config: EvaluatorConfig,
-    model: M,
-    evaluation: M::Exam,
+    model: Box<dyn Trainable>,
+    evaluation: EvaluationData,
     observer: Observer,
 }
 
-impl<M: Model> Evaluator<M> {
+impl Evaluator {
     /// Answers until nobody asks any more, or it is stopped.
     fn run(
         config: EvaluatorConfig,
         observer: Observer,
         mut asked: mpsc::Receiver<Request>,
     ) -> Result<(), Failure> {
-        let EvaluatorConfig { ground, device, data, .. } = &config;
-        let set = shard::exam(data, Extent::Sample)?;
-        let model = M::load(&ground.foundation, &ground.lora, device)?;
-        let evaluation = model.examine(set)?;
-        let initial = Committed::plain(Adapter::clone(&ground.initial));
+        let EvaluatorConfig { model: federated, device, data, .. } = &config;
+        let set = data.evaluation_set(Extent::Sample)?;
+        let model = federated.base.load(&federated.lora, device)?;
+        let evaluation = EvaluationData::read(&*federated.base, &*model, set)?;
+        let initial = Committed::plain(Adapter::clone(&federated.initial));
         let mut evaluator = Self { config, model, evaluation, observer };
         evaluator.describe();
         let Some(metrics) = evaluator.metrics(&initial)? else { return Ok(()) };
@@ -123,7 +116,7 @@ impl<M: Model> Evaluator<M> {
         while let Some(request) = asked.blocking_recv() {
             match request {
                 Request::Round { round, adapter } => {
-                    let committed = evaluator.config.ground.committed(&adapter);
+                    let committed = evaluator.config.model.committed(&adapter);
                     let committed = committed.map_err(Failure::input)?;
                     let Some(metrics) = evaluator.metrics(&committed)? else { return Ok(()) };
                     evaluator.observer.say(Event::Evaluated { round, metrics });
@@ -132,7 +125,7 @@ impl<M: Model> Evaluator<M> {
                     let Self { config, model, evaluation, observer } = evaluator;
                     // Before others of its size are loaded: nothing is asked after this.
                     drop(model);
-                    let comparison = compare::<M>(&config, &evaluation, observer.clone())?;
+                    let comparison = compare(&config, &evaluation, observer.clone())?;
                     observer.say(Event::Compared(Box::new(comparison)));
                     return Ok(());
                 }
@@ -143,23 +136,30 @@ impl<M: Model> Evaluator<M> {
 
     /// Says what the evaluation set is.
     fn describe(&self) {
-        let ceiling = M::ceiling(&self.evaluation);
+        let EvaluationData { ceiling, skipped, .. } = &self.evaluation;
         if let Some(overall) = ceiling.all.overall() {
-            self.observer.say(Event::Ceiling { overall, by_task: by_task(&ceiling) });
+            self.observer.say(Event::Ceiling { overall, by_task: by_task(ceiling) });
         }
-        let undrawn = M::undrawn(&self.evaluation);
-        if undrawn.count > 0 {
-            self.observer.say(Event::Undrawn(undrawn));
+        if skipped.count > 0 {
+            self.observer.say(Event::Skipped(skipped.clone()));
         }
     }
 
     /// None if it was stopped.
-    fn metrics(&mut self, committed: &Committed) -> Result<Option<Marks>, Failure> {
+    fn metrics(&mut self, committed: &Committed) -> Result<Option<Metrics>, Failure> {
         let is_stopping = || self.observer.goes_on().is_break();
-        let _turn = self.config.turns.take(is_stopping).map_err(Failure::environment)?;
+        let _slot = self.config.slots.acquire(is_stopping).map_err(Failure::environment)?;
         self.model.adopt(committed)?;
         let seed = self.config.federation.document().seed;
-        self.model.marks(&self.evaluation, seed, &mut |_, _| self.observer.goes_on())
+        let drawings = Drawings { seed, images: 1, folder: None };
+        let mut progress = |_| self.observer.goes_on();
+        match trainable::evaluate(&*self.model, &self.evaluation, drawings, &mut progress) {
+            Ok(evaluation) => Ok(Some(evaluation.metrics())),
+            Err(fault) => match Failure::from(fault) {
+                failure if failure.kind == FailureKind::Interrupted => Ok(None),
+                failure => Err(failure),
+            },
+        }
     }
 }
 

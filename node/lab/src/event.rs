@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use witan_data::evaluation::Skipped;
+use witan_data::metrics::Metrics;
 use witan_node::events::TimedEvent;
 use witan_node::jobs::goes_on;
-use witan_node::jobs::score::{Marks, Undrawn};
 use witan_protocol::member::MemberId;
 use witan_protocol::wire::RoundRecord;
 
@@ -100,7 +101,7 @@ pub enum Event {
         /// The round; 0 is the base.
         round: u64,
         /// Its metrics.
-        metrics: Marks,
+        metrics: Metrics,
     },
     /// How many of the evaluation set's own pictures the detector finds right: no drawing can be
     /// expected to do better.
@@ -111,7 +112,7 @@ pub enum Event {
         by_task: BTreeMap<String, f64>,
     },
     /// Some of the evaluation set's prompts are not drawn.
-    Undrawn(Undrawn),
+    Skipped(Skipped),
     /// The adapters that a federation is compared with are trained and evaluated.
     Compared(Box<Comparison>),
     /// The experiment is over; its report follows.

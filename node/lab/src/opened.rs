@@ -1,17 +1,18 @@
 //! The model that a spec names, opened once it is clear that it can learn from the spec's data.
 
+use std::sync::Arc;
+
+use witan_data::source::Teachable;
 use witan_home::Failure;
-use witan_node::jobs::device;
-use witan_node::jobs::foundation::Foundation;
-use witan_node::jobs::shard::{self, Taught};
-use witan_node::jobs::tower::FOLDER;
+use witan_model::trainable::{self, BaseModel, TOWER_FOLDER};
+use witan_node::jobs::{device, strategy_of};
 
 use crate::spec::Spec;
 
 /// A model, and what of a spec's data it cannot learn.
 pub struct Opened {
     /// The model; it is not loaded.
-    pub foundation: Foundation,
+    pub base: Arc<dyn BaseModel>,
     /// Members that have nothing to train on.
     pub idle: Vec<usize>,
     /// What is left out of every member's data, in words.
@@ -27,20 +28,22 @@ impl Opened {
     pub fn of(spec: &Spec) -> Result<Self, Failure> {
         let learning = &spec.learning;
         device::open(learning.device)?;
-        let foundation = Foundation::open(learning.model.as_deref())?;
-        foundation.takes(spec.exchange.strategy)?;
-        foundation.has_layers(&learning.lora.of(foundation.lora()))?;
+        let base = trainable::open(learning.model.as_deref())?;
+        base.check_strategy(&strategy_of(spec.exchange.strategy))?;
+        base.check_targets(&learning.lora.of(base.lora()))?;
         let data = spec.data(0);
-        let idle = shard::check(&data, foundation.words().as_ref())?;
-        let Taught { questions, captions } = foundation.taught(&data)?;
+        let idle = data.check(base.words())?;
+        let Teachable { questions, captions } = base.teachable(&data)?;
         if !(questions && learning.batch_questions > 0 || captions && learning.batch_captions > 0) {
             let message = format!("{data} has nothing that these steps can teach");
-            return Err(Failure::input(message).hint(foundation.what_can_be_taught()));
+            return Err(Failure::input(message).hint(base.teaching_hint()));
         }
-        let are_wanted = learning.batch_captions > 0 && !foundation.draws()?;
-        let left_out = (are_wanted && Taught::of(&data, None)?.captions).then(|| {
-            format!("captions are left out: the checkpoint has no {FOLDER} to make their targets")
+        let are_wanted = learning.batch_captions > 0 && !base.learns_captions()?;
+        let left_out = (are_wanted && data.teachable(None)?.captions).then(|| {
+            format!(
+                "captions are left out: the checkpoint has no {TOWER_FOLDER} to make their targets"
+            )
         });
-        Ok(Self { foundation, idle, left_out })
+        Ok(Self { base, idle, left_out })
     }
 }

@@ -8,10 +8,10 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use witan_adapter::LoraConfig;
+use witan_data::source::SCENES_PER_MEMBER;
 use witan_home::Failure;
 use witan_home::settings::{By, Compute, DataSource, Share};
-use witan_node::jobs::LoraConfig;
-use witan_node::jobs::shard::SCENES_PER_MEMBER;
 use witan_protocol::federation::{Compression, Strategy, Training};
 
 pub use flags::flags;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use comfy_table::{Table, presets};
-use witan_node::jobs::score::Marks;
+use witan_data::metrics::Metrics;
 
 /// One of the metrics that every report shows.
 pub struct Metric {
@@ -12,7 +12,7 @@ pub struct Metric {
     /// Its column in a grid's CSV file.
     pub column: &'static str,
     /// Its value.
-    pub of: fn(&Marks) -> Option<f64>,
+    pub of: fn(&Metrics) -> Option<f64>,
 }
 
 /// The metrics, in order.
@@ -42,7 +42,7 @@ pub const DRAWINGS: Metric =
 pub type Values = [Option<f64>; METRICS.len()];
 
 /// The values of [`METRICS`] of a model.
-pub fn values(metrics: &Marks) -> Values {
+pub fn values(metrics: &Metrics) -> Values {
     METRICS.map(|metric| (metric.of)(metrics))
 }
 
@@ -112,9 +112,9 @@ mod tests {
 
     #[test]
     fn a_metric_that_nobody_has_gets_no_column() {
-        let asked = Marks { vqa_accuracy: Some(0.5), ..Marks::default() };
-        let drew = Marks { drawing_accuracy: Some(1.0), ..Marks::default() };
-        let of = |models: &[&Marks]| {
+        let asked = Metrics { vqa_accuracy: Some(0.5), ..Metrics::default() };
+        let drew = Metrics { drawing_accuracy: Some(1.0), ..Metrics::default() };
+        let of = |models: &[&Metrics]| {
             let rows: Vec<_> = models.iter().map(|it| ("it".to_owned(), values(it))).collect();
             of_metrics(&rows).to_string()
         };

@@ -18,8 +18,8 @@ use witan_home::{Failure, FailureKind, Home};
 use witan_node::driver::unix_ms;
 use witan_node::events::{NodeEvent, TimedEvent};
 use witan_node::interrupt::Interrupt;
-use witan_node::jobs::turns::Turns;
-use witan_node::jobs::{Ground, device};
+use witan_node::jobs::core_slots::CoreSlots;
+use witan_node::jobs::{FederatedModel, device};
 use witan_protocol::federation::Federation;
 use witan_protocol::io::Notice;
 use witan_protocol::ledger::Audited;
@@ -56,7 +56,7 @@ struct Testnet {
     homes: Homes,
     watch: Watch,
     federation: Federation,
-    ground: Ground,
+    model: FederatedModel,
     nodes: Vec<Option<NodeProcess>>,
     events: mpsc::Receiver<Heard>,
     sender: mpsc::Sender<Heard>,
@@ -106,14 +106,15 @@ impl Testnet {
     ) -> Result<Self, Failure> {
         let first = Home::at(homes.home(0));
         let federation = first.read_federation()?;
-        let ground = Ground::of_home(&first, &federation)?;
+        let model = FederatedModel::of_home(&first, &federation)?;
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let config = EvaluatorConfig {
-            ground: ground.clone(),
+            model: model.clone(),
             federation: federation.clone(),
             data: homes.spec.data(0),
             device: device::open(homes.spec.learning.device)?,
-            turns: Turns::open(Some(&homes.folder.path("turns"))).map_err(Failure::environment)?,
+            slots: CoreSlots::open(Some(&homes.folder.path("turns")))
+                .map_err(Failure::environment)?,
             targets: homes.folder.path("targets"),
         };
         let quorum = federation.founders().quorum();
@@ -123,7 +124,7 @@ impl Testnet {
             evaluator: evaluator::start(config, sender.clone())?,
             homes,
             federation,
-            ground,
+            model,
             nodes: Vec::new(),
             events,
             sender,
@@ -139,7 +140,7 @@ impl Testnet {
     fn recall(&mut self) -> Result<(), Failure> {
         let (dir, members) = (self.homes.folder.dir.clone(), self.homes.members.clone());
         self.note(&Event::Begins { dir, members });
-        let history = self.homes.history(&self.federation, &self.ground);
+        let history = self.homes.history(&self.federation, &self.model);
         for audited in &history.records {
             self.note(&Event::Recalled(Box::new(audited.record.clone())));
         }
@@ -204,7 +205,7 @@ impl Testnet {
             NodeEvent::SitsOut { round, reason } if self.watch.nobody_trains(*round) => {
                 let message = format!("no node can train round {round}: {reason}");
                 Err(Failure::new(FailureKind::Incomplete, message)
-                    .hint(self.ground.foundation.what_can_be_taught()))
+                    .hint(self.model.base.teaching_hint()))
             }
             _ => Ok(()),
         }
@@ -305,9 +306,9 @@ impl Testnet {
 
     /// Bytes of one adapter as it travels, and of the whole model.
     fn sizes(&self) -> (u64, u64) {
-        let Ground { recipe, initial, lora, foundation } = &self.ground;
-        let delta = recipe.form(Round(1), initial).encode(initial, lora.rank);
-        (delta.len() as u64, foundation.full_bytes())
+        let FederatedModel { initial, lora, base, .. } = &self.model;
+        let delta = self.model.form(Round(1), initial).encode(initial, lora.rank);
+        (delta.len() as u64, 4 * base.parameter_count())
     }
 }
 
@@ -332,8 +333,8 @@ fn prepare(request: &Request, listener: &Listener) -> Result<Homes, Failure> {
     match &request.spec {
         Some(spec) => {
             crate::folder::Kind::Testnet.fits(&request.dir)?;
-            let foundation = opened(spec)?.foundation;
-            Homes::create(&request.dir, spec.clone(), &foundation)
+            let base = opened(spec)?.base;
+            Homes::create(&request.dir, spec.clone(), &*base)
         }
         None => {
             let homes = Homes::open(&request.dir)?;

@@ -18,15 +18,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
+use witan_data::metrics::by_task;
+use witan_data::source::Extent;
 use witan_home::{Failure, FailureKind};
+use witan_model::trainable::{self, BaseModel, EvaluationData};
 use witan_node::interrupt::Interrupt;
-use witan_node::jobs::foundation::Foundation;
-use witan_node::jobs::model::Model;
-use witan_node::jobs::score::by_task;
-use witan_node::jobs::shard::{self, Extent};
-use witan_node::jobs::turns::Turns;
-use witan_node::jobs::unified::Unified;
-use witan_node::jobs::{Ground, Umm, device};
+use witan_node::jobs::core_slots::CoreSlots;
+use witan_node::jobs::{FederatedModel, device};
+use witan_protocol::digest::Digest;
 
 use crate::event::{Event, Listener, Observer};
 use crate::folder::{Folder, Kind};
@@ -82,16 +81,9 @@ fn train(request: &Request, observer: Observer) -> Result<TrainReport, Failure> 
         Some(spec) => (begin(request, spec, &observer)?, spec.clone()),
         None => Folder::open(&request.dir, Kind::Train)?,
     };
-    let foundation = Foundation::open(spec.spec.learning.model.as_deref())?;
+    let base = trainable::open(spec.spec.learning.model.as_deref())?;
     let targets = request.targets.clone().unwrap_or_else(|| folder.path("targets"));
-    let outcome = match foundation {
-        Foundation::Embedded(_) => {
-            train_of::<Umm>((&folder, &spec), foundation, targets, observer.clone())
-        }
-        Foundation::Blip3o(_) => {
-            train_of::<Unified>((&folder, &spec), foundation, targets, observer.clone())
-        }
-    };
+    let outcome = train_in((&folder, &spec), base, targets, observer.clone());
     observer.say(Event::Over);
     outcome.map_err(|failure| match failure.kind {
         FailureKind::Interrupted => {
@@ -102,43 +94,43 @@ fn train(request: &Request, observer: Observer) -> Result<TrainReport, Failure> 
     })
 }
 
-fn train_of<M: Model>(
+fn train_in(
     (folder, spec): (&Folder, &TrainSpec),
-    foundation: Foundation,
+    base: Arc<dyn BaseModel>,
     targets: PathBuf,
     observer: Observer,
 ) -> Result<TrainReport, Failure> {
     let Spec { cohort, learning, .. } = &spec.spec;
     let data = spec.spec.data(0);
-    let pool = shard::pool(&data)?;
-    let tower = match pool.whole.captions[..] {
-        [] => None,
-        _ => foundation.tower()?,
-    };
+    let pool = data.pool()?;
     let identity = Identity {
         spec,
-        base: foundation.digest()?,
-        tower: tower.as_ref().map(|tower| tower.digest),
-        data: pool.digest(),
+        base: Digest(base.digest()?),
+        tower: match pool.whole.captions[..] {
+            [] => None,
+            _ => base.tower_digest()?.map(Digest),
+        },
+        data: Digest::of_kind("witan training data", pool.listing().as_bytes()),
     };
-    let (training, lora) = (spec.spec.training(), learning.lora.of(foundation.lora()));
-    let ground = Ground::of(foundation, lora, &training, cohort.seed);
-    let store = Store::new(folder, &ground, &identity);
+    let (training, lora) = (spec.spec.training(), learning.lora.of(base.lora()));
+    let model = FederatedModel::of(base, lora, &training, cohort.seed);
+    let store = Store::new(folder, &model, &identity);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let config = TrainerConfig {
-        ground: ground.clone(),
+        model: model.clone(),
         training,
         seed: cohort.seed,
         threads: spec.threads,
         workers: if spec.is_local_only { cores } else { 1 },
         device: device::open(learning.device)?,
-        turns: Turns::open(None).map_err(Failure::environment)?,
-        tower,
+        slots: CoreSlots::open(None).map_err(Failure::environment)?,
         targets,
     };
-    let trainer = Trainer::<M>::open(config, pool, observer)?;
-    let evaluation =
-        trainer.with_base(|model| model.examine(shard::exam(&data, Extent::Sample)?))?;
+    let trainer = Trainer::open(config, pool, observer)?;
+    let evaluation = trainer.with_base(|loaded| {
+        let set = data.evaluation_set(Extent::Sample)?;
+        Ok(EvaluationData::read(&*model.base, loaded, set)?)
+    })?;
     let base = match store.read("base")? {
         Some(known) => known,
         None => {
@@ -152,12 +144,11 @@ fn train_of<M: Model>(
         false => vec![Candidate::Centralized],
     };
     let trained = trainer.train_all(&candidates, &evaluation, Some(&store))?;
-    let ceiling = M::ceiling(&evaluation);
     let report = TrainReport {
         order: spec.clone(),
         base,
-        drawing_ceiling: ceiling.all.overall(),
-        drawing_ceiling_by_task: by_task(&ceiling),
+        drawing_ceiling: evaluation.ceiling.all.overall(),
+        drawing_ceiling_by_task: by_task(&evaluation.ceiling),
         trained,
     };
     folder.write_json("report.json", &report)?;

@@ -13,17 +13,20 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use witan_data::Dataset;
+use witan_data::fault::Fault;
+use witan_data::metrics::Metrics;
+use witan_data::source::Pool;
 use witan_home::{Failure, FailureKind};
-use witan_model::data::Dataset;
-use witan_model::families::blip3o::Targets;
-use witan_model::{Schedule, TrainError, TrainPlan, TrainingRun};
-use witan_node::jobs::Ground;
+use witan_model::trainable::{
+    self, Drawings, EvaluationData, Next, Progress, Targets, TrainObserver, TrainTask, Trainable,
+    TrainingData,
+};
+use witan_model::{Schedule, TrainPlan};
+use witan_node::jobs::FederatedModel;
+use witan_node::jobs::core_slots::CoreSlots;
 use witan_node::jobs::device::Device;
-use witan_node::jobs::model::{Model, Read};
-use witan_node::jobs::score::Marks;
-use witan_node::jobs::shard::Pool;
-use witan_node::jobs::tower::Tower;
-use witan_node::jobs::turns::Turns;
+use witan_node::jobs::train::plan_of;
 use witan_protocol::federation::Training;
 
 use crate::event::{Event, Observer};
@@ -35,8 +38,8 @@ pub use witan_model::{Step, Trained, TrainingState};
 /// What every candidate is trained from, and how.
 #[derive(Clone)]
 pub struct TrainerConfig {
-    /// Base, LoRA layout and initial adapter.
-    pub ground: Ground,
+    /// Base, LoRA configuration and initial adapter.
+    pub model: FederatedModel,
     /// The federation's steps, batch and step size.
     pub training: Training,
     /// Its seed.
@@ -47,11 +50,9 @@ pub struct TrainerConfig {
     pub workers: usize,
     /// Where it computes.
     pub device: Device,
-    /// Turns at the cores.
-    pub turns: Turns,
-    /// What makes a checkpoint's targets, if captions are learnt.
-    pub tower: Option<Tower>,
-    /// Where they are kept.
+    /// The machine's cores.
+    pub slots: CoreSlots,
+    /// Where what drawings should become is kept.
     pub targets: PathBuf,
 }
 
@@ -65,13 +66,13 @@ pub enum Candidate {
 }
 
 /// A model and all members' data, read once.
-pub struct Trainer<M: Model> {
+pub struct Trainer {
     config: TrainerConfig,
     observer: Observer,
     pool: Pool,
-    read: Read<M>,
+    read: TrainingData,
     /// One that was loaded and nobody uses.
-    loaded: Mutex<Option<M>>,
+    loaded: Mutex<Option<Box<dyn Trainable>>>,
 }
 
 impl Candidate {
@@ -101,14 +102,14 @@ impl fmt::Display for Candidate {
     }
 }
 
-impl<M: Model> Trainer<M> {
-    /// Makes a checkpoint's targets, then loads the model and reads all data with it.
+impl Trainer {
+    /// Makes what drawings should become, then loads the model and reads all data with it.
     ///
     /// # Errors
     /// If the data cannot be read, or the work was stopped.
     pub fn open(config: TrainerConfig, pool: Pool, observer: Observer) -> Result<Self, Failure> {
         let targets = targets(&config, &pool.whole, &observer)?;
-        let model = load::<M>(&config)?;
+        let model = load(&config)?;
         let read = model.read(&pool.whole, targets)?;
         Ok(Self { config, observer, pool, read, loaded: Mutex::new(Some(model)) })
     }
@@ -117,14 +118,17 @@ impl<M: Model> Trainer<M> {
     ///
     /// # Errors
     /// What that says.
-    pub fn with_base<T>(&self, work: impl FnOnce(&M) -> Result<T, Failure>) -> Result<T, Failure> {
+    pub fn with_base<T>(
+        &self,
+        work: impl FnOnce(&dyn Trainable) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let model = self.take()?;
-        let done = work(&model);
+        let done = work(&*model);
         *self.loaded.lock().expect("nothing here panics") = Some(model);
         done
     }
 
-    fn take(&self) -> Result<M, Failure> {
+    fn take(&self) -> Result<Box<dyn Trainable>, Failure> {
         let loaded = self.loaded.lock().expect("nothing here panics").take();
         loaded.map_or_else(|| load(&self.config), Ok)
     }
@@ -153,7 +157,7 @@ impl<M: Model> Trainer<M> {
     pub fn train_all(
         &self,
         candidates: &[Candidate],
-        evaluation: &M::Exam,
+        evaluation: &EvaluationData,
         store: Option<&Store>,
     ) -> Result<Vec<TrainedRow>, Failure> {
         let (mut open, mut rows, mut steps, mut done) = (Vec::new(), Vec::new(), 0, 0);
@@ -176,11 +180,11 @@ impl<M: Model> Trainer<M> {
         let work = || -> Result<Vec<TrainedRow>, Failure> {
             let (mut model, mut rows) = (self.take()?, Vec::new());
             while let Some(candidate) = open.get(next.fetch_add(1, Ordering::Relaxed)) {
-                rows.extend(self.train(&mut model, *candidate, evaluation, store)?);
+                rows.extend(self.train(&mut *model, *candidate, evaluation, store)?);
             }
             Ok(rows)
         };
-        let workers = self.config.workers.min(M::LOADED_MAX).min(open.len());
+        let workers = self.config.workers.min(self.config.model.base.loaded_max()).min(open.len());
         let outcomes = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
             let outcomes = workers.into_iter().map(|worker| {
@@ -196,16 +200,16 @@ impl<M: Model> Trainer<M> {
     /// None if the candidate has nothing to train on.
     fn train(
         &self,
-        model: &mut M,
+        model: &mut dyn Trainable,
         candidate: Candidate,
-        evaluation: &M::Exam,
+        evaluation: &EvaluationData,
         store: Option<&Store>,
     ) -> Result<Option<TrainedRow>, Failure> {
         let Self { config, observer, .. } = self;
-        let turn = config.turns.take(|| observer.goes_on().is_break());
-        let _turn = turn.map_err(Failure::environment)?.ok_or_else(interrupted)?;
+        let slot = config.slots.acquire(|| observer.goes_on().is_break());
+        let _slot = slot.map_err(Failure::environment)?.ok_or_else(interrupted)?;
         let part;
-        let read = match candidate {
+        let data = match candidate {
             Candidate::Centralized => &self.read,
             Candidate::Alone(index) => {
                 let targets = |data: &Dataset| targets(config, data, observer);
@@ -215,45 +219,26 @@ impl<M: Model> Trainer<M> {
             }
         };
         let plan = self.plan(candidate)?;
-        let mut run = match TrainingRun::begin(model.pupil(), &config.ground.initial, read, &plan) {
-            Err(TrainError::Empty) if candidate != Candidate::Centralized => {
-                let idle = format!("{candidate}: nothing that these steps can teach");
-                observer.say(Event::Said(idle));
-                return Ok(None);
-            }
-            begun => begun.map_err(Failure::input)?,
-        };
-        if let Some(paused) = store.map_or(Ok(None), |store| store.paused(candidate))? {
-            run = run.resume(model.pupil(), paused).map_err(Failure::input)?;
+        if candidate != Candidate::Centralized && !data.teaches(&plan) {
+            let idle = format!("{candidate}: nothing that these steps can teach");
+            observer.say(Event::Said(idle));
+            return Ok(None);
         }
-        loop {
-            let kept = Instant::now();
-            let mut progress = |step: Step| {
-                observer.say(Event::Step { candidate, step });
-                match kept.elapsed() > KEEP_EVERY {
-                    true => ControlFlow::Break(()),
-                    false => observer.goes_on(),
-                }
-            };
-            let ran = run.run(model.pupil(), read, &mut progress);
-            if let Some(store) = store {
-                store.keep(candidate, &run.state(model.pupil()))?;
-            }
-            ran.map_err(Failure::input)?;
-            if let Some(trained) = run.trained(model.pupil()) {
-                return self.finish(model, (candidate, &trained), evaluation, store).map(Some);
-            }
-            if observer.goes_on().is_break() {
-                return Err(interrupted());
-            }
+        let paused = store.map_or(Ok(None), |store| store.paused(candidate))?;
+        let task = TrainTask { start: &config.model.initial, data, plan: &plan, paused };
+        let mut run = Run { candidate, observer, store, kept: Instant::now(), failed: None };
+        let trained = model.train(&task, &mut run);
+        match run.failed {
+            Some(failure) => Err(failure),
+            None => self.finish(model, (candidate, &trained?), evaluation, store).map(Some),
         }
     }
 
     fn finish(
         &self,
-        model: &M,
+        model: &dyn Trainable,
         (candidate, trained): (Candidate, &Trained),
-        evaluation: &M::Exam,
+        evaluation: &EvaluationData,
         store: Option<&Store>,
     ) -> Result<TrainedRow, Failure> {
         if let Some(store) = store {
@@ -278,12 +263,19 @@ impl<M: Model> Trainer<M> {
     ///
     /// # Errors
     /// If data cannot be read any more, or the work was stopped.
-    pub fn evaluate(&self, model: &M, evaluation: &M::Exam) -> Result<Marks, Failure> {
-        let mut count = |done, questions| {
-            self.observer.say(Event::Evaluating { done, questions });
+    pub fn evaluate(
+        &self,
+        model: &dyn Trainable,
+        evaluation: &EvaluationData,
+    ) -> Result<Metrics, Failure> {
+        let mut progress = |Progress { stage, done, total }| {
+            if stage == "answering" {
+                self.observer.say(Event::Evaluating { done, questions: total });
+            }
             self.observer.goes_on()
         };
-        model.marks(evaluation, self.config.seed, &mut count)?.ok_or_else(interrupted)
+        let drawings = Drawings { seed: self.config.seed, images: 1, folder: None };
+        Ok(trainable::evaluate(model, evaluation, drawings, &mut progress)?.metrics())
     }
 
     /// The steps of a federation's rounds, one after the other, from the base.
@@ -292,42 +284,59 @@ impl<M: Model> Trainer<M> {
         let factor = rate_factor(self.pool.parts.len());
         Ok(TrainPlan {
             local_steps: usize::try_from(steps).map_err(Failure::usage)?,
-            batch_questions: training.batch_questions as usize,
-            batch_captions: training.batch_captions as usize,
-            accumulation: training.accumulation as usize,
-            gradient_norm_max: training.gradient_norm_max.map(|norm| norm as f32),
             schedule: Schedule {
                 learning_rate: training.learning_rate / factor,
                 learning_rate_final: training.learning_rate_final / factor,
                 done: 0,
                 total: steps,
             },
-            weight_decay: training.weight_decay,
             seed: self.config.seed,
             threads: self.config.threads,
-            strategy: witan_model::Strategy::FedAvg,
-            round: 1,
+            ..plan_of(training)
         })
     }
 }
 
-fn load<M: Model>(config: &TrainerConfig) -> Result<M, Failure> {
-    M::load(&config.ground.foundation, &config.ground.lora, &config.device)
+/// Hears of one candidate's training, and keeps its state.
+struct Run<'a> {
+    candidate: Candidate,
+    observer: &'a Observer,
+    store: Option<&'a Store<'a>>,
+    kept: Instant,
+    failed: Option<Failure>,
 }
 
-/// What drawings of the captioned pictures should become, if there is a tower to say so.
-fn targets(
-    config: &TrainerConfig,
-    data: &Dataset,
-    observer: &Observer,
-) -> Result<Option<Targets>, Failure> {
-    let Some(tower) = &config.tower else { return Ok(None) };
+impl TrainObserver for Run<'_> {
+    fn on_step(&mut self, step: Step) -> Next {
+        self.observer.say(Event::Step { candidate: self.candidate, step });
+        match self.observer.goes_on() {
+            ControlFlow::Break(()) => Next::Stop,
+            ControlFlow::Continue(()) if self.kept.elapsed() > KEEP_EVERY => Next::Keep,
+            ControlFlow::Continue(()) => Next::Step,
+        }
+    }
+
+    fn keep(&mut self, state: &dyn Fn() -> TrainingState) -> Result<(), Fault> {
+        self.kept = Instant::now();
+        let Some(store) = self.store else { return Ok(()) };
+        store.keep(self.candidate, &state()).map_err(|failure| {
+            self.failed = Some(failure);
+            Fault::stopped()
+        })
+    }
+}
+
+fn load(config: &TrainerConfig) -> Result<Box<dyn Trainable>, Failure> {
+    Ok(config.model.base.load(&config.model.lora, &config.device)?)
+}
+
+/// What drawings of the captioned pictures should become.
+fn targets(config: &TrainerConfig, data: &Dataset, observer: &Observer) -> Result<Targets, Fault> {
     let mut count = |done, pictures| {
         observer.say(Event::Preparing { done, pictures });
         observer.goes_on()
     };
-    let targets = tower.targets(data, &config.targets, &config.device, &mut count)?;
-    targets.ok_or_else(interrupted).map(Some)
+    config.model.base.targets(data, &config.targets, &config.device, &mut count)
 }
 
 /// What ended early, because it was asked to.

@@ -1,26 +1,27 @@
-//! Aggregation and adapter checks, bytes in and bytes out: plain arithmetic, the same on every member.
+//! Aggregation and adapter checks, bytes in and bytes out: plain arithmetic, the same on every
+//! member.
 
 use tokio::sync::mpsc;
+use witan_adapter::{Committed, aggregate};
 use witan_files::Blobs;
 use witan_home::Failure;
-use witan_model::{Committed, aggregate};
 use witan_protocol::digest::BlobRef;
 use witan_protocol::io::{Aggregate, AggregateInput};
 use witan_protocol::member::{MemberId, Round};
 use witan_protocol::wire::LayerError;
 
-use super::{Event, Ground, Task};
+use super::{Event, FederatedModel, Task};
 
 /// Owns what aggregation needs.
 pub struct Aggregator {
-    ground: Ground,
+    model: FederatedModel,
     blobs: Blobs,
 }
 
 impl Aggregator {
     /// An aggregator over these blobs.
-    pub fn new(ground: Ground, blobs: Blobs) -> Self {
-        Self { ground, blobs }
+    pub fn new(model: FederatedModel, blobs: Blobs) -> Self {
+        Self { model, blobs }
     }
 
     /// Works until the queue closes.
@@ -56,7 +57,7 @@ impl Aggregator {
         inputs: &[AggregateInput],
     ) -> Result<Result<Aggregate, Vec<(MemberId, String)>>, Failure> {
         let start = self.committed(start)?;
-        let form = self.ground.recipe.form(round, &start.adapter);
+        let form = self.model.form(round, &start.adapter);
         let mut deltas = Vec::with_capacity(inputs.len());
         let mut unusable = Vec::new();
         for input in inputs {
@@ -70,7 +71,7 @@ impl Aggregator {
             return Ok(Err(unusable));
         }
         let weighted: Vec<_> = deltas.iter().map(|(weight, delta)| (*weight, delta)).collect();
-        let found = aggregate::aggregate(&self.ground.recipe.strategy, &start, &weighted)
+        let found = aggregate::aggregate(&self.model.strategy, &start, &weighted)
             .map_err(|error| Failure::input(format!("cannot aggregate: {error}")))?;
         let layers = found.naive_error.iter();
         let naive_error =
@@ -81,7 +82,7 @@ impl Aggregator {
 
     fn committed(&self, blob: &BlobRef) -> Result<Committed, Failure> {
         let bytes = self.blobs.read(blob)?;
-        self.ground
+        self.model
             .committed(&bytes)
             .map_err(|error| Failure::input(format!("adapter {}: {error}", blob.digest.short())))
     }

@@ -4,7 +4,7 @@ use witan_files::Blobs;
 use witan_home::audit::{self, AggregateCheck, Model, Report};
 use witan_home::{Failure, Home};
 
-use super::Ground;
+use super::FederatedModel;
 use super::aggregate::Aggregator;
 
 /// Checks every signature, certificate, link, blob and aggregate of `home`, running or not.
@@ -25,10 +25,10 @@ pub fn with_model<T>(
     work: impl FnOnce(&Model<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let federation = home.read_federation()?;
-    let ground = Ground::of_home(home, &federation)?;
-    ground.foundation.check(&federation)?;
-    let start = ground.start();
-    let aggregator = Aggregator::new(ground, Blobs::open(home.blobs())?);
+    let model = FederatedModel::of_home(home, &federation)?;
+    model.check_base(&federation)?;
+    let start = model.start();
+    let aggregator = Aggregator::new(model, Blobs::open(home.blobs())?);
     let aggregate = |check: &AggregateCheck| {
         aggregator.aggregate(check.round, &check.start, &check.inputs)?.map_err(|unusable| {
             let (member, because) = &unusable[0];

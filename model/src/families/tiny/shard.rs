@@ -8,7 +8,7 @@ use std::ops::Range;
 use burn::tensor::{Device, Tensor, TensorData};
 use witan_data::partition::Part;
 use witan_data::tokenizer::{ANS, IMG, Tokenizer, WordError};
-use witan_data::{Dataset, Picture, VqaExample};
+use witan_data::{Dataset, Picture};
 
 use crate::families::tiny::config::{ModelConfig, PICTURE_SIDE, PICTURE_TOKENS};
 use crate::families::tiny::patches::to_patches;
@@ -145,6 +145,11 @@ impl EncodedShard {
             + self.captions.len()
     }
 
+    /// How many captions can be trained on.
+    pub fn caption_count(&self) -> usize {
+        self.captions.len()
+    }
+
     /// How many questions and captions are not trained on because of an unknown word.
     pub fn skipped_count(&self) -> usize {
         self.skipped
@@ -234,12 +239,6 @@ pub(crate) fn caption_tokens(tokenizer: &Tokenizer, caption: &str) -> Result<Vec
     let mut tokens = tokenizer.encode(caption)?;
     tokens.push(IMG);
     Ok(tokens)
-}
-
-/// Whether a question can be trained on: all its words are known, and its answer is one of them.
-pub fn is_taught(tokenizer: &Tokenizer, example: &VqaExample) -> bool {
-    answer_token(tokenizer, &example.answer).is_some()
-        && tokenizer.encode(&example.question).is_ok()
 }
 
 fn answer_token(tokenizer: &Tokenizer, answer: &str) -> Option<u32> {

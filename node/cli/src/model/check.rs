@@ -2,15 +2,19 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use witan_home::Failure;
-use witan_node::jobs::checkpoint::{
-    self, Activations, Blip3oConfig, CheckpointInfo, LanguageConfig, Memory, Preset, StepShape,
-    Trial, Tried,
-};
+use witan_model::families::blip3o::Blip3oConfig;
+use witan_model::families::language::Activations;
+use witan_model::families::language::config::LanguageConfig;
+use witan_model::inspect::checkpoint::CheckpointInfo;
+use witan_model::inspect::memory::{Memory, StepShape};
+use witan_model::inspect::preset::Preset;
+use witan_model::inspect::probe;
+use witan_model::trainable::{self, tower_bytes};
 use witan_node::jobs::device::{self, Compute};
-use witan_node::jobs::foundation::Foundation;
-use witan_node::jobs::tower;
+use witan_protocol::digest::Digest;
 
 use super::{bytes, count};
 use crate::output;
@@ -29,16 +33,36 @@ pub struct Args {
     #[arg(long, value_name = "NAME", value_parser = preset)]
     preset: Option<Preset>,
     /// Rank of the adapter whose training is reckoned with.
-    #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 16,
+        value_parser = clap::value_parser!(u16).range(1..=1024),
+    )]
     rank: u16,
     /// Tokens of the text of each row of a training step; a question's picture has 256 beside them.
-    #[arg(long, value_name = "COUNT", default_value_t = 512, value_parser = clap::value_parser!(u16).range(2..=32768))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 512,
+        value_parser = clap::value_parser!(u16).range(2..=32768),
+    )]
     tokens: u16,
     /// Questions in a training step's batch; of a language model, rows of text.
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=4096),
+    )]
     batch_questions: u16,
     /// Captions in a training step's batch; a language model has none.
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=4096),
+    )]
     batch_captions: u16,
     /// Look at the names and shapes only.
     #[arg(long, conflicts_with = "preset")]
@@ -74,8 +98,8 @@ fn reckon(preset: Preset, args: &Args) -> Result<(), Failure> {
     let (tensors, trunk) = (preset.tensors(), preset.trunk());
     let numbers = tensors.iter().map(|(_, shape)| shape.iter().product::<usize>() as u64);
     let numbers: u64 = numbers.sum();
-    let lora = checkpoint::preset_lora(preset, args.rank.into());
-    let memory = preset.training(&lora, args.demand());
+    let lora = probe::preset_lora(preset, args.rank.into());
+    let memory = preset.training(&lora, args.shape());
     output::print(|out| {
         sizes(out, preset.name(), &trunk.language)?;
         if let Some(blip3o) = preset.blip3o() {
@@ -89,40 +113,46 @@ fn reckon(preset: Preset, args: &Args) -> Result<(), Failure> {
 
 /// What lies in a folder.
 fn check(folder: &Path, args: &Args) -> Result<(), Failure> {
-    device::open(args.device)?;
-    let survey = checkpoint::survey(folder)?;
-    let kind = if survey.blip3o.is_some() { Kind::Unified } else { Kind::Language };
-    let trial = Trial { lora: checkpoint::lora(&survey, args.rank.into()), demand: args.demand() };
-    let memory = survey.training(&trial.lora, trial.demand);
+    let device = device::open(args.device)?;
+    let info = probe::info(folder)?;
+    let kind = if info.blip3o.is_some() { Kind::Unified } else { Kind::Language };
+    let (lora, shape) = (probe::lora(&info, args.rank.into()), args.shape());
+    let memory = info.training(&lora, shape);
     let tower = match kind {
         Kind::Language => None,
-        Kind::Unified => tower::bytes(folder)?,
+        Kind::Unified => tower_bytes(folder)?,
     };
     output::print(|out| {
-        found(out, &survey)?;
+        found(out, &info)?;
         needed(out, (memory, tower), kind, args)
     })?;
-    checkpoint::is_whole(folder, &survey)?;
+    probe::require_whole(folder, &info)?;
     if !args.headers {
-        checkpoint::read_all(folder, &survey)?;
+        probe::read_all(folder, &info)?;
         output::print(|out| writeln!(out, "numbers    all finite"))?;
     }
     if kind == Kind::Unified && !args.headers {
         named(folder)?;
     }
     if args.step {
-        let tried = checkpoint::try_step(folder, &survey, &trial)?;
-        output::print(|out| took(out, tried, args.rows(kind) * u64::from(args.tokens)))?;
+        let mut step = probe::trial(folder, &info, (&lora, &shape), &device)?;
+        let loss = step();
+        // The first step also warms caches up.
+        let started = Instant::now();
+        step();
+        let seconds = started.elapsed().as_secs_f64();
+        let tokens = args.rows(kind) * u64::from(args.tokens);
+        output::print(|out| took(out, (seconds, loss), tokens))?;
     }
     Ok(())
 }
 
 /// Prints what a federation names.
 fn named(folder: &Path) -> Result<(), Failure> {
-    let foundation = Foundation::open(Some(folder))?;
-    let (base, tower) = (foundation.digest()?, foundation.tower()?);
+    let model = trainable::open(Some(folder))?;
+    let (base, tower) = (Digest(model.digest()?), model.tower_digest()?);
     let tower = match tower {
-        Some(tower) => format!("{}, likewise", tower.digest),
+        Some(tower) => format!("{}, likewise", Digest(tower)),
         None => "none: captions cannot be learnt".to_owned(),
     };
     output::print(|out| {
@@ -141,7 +171,7 @@ enum Kind {
 }
 
 impl Args {
-    fn demand(&self) -> StepShape {
+    fn shape(&self) -> StepShape {
         StepShape {
             questions: self.batch_questions.into(),
             captions: self.batch_captions.into(),
@@ -165,7 +195,8 @@ impl Args {
 fn sizes(out: &mut dyn Write, kind: &str, config: &LanguageConfig) -> io::Result<()> {
     writeln!(
         out,
-        "model      {kind}: width {}, {} layers, {} heads of {} on {} of keys, SwiGLU {}, {} tokens{}",
+        "model      {kind}: width {}, {} layers, {} heads of {} on {} of keys, SwiGLU {}, {} \
+         tokens{}",
         config.hidden_size,
         config.num_hidden_layers,
         config.num_attention_heads,
@@ -177,24 +208,24 @@ fn sizes(out: &mut dyn Write, kind: &str, config: &LanguageConfig) -> io::Result
     )
 }
 
-fn found(out: &mut dyn Write, survey: &CheckpointInfo) -> io::Result<()> {
-    let formats = survey.bytes();
+fn found(out: &mut dyn Write, info: &CheckpointInfo) -> io::Result<()> {
+    let formats = info.bytes();
     let formats = formats.iter().map(|(format, size)| format!("{} of {format}", bytes(*size)));
-    sizes(out, &survey.kind, &survey.language)?;
-    if let Some(blip3o) = &survey.blip3o {
+    sizes(out, &info.kind, &info.language)?;
+    if let Some(blip3o) = &info.blip3o {
         both_ends(out, blip3o)?;
     }
     writeln!(
         out,
         "files      {}: {} tensors, {} numbers, {}",
-        survey.files.paths().len(),
-        survey.files.tensors().len(),
-        count(survey.parameter_count()),
+        info.files.paths().len(),
+        info.files.tensors().len(),
+        count(info.parameter_count()),
         formats.collect::<Vec<_>>().join(", "),
     )?;
     // All of them: somebody must find each.
-    list(out, "missing", &survey.missing(), usize::MAX)?;
-    list(out, "not used", &survey.extra(), UNUSED_LISTED_MAX)
+    list(out, "missing", &info.missing(), usize::MAX)?;
+    list(out, "not used", &info.extra(), UNUSED_LISTED_MAX)
 }
 
 /// What a BLIP3o sees with and draws with.
@@ -211,8 +242,8 @@ fn both_ends(out: &mut dyn Write, blip3o: &Blip3oConfig) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "draws      {} features of {} numbers from {} queries: width {}, {} blocks, {} heads; pixels \
-         are made by a decoder of its own, which is not read",
+        "draws      {} features of {} numbers from {} queries: width {}, {} blocks, {} heads; \
+         pixels are made by a decoder of its own, which is not read",
         drawing.places,
         drawing.channels,
         blip3o.trunk.queries,
@@ -254,8 +285,8 @@ fn needed(
     };
     writeln!(
         out,
-        "training   rank {rank}, {rows} of {tokens} tokens a step: {} (weights {}, adapter with its optimiser {}, \
-         activations {}, the rest {}{seen})",
+        "training   rank {rank}, {rows} of {tokens} tokens a step: {} (weights {}, adapter with its \
+         optimizer {}, activations {}, the rest {}{seen})",
         bytes(memory.total()),
         bytes(memory.weights),
         bytes(memory.adapter),
@@ -266,7 +297,7 @@ fn needed(
         writeln!(out, "targets    {} for the tower, before the model is loaded", bytes(tower))?;
     }
     let most = memory.total().max(tower.unwrap_or(0));
-    match (args.device, checkpoint::available_bytes()) {
+    match (args.device, kibibytes("/proc/meminfo", "MemAvailable:")) {
         (Compute::Cpu, Some(free)) => {
             let can = if free >= most { "can" } else { "cannot" };
             writeln!(out, "device     cpu with {} available: {can}", bytes(free))
@@ -282,14 +313,20 @@ fn counted(count: u16, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-fn took(out: &mut dyn Write, tried: Tried, tokens: u64) -> io::Result<()> {
-    let seconds = tried.step.as_secs_f64();
+fn took(out: &mut dyn Write, (seconds, loss): (f64, f32), tokens: u64) -> io::Result<()> {
     let rate = tokens as f64 / seconds;
-    write!(out, "step       {seconds:.2} s, {rate:.0} tokens/s, loss before {:.4}", tried.loss)?;
-    match tried.peak_bytes {
+    write!(out, "step       {seconds:.2} s, {rate:.0} tokens/s, loss before {loss:.4}")?;
+    match kibibytes("/proc/self/status", "VmHWM:") {
         Some(peak) => writeln!(out, ", peak {}", bytes(peak)),
         None => writeln!(out),
     }
+}
+
+/// The value of a line such as `MemAvailable:  123 kB`, in bytes.
+fn kibibytes(file: &str, key: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 /// Names listed of tensors that nobody asks for.

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use witan_home::Failure;
-use witan_node::jobs::checkpoint;
-use witan_node::jobs::device::Compute;
+use witan_model::inspect::probe;
+use witan_node::jobs::device::{self, Compute};
 
 use crate::output;
 
@@ -20,7 +20,12 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER")]
     adapter: Option<PathBuf>,
     /// Tokens of each text.
-    #[arg(long, value_name = "COUNT", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 32,
+        value_parser = clap::value_parser!(u16).range(1..=4096),
+    )]
     tokens: u16,
     /// Compute on cpu or cuda.
     #[arg(long, value_name = "DEVICE", default_value_t)]
@@ -33,7 +38,8 @@ pub struct Args {
 /// Prints what follows each prompt.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let Args { folder, prompts, adapter, tokens, device, json } = args;
-    let said = checkpoint::say(folder, adapter.as_deref(), prompts, (*tokens).into(), *device)?;
+    let (device, texts) = (device::open(*device)?, (&prompts[..], usize::from(*tokens)));
+    let said = probe::continue_texts(folder, adapter.as_deref(), texts, &device)?;
     output::print(|out| {
         said.iter().zip(prompts).try_for_each(|(text, prompt)| match json {
             true => output::json_line(out, text),

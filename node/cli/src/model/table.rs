@@ -2,8 +2,10 @@
 
 use std::io::{self, Write};
 
+use witan_adapter::LoraConfig;
 use witan_home::Failure;
-use witan_node::jobs::checkpoint::{Preset, parts, traffic};
+use witan_model::inspect::parts::{parts, traffic};
+use witan_model::inspect::preset::Preset;
 
 use super::{bytes, count};
 use crate::output;
@@ -44,7 +46,7 @@ fn communication(out: &mut dyn Write) -> io::Result<()> {
     ];
     let rows = Preset::ALL.into_iter().flat_map(|preset| {
         let tensors = preset.tensors();
-        let row = move |(what, lora): (&str, witan_node::jobs::LoraConfig)| {
+        let row = move |(what, lora): (&str, LoraConfig)| {
             let parts = parts(&tensors, &lora);
             let [plain, half, byte] = traffic(&parts);
             let numbers: usize = parts.iter().map(|part| part.adapter_numbers).sum();

@@ -72,7 +72,7 @@ fn a_federation_trains_a_checkpoint_and_every_member_verifies_it() {
 
     let ended = witan(&["testnet", "--resume", "--dir", path(&dir)]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.out.contains("export --home") && !ended.out.contains(" draw "), "{ended:?}");
+    assert!(ended.out.contains("ask --home") && !ended.out.contains(" draw "), "{ended:?}");
     assert!(ended.out.contains("all data in one place"), "{ended:?}");
     let report: Value =
         serde_json::from_slice(&fs::read(dir.join("report.json")).unwrap()).unwrap();
@@ -90,16 +90,42 @@ fn a_federation_trains_a_checkpoint_and_every_member_verifies_it() {
     }
     let ended = witan(&["verify", "--home", path(&home)]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let picture = model.join("picture.png");
-    witan(&["ask", "--home", path(&home), path(&picture), "what is it?"]).refused(
-        3,
-        "not the embedded model",
-        "witan export --peft",
-    );
     what_it_learnt_is_exported(&home, &model, folder.path());
+    what_was_exported_answers_and_draws_as_the_home_does(&home, &model, folder.path());
     what_was_exported_is_evaluated_as_the_home_is(&home, &model, folder.path());
     a_tower_is_agreed_on_and_asked_once(&home);
     another_base_is_refused(&home, &model, &folder.path().join("other"));
+}
+
+fn what_was_exported_answers_and_draws_as_the_home_does(home: &Path, model: &Path, folder: &Path) {
+    let [adapter, picture] = [folder.join("peft"), model.join("picture.png")];
+    let named = [
+        &["--home", path(home)][..],
+        &["--model", path(model), "--adapter", path(&adapter)],
+        &["--home", path(home), "--round", "0"],
+        &["--model", path(model)],
+    ];
+    let answers = named.map(|flags| {
+        let ask = ["ask", path(&picture), "what is it?", "--tokens", "4"];
+        let ended = witan(&[&ask, flags].concat());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.out
+    });
+    let file = folder.join("drawn.safetensors");
+    let drawings = named.map(|flags| {
+        let ended = witan(&[&["draw", "a red star", "--out", path(&file)], flags].concat());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        fs::read(&file).unwrap()
+    });
+    assert!(answers[0] == answers[1] && answers[2] == answers[3], "{answers:?}");
+    assert!(drawings[0] == drawings[1] && drawings[2] == drawings[3]);
+    assert!(drawings[0] != drawings[2], "it learned");
+    let prompts = folder.join("prompts.txt");
+    fs::write(&prompts, "a red star").unwrap();
+    let sheet = ["draw", "--prompts", path(&prompts), "--sheet", "/dev/null"];
+    witan(&[&sheet, named[0]].concat()).refused(2, "no sheet can show", "--out FOLDER");
+    let shown = witan(&["data", "show", "--home", path(home)]);
+    assert!(shown.code == Some(0) && !shown.out.contains("can be taught"), "{shown:?}");
 }
 
 fn what_was_exported_is_evaluated_as_the_home_is(home: &Path, model: &Path, folder: &Path) {
@@ -118,7 +144,7 @@ fn what_was_exported_is_evaluated_as_the_home_is(home: &Path, model: &Path, fold
     assert_eq!(of_home, of_model);
     let drawn = folder.join("drawn");
     let flags = ["eval", "--model", path(model), "--geneval-export", path(&drawn)];
-    witan(&flags).refused(2, "draws features", "witan model draw");
+    witan(&flags).refused(2, "draws features", "witan draw --model");
 }
 
 #[test]
@@ -128,7 +154,7 @@ fn prompts_of_any_class_are_drawn_into_folders_as_genevals() {
     let line = r#"{"tag": "single_object", "include": [{"class": "bench", "count": 1}], "prompt": "a bench"}"#;
     fs::write(&prompts, format!("{line}\n{}\n", line.replace("bench", "cow"))).unwrap();
     let model = pinned("blip3o");
-    let draw = ["model", "draw", path(&model), "--prompts", path(&prompts), "--images", "2"];
+    let draw = ["draw", "--model", path(&model), "--prompts", path(&prompts), "--images", "2"];
     let draw = [&draw[..], &["--out", path(&out)]].concat();
     let ended = witan(&draw);
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -140,7 +166,7 @@ fn prompts_of_any_class_are_drawn_into_folders_as_genevals() {
     let all = [sample(0, 0), sample(0, 1), sample(1, 0), sample(1, 1)];
     assert!((1..4).all(|at| all[at] != all[at - 1]));
     let one = folder.path().join("one.safetensors");
-    witan(&["model", "draw", path(&model), "a bench", "--seed", "1", "--out", path(&one)]);
+    witan(&["draw", "--model", path(&model), "a bench", "--seed", "1", "--out", path(&one)]);
     assert_eq!(fs::read(one).unwrap(), all[1], "the second is the first of the next seed");
     witan(&draw).refused(3, "is not empty", "--out");
     fs::write(&prompts, "{\"tag\": \"single_object\"}").unwrap();
@@ -165,10 +191,10 @@ fn what_it_learnt_is_exported(home: &Path, model: &Path, folder: &Path) {
     let adapter = folder.join("peft");
     let ended = witan(&["export", "--peft", path(&adapter), "--home", path(home)]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.out.contains("model ask") && ended.out.contains("blip3o"), "{ended:?}");
+    assert!(ended.out.contains("ask --model") && ended.out.contains("blip3o"), "{ended:?}");
     let drawn = |name: &str, flags: &[&str]| {
         let file = folder.join(name);
-        let draw = ["model", "draw", path(model), "a red star", "--out", path(&file)];
+        let draw = ["draw", "--model", path(model), "a red star", "--out", path(&file)];
         let ended = witan(&[&draw, flags].concat());
         assert_eq!(ended.code, Some(0), "{ended:?}");
         fs::read(file).unwrap()

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use witan_lab::spec::{Cohort, Spec};
 use witan_lab::testnet::homes::Homes;
-use witan_node::jobs::foundation::Foundation;
+use witan_model::trainable;
 
 use crate::support::{Running, edit, finished, path, witan};
 
@@ -28,8 +28,8 @@ impl Council {
         let (alpha, usual) = (None, Cohort::default());
         let cohort = Cohort { nodes: 4, rounds, alpha, local_steps: 1, ..usual };
         let spec = Spec { cohort, ..Spec::default() };
-        let embedded = Foundation::open(None).unwrap();
-        let homes = Homes::create(&folder.path().join("council"), spec, &embedded).unwrap();
+        let embedded = trainable::open(None).unwrap();
+        let homes = Homes::create(&folder.path().join("council"), spec, &*embedded).unwrap();
         let home = folder.path().join("bootstrap");
         let listen = ["--stop-on-eof", "--listen", "/ip4/127.0.0.1/tcp/0"];
         let flags = [&["bootstrap", "--home", path(&home)][..], &listen].concat();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use witan_model::data::Picture;
+use witan_data::Picture;
 
 use crate::support::{TESTNET, home, path, witan};
 

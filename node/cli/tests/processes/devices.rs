@@ -24,7 +24,7 @@ fn a_gpu_that_is_not_there_is_refused_by_every_command_that_computes() {
     let (home, new) = (path(&home), path(&new));
     for args in [
         &["testnet", "--dir", new][..],
-        &["pretrain", new],
+        &["eval", "--home", home],
         &["run", "--home", home],
         &["ask", "--home", home, "none.png", "what shape is it?"],
         &["draw", "--home", home, "a red circle", "--out", new],

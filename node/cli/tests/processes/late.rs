@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 
 use serde_json::Value;
-use witan_node::jobs::turns::Turns;
+use witan_node::jobs::core_slots::CoreSlots;
 
 use crate::council::Council;
 use crate::support::{edit, eventually, path, witan};
@@ -17,7 +17,7 @@ fn an_update_that_missed_its_round_counts_in_the_next_one() {
         let home = council.home(index);
         let late = "round_deadline_s = 20\nlate_rounds = 1";
         edit(&home.join("federation.toml"), "round_deadline_s = 300", late);
-        Turns::create(&home.join("own-turns"), 1).unwrap();
+        CoreSlots::create(&home.join("own-turns"), 1).unwrap();
         edit(&home.join("node.toml"), "turns = \"../../turns\"", "turns = \"own-turns\"");
     }
     // Nobody trains but when this test says so, and nobody twice.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use witan_model::data::Picture;
+use witan_data::Picture;
 
 use crate::support::{path, witan};
 

@@ -20,8 +20,8 @@ use witan_home::settings::Settings;
 use witan_home::{Failure, FailureKind, Home};
 use witan_lab::spec::{Cohort, Spec};
 use witan_lab::testnet::homes::Homes;
-use witan_node::jobs::foundation::Foundation;
-use witan_node::jobs::{Ground, check};
+use witan_model::trainable;
+use witan_node::jobs::{FederatedModel, check};
 use witan_protocol::federation::Federation;
 use witan_protocol::ledger::{Audited, Leaders, Standing};
 use witan_protocol::member::{Round, View};
@@ -94,7 +94,7 @@ fn prepare(dir: &Path, args: &Args, links: &Links) -> Result<Homes, Failure> {
         ..Cohort::default()
     };
     let spec = Spec { cohort, ..Spec::default() };
-    let homes = Homes::create(dir, spec, &Foundation::open(None)?)?;
+    let homes = Homes::create(dir, spec, &*trainable::open(None)?)?;
     for from in 0..homes.spec.cohort.nodes {
         let home = Home::at(homes.home(from));
         let mut document = home.read_federation()?.document().clone();
@@ -136,8 +136,8 @@ fn conclude(homes: &Homes, liar: usize, storm: Storm) -> Result<(), Failure> {
         flaws.push("the heads differ".to_owned());
     }
     let federation = Home::at(homes.home(0)).read_federation()?;
-    let ground = Ground::new(Foundation::open(None)?, &federation)?;
-    let records = homes.history(&federation, &ground).records;
+    let model = FederatedModel::new(trainable::open(None)?, &federation)?;
+    let records = homes.history(&federation, &model).records;
     let header = ["round", "view", "aggregator", "present", "updates", "votes", "took"];
     let rows = records.iter().map(|audited| {
         let number = audited.record.proposal.round.0;

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use witan_home::Failure;
+use witan_protocol::digest::Digest;
 
 use crate::folder::{Folder, Kind};
 use crate::opened::Opened;
@@ -66,12 +67,12 @@ impl GridSpec {
         let usual = usual * u64::from(learning.examples_of_a_step());
         // Whatever is too little is so for the largest federation.
         spec.cohort.nodes = cells.iter().map(|cell| cell.clients).max().unwrap_or(1);
-        let foundation = Opened::of(&spec)?.foundation;
-        let taught = foundation.taught(&spec.data(0))?;
-        if !taught.questions {
+        let base = Opened::of(&spec)?.base;
+        let teachable = base.teachable(&spec.data(0))?;
+        if !teachable.questions {
             spec.learning.batch_questions = 0;
         }
-        if !taught.captions {
+        if !teachable.captions {
             spec.learning.batch_captions = 0;
         }
         // Every cell has its own.
@@ -79,8 +80,8 @@ impl GridSpec {
         let checkpoint = match spec.learning.model {
             None => None,
             Some(_) => {
-                let tower = foundation.tower()?.map(|tower| tower.digest.to_string());
-                Some((foundation.digest()?.to_string(), tower))
+                let tower = base.tower_digest()?.map(|it| Digest(it).to_string());
+                Some((Digest(base.digest()?).to_string(), tower))
             }
         };
         let grid = Self { samples: samples.unwrap_or(usual), spec, checkpoint };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use witan_node::jobs::score::Marks;
+use witan_data::metrics::Metrics;
 
 use super::cell::{Cell, GridSpec};
 use super::results::{Results, costs, drawn};
@@ -145,7 +145,7 @@ impl Results {
     }
 
     /// The marks of what stands beside every federation, by seed.
-    fn ends(&self) -> [(&'static str, Vec<&Marks>); 2] {
+    fn ends(&self) -> [(&'static str, Vec<&Metrics>); 2] {
         let base = self.central.iter().map(|(_, it)| &it.base);
         let central = self.central.iter().filter_map(|(_, it)| Some(&it.trained.first()?.scores));
         [("base", base.collect()), ("all data in one place", central.collect())]
@@ -155,7 +155,7 @@ impl Results {
     /// pictures score.
     fn by_kind(
         &self,
-        of: fn(&Marks) -> &Shares,
+        of: fn(&Metrics) -> &Shares,
         ceiling: Option<fn(&TrainReport) -> &Shares>,
     ) -> String {
         let mut rows: Vec<(String, Vec<&Shares>)> = Vec::new();
@@ -214,7 +214,7 @@ fn name_of((clients, alpha): (usize, Option<f64>)) -> String {
 }
 
 /// The two tasks' overall scores.
-pub const TASKS: [fn(&Marks) -> Option<f64>; 2] = [VQA.of, DRAWINGS.of];
+pub const TASKS: [fn(&Metrics) -> Option<f64>; 2] = [VQA.of, DRAWINGS.of];
 
 fn percent(values: impl IntoIterator<Item = f64>) -> String {
     mean(values.into_iter().map(|value| 100.0 * value), 1, "%")

@@ -190,7 +190,7 @@ impl Results {
 /// A run's scores after each round that was scored, over the megabytes received until then.
 fn course(
     report: &TestnetReport,
-    task: fn(&witan_node::jobs::score::Marks) -> Option<f64>,
+    task: fn(&witan_data::metrics::Metrics) -> Option<f64>,
 ) -> Vec<(f64, f64)> {
     let mut received = 0.0;
     let mut points = Vec::new();

@@ -3,8 +3,8 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
+use witan_data::metrics::Metrics;
 use witan_home::Failure;
-use witan_node::jobs::score::Marks;
 
 use super::cell::{Cell, GridSpec, Run};
 use crate::folder::{self, Folder};
@@ -79,7 +79,7 @@ impl Results {
     pub fn kept(
         &self,
         (cell, report): &(Cell, TestnetReport),
-        value: fn(&Marks) -> Option<f64>,
+        value: fn(&Metrics) -> Option<f64>,
     ) -> Option<f64> {
         let central = self.central_of(cell.seed)?;
         let base = value(&central.base)?;
@@ -206,7 +206,7 @@ fn csv_head() -> String {
     format!("{RUN_COLUMNS},{metrics},{COST_COLUMNS}\n")
 }
 
-fn line(head: &[&str; 5], marks: &Marks, costs: &[Option<f64>]) -> String {
+fn line(head: &[&str; 5], marks: &Metrics, costs: &[Option<f64>]) -> String {
     let scores = values(marks);
     let number = |value: &Option<f64>| value.map_or(String::new(), |value| format!("{value:.4}"));
     let none = [None; 5];
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn a_line_has_as_many_fields_as_the_head() {
         let fields = |text: &str| text.trim_end().split(',').count();
-        let marks = Marks { vqa_accuracy: Some(0.5), ..Marks::default() };
+        let marks = Metrics { vqa_accuracy: Some(0.5), ..Metrics::default() };
         let bare = line(&["base", "", "", "1", ""], &marks, &[]);
         assert_eq!(fields(&bare), fields(&csv_head()));
         assert!(bare.starts_with("base,,,1,,0.5000,,"), "{bare}");

@@ -16,7 +16,7 @@ impl Testnet {
         cost: Cost,
     ) -> Result<TestnetReport, Failure> {
         self.note(&Event::Said("checking every ledger".into()));
-        let records = self.homes.history(&self.federation, &self.ground).records;
+        let records = self.homes.history(&self.federation, &self.model).records;
         let mut checked = Checked { records, ..Checked::default() };
         for index in 0..self.homes.spec.cohort.nodes {
             if self.interrupt.is_told() {

@@ -1,4 +1,4 @@
-//! The homes of a testnet: one federation file, a home for each node, turns at the cores.
+//! The homes of a testnet: one federation file, a home for each node, the machine's cores.
 //!
 //! ```text
 //! DIR/testnet.json           what was asked for; --resume reads it
@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 use witan_home::settings::Settings;
 use witan_home::{Failure, Home, audit};
-use witan_node::jobs::Ground;
-use witan_node::jobs::foundation::Foundation;
-use witan_node::jobs::turns::Turns;
+use witan_model::trainable::BaseModel;
+use witan_node::jobs::FederatedModel;
+use witan_node::jobs::core_slots::CoreSlots;
 use witan_protocol::digest::Digest;
 use witan_protocol::federation::{Council, Document, FaultModel, Federation, Lora, Member};
 use witan_protocol::ledger::Audited;
@@ -48,18 +48,19 @@ impl Homes {
     ///
     /// # Errors
     /// If `dir` holds something else, or cannot be written.
-    pub fn create(dir: &Path, spec: Spec, foundation: &Foundation) -> Result<Self, Failure> {
+    pub fn create(dir: &Path, spec: Spec, base: &dyn BaseModel) -> Result<Self, Failure> {
         let folder = Folder::new(dir, Kind::Testnet)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Turns::create(&folder.path("turns"), cores)
-            .map_err(|error| Failure::environment(format!("cannot make turns: {error}")))?;
+        CoreSlots::create(&folder.path("turns"), cores).map_err(|error| {
+            Failure::environment(format!("cannot make the core slots: {error}"))
+        })?;
         let mut members = Vec::with_capacity(spec.cohort.nodes);
         for index in 0..spec.cohort.nodes {
             let home = Home::at(folder.path(home_name(index)));
             home.create()?;
             members.push(home.create_key(node_seed(spec.cohort.seed, index))?);
         }
-        let federation = federation(&spec, &members, foundation)?;
+        let federation = federation(&spec, &members, base)?;
         for index in 0..spec.cohort.nodes {
             let home = home_name(index);
             folder.write(home.join("federation.toml"), federation.to_toml().as_bytes())?;
@@ -86,10 +87,10 @@ impl Homes {
 
     /// Reads what the homes have committed. One that cannot be read is passed over: its own node
     /// says what is wrong with it.
-    pub fn history(&self, federation: &Federation, ground: &Ground) -> History {
+    pub fn history(&self, federation: &Federation, model: &FederatedModel) -> History {
         let of = |holder: usize| {
             let home = Home::at(self.home(holder));
-            let records = audit::committed(&home, federation, ground.start()).ok()?;
+            let records = audit::committed(&home, federation, model.start()).ok()?;
             Some(History { holder, records })
         };
         let all = (0..self.spec.cohort.nodes).filter_map(of);
@@ -100,9 +101,9 @@ impl Homes {
 fn federation(
     spec: &Spec,
     members: &[MemberId],
-    foundation: &Foundation,
+    base: &dyn BaseModel,
 ) -> Result<Federation, Failure> {
-    let lora = spec.learning.lora.of(foundation.lora());
+    let lora = spec.learning.lora.of(base.lora());
     let member = |(index, key): (usize, &MemberId)| Member {
         name: format!("node-{index:02}"),
         key: *key,
@@ -112,8 +113,8 @@ fn federation(
     Federation::new(Document {
         name: "testnet".into(),
         seed: spec.cohort.seed,
-        base: foundation.digest()?,
-        tower: foundation.tower()?.map(|tower| tower.digest),
+        base: Digest(base.digest()?),
+        tower: base.tower_digest()?.map(Digest),
         bootstrap: Vec::new(),
         lora: Lora {
             rank: u32::try_from(lora.rank).map_err(Failure::usage)?,
@@ -155,7 +156,7 @@ fn home_name(index: usize) -> PathBuf {
     Path::new("nodes").join(format!("{index:02}"))
 }
 
-/// Members of one machine take turns, so a round may take as long as all of them one by one.
+/// Members of one machine share its cores, so a round may take as long as all of them one by one.
 const ROUND_DEADLINE_S: u64 = 300;
 /// How long the first aggregator of a round has before the next one takes over.
 const VIEW_TIMEOUT_MS: u64 = 2000;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use comfy_table::Table;
 use serde::{Deserialize, Serialize};
+use witan_data::metrics::Metrics;
 use witan_home::settings::By;
-use witan_node::jobs::score::Marks;
 use witan_protocol::ledger::Audited;
 use witan_protocol::member::MemberId;
 use witan_protocol::wire::envelope;
@@ -117,20 +117,20 @@ pub struct RoundRow {
     pub loss: Option<f32>,
     /// On held-out data.
     #[serde(flatten)]
-    pub marks: Option<Marks>,
+    pub marks: Option<Metrics>,
 }
 
 /// The four adapters, on the same held-out data.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ComparisonRows {
     /// Before any training.
-    pub base: Option<Marks>,
+    pub base: Option<Metrics>,
     /// The best member alone.
-    pub local_only_best: Option<Marks>,
+    pub local_only_best: Option<Metrics>,
     /// All data in one place.
-    pub centralized: Option<Marks>,
+    pub centralized: Option<Metrics>,
     /// The committed adapter.
-    pub federated: Option<Marks>,
+    pub federated: Option<Metrics>,
 }
 
 /// What the homes said when they were checked.
@@ -224,7 +224,7 @@ impl TestnetReport {
             ("federated", &self.comparison.federated),
             ("all data in one place", &self.comparison.centralized),
         ];
-        let known = |(name, metrics): (&str, &Option<Marks>)| {
+        let known = |(name, metrics): (&str, &Option<Metrics>)| {
             Some((name.to_owned(), tables::values(metrics.as_ref()?)))
         };
         let compared = tables::of_metrics(&rows.into_iter().filter_map(known).collect::<Vec<_>>());

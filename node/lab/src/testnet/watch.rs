@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use witan_data::metrics::Metrics;
 use witan_node::events::{NodeEvent, TimedEvent};
-use witan_node::jobs::score::Marks;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::io::Notice;
 use witan_protocol::member::{MemberId, Round, View};
@@ -93,7 +93,7 @@ pub struct Watch {
     /// The rounds.
     pub rounds: BTreeMap<u64, RoundView>,
     /// The metrics of every committed adapter that was evaluated; of the base under 0.
-    pub metrics: BTreeMap<u64, Marks>,
+    pub metrics: BTreeMap<u64, Metrics>,
     /// How many of the evaluation set's own pictures the detector finds right, and by task.
     pub ceiling: Option<(f64, BTreeMap<String, f64>)>,
     /// What the federation is compared with.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use comfy_table::Table;
 use serde::{Deserialize, Serialize};
-use witan_node::jobs::score::Marks;
+use witan_data::metrics::Metrics;
 
 use super::TrainSpec;
 use crate::tables::{self, DRAWINGS, METRICS, Mean, VQA, percent, table, values};
@@ -25,7 +25,7 @@ pub struct TrainedRow {
     pub loss: f32,
     /// On held-out data.
     #[serde(flatten)]
-    pub scores: Marks,
+    pub scores: Metrics,
 }
 
 impl TrainedRow {
@@ -50,7 +50,7 @@ pub struct TrainReport {
     /// What was trained.
     pub order: TrainSpec,
     /// The base before any training.
-    pub base: Marks,
+    pub base: Metrics,
     /// Share of the held-out pictures themselves that the detector accepts.
     pub drawing_ceiling: Option<f64>,
     /// The same by task.
@@ -70,7 +70,7 @@ impl TrainReport {
     }
 
     /// The mean of a metric over all that was trained.
-    pub fn mean(&self, metric: fn(&Marks) -> Option<f64>) -> Option<f64> {
+    pub fn mean(&self, metric: fn(&Metrics) -> Option<f64>) -> Option<f64> {
         Mean::over(self.trained.iter().filter_map(|row| metric(&row.scores))).map(|it| it.value)
     }
 

@@ -16,8 +16,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use witan_adapter::Adapter;
 use witan_home::Failure;
-use witan_model::{Adapter, TrainingState};
+use witan_model::TrainingState;
 use witan_protocol::digest::Digest;
 
 /// The bytes of the file.
@@ -90,12 +91,11 @@ const MOMENT_NAMES_MAX: usize = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use witan_model::LoraConfig;
 
     #[test]
     fn a_state_survives_and_a_cut_altered_large_or_foreign_one_is_named() {
-        let base = witan_node::jobs::embedded_base().unwrap();
-        let adapter = Adapter::init(&base.adaptable(), &LoraConfig::default(), 1);
+        let base = witan_model::trainable::open(None).unwrap();
+        let adapter = base.initial_adapter(&base.lora(), 1);
         let paused = TrainingState { adapter, moments: vec![7; 99], done: 5, loss: 1.5 };
         let terms = Digest::of_kind("test", b"terms");
         let folder = tempfile::tempdir().unwrap();

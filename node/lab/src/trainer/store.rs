@@ -2,8 +2,9 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use witan_adapter::peft;
 use witan_home::Failure;
-use witan_node::jobs::{Ground, chosen};
+use witan_node::jobs::FederatedModel;
 use witan_protocol::digest::Digest;
 
 use super::{Candidate, Trained, TrainingState, state};
@@ -43,14 +44,14 @@ struct Part<T> {
 /// The folder's files, as the trainings need them.
 pub struct Store<'a> {
     folder: &'a Folder,
-    ground: &'a Ground,
+    model: &'a FederatedModel,
     identity: Digest,
 }
 
 impl<'a> Store<'a> {
     /// The files of the trainings of this identity.
-    pub fn new(folder: &'a Folder, ground: &'a Ground, identity: &Identity<'_>) -> Self {
-        Self { folder, ground, identity: identity.digest() }
+    pub fn new(folder: &'a Folder, model: &'a FederatedModel, identity: &Identity<'_>) -> Self {
+        Self { folder, model, identity: identity.digest() }
     }
 
     /// What an earlier run evaluated of a candidate, if it was done with it.
@@ -66,7 +67,7 @@ impl<'a> Store<'a> {
     /// # Errors
     /// If the file cannot be read, or is another training's.
     pub fn paused(&self, candidate: Candidate) -> Result<Option<TrainingState>, Failure> {
-        state::read(&self.state(candidate), self.terms(candidate), &self.ground.initial)
+        state::read(&self.state(candidate), self.terms(candidate), &self.model.initial)
     }
 
     /// Keeps where a candidate is.
@@ -83,7 +84,7 @@ impl<'a> Store<'a> {
     /// If the disk refuses.
     pub fn export(&self, candidate: Candidate, trained: &Trained) -> Result<(), Failure> {
         let folder = self.folder.path(candidate.name());
-        chosen::export(&folder, &trained.adapter, &self.ground.lora)
+        peft::export(&folder, &trained.adapter, &self.model.lora).map_err(Failure::environment)
     }
 
     /// Writes what is evaluated: the candidate is done.

@@ -1,6 +1,7 @@
-//! Turns at the cores: nodes on one machine take turns instead of fighting for them.
+//! A semaphore of cores across processes: nodes on one machine wait for a free core instead of
+//! fighting for all.
 //!
-//! A turn is an exclusive lock on one of a folder's `turn-N` files, one for each core. The kernel
+//! A slot is an exclusive lock on one of a folder's `turn-N` files, one for each core. The kernel
 //! releases it when its holder dies, so a killed node never keeps a core. Without a folder every
 //! job may run at once.
 
@@ -9,20 +10,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The folder of turns, or none.
+/// The folder of slots, or none.
 #[derive(Clone, Debug)]
-pub struct Turns {
+pub struct CoreSlots {
     files: Vec<PathBuf>,
 }
 
-/// Held while computing; dropping it gives the turn back.
+/// Held while computing; dropping it frees the core.
 #[derive(Debug)]
-pub struct Turn {
+pub struct CoreSlot {
     _file: Option<File>,
 }
 
-impl Turns {
-    /// The turns of `folder` as [`Turns::create`] made them; `None` means no waiting.
+impl CoreSlots {
+    /// The slots of `folder` as [`CoreSlots::create`] made them; `None` means no waiting.
     pub fn open(folder: Option<&Path>) -> io::Result<Self> {
         let mut files = Vec::new();
         if let Some(folder) = folder {
@@ -34,7 +35,7 @@ impl Turns {
         Ok(Self { files })
     }
 
-    /// Makes a folder with `count` turns.
+    /// Makes a folder with `count` slots.
     pub fn create(folder: &Path, count: usize) -> io::Result<()> {
         std::fs::create_dir_all(folder)?;
         for index in 0..count {
@@ -48,16 +49,16 @@ impl Turns {
         self.files.len().max(1)
     }
 
-    /// Waits for a turn. `is_stopping` is asked while waiting; `None` when it says yes.
-    pub fn take(&self, is_stopping: impl Fn() -> bool) -> io::Result<Option<Turn>> {
+    /// Waits for a free core. `is_stopping` is asked while waiting; `None` when it says yes.
+    pub fn acquire(&self, is_stopping: impl Fn() -> bool) -> io::Result<Option<CoreSlot>> {
         if self.files.is_empty() {
-            return Ok(Some(Turn { _file: None }));
+            return Ok(Some(CoreSlot { _file: None }));
         }
         while !is_stopping() {
             for path in &self.files {
                 let file = File::open(path)?;
                 match file.try_lock() {
-                    Ok(()) => return Ok(Some(Turn { _file: Some(file) })),
+                    Ok(()) => return Ok(Some(CoreSlot { _file: Some(file) })),
                     Err(TryLockError::WouldBlock) => {}
                     Err(TryLockError::Error(error)) => return Err(error),
                 }
@@ -76,23 +77,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_turns_are_given_and_a_third_waits_until_one_is_back() {
+    fn two_slots_are_given_and_a_third_waits_until_one_is_free() {
         let folder = tempfile::tempdir().unwrap();
-        Turns::create(folder.path(), 2).unwrap();
-        let turns = Turns::open(Some(folder.path())).unwrap();
-        let first = turns.take(|| false).unwrap().unwrap();
-        let _second = turns.take(|| false).unwrap().unwrap();
-        assert!(turns.take(|| true).unwrap().is_none());
+        CoreSlots::create(folder.path(), 2).unwrap();
+        let slots = CoreSlots::open(Some(folder.path())).unwrap();
+        let first = slots.acquire(|| false).unwrap().unwrap();
+        let _second = slots.acquire(|| false).unwrap().unwrap();
+        assert!(slots.acquire(|| true).unwrap().is_none());
         let asked = std::cell::Cell::new(0);
         let waiting = || asked.replace(asked.get() + 1) > 3;
-        assert!(turns.take(waiting).unwrap().is_none());
+        assert!(slots.acquire(waiting).unwrap().is_none());
         drop(first);
-        assert!(turns.take(|| false).unwrap().is_some());
+        assert!(slots.acquire(|| false).unwrap().is_some());
     }
 
     #[test]
     fn without_a_folder_nobody_waits() {
-        let turns = Turns::open(None).unwrap();
-        let _held: Vec<_> = (0..9).map(|_| turns.take(|| false).unwrap().unwrap()).collect();
+        let slots = CoreSlots::open(None).unwrap();
+        let _held: Vec<_> = (0..9).map(|_| slots.acquire(|| false).unwrap().unwrap()).collect();
     }
 }

@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
-use witan_model::data::Picture;
-
 use super::*;
+use crate::Picture;
+use serde_json::{Value, json};
 
 const IMAGES: u64 = 40;
 const MEMBERS: usize = 4;
@@ -56,7 +55,7 @@ impl Folder {
 
     /// What a person is told of this folder, which must hold all of `what` and the way out.
     fn is_refused(&self, what: &[&str]) {
-        let failure = check(&self.source(0), Some(&Tokenizer::new())).unwrap_err();
+        let failure = self.source(0).check(Some(&Tokenizer::new())).unwrap_err();
         for part in what {
             assert!(failure.message.contains(part), "{failure}");
         }
@@ -105,18 +104,18 @@ fn ids(dataset: &Dataset) -> BTreeSet<u64> {
 #[test]
 fn members_share_a_folder_without_overlap_and_none_is_empty() {
     let folder = Folder::new();
-    let whole = pool(&folder.source(0)).unwrap();
+    let whole = folder.source(0).pool().unwrap();
     let mut seen = BTreeSet::new();
     for (index, part) in whole.parts.iter().enumerate() {
-        let shard = read(&folder.source(index)).unwrap();
-        assert!(!shard.training.questions.is_empty() && !shard.training.captions.is_empty());
-        let mine: BTreeSet<u64> = &ids(&shard.training) | &ids(&shard.held_out);
+        let data = folder.source(index).member_data().unwrap();
+        assert!(!data.training.questions.is_empty() && !data.training.captions.is_empty());
+        let mine: BTreeSet<u64> = &ids(&data.training) | &ids(&data.held_out);
         assert_eq!(mine, ids(&whole.whole.subset(&part.questions, &part.captions)));
         assert!(mine.is_disjoint(&seen));
         seen.extend(mine);
         // A picture that is held out is not trained on under another question.
-        let trained = &shard.training.pictures;
-        assert!(shard.held_out.pictures.iter().all(|picture| !trained.contains(picture)));
+        let trained = &data.training.pictures;
+        assert!(data.held_out.pictures.iter().all(|picture| !trained.contains(picture)));
     }
     assert_eq!(seen.len() as u64, 2 * IMAGES);
 }
@@ -124,31 +123,31 @@ fn members_share_a_folder_without_overlap_and_none_is_empty() {
 #[test]
 fn every_member_computes_the_same_partition() {
     let folder = Folder::new();
-    let parts = |index| pool(&folder.source(index)).unwrap().parts;
+    let parts = |index| folder.source(index).pool().unwrap().parts;
     assert!((1..MEMBERS).all(|index| parts(index) == parts(0)));
 }
 
 #[test]
-fn the_exam_is_the_validation_split() {
+fn the_evaluation_set_is_the_validation_split() {
     let folder = Folder::new();
-    let paper = exam(&folder.source(0), Extent::Whole).unwrap();
-    assert_eq!(paper.dataset.questions.len() as u64, 2 * IMAGES);
-    assert_eq!(paper.prompts.len() as u64, IMAGES);
-    assert_eq!(paper.prompts.iter().filter(|case| case.is_new).count() as u64, IMAGES / 4);
+    let set = folder.source(0).evaluation_set(Extent::Whole).unwrap();
+    assert_eq!(set.dataset.questions.len() as u64, 2 * IMAGES);
+    assert_eq!(set.prompts.len() as u64, IMAGES);
+    assert_eq!(set.prompts.iter().filter(|case| case.is_new).count() as u64, IMAGES / 4);
     std::fs::remove_file(folder.file("captions_val2014.jsonl")).unwrap();
-    assert!(exam(&folder.source(0), Extent::Sample).unwrap().prompts.is_empty());
+    assert!(folder.source(0).evaluation_set(Extent::Sample).unwrap().prompts.is_empty());
 }
 
 #[test]
 fn a_member_decodes_its_own_images_only() {
     let folder = Folder::new();
-    let part = &pool(&folder.source(1)).unwrap().parts[1];
+    let part = &folder.source(1).pool().unwrap().parts[1];
     let mine: BTreeSet<usize> = part.questions.iter().map(|question| question / 2).collect();
     let mine = &mine | &part.captions.iter().copied().collect();
     let other = (0..IMAGES).find(|id| !mine.contains(&(*id as usize))).unwrap();
     std::fs::write(folder.image("train2014", other), b"no image").unwrap();
-    read(&folder.source(1)).unwrap();
-    let failures = (0..MEMBERS).filter_map(|index| read(&folder.source(index)).err());
+    folder.source(1).member_data().unwrap();
+    let failures = (0..MEMBERS).filter_map(|index| folder.source(index).member_data().err());
     let failures: Vec<String> = failures.map(|failure| failure.message).collect();
     assert!(!failures.is_empty());
     assert!(failures.iter().all(|text| text.contains(&format!("image {other} in "))));
@@ -157,7 +156,7 @@ fn a_member_decodes_its_own_images_only() {
 #[test]
 fn a_wrong_folder_is_refused_before_anything_is_started() {
     let folder = Folder::new();
-    check(&folder.source(0), Some(&Tokenizer::new())).unwrap();
+    folder.source(0).check(Some(&Tokenizer::new())).unwrap();
     std::fs::remove_file(folder.image("val2014", 7)).unwrap();
     folder.is_refused(&["image 7 is missing", "COCO_val2014_000000000007"]);
 
@@ -188,10 +187,7 @@ fn a_wrong_folder_is_refused_before_anything_is_started() {
 fn more_members_than_questions_are_refused() {
     let folder = Folder::new();
     let share = Share { index: 0, of: 200, alpha: Some(0.5), by: None, seed: 5 };
-    let failure = check(
-        &DataSource::of(Some(folder.dir.path().into()), None, 5, share),
-        Some(&Tokenizer::new()),
-    )
-    .unwrap_err();
+    let source = DataSource::of(Some(folder.dir.path().into()), None, 5, share);
+    let failure = source.check(Some(&Tokenizer::new())).unwrap_err();
     assert!(failure.message.contains("80 examples are too few for 200 members"), "{failure}");
 }

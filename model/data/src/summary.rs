@@ -2,30 +2,27 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Serialize;
-use witan_home::Failure;
-use witan_home::settings::DataSource;
-use witan_model::data::partition::subject;
-use witan_model::data::tokenizer::Tokenizer;
-use witan_model::data::{AnswerType, CaptionExample, Dataset, VqaExample};
-use witan_model::families::tiny::shard as encoded;
-use witan_model::sheet::{Chart, Sheet, Tile};
 
-use super::shard::{self, Shard};
+use crate::fault::Fault;
+use crate::partition::subject;
+use crate::sheet::{Chart, Sheet, Tile};
+use crate::source::{DataSource, MemberData, can_draw, can_learn};
+use crate::tokenizer::Tokenizer;
+use crate::{AnswerType, Dataset};
 
 /// What a member has.
 #[derive(Clone, Debug, Serialize)]
-pub struct Shown {
+pub struct Summary {
     /// Pictures it trains on, and those it keeps aside for its own scores.
     pub pictures: Sides,
     /// Questions likewise.
     pub questions: Sides,
     /// Captions likewise.
     pub captions: Sides,
-    /// How many of the questions and captions it trains on can be taught: of the embedded model, those whose words it
-    /// knows.
+    /// How many of the questions and captions it trains on can be taught: of the embedded model,
+    /// those whose words it knows.
     pub taught: usize,
     /// Questions by VQA v2's kinds of answer.
     pub answer_types: Vec<Label>,
@@ -55,25 +52,20 @@ pub struct Label {
     pub count: usize,
 }
 
-impl Shown {
-    /// Reads a member's share, to be taught to the embedded model or to the checkpoint in a folder.
+impl Summary {
+    /// Reads a member's share, to be taught to a model that knows only these words, if it does not
+    /// know all.
     ///
     /// # Errors
     /// If the source is wrong, or has too little for so many members.
-    pub fn read(source: &DataSource, model: Option<&Path>) -> Result<Self, Failure> {
-        let Shard { training, held_out } = shard::read(source)?;
+    pub fn read(source: &DataSource, words: Option<&Tokenizer>) -> Result<Self, Fault> {
+        let MemberData { training, held_out } = source.member_data()?;
         let sides = |count: fn(&Dataset) -> usize| Sides {
             training: count(&training),
             held_out: count(&held_out),
         };
-        let words = model.is_none().then(Tokenizer::new);
-        let is_asked =
-            |it: &&VqaExample| words.as_ref().is_none_or(|words| encoded::is_taught(words, it));
-        let is_said = |it: &&CaptionExample| {
-            words.as_ref().is_none_or(|words| words.encode(&it.caption).is_ok())
-        };
-        let asked = training.questions.iter().filter(is_asked).count();
-        let said = training.captions.iter().filter(is_said).count();
+        let asked = training.questions.iter().filter(|it| can_learn(words, it)).count();
+        let said = training.captions.iter().filter(|it| can_draw(words, it)).count();
         let questions = || training.questions.iter().chain(&held_out.questions);
         let captions = || training.captions.iter().chain(&held_out.captions);
         Ok(Self {
@@ -103,7 +95,7 @@ impl Shown {
     ///
     /// # Errors
     /// Never, for pictures that were read.
-    pub fn sheet(&self, title: &str, pictures_max: usize) -> Result<Vec<u8>, Failure> {
+    pub fn sheet(&self, title: &str, pictures_max: usize) -> Result<Vec<u8>, Fault> {
         let chart = |(title, labels): (&str, Vec<Label>)| Chart {
             title: title.to_owned(),
             bars: labels.into_iter().map(|label| (label.name, label.count)).collect(),
@@ -127,7 +119,7 @@ impl Shown {
             columns: COLUMNS,
             scale: SCALE,
         };
-        sheet.to_png().map_err(Failure::input)
+        sheet.to_png().map_err(Fault::input)
     }
 }
 
@@ -160,11 +152,11 @@ const SCALE: usize = 2;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use witan_home::settings::{By, Share};
+    use crate::source::{By, Share};
 
-    fn shown(index: usize, by: Option<By>) -> Shown {
+    fn shown(index: usize, by: Option<By>) -> Summary {
         let share = Share { index, of: 4, alpha: by.is_none().then_some(0.5), by, seed: 3 };
-        Shown::read(&DataSource::Scenes { seed: 3, share, count: None }, None).unwrap()
+        Summary::read(&DataSource::Scenes { seed: 3, share, count: None }, None).unwrap()
     }
 
     #[test]
@@ -186,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_member_of_one_modality_has_no_bars_of_the_other() {
-        let titles = |shown: Shown| -> Vec<&str> {
+        let titles = |shown: Summary| -> Vec<&str> {
             shown.charts().into_iter().map(|(title, _)| title).collect()
         };
         let [asked, captioned] = [0, 1].map(|index| titles(shown(index, Some(By::Modality))));
