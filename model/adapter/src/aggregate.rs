@@ -5,24 +5,31 @@
 //! what a peer sent, however many rounds it does so: deltas come decoded, finite and bounded (see
 //! [`crate::delta`]), and what is committed is bounded too.
 
-pub mod fedavg;
+mod fedavg;
 mod fedavgm;
 mod fedex;
 mod fedopt;
+mod fedprox;
+mod ffa;
 mod flexlora;
 mod geometric_median;
 pub mod matrix;
+mod mean;
 mod multi_krum;
 mod norm_clip;
 mod products;
+mod rolora;
+mod rule;
+mod split;
 mod trimmed_mean;
 
 use crate::adapter::{Adapter, AdapterError};
 use crate::committed::Committed;
 use crate::strategy::{Strategy, layers};
-pub use fedavg::fedavg;
+use crate::tensors::Weights;
 use matrix::Matrix;
 use products::Changes;
+use rule::Rule;
 
 /// What a round's updates come to.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +72,51 @@ pub enum AggregateError {
     NotFinite(#[source] AdapterError),
 }
 
+impl Strategy {
+    fn rule(&self) -> Box<dyn Rule> {
+        match *self {
+            Strategy::FedAvg => Box::new(fedavg::FedAvg),
+            Strategy::FedProx { mu } => Box::new(fedprox::FedProx { mu }),
+            Strategy::FedAvgM { momentum } => Box::new(fedavgm::FedAvgM { momentum }),
+            Strategy::FedOpt { server, rate } => Box::new(fedopt::FedOpt { server, rate }),
+            Strategy::Ffa => Box::new(ffa::Ffa),
+            Strategy::RoLora => Box::new(rolora::RoLora),
+            Strategy::FedEx => Box::new(fedex::FedEx),
+            Strategy::FlexLora => Box::new(flexlora::FlexLora),
+            Strategy::NormClip { factor } => Box::new(norm_clip::NormClip { factor }),
+            Strategy::TrimmedMean { trim } => Box::new(trimmed_mean::TrimmedMean { trim }),
+            Strategy::GeometricMedian => Box::new(geometric_median::GeometricMedian),
+            Strategy::MultiKrum { f } => Box::new(multi_krum::MultiKrum { f }),
+        }
+    }
+
+    /// Whether members train, and send, this adapter tensor in this round.
+    pub fn trains(&self, round: u64, tensor: &str) -> bool {
+        self.rule().trains(round, tensor)
+    }
+
+    /// μ of the proximal term of a member's training; 0: there is none.
+    pub fn proximal_mu(&self) -> f64 {
+        self.rule().proximal_mu()
+    }
+
+    /// Whether a number of the adapter means the same in every round, so that what compression lost
+    /// of it can be sent later.
+    pub fn keeps_factors(&self) -> bool {
+        self.rule().keeps_factors()
+    }
+
+    /// Whether members may train lower ranks than the federation's.
+    pub fn mixes_ranks(&self) -> bool {
+        self.rule().mixes_ranks()
+    }
+
+    /// What is committed beside the adapter before the first round: all zero.
+    pub(crate) fn extras(&self, adapter: &Adapter) -> Weights {
+        self.rule().extras(adapter)
+    }
+}
+
 /// The aggregate of `inputs`: weights and deltas from `start`, in an order all members agree on.
 ///
 /// The weight is what a member says of its own work, hence the robust rules do not ask for it.
@@ -74,28 +126,7 @@ pub fn aggregate(
     inputs: &[(u64, &Adapter)],
 ) -> Result<Aggregate, AggregateError> {
     let shares = shares(&start.adapter, inputs)?;
-    let committed = match strategy {
-        Strategy::FedAvg | Strategy::FedProx { .. } | Strategy::Ffa | Strategy::RoLora => {
-            Committed::plain(fedavg(&start.adapter, inputs)?)
-        }
-        Strategy::FedAvgM { momentum } => fedavgm::step(*momentum, start, inputs)?,
-        Strategy::FedOpt { server, rate } => fedopt::step(*server, *rate, start, inputs)?,
-        Strategy::FedEx => fedex::fold(start, inputs, &shares)?,
-        Strategy::FlexLora => flexlora::split_again(&start.adapter, inputs, &shares),
-        Strategy::TrimmedMean { trim } => trimmed_mean::combine(&start.adapter, inputs, *trim),
-        Strategy::NormClip { factor } => {
-            let gram = products::gram(&start.adapter, inputs);
-            flexlora::split_again(&start.adapter, inputs, &norm_clip::shares(&gram, *factor))
-        }
-        Strategy::GeometricMedian => {
-            let gram = products::gram(&start.adapter, inputs);
-            flexlora::split_again(&start.adapter, inputs, &geometric_median::shares(&gram))
-        }
-        Strategy::MultiKrum { f } => {
-            let gram = products::gram(&start.adapter, inputs);
-            flexlora::split_again(&start.adapter, inputs, &multi_krum::shares(&gram, *f))
-        }
-    };
+    let committed = strategy.rule().combine(start, inputs, &shares)?;
     let committed = committed.bounded(LARGEST);
     committed.adapter.check_finite().map_err(AggregateError::NotFinite)?;
     Ok(Aggregate { committed, naive_error: naive_error(&start.adapter, inputs, &shares) })

@@ -6,7 +6,7 @@
 //! and nothing beside it.
 
 use crate::adapter::{Adapter, AdapterError};
-use crate::strategy::{RESIDUAL, Strategy};
+use crate::strategy::Strategy;
 use crate::tensors::Weights;
 
 /// A committed adapter with the strategy's own tensors.
@@ -50,10 +50,10 @@ impl Committed {
         Ok(Committed { adapter: Adapter::from_tensors(adapter), extras })
     }
 
-    /// What the strategy's own tensors are now: zeros before the first round.
-    pub(crate) fn extras(&self, strategy: &Strategy) -> Weights {
+    /// The strategy's own tensors; before the first round `fresh` of the adapter.
+    pub(crate) fn extras_or(&self, fresh: impl FnOnce(&Adapter) -> Weights) -> Weights {
         match self.extras.is_empty() {
-            true => strategy.extras(&self.adapter),
+            true => fresh(&self.adapter),
             false => self.extras.clone(),
         }
     }
@@ -82,11 +82,14 @@ impl Committed {
     }
 }
 
-/// Everything under one roof, for the one encoding there is.
+/// All tensors together, for the one encoding there is.
 fn whole(adapter: &Adapter, extras: &Weights) -> Adapter {
     let tensors = adapter.tensors().iter().chain(extras);
     Adapter::from_tensors(tensors.map(|(name, tensor)| (name.clone(), tensor.clone())).collect())
 }
+
+/// First part of the name of what was added to a layer of the base, before its scale.
+pub(crate) const RESIDUAL: &str = "residual.";
 
 #[cfg(test)]
 mod tests {

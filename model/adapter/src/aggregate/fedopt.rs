@@ -6,41 +6,58 @@
 //! round follows from the ledger alone.
 
 use super::AggregateError;
-use super::fedavg::mean_change;
+use super::mean::mean_change;
+use super::rule::{FIRST_MOMENT, Rule, SECOND_MOMENT, moments};
 use crate::adapter::Adapter;
 use crate::committed::Committed;
-use crate::strategy::{FIRST_MOMENT, SECOND_MOMENT, Server, Strategy};
+use crate::strategy::Server;
+use crate::tensors::Weights;
 
-/// One step of the server's optimiser.
-pub fn step(
-    server: Server,
-    rate: f64,
-    start: &Committed,
-    inputs: &[(u64, &Adapter)],
-) -> Result<Committed, AggregateError> {
-    let mut extras = start.extras(&Strategy::FedOpt { server, rate });
-    let mut tensors = start.adapter.tensors().clone();
-    for (name, change) in mean_change(&start.adapter, inputs)? {
-        let mut first = extras[&format!("{FIRST_MOMENT}{name}")].clone();
-        let mut second = extras[&format!("{SECOND_MOMENT}{name}")].clone();
-        let values = &mut tensors.get_mut(&name).expect("changes are named as the adapter").values;
-        for (at, change) in change.into_iter().enumerate() {
-            let square = change * change;
-            let (m, v) = (f64::from(first.values[at]), f64::from(second.values[at]));
-            let m = BETA_1 * m + (1.0 - BETA_1) * change;
-            let v = match server {
-                Server::Adam => BETA_2 * v + (1.0 - BETA_2) * square,
-                Server::Yogi => v - (1.0 - BETA_2) * square * sign(v - square),
-            };
-            // Rounded first: the next round starts from the rounded ones, and so does every member.
-            (first.values[at], second.values[at]) = (m as f32, v as f32);
-            let (m, v) = (f64::from(first.values[at]), f64::from(second.values[at]));
-            values[at] = (f64::from(values[at]) + rate * m / (v.sqrt() + TAU)) as f32;
-        }
-        extras.insert(format!("{FIRST_MOMENT}{name}"), first);
-        extras.insert(format!("{SECOND_MOMENT}{name}"), second);
+/// See the module.
+pub struct FedOpt {
+    /// Which second moment.
+    pub server: Server,
+    /// The server's step size.
+    pub rate: f64,
+}
+
+impl Rule for FedOpt {
+    fn extras(&self, adapter: &Adapter) -> Weights {
+        moments(adapter, &[FIRST_MOMENT, SECOND_MOMENT])
     }
-    Ok(Committed { adapter: Adapter::from_tensors(tensors), extras })
+
+    /// One step of the server's optimizer.
+    fn combine(
+        &self,
+        start: &Committed,
+        inputs: &[(u64, &Adapter)],
+        _shares: &[f64],
+    ) -> Result<Committed, AggregateError> {
+        let mut extras = start.extras_or(|adapter| self.extras(adapter));
+        let mut tensors = start.adapter.tensors().clone();
+        for (name, change) in mean_change(&start.adapter, inputs)? {
+            let mut first = extras[&format!("{FIRST_MOMENT}{name}")].clone();
+            let mut second = extras[&format!("{SECOND_MOMENT}{name}")].clone();
+            let values =
+                &mut tensors.get_mut(&name).expect("changes are named as the adapter").values;
+            for (at, change) in change.into_iter().enumerate() {
+                let square = change * change;
+                let (m, v) = (f64::from(first.values[at]), f64::from(second.values[at]));
+                let m = BETA_1 * m + (1.0 - BETA_1) * change;
+                let v = match self.server {
+                    Server::Adam => BETA_2 * v + (1.0 - BETA_2) * square,
+                    Server::Yogi => v - (1.0 - BETA_2) * square * sign(v - square),
+                };
+                // Rounded first: the next round starts from the rounded ones, and so does every member.
+                (first.values[at], second.values[at]) = (m as f32, v as f32);
+                let (m, v) = (f64::from(first.values[at]), f64::from(second.values[at]));
+                values[at] = (f64::from(values[at]) + self.rate * m / (v.sqrt() + TAU)) as f32;
+            }
+            extras.insert(format!("{FIRST_MOMENT}{name}"), first);
+            extras.insert(format!("{SECOND_MOMENT}{name}"), second);
+        }
+        Ok(Committed { adapter: Adapter::from_tensors(tensors), extras })
+    }
 }
 
 fn sign(value: f64) -> f64 {

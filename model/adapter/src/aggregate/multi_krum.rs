@@ -8,23 +8,32 @@
 
 use super::Matrix;
 use super::products::square_distance;
+use super::rule::ProductRule;
 
-/// Each member's share: the same for those chosen, nothing for the others.
-pub fn shares(gram: &Matrix, f: usize) -> Vec<f64> {
-    let members = gram.rows;
-    let f = f.min(members.saturating_sub(3) / 2);
-    let near = members.saturating_sub(f + 2).max(1);
-    let score = |i: usize| -> f64 {
-        let others = (0..members).filter(|j| *j != i);
-        let mut distances: Vec<f64> = others.map(|j| square_distance(gram, i, j)).collect();
-        distances.sort_by(f64::total_cmp);
-        distances.iter().take(near).sum()
-    };
-    let mut order: Vec<(f64, usize)> = (0..members).map(|i| (score(i), i)).collect();
-    order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    let mut shares = vec![0.0; members];
-    order.iter().take(near).for_each(|(_, i)| shares[*i] = 1.0 / near as f64);
-    shares
+/// See the module.
+pub struct MultiKrum {
+    /// How many members may be hostile.
+    pub f: usize,
+}
+
+impl ProductRule for MultiKrum {
+    /// Each member's share: the same for those chosen, nothing for the others.
+    fn shares(&self, gram: &Matrix) -> Vec<f64> {
+        let members = gram.rows;
+        let f = self.f.min(members.saturating_sub(3) / 2);
+        let near = members.saturating_sub(f + 2).max(1);
+        let score = |i: usize| -> f64 {
+            let others = (0..members).filter(|j| *j != i);
+            let mut distances: Vec<f64> = others.map(|j| square_distance(gram, i, j)).collect();
+            distances.sort_by(f64::total_cmp);
+            distances.iter().take(near).sum()
+        };
+        let mut order: Vec<(f64, usize)> = (0..members).map(|i| (score(i), i)).collect();
+        order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let mut shares = vec![0.0; members];
+        order.iter().take(near).for_each(|(_, i)| shares[*i] = 1.0 / near as f64);
+        shares
+    }
 }
 
 #[cfg(test)]
@@ -36,7 +45,7 @@ mod tests {
         let points = [1.0, 1.1, -30.0, 0.9, 1.0, 1.0];
         let values = points.iter().flat_map(|a| points.iter().map(move |b| a * b)).collect();
         let gram = Matrix { rows: 6, columns: 6, values };
-        let chosen = shares(&gram, 1);
+        let chosen = MultiKrum { f: 1 }.shares(&gram);
         assert_eq!(chosen[2], 0.0);
         assert_eq!(chosen.iter().filter(|share| **share == 1.0 / 3.0).count(), 3, "{chosen:?}");
         assert_eq!(chosen[0], chosen[4]);
@@ -45,7 +54,7 @@ mod tests {
     #[test]
     fn with_too_few_members_for_f_somebody_is_still_chosen() {
         for members in 1..5 {
-            let chosen = shares(&Matrix::zeros(members, members), 5);
+            let chosen = MultiKrum { f: 5 }.shares(&Matrix::zeros(members, members));
             assert_eq!(chosen.iter().sum::<f64>(), 1.0, "{members}: {chosen:?}");
         }
     }

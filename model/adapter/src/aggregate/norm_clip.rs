@@ -4,16 +4,25 @@
 //! than half of the members cannot move it far.
 
 use super::Matrix;
+use super::rule::ProductRule;
 
-/// Each member's share: one of the members, times how much it is scaled down.
-pub fn shares(gram: &Matrix, factor: f64) -> Vec<f64> {
-    let members = gram.rows;
-    let norms: Vec<f64> = (0..members).map(|i| gram.row(i)[i].max(0.0).sqrt()).collect();
-    let mut sorted = norms.clone();
-    sorted.sort_by(f64::total_cmp);
-    let bound = factor * sorted[(members - 1) / 2];
-    let scale = |norm: f64| if norm > bound { bound / norm } else { 1.0 };
-    norms.into_iter().map(|norm| scale(norm) / members as f64).collect()
+/// See the module.
+pub struct NormClip {
+    /// Times the median norm: what no change exceeds.
+    pub factor: f64,
+}
+
+impl ProductRule for NormClip {
+    /// Each member's share: one of the members, times how much it is scaled down.
+    fn shares(&self, gram: &Matrix) -> Vec<f64> {
+        let members = gram.rows;
+        let norms: Vec<f64> = (0..members).map(|i| gram.row(i)[i].max(0.0).sqrt()).collect();
+        let mut sorted = norms.clone();
+        sorted.sort_by(f64::total_cmp);
+        let bound = self.factor * sorted[(members - 1) / 2];
+        let scale = |norm: f64| if norm > bound { bound / norm } else { 1.0 };
+        norms.into_iter().map(|norm| scale(norm) / members as f64).collect()
+    }
 }
 
 #[cfg(test)]
@@ -27,7 +36,7 @@ mod tests {
             gram.row_mut(at)[at] = norm * norm;
         }
         let third = 1.0 / 3.0;
-        assert_eq!(shares(&gram, 1.0), [third, 0.02 / 3.0, third]);
-        assert_eq!(shares(&gram, 50.0), [third, third, third]);
+        assert_eq!(NormClip { factor: 1.0 }.shares(&gram), [third, 0.02 / 3.0, third]);
+        assert_eq!(NormClip { factor: 50.0 }.shares(&gram), [third, third, third]);
     }
 }

@@ -3,6 +3,7 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::mean::fedavg;
 use super::*;
 use crate::strategy::Server;
 use crate::tensors::{HostTensor, Weights};
@@ -355,4 +356,18 @@ fn golden_bits_of_every_strategy() {
         0xe528_f408_532e_246a,
     ];
     assert_eq!(found, expected, "{found:#x?}");
+}
+
+#[test]
+fn frozen_halves_are_those_that_start_random() {
+    let (a, b) = ("base_model.model.x.lora_A.weight", "base_model.model.x.lora_B.weight");
+    let embedding = "base_model.model.embed_tokens.lora_embedding_A";
+    for round in 1..5 {
+        assert!(Strategy::Ffa.trains(round, b) && !Strategy::Ffa.trains(round, a));
+        assert!(Strategy::Ffa.trains(round, embedding));
+    }
+    let trained = [1, 2, 3].map(|round| Strategy::RoLora.trains(round, b));
+    assert_eq!(trained, [true, false, true]);
+    let trained = [1, 2, 3].map(|round| Strategy::RoLora.trains(round, a));
+    assert_eq!(trained, [false, true, false]);
 }

@@ -1,19 +1,41 @@
 //! The coordinate-wise trimmed mean (Yin et al., arXiv 1803.01498) of the products: of each number
 //! of BA the largest and smallest few are left out and the rest averaged.
 //!
-//! What comes out has any rank; it is split as [`super::flexlora`] does, into the best factors
+//! What comes out has any rank; it is split as [`super::split`] does, into the best factors
 //! within what the members' own rows and columns span.
 
-use super::Matrix;
-use super::flexlora::{span, split};
 use super::products::Changes;
+use super::rule::Rule;
+use super::split::{span, split};
+use super::{AggregateError, Matrix};
 use crate::adapter::Adapter;
 use crate::committed::Committed;
 use crate::strategy::layers;
 use crate::tensors::Weights;
 
+/// See the module.
+pub struct TrimmedMean {
+    /// How many are left out at each end.
+    pub trim: usize,
+}
+
+impl Rule for TrimmedMean {
+    fn keeps_factors(&self) -> bool {
+        false
+    }
+
+    fn combine(
+        &self,
+        start: &Committed,
+        inputs: &[(u64, &Adapter)],
+        _shares: &[f64],
+    ) -> Result<Committed, AggregateError> {
+        Ok(combine(&start.adapter, inputs, self.trim))
+    }
+}
+
 /// The trimmed mean of the members' products; `trim` at each end, fewer if that would leave nobody.
-pub fn combine(start: &Adapter, inputs: &[(u64, &Adapter)], trim: usize) -> Committed {
+fn combine(start: &Adapter, inputs: &[(u64, &Adapter)], trim: usize) -> Committed {
     let mut tensors = Weights::new();
     for layer in layers(start) {
         let changes = Changes::of(start, inputs, &layer);
