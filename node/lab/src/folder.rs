@@ -65,9 +65,6 @@ impl Kind {
     }
 
     /// Checks that `dir` can become its folder: it is empty, or not there.
-    ///
-    /// # Errors
-    /// What is in the way.
     pub fn fits(self, dir: &Path) -> Result<(), Failure> {
         let (noun, other) = (self.noun(), "choose another folder with --dir");
         let mut entries = match dir.read_dir() {
@@ -91,9 +88,6 @@ impl Kind {
 
 impl Folder {
     /// A new folder, to be filled and then claimed.
-    ///
-    /// # Errors
-    /// If `dir` holds something else, or cannot be made.
     pub fn new(dir: &Path, kind: Kind) -> Result<Self, Failure> {
         kind.fits(dir)?;
         let folder = Self { dir: dir.to_owned(), kind, lock: None };
@@ -102,9 +96,6 @@ impl Folder {
     }
 
     /// Writes the spec: from here on the folder is whole, and this process's.
-    ///
-    /// # Errors
-    /// If it cannot be written, or another process was faster.
     pub fn claim(mut self, spec: &impl Serialize) -> Result<Self, Failure> {
         self.write_json(self.kind.spec_file(), spec)?;
         self.lock()?;
@@ -112,9 +103,6 @@ impl Folder {
     }
 
     /// Opens a folder that an earlier run left, with its spec.
-    ///
-    /// # Errors
-    /// If there is none, or another process works in it.
     pub fn open<T: DeserializeOwned>(dir: &Path, kind: Kind) -> Result<(Self, T), Failure> {
         let path = dir.join(kind.spec_file());
         let not_ours = |error: &dyn Display| {
@@ -154,17 +142,11 @@ impl Folder {
     }
 
     /// Writes a file as a whole or not at all, and the folders it lies in.
-    ///
-    /// # Errors
-    /// If the disk refuses.
     pub fn write(&self, name: impl AsRef<Path>, bytes: &[u8]) -> Result<(), Failure> {
         write(&self.path(name), bytes).map_err(|failure| failure.hint(self.way_on()))
     }
 
     /// The same of a value, as JSON.
-    ///
-    /// # Errors
-    /// If the disk refuses.
     pub fn write_json(
         &self,
         name: impl AsRef<Path>,
@@ -175,9 +157,6 @@ impl Folder {
     }
 
     /// Reads such a file, if there is one.
-    ///
-    /// # Errors
-    /// If it cannot be read.
     pub fn read_json<T: DeserializeOwned>(
         &self,
         name: impl AsRef<Path>,
@@ -195,9 +174,6 @@ impl Folder {
     }
 
     /// Removes a folder in it, if there is one.
-    ///
-    /// # Errors
-    /// If the disk refuses.
     pub fn remove(&self, name: impl AsRef<Path>) -> Result<(), Failure> {
         let path = self.path(name);
         match fs::remove_dir_all(&path) {
@@ -229,9 +205,6 @@ impl Folder {
 }
 
 /// Writes a file as a whole or not at all, and the folders it lies in.
-///
-/// # Errors
-/// If the disk refuses.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)

@@ -1,10 +1,10 @@
 //! Experiments: a spec, a folder, events while they run, a report. Testnets, trainings without a
 //! federation and grids of both differ in their spec alone.
 
-pub mod compare;
-pub mod evaluator;
+mod compare;
+mod evaluator;
 pub mod event;
-pub mod folder;
+mod folder;
 pub mod grid;
 mod opened;
 pub mod spec;

@@ -21,10 +21,6 @@ pub struct Opened {
 
 impl Opened {
     /// Checks all of a spec that only model and data can say.
-    ///
-    /// # Errors
-    /// If device, model, strategy, layers or data do not fit together, or there is nothing to
-    /// learn.
     pub fn of(spec: &Spec) -> Result<Self, Failure> {
         let learning = &spec.learning;
         device::open(learning.device)?;

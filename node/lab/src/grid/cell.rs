@@ -58,9 +58,6 @@ impl GridSpec {
     /// What these cells have in common; as many samples as the usual testnet has, if it is not
     /// said. Questions or captions of which the data have none that can be taught are taken out of
     /// a step: none are drawn then, and all cells' samples are counted from those of a step.
-    ///
-    /// # Errors
-    /// If model and data do not fit together, or a cell cannot have exactly that number of samples.
     pub fn of(samples: Option<u64>, mut spec: Spec, cells: &[Cell]) -> Result<Self, Failure> {
         let Spec { cohort, learning, .. } = Spec::default();
         let usual = cohort.nodes as u64 * cohort.rounds * u64::from(cohort.local_steps);
@@ -90,9 +87,6 @@ impl GridSpec {
     }
 
     /// Makes `dir` this grid's, or finds that it is.
-    ///
-    /// # Errors
-    /// If it holds another grid or something else, or cannot be written.
     pub fn claim(&self, dir: &Path) -> Result<Folder, Failure> {
         if !Kind::Grid.is_in(dir) {
             return Folder::new(dir, Kind::Grid)?.claim(self);
@@ -119,9 +113,6 @@ impl Cell {
     }
 
     /// Whether it can be run at exactly the grid's number of samples.
-    ///
-    /// # Errors
-    /// Why not.
     pub fn check(&self, grid: &GridSpec) -> Result<(), Failure> {
         let (samples, unit) = (grid.samples, self.unit(grid));
         if samples > 0 && samples.is_multiple_of(unit) && samples / unit <= u64::from(u32::MAX) {

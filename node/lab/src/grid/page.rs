@@ -57,47 +57,29 @@ impl Results {
         text
     }
 
-    /// The commands that make it: one for each set of α and seeds with the same members.
+    /// The commands that make it: one for all α whose members have the same seeds.
     fn commands(&self) -> String {
-        let mut text = String::new();
-        let mut open: Vec<Cell> = self.federated.iter().map(|(cell, _)| *cell).collect();
-        while let Some(first) = open.first().copied() {
-            // All that one command can name: the members × α of one set of seeds.
-            let seeds_of = |clients, alpha| -> BTreeSet<u64> {
-                let same = |cell: &&Cell| cell.clients == clients && cell.alpha == alpha;
-                open.iter().filter(same).map(|cell| cell.seed).collect()
-            };
-            let seeds = seeds_of(first.clients, first.alpha);
-            let clients: BTreeSet<usize> = open
-                .iter()
-                .filter(|cell| cell.alpha == first.alpha)
-                .map(|cell| cell.clients)
-                .filter(|clients| seeds_of(*clients, first.alpha) == seeds)
-                .collect();
-            let mut alphas = vec![first.alpha];
-            for cell in &open {
-                let is_whole = clients.iter().all(|one| seeds_of(*one, cell.alpha) == seeds);
-                if is_whole && !alphas.contains(&cell.alpha) {
-                    alphas.push(cell.alpha);
+        let mut commands: Vec<(BTreeSet<usize>, BTreeSet<u64>, Vec<String>)> = Vec::new();
+        for alpha in self.alphas() {
+            let mut rows: BTreeMap<BTreeSet<u64>, BTreeSet<usize>> = BTreeMap::new();
+            for column in self.columns().into_iter().filter(|(_, of)| *of == alpha) {
+                let seeds = self.of(column).map(|(cell, _)| cell.seed).collect();
+                rows.entry(seeds).or_default().insert(column.0);
+            }
+            let name = Cell { clients: 0, alpha, seed: 0 }.alpha_name();
+            for (seeds, clients) in rows {
+                match commands.iter_mut().find(|it| it.0 == clients && it.1 == seeds) {
+                    Some((_, _, alphas)) => alphas.push(name.clone()),
+                    None => commands.push((clients, seeds, vec![name.clone()])),
                 }
             }
-            open.retain(|cell| {
-                !(clients.contains(&cell.clients)
-                    && alphas.contains(&cell.alpha)
-                    && seeds.contains(&cell.seed))
-            });
-            let alphas: Vec<_> =
-                alphas.iter().map(|alpha| Cell { alpha: *alpha, ..first }.alpha_name()).collect();
-            let _ = writeln!(
-                text,
-                "    witan grid --clients {} --alpha {} --seeds {}{}",
-                join(&clients),
-                alphas.join(","),
-                join(&seeds),
-                self.flags()
-            );
         }
-        text
+        let flags = self.flags();
+        let command = |(clients, seeds, alphas): &(BTreeSet<usize>, BTreeSet<u64>, Vec<String>)| {
+            let (clients, alphas, seeds) = (join(clients), alphas.join(","), join(seeds));
+            format!("    witan grid --clients {clients} --alpha {alphas} --seeds {seeds}{flags}\n")
+        };
+        commands.iter().map(command).collect()
     }
 
     /// What was asked for beside the cells.

@@ -26,9 +26,6 @@ type Line = (String, Vec<(f64, f64)>);
 
 impl Results {
     /// Writes the three plots into a folder.
-    ///
-    /// # Errors
-    /// If the disk refuses.
     pub fn plot(&self, dir: &Path) -> Result<(), Failure> {
         let plots: [(&str, Plot); 3] = [
             ("score.svg", Self::plot_scores),
@@ -178,7 +175,8 @@ impl Results {
         most.copied().collect()
     }
 
-    fn alphas(&self) -> Vec<Option<f64>> {
+    /// Every α, the most uneven first.
+    pub(super) fn alphas(&self) -> Vec<Option<f64>> {
         let mut alphas: Vec<_> = self.columns().iter().map(|(_, alpha)| *alpha).collect();
         let order = |alpha: &Option<f64>| alpha.unwrap_or(f64::INFINITY);
         alphas.sort_by(|a, b| order(a).total_cmp(&order(b)));

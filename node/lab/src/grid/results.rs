@@ -26,9 +26,6 @@ pub struct Results {
 
 impl Results {
     /// Reads every finished run of a folder.
-    ///
-    /// # Errors
-    /// If one cannot be read.
     pub fn read(folder: &Folder, spec: &GridSpec) -> Result<Self, Failure> {
         let spec = spec.clone();
         let mut all = Self { spec, federated: vec![], alone: vec![], central: vec![] };
@@ -89,9 +86,6 @@ impl Results {
     }
 
     /// Writes `grid.csv`, `grid.md` and the plots.
-    ///
-    /// # Errors
-    /// If the disk refuses.
     pub fn write(&self, folder: &Folder) -> Result<(), Failure> {
         folder.write("grid.csv", self.csv().as_bytes())?;
         folder.write("grid.md", format!("{HEAD}{}", self.page("")).as_bytes())?;
@@ -100,9 +94,6 @@ impl Results {
 
     /// Writes the page with its plots in a folder of its name, in lower case, beside it. What an
     /// earlier page says above its line stays.
-    ///
-    /// # Errors
-    /// If the file holds something else, or the disk refuses.
     pub fn write_page(&self, file: &Path) -> Result<(), Failure> {
         let stem = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
         let page = format!("{}{LINE}\n{}", own_words(file)?, self.page(&format!("{stem}/")));
@@ -157,9 +148,6 @@ impl Results {
 }
 
 /// What somebody wrote above the line of a page; a heading where there is no page yet.
-///
-/// # Errors
-/// If the file is not to be read, or no page of a grid.
 pub fn own_words(file: &Path) -> Result<String, Failure> {
     let other =
         || format!("name another file, or add the line {LINE} to it: what follows is replaced");
