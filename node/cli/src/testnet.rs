@@ -1,12 +1,14 @@
 //! `witan testnet`.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
-use witan_home::{Failure, FailureKind, Home};
+use witan_home::{Failure, FailureKind, Home, shell};
 use witan_lab::spec::{FLAGS, Spec};
 use witan_lab::testnet::fault::{FaultSpec, Kills};
+use witan_lab::testnet::in_process::{ADAPTER, Attack};
 use witan_lab::testnet::report::TestnetReport;
-use witan_lab::testnet::{self, Request};
+use witan_lab::testnet::{self, Mode, Request};
 
 use super::run::complete;
 use super::{block_on, output, screen};
@@ -30,6 +32,13 @@ pub struct Args {
     /// they stall and say so, and as many as they need return.
     #[arg(long, value_name = "COUNT@ROUND", conflicts_with = "kill_aggregator")]
     kill: Option<Kills>,
+    /// Run all nodes in this process, without network, votes and ledgers: for trying settings.
+    #[arg(long, conflicts_with_all = ["kill_aggregator", "kill", "resume"])]
+    in_process: bool,
+    /// What the last member sends instead of its delta: absent for nothing, scaled for ten times it,
+    /// flipped for minus ten times it, or a factor.
+    #[arg(long, value_name = "ATTACK", requires = "in_process", allow_negative_numbers = true)]
+    attack: Option<Attack>,
     /// Continue the testnet in --dir, which knows its settings.
     #[arg(long, conflicts_with_all = FLAGS)]
     resume: bool,
@@ -46,31 +55,50 @@ pub struct Args {
 
 /// Runs the testnet and prints its report.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let kill_aggregator = args.kill_aggregator.map(FaultSpec::Aggregator);
+    let fault = args.kill_aggregator.map(FaultSpec::Aggregator);
+    let fault = fault.or(args.kill.map(FaultSpec::Members));
     let request = Request {
-        spec: (!args.resume).then(|| args.spec.checked()).transpose()?,
+        spec: (!args.resume).then(|| args.spec.clone().checked()).transpose()?,
         dir: args.dir.clone(),
-        fault: kill_aggregator.or(args.kill.map(FaultSpec::Members)),
+        mode: match args.in_process {
+            true => Mode::InProcess { attack: args.attack },
+            false => Mode::Processes { fault },
+        },
         compare: !args.no_compare,
     };
     let report = block_on(testnet::run(request, screen::listener(args.json)))?;
     if args.json {
         output::json_report(&report)?;
     } else {
-        let home = Home::at(args.dir.join("nodes").join("00"));
-        let try_it = match report.vqa.as_ref().or(report.captions.as_ref()) {
-            None if report.model.is_none() => {
-                format!("{} \"a crimson disc\" --out disc.png", home.command("draw"))
-            }
-            _ => format!("{} IMAGE \"what shape is in the image?\"", home.command("ask")),
-        };
         output::print(|out| {
             writeln!(out, "{}", report.to_text())?;
-            writeln!(out, "next: {}", home.command("rounds"))?;
-            writeln!(out, "      {try_it}")
+            what_next(out, &args, &report)
         })?;
     }
     conclude(&report, if args.allow_absent { &[] } else { &report.lost })
+}
+
+fn what_next(out: &mut dyn Write, args: &Args, report: &TestnetReport) -> io::Result<()> {
+    let home = Home::at(args.dir.join("nodes").join("00"));
+    let ours = |command: &str| match args.in_process {
+        true => {
+            let adapter = shell::word(&args.dir.join(ADAPTER));
+            let model = report.model.as_deref().map(shell::word);
+            let model = model.map_or(String::new(), |model| format!(" --model {model}"));
+            format!("{} {command} --adapter {adapter}{model}", shell::witan())
+        }
+        false => home.command(command),
+    };
+    let (is_embedded, data) = (report.model.is_none(), (&report.vqa, &report.captions));
+    let try_it = match data {
+        (None, None) if is_embedded => {
+            format!("{} \"a crimson disc\" --out disc.png", ours("draw"))
+        }
+        _ => format!("{} IMAGE \"what shape is in the image?\"", ours("ask")),
+    };
+    let first = if args.in_process { ours("eval") } else { ours("rounds") };
+    writeln!(out, "next: {first}")?;
+    writeln!(out, "      {try_it}")
 }
 
 /// A run whose history does not check out, or that lost members which matter, is no success.

@@ -25,6 +25,7 @@ use witan_node::interrupt::Interrupt;
 use crate::event::{Event, Listener};
 use crate::folder::{Folder, Kind};
 use crate::spec::Spec;
+use crate::testnet::Mode;
 use crate::testnet::report::TestnetReport;
 use crate::{testnet, train};
 pub use cell::{Cell, GridSpec, Run};
@@ -125,7 +126,8 @@ impl Bench<'_> {
             self.folder.remove(&work)?;
         }
         let spec = (!is_begun).then(|| cell.spec(self.spec));
-        let request = testnet::Request { spec, dir, fault: None, compare: false };
+        let mode = Mode::Processes { fault: None };
+        let request = testnet::Request { spec, dir, mode, compare: false };
         let report = testnet::run(request, self.listener.clone()).await?;
         let flaw = report.flaws.first().cloned();
         let lost = report.lost.first().map(|lost| format!("{lost} did not end with every round"));

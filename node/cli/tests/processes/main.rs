@@ -10,6 +10,7 @@ mod devices;
 mod evaluation;
 mod federation;
 mod grid;
+mod in_process;
 mod late;
 mod liar;
 mod losses;

@@ -4,20 +4,21 @@
 use witan_home::{Failure, Home};
 use witan_node::jobs::check;
 
-use super::report::{Checked, Cost, TestnetReport};
+use super::report::{Checked, Cost, RoundRow, TestnetReport};
 use super::{Testnet, interrupted};
 use crate::event::Event;
 
 impl Testnet {
-    /// Checks every home, waits for the evaluator, writes the report.
-    pub(super) async fn conclude(
-        mut self,
-        compare: bool,
-        cost: Cost,
-    ) -> Result<TestnetReport, Failure> {
+    /// Checks the ledger of every home.
+    pub(super) fn check_ledgers(&mut self) -> Result<Checked, Failure> {
         self.note(&Event::Said("checking every ledger".into()));
         let records = self.homes.history(&self.federation, &self.model).records;
-        let mut checked = Checked { records, ..Checked::default() };
+        let row = |audited| RoundRow::of(&self.watch, audited);
+        let mut checked = Checked {
+            rounds: records.iter().filter_map(row).collect(),
+            head: records.last().map(|last| last.record.digest().to_string()),
+            ..Checked::default()
+        };
         for index in 0..self.homes.spec.cohort.nodes {
             if self.interrupt.is_told() {
                 return Err(interrupted(&self.homes));
@@ -27,6 +28,16 @@ impl Testnet {
                 Err(failure) => checked.flaws.push(format!("node-{index:02}: {}", failure.message)),
             }
         }
+        Ok(checked)
+    }
+
+    /// Waits for the evaluator, and writes the report.
+    pub(super) async fn conclude(
+        mut self,
+        compare: bool,
+        checked: Checked,
+        cost: Cost,
+    ) -> Result<TestnetReport, Failure> {
         if compare {
             self.note(&Event::Said("training what the federation is compared with".into()));
             self.evaluator.compare();

@@ -77,8 +77,8 @@ pub struct Cost {
     pub peak_bytes_max: Option<u64>,
 }
 
-/// One committed round.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// One committed round; of one in a single process, what votes and ledgers would say is empty.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RoundRow {
     /// Its number.
     pub round: u64,
@@ -136,10 +136,12 @@ pub struct ComparisonRows {
 /// What the homes said when they were checked.
 #[derive(Clone, Debug, Default)]
 pub struct Checked {
-    /// The ledger head of each home that passed, by the number of its node.
+    /// The rounds, oldest first; their metrics are still to be known.
+    pub rounds: Vec<RoundRow>,
+    /// The head of the longest ledger.
+    pub head: Option<String>,
+    /// That of each home that passed, by the number of its node.
     pub heads: BTreeMap<usize, String>,
-    /// The longest ledger among them.
-    pub records: Vec<Audited>,
     /// What did not pass.
     pub flaws: Vec<String>,
 }
@@ -153,13 +155,15 @@ impl TestnetReport {
         checked: Checked,
         cost: Cost,
     ) -> Self {
-        let rounds: Vec<_> =
-            checked.records.iter().filter_map(|audited| row(watch, audited)).collect();
+        let mut rounds = checked.rounds;
+        for row in &mut rounds {
+            row.marks = watch.metrics.get(&row.round).cloned();
+        }
         let (drawing_ceiling, by_task) = watch.ceiling.clone().unzip();
         let lost = watch.lost();
-        let head = checked.records.last().map(|last| last.record.digest().to_string());
         let kept = (0..spec.cohort.nodes).filter(|index| !lost.contains(index));
-        let all_agree = kept.map(|index| checked.heads.get(&index)).all(|its| its == head.as_ref());
+        let all_agree =
+            kept.map(|index| checked.heads.get(&index)).all(|its| its == checked.head.as_ref());
         let compared = watch.comparison.as_ref();
         let comparison = ComparisonRows {
             base: watch.metrics.get(&0).cloned(),
@@ -255,50 +259,53 @@ impl TestnetReport {
         if !self.lost.is_empty() {
             text += &format!("\nLOST: {} did not end with every round\n", self.lost.join(", "));
         }
-        text + &format!(
-            "\n{} of {} ledgers verified, heads {}\n",
-            self.verified,
-            self.nodes,
-            if self.ledger_heads_agree { "agree" } else { "DISAGREE" }
-        )
+        if self.verified > 0 || !self.flaws.is_empty() {
+            let heads = if self.ledger_heads_agree { "agree" } else { "DISAGREE" };
+            let (verified, nodes) = (self.verified, self.nodes);
+            text += &format!("\n{verified} of {nodes} ledgers verified, heads {heads}\n");
+        }
+        text
     }
 }
 
-fn row(watch: &Watch, audited: &Audited) -> Option<RoundRow> {
-    let number = audited.record.proposal.round.0;
-    let round = watch.rounds.get(&number)?;
-    let attendance = audited.record.attendance(&audited.roster);
-    let names = |members: &[MemberId]| members.iter().map(|member| watch.name(member)).collect();
-    let contributed = &attendance.contributed;
-    let absent: Vec<_> = attendance
-        .expected
-        .iter()
-        .copied()
-        .filter(|member| !contributed.contains(member))
-        .collect();
-    let (outcome, (view, aggregator)) = (round.outcome?, round.view?);
-    let committed = round.committed_ms.map(|(first, _)| first).filter(|_| !round.is_recalled);
-    let losses: Vec<f32> = round.losses.values().copied().collect();
-    Some(RoundRow {
-        round: number,
-        view: view.0,
-        aggregator: watch.name(&aggregator),
-        failed_views: round.failed.values().map(|(member, _)| watch.name(member)).collect(),
-        included: outcome.included,
-        examples: examples(audited),
-        expected: names(&attendance.expected),
-        present: names(&attendance.present),
-        absent: names(&absent),
-        cosigned: names(&attendance.cosigned),
-        record_digest: outcome.record.to_string(),
-        result_digest: outcome.result.digest.to_string(),
-        train_s: committed.map(|_| seconds(round.began_ms, round.trained_ms)),
-        overhead_s: committed.map(|committed| seconds(round.trained_ms, committed)),
-        bytes_in_max: round.bytes_max.0,
-        bytes_out_max: round.bytes_max.1,
-        loss: (!losses.is_empty()).then(|| losses.iter().sum::<f32>() / losses.len() as f32),
-        marks: watch.metrics.get(&number).cloned(),
-    })
+impl RoundRow {
+    /// A round of a ledger that was checked, as far as this run has seen it.
+    pub fn of(watch: &Watch, audited: &Audited) -> Option<Self> {
+        let number = audited.record.proposal.round.0;
+        let round = watch.rounds.get(&number)?;
+        let attendance = audited.record.attendance(&audited.roster);
+        let names =
+            |members: &[MemberId]| members.iter().map(|member| watch.name(member)).collect();
+        let contributed = &attendance.contributed;
+        let absent: Vec<_> = attendance
+            .expected
+            .iter()
+            .copied()
+            .filter(|member| !contributed.contains(member))
+            .collect();
+        let (outcome, (view, aggregator)) = (round.outcome?, round.view?);
+        let committed = round.committed_ms.map(|(first, _)| first).filter(|_| !round.is_recalled);
+        Some(Self {
+            round: number,
+            view: view.0,
+            aggregator: watch.name(&aggregator),
+            failed_views: round.failed.values().map(|(member, _)| watch.name(member)).collect(),
+            included: outcome.included,
+            examples: examples(audited),
+            expected: names(&attendance.expected),
+            present: names(&attendance.present),
+            absent: names(&absent),
+            cosigned: names(&attendance.cosigned),
+            record_digest: outcome.record.to_string(),
+            result_digest: outcome.result.digest.to_string(),
+            train_s: committed.map(|_| seconds(round.began_ms, round.trained_ms)),
+            overhead_s: committed.map(|committed| seconds(round.trained_ms, committed)),
+            bytes_in_max: round.bytes_max.0,
+            bytes_out_max: round.bytes_max.1,
+            loss: round.loss(),
+            marks: None,
+        })
+    }
 }
 
 /// What the updates in the aggregate say that they have seen.

@@ -72,6 +72,14 @@ pub struct RoundView {
     pub bytes_max: (u64, u64),
 }
 
+impl RoundView {
+    /// The mean of the newest training losses.
+    pub fn loss(&self) -> Option<f32> {
+        let count = self.losses.len() as f32;
+        (count > 0.0).then(|| self.losses.values().sum::<f32>() / count)
+    }
+}
+
 /// A committed round.
 #[derive(Clone, Copy, Debug)]
 pub struct RoundOutcome {
