@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use witan_home::{Failure, FailureKind, Home, shell};
 use witan_lab::spec::{FLAGS, Spec};
-use witan_lab::testnet::fault::{FaultSpec, Kills};
+use witan_lab::testnet::fault::{AggregatorKill, Fault, MemberKills};
 use witan_lab::testnet::in_process::{ADAPTER, Attack};
 use witan_lab::testnet::report::TestnetReport;
 use witan_lab::testnet::{self, Mode, Request};
@@ -31,7 +31,7 @@ pub struct Args {
     /// Kill so many members for good in this round, such as 5@2; if the rest are too few to decide,
     /// they stall and say so, and as many as they need return.
     #[arg(long, value_name = "COUNT@ROUND", conflicts_with = "kill_aggregator")]
-    kill: Option<Kills>,
+    kill: Option<MemberKills>,
     /// Run all nodes in this process, without network, votes and ledgers: for trying settings.
     #[arg(long, conflicts_with_all = ["kill_aggregator", "kill", "resume"])]
     in_process: bool,
@@ -55,8 +55,8 @@ pub struct Args {
 
 /// Runs the testnet and prints its report.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let fault = args.kill_aggregator.map(FaultSpec::Aggregator);
-    let fault = fault.or(args.kill.map(FaultSpec::Members));
+    let fault = args.kill_aggregator.map(|round| Fault::Aggregator(AggregatorKill::new(round)));
+    let fault = fault.or(args.kill.clone().map(Fault::Members));
     let request = Request {
         spec: (!args.resume).then(|| args.spec.clone().checked()).transpose()?,
         dir: args.dir.clone(),

@@ -28,7 +28,7 @@ use crate::evaluator::{self, EvaluatorConfig};
 use crate::event::{Event, Listener};
 use crate::opened::Opened;
 use crate::spec::Spec;
-use fault::{Fault, FaultSpec};
+use fault::Fault;
 use homes::Homes;
 use in_process::Attack;
 use report::{Checked, Cost, TestnetReport};
@@ -52,12 +52,12 @@ pub struct Request {
 }
 
 /// Where the nodes of a testnet run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Mode {
     /// In processes of their own, with network, votes and ledgers.
     Processes {
         /// A fault to inject.
-        fault: Option<FaultSpec>,
+        fault: Option<Fault>,
     },
     /// All in this one, without.
     InProcess {
@@ -106,8 +106,7 @@ pub async fn run(request: Request, listener: Listener) -> Result<TestnetReport, 
             Checked { rounds, ..Checked::default() }
         }
         Mode::Processes { fault } => {
-            let quorum = testnet.federation.founders().quorum();
-            testnet.fault = fault.map(|fault| fault.begin(quorum));
+            testnet.fault = fault;
             testnet.federate(&mut cost).await?;
             testnet.check_ledgers()?
         }
@@ -197,7 +196,7 @@ fn interrupted(homes: &Homes) -> Failure {
 
 fn prepare(request: &Request, listener: &Listener) -> Result<Homes, Failure> {
     let opened = |spec: &Spec| -> Result<Opened, Failure> {
-        if let Mode::Processes { fault: Some(fault) } = request.mode {
+        if let Mode::Processes { fault: Some(fault) } = &request.mode {
             fault.check(spec)?;
         }
         let opened = Opened::of(spec)?;

@@ -48,7 +48,9 @@ impl Testnet {
     }
 
     fn is_over(&self) -> bool {
-        let is_fault_over = self.fault.as_ref().is_none_or(|fault| fault.is_over(&self.watch));
+        let quorum = self.federation.founders().quorum();
+        let is_fault_over =
+            self.fault.as_ref().is_none_or(|fault| fault.is_over(&self.watch, quorum));
         self.watch.is_finished() && is_fault_over
     }
 
@@ -106,8 +108,8 @@ impl Testnet {
 
     /// Does what a fault wants done now, if there is one.
     fn inject(&mut self) -> Result<(), Failure> {
-        let (watch, now_ms) = (&self.watch, unix_ms());
-        match self.fault.as_mut().and_then(|fault| fault.next(watch, now_ms)) {
+        let (watch, quorum) = (&self.watch, self.federation.founders().quorum());
+        match self.fault.as_mut().and_then(|fault| fault.next(watch, quorum, unix_ms())) {
             Some(Action::Pause(index)) => self.pause(index)?,
             Some(Action::Kill(index)) => {
                 if let Some(node) = &mut self.nodes[index] {

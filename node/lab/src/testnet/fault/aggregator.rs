@@ -4,9 +4,11 @@
 //! update and the kill.
 
 use serde::{Deserialize, Serialize};
+use witan_home::Failure;
 use witan_protocol::member::View;
 
 use super::Action;
+use crate::spec::{Spec, expect};
 use crate::testnet::watch::Watch;
 
 /// The kill and how far it has come.
@@ -45,6 +47,18 @@ impl AggregatorKill {
     /// The kill of the aggregator of `round`.
     pub fn new(round: u64) -> Self {
         Self { round, stage: Stage::Waiting }
+    }
+
+    pub(super) fn check(&self, spec: &Spec) -> Result<(), Failure> {
+        let (nodes, rounds) = (spec.cohort.nodes, spec.cohort.rounds);
+        let (expected, hint) = (format!("1 to {rounds}"), "it names one of the testnet's --rounds");
+        let is_right = (1..=rounds).contains(&self.round);
+        expect(is_right, ("kill-aggregator", self.round), &expected, hint)?;
+        if nodes < NODES_MIN {
+            let message = format!("--kill-aggregator: none of {nodes} nodes can be missed");
+            return Err(Failure::usage(message).hint("one can from --nodes 4 on"));
+        }
+        Ok(())
     }
 
     /// What became of it; none if nobody was killed, or the round is not closed.
@@ -126,3 +140,6 @@ impl AggregatorKill {
         }
     }
 }
+
+/// Of fewer, all must vote.
+const NODES_MIN: usize = 4;

@@ -2,18 +2,20 @@
 //! few to decide, as many return as they need, once all of them have said that they are stalled.
 
 use std::collections::BTreeSet;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use witan_home::Failure;
 
 use super::Action;
+use crate::spec::{Spec, expect};
 use crate::testnet::watch::{NodeView, Watch};
 
 /// The kills and how far they have come.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct MemberKills {
     count: usize,
     round: u64,
-    quorum: usize,
     killed: usize,
     killed_ms: u64,
     stalled: Option<String>,
@@ -36,11 +38,29 @@ pub struct MembersKilled {
     pub closed_after_s: f64,
 }
 
+/// COUNT@ROUND: the last COUNT members of the roster, while ROUND runs.
+impl FromStr for MemberKills {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split_once('@').and_then(|(count, round)| {
+            let (count, round) = (count.parse().ok()?, round.parse().ok()?);
+            Some(Self { count, round, ..Self::default() })
+        });
+        parts.ok_or("expected COUNT@ROUND, such as 5@2")
+    }
+}
+
 impl MemberKills {
-    /// The last `count` members of a federation in which `quorum` votes decide, in `round`.
-    pub fn new(count: usize, round: u64, quorum: usize) -> Self {
-        let (killed, killed_ms, returned, returned_ms) = (0, 0, Vec::new(), 0);
-        Self { count, round, quorum, killed, killed_ms, stalled: None, returned, returned_ms }
+    pub(super) fn check(&self, spec: &Spec) -> Result<(), Failure> {
+        let (nodes, rounds) = (spec.cohort.nodes, spec.cohort.rounds);
+        let expected = format!("a round of 1 to {rounds}");
+        let is_right = (1..=rounds).contains(&self.round);
+        let hint = "it names one of the testnet's --rounds";
+        expect(is_right, ("kill", format!("…@{}", self.round)), &expected, hint)?;
+        let (expected, hint) = (format!("1 to {}", nodes - 1), "one node at least goes on");
+        let is_right = (1..nodes).contains(&self.count);
+        expect(is_right, ("kill", format!("{}@…", self.count)), &expected, hint)
     }
 
     /// Whether the end of node `index` is their doing.
@@ -49,12 +69,12 @@ impl MemberKills {
     }
 
     /// Whether nothing is left to do.
-    pub fn is_over(&self, watch: &Watch) -> bool {
-        self.killed == self.count && self.missed(watch) == 0
+    pub fn is_over(&self, watch: &Watch, quorum: usize) -> bool {
+        self.killed == self.count && self.missed(watch, quorum) == 0
     }
 
     /// The next action, given what is seen; asked after every event.
-    pub fn next(&mut self, watch: &Watch, now_ms: u64) -> Option<Action> {
+    pub fn next(&mut self, watch: &Watch, quorum: usize, now_ms: u64) -> Option<Action> {
         let nodes = watch.nodes.len();
         if watch.rounds.get(&self.round)?.began_ms == 0 {
             return None;
@@ -64,11 +84,12 @@ impl MemberKills {
             self.killed_ms = now_ms;
             return Some(Action::Kill(nodes - self.killed));
         }
-        if self.missed(watch) == 0 || (self.stalled.is_none() && !self.all_miss_them(watch)) {
+        if self.missed(watch, quorum) == 0 || (self.stalled.is_none() && !self.all_miss_them(watch))
+        {
             return None;
         }
         let votes = nodes - self.killed;
-        self.stalled.get_or_insert(format!("{votes} of {} votes", self.quorum));
+        self.stalled.get_or_insert(format!("{votes} of {} votes", quorum));
         let back = nodes - self.killed + self.returned.len();
         self.returned.push(back);
         self.returned_ms = now_ms;
@@ -104,8 +125,8 @@ impl MemberKills {
     }
 
     /// How many more the rest need to decide.
-    fn missed(&self, watch: &Watch) -> usize {
-        self.quorum.saturating_sub(watch.nodes.len() - self.killed + self.returned.len())
+    fn missed(&self, watch: &Watch, quorum: usize) -> usize {
+        quorum.saturating_sub(watch.nodes.len() - self.killed + self.returned.len())
     }
 }
 
@@ -145,38 +166,47 @@ mod tests {
 
     #[test]
     fn the_last_members_die_once_the_round_has_begun() {
-        let mut losses = MemberKills::new(2, 2, 4);
+        let mut kills = "2@2".parse::<MemberKills>().unwrap();
         let mut watch = watch();
-        assert_eq!(losses.next(&watch, 5), Some(Action::Kill(5)));
-        assert_eq!(losses.next(&watch, 6), Some(Action::Kill(4)));
+        assert_eq!(kills.next(&watch, 4, 5), Some(Action::Kill(5)));
+        assert_eq!(kills.next(&watch, 4, 6), Some(Action::Kill(4)));
         (4..6).for_each(|node| watch.observe(&ended(node)));
-        assert_eq!(losses.next(&watch, 7), None, "four are enough");
-        assert!(losses.is_over(&watch) && losses.is_victim(4, 6) && !losses.is_victim(3, 6));
+        assert_eq!(kills.next(&watch, 4, 7), None, "four are enough");
+        assert!(kills.is_over(&watch, 4) && kills.is_victim(4, 6) && !kills.is_victim(3, 6));
     }
 
     #[test]
     fn one_returns_when_the_rest_are_too_few_and_all_have_said_so() {
-        let mut losses = MemberKills::new(3, 2, 4);
+        let mut kills = "3@2".parse::<MemberKills>().unwrap();
         let mut watch = watch();
         for victim in [5, 4, 3] {
-            assert_eq!(losses.next(&watch, 5), Some(Action::Kill(victim)));
+            assert_eq!(kills.next(&watch, 4, 5), Some(Action::Kill(victim)));
             watch.observe(&ended(victim));
         }
         let stalled = Some((4, (3..6).map(|n| MemberId([n; 32])).collect::<Vec<_>>()));
         watch.nodes[0].stalled.clone_from(&stalled);
         watch.nodes[1].stalled.clone_from(&stalled);
-        assert_eq!(losses.next(&watch, 6), None, "node-02 has not said so");
+        assert_eq!(kills.next(&watch, 4, 6), None, "node-02 has not said so");
         watch.nodes[2].stalled = stalled;
-        assert_eq!(losses.next(&watch, 7), Some(Action::Restart(3)));
+        assert_eq!(kills.next(&watch, 4, 7), Some(Action::Restart(3)));
         watch.observe(&Event::Started { node: 3 });
-        assert_eq!(losses.next(&watch, 8), None);
-        assert!(losses.is_over(&watch));
+        assert_eq!(kills.next(&watch, 4, 8), None);
+        assert!(kills.is_over(&watch, 4));
         watch.rounds.get_mut(&2).unwrap().committed_ms = Some((2_007, 2_010));
-        let report = losses.report(&watch).unwrap();
+        let report = kills.report(&watch).unwrap();
         assert_eq!(report.stalled.as_deref(), Some("3 of 4 votes"));
         assert_eq!(
             (&report.returned[..], report.closed_after_s),
             (&["node-03".to_owned()][..], 2.0)
         );
+    }
+
+    #[test]
+    fn kills_are_a_count_and_a_round() {
+        let kills = MemberKills { count: 5, round: 2, ..MemberKills::default() };
+        assert_eq!("5@2".parse(), Ok(kills));
+        for bad in ["5", "5@", "@2", "x@2", "5@-1"] {
+            assert!(bad.parse::<MemberKills>().is_err(), "{bad}");
+        }
     }
 }
