@@ -12,13 +12,15 @@ mod resources;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use resources::{busy_ms, peak_mb};
+use witan_adapter::{Adapter, LoraConfig, peft};
+use witan_model::Causal;
 use witan_model::device::Compute;
 use witan_model::families::language::Activations;
 use witan_model::families::language::causal::Tuning;
 use witan_model::inspect::checkpoint::CheckpointInfo;
 use witan_model::precision::WeightFormat;
-use witan_model::{Adapter, Causal, LoraConfig, peft};
+
+use resources::{busy_ms, peak_mb};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -14,16 +14,16 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use resources::{busy_ms, peak_mb};
-use witan_model::LoraConfig;
-use witan_model::adapter::Adapter;
-use witan_model::data::scenes::dataset;
-use witan_model::data::vocabulary::Vocabulary;
+use witan_adapter::{Adapter, LoraConfig};
+use witan_data::scenes::dataset;
+use witan_data::vocabulary::Vocabulary;
 use witan_model::device::Compute;
 use witan_model::families::tiny::Umm;
 use witan_model::families::tiny::base::Base;
 use witan_model::families::tiny::shard::EncodedShard;
 use witan_model::train::{Schedule, TrainPlan, record, train};
+
+use resources::{busy_ms, peak_mb};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -16,7 +16,6 @@ pub mod pretrain;
 pub mod train;
 pub mod trainable;
 
-// Until those who use this crate name these two themselves.
 pub use device::{Compute, Device, DeviceError};
 pub use families::language::causal::Causal;
 pub use families::tiny::Umm;
@@ -26,8 +25,3 @@ pub use pretrain::PretrainPlan;
 pub use train::{
     Schedule, Step, TrainError, TrainPlan, Trained, TrainingRun, TrainingState, train,
 };
-pub use witan_adapter::{
-    Adapter, AdapterError, Codec, Committed, LoraConfig, Strategy, adapter, aggregate, committed,
-    delta, peft, strategy, tensor_files, tensors,
-};
-pub use witan_data::{self as data, evaluate, sheet, text};

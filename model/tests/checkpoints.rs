@@ -6,12 +6,13 @@ mod header;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use witan_adapter::LoraConfig;
+use witan_adapter::tensor_files::TensorFiles;
 use witan_model::families::language::Activations;
 use witan_model::inspect::checkpoint::CheckpointInfo;
 use witan_model::inspect::memory::StepShape;
 use witan_model::precision::WeightFormat;
-use witan_model::tensor_files::TensorFiles;
-use witan_model::{Causal, Compute, Device, LoraConfig};
+use witan_model::{Causal, Compute, Device};
 
 #[test]
 fn a_whole_checkpoint_is_counted_and_lacks_nothing() {

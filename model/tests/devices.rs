@@ -8,10 +8,11 @@
 
 use std::ops::ControlFlow;
 
-use witan_model::data::scenes::dataset;
-use witan_model::data::vocabulary::Vocabulary;
+use witan_adapter::{Adapter, LoraConfig};
+use witan_data::scenes::dataset;
+use witan_data::vocabulary::Vocabulary;
 use witan_model::precision::WeightFormat;
-use witan_model::{Adapter, Base, Device, EncodedShard, LoraConfig, Step, TrainPlan, Umm, train};
+use witan_model::{Base, Device, EncodedShard, Step, TrainPlan, Umm, train};
 
 /// The devices beside the one all are compared with.
 #[cfg(any(feature = "cuda", feature = "cubecl-cpu"))]

@@ -4,17 +4,18 @@
 
 use std::ops::ControlFlow;
 
-use witan_model::aggregate::aggregate;
-use witan_model::data::scenes::dataset;
-use witan_model::data::tokenizer::Tokenizer;
-use witan_model::data::vocabulary::Vocabulary;
-use witan_model::data::{Dataset, Picture};
-use witan_model::delta::Form;
+use witan_adapter::aggregate::aggregate;
+use witan_adapter::delta::Form;
+use witan_adapter::{Adapter, AdapterError, Codec, Committed, LoraConfig, Strategy};
+use witan_data::scenes::dataset;
+use witan_data::tokenizer::Tokenizer;
+use witan_data::vocabulary::Vocabulary;
+use witan_data::{Dataset, Picture};
 use witan_model::families::tiny::config::ModelConfig;
 use witan_model::pretrain::fresh;
 use witan_model::{
-    Adapter, AdapterError, Base, Codec, Committed, Device, EncodedShard, LoraConfig, Step,
-    Strategy, TrainError, TrainPlan, Trained, TrainingRun, TrainingState, Umm, train,
+    Base, Device, EncodedShard, Step, TrainError, TrainPlan, Trained, TrainingRun, TrainingState,
+    Umm, train,
 };
 
 fn base() -> Base {

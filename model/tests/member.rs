@@ -6,16 +6,17 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use witan_model::data::vqa_v2::Split;
-use witan_model::data::{AnswerType, Dataset, Picture, VqaExample, captions, image_file};
+use witan_adapter::tensor_files::TensorFiles;
+use witan_adapter::tensors::{Weights, encode, read_weights};
+use witan_adapter::{Adapter, LoraConfig};
+use witan_data::text::TextTokenizer;
+use witan_data::vqa_v2::Split;
+use witan_data::{AnswerType, Dataset, Picture, VqaExample, captions, image_file};
 use witan_model::families::blip3o::pixels::PixelBounds;
 use witan_model::families::blip3o::tower::Tower;
 use witan_model::families::blip3o::{Blip3o, Blip3oConfig, Reader, Shard, Targets, prompt};
 use witan_model::families::language::Activations;
-use witan_model::tensor_files::TensorFiles;
-use witan_model::tensors::{Weights, encode, read_weights};
-use witan_model::text::TextTokenizer;
-use witan_model::{Adapter, Device, LoraConfig, Schedule, TrainError, TrainPlan, Trained, train};
+use witan_model::{Device, Schedule, TrainError, TrainPlan, Trained, train};
 
 #[test]
 fn a_member_learns_to_answer_and_to_draw_the_same_bits_each_time() {

@@ -9,13 +9,17 @@ mod header;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use witan_model::data::image_file::decode;
-use witan_model::families::blip3o;
+use witan_adapter::peft::import;
+use witan_adapter::tensor_files::TensorFiles;
+use witan_adapter::tensors::{HostTensor, Weights, read_weights};
+use witan_adapter::{Adapter, LoraConfig};
+use witan_data::image_file::decode;
+use witan_data::text::TextTokenizer;
 use witan_model::families::blip3o::eva::{Eva, EvaConfig, pooled};
 use witan_model::families::blip3o::pixels::{Patches, PixelBounds};
 use witan_model::families::blip3o::tuning::{Captions, Question};
 use witan_model::families::blip3o::vision::{QwenVision, QwenVisionConfig};
-use witan_model::families::blip3o::{Blip3o, Blip3oConfig, prompt};
+use witan_model::families::blip3o::{self, Blip3o, Blip3oConfig, prompt};
 use witan_model::families::language::causal::Tuning;
 use witan_model::families::language::config::LanguageConfig;
 use witan_model::families::language::{Activations, Language};
@@ -23,12 +27,8 @@ use witan_model::families::trunk::diffusion::{Diffusion, DiffusionConfig};
 use witan_model::families::trunk::flow::Noise;
 use witan_model::host::{floats, tensor_of};
 use witan_model::layers::loader::Loader;
-use witan_model::peft::import;
 use witan_model::precision::WeightFormat;
-use witan_model::tensor_files::TensorFiles;
-use witan_model::tensors::{HostTensor, Weights, read_weights};
-use witan_model::text::TextTokenizer;
-use witan_model::{Adapter, Causal, Device, LoraConfig};
+use witan_model::{Causal, Device};
 
 const FAMILIES: [&str; 4] = ["llama", "qwen2", "qwen3", "qwen2_5_vl"];
 
