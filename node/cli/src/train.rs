@@ -73,7 +73,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 fn what_next(out: &mut dyn Write, dir: &Path, report: &TrainReport) -> io::Result<()> {
     let Some(best) = report.best() else { return Ok(()) };
     let witan = shell::witan();
-    let Learning { vqa, captions, model, .. } = &report.order.spec.learning;
+    let Learning { vqa, captions, model, .. } = &report.spec.spec.learning;
     let flags = selected::flags(model.as_deref(), &dir.join(&best.name));
     let drawing = trainable::open(model.as_deref()).map(|base| base.drawing().ending());
     if let (None, Ok(ending)) = (vqa, drawing)

@@ -53,14 +53,14 @@ pub fn compare(
     // The first of equals.
     let best = alone
         .into_iter()
-        .reduce(|best, row| if row.scores.total() > best.scores.total() { row } else { best });
+        .reduce(|best, row| if row.metrics.total() > best.metrics.total() { row } else { best });
     let (Some(central), Some(best)) = (central.into_iter().next(), best) else {
         return Err(Failure::input("no member has anything to train on"));
     };
     Ok(Comparison {
-        local_only_best: best.scores,
+        local_only_best: best.metrics,
         local_only_best_member: best.member.unwrap_or_default(),
-        centralized: central.scores,
+        centralized: central.metrics,
     })
 }
 

@@ -145,7 +145,7 @@ fn train_in(
     };
     let trained = trainer.train_all(&candidates, &evaluation, Some(&store))?;
     let report = TrainReport {
-        order: spec.clone(),
+        spec: spec.clone(),
         base,
         drawing_ceiling: evaluation.ceiling.all.overall(),
         drawing_ceiling_by_task: by_task(&evaluation.ceiling),

@@ -250,7 +250,7 @@ impl Trainer {
             steps: trained.steps,
             examples: trained.examples,
             loss: trained.loss,
-            scores: self.evaluate(model, evaluation)?,
+            metrics: self.evaluate(model, evaluation)?,
         };
         if let Some(store) = store {
             store.finish(candidate, &row)?;

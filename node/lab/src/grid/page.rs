@@ -38,9 +38,9 @@ impl Results {
                  together, chosen on these very data.\n\n";
         text += &format!("![score against members]({prefix}score.svg)\n\n");
         text += "By type of answer, and by task of drawing:\n\n";
-        text += &self.by_kind(|marks| &marks.vqa_accuracy_by_answer_type, None);
+        text += &self.by_kind(|metrics| &metrics.vqa_accuracy_by_answer_type, None);
         text += &self.by_kind(
-            |marks| &marks.drawing_accuracy_by_task,
+            |metrics| &metrics.drawing_accuracy_by_task,
             Some(|report| &report.drawing_ceiling_by_task),
         );
         text += &self.costs_table();
@@ -104,21 +104,21 @@ impl Results {
         let mut text = "| | seeds | VQA | kept | alone | best | drawings | kept | alone | best |\n\
                         |---|---|---|---|---|---|---|---|---|---|\n"
             .to_owned();
-        for (name, marks) in self.ends() {
-            let [vqa, drawn] = TASKS.map(|task| percent(marks.iter().filter_map(|it| task(it))));
-            let _ = writeln!(text, "| {name} | {} | {vqa} | | | | {drawn} | | | |", marks.len());
+        for (name, metrics) in self.ends() {
+            let [vqa, drawn] = TASKS.map(|task| percent(metrics.iter().filter_map(|it| task(it))));
+            let _ = writeln!(text, "| {name} | {} | {vqa} | | | | {drawn} | | | |", metrics.len());
         }
         for column in self.columns() {
             let seeds = self.of(column).count();
             let _ = write!(text, "| {} | {seeds} |", name_of(column));
             for task in TASKS {
-                let marks =
+                let metrics =
                     self.of(column).filter_map(|(_, it)| task(it.comparison.federated.as_ref()?));
                 let kept = self.of(column).filter_map(|it| self.kept(it, task));
                 let alone = || self.of(column).filter_map(|(cell, _)| self.alone_of(cell));
                 let mean = alone().filter_map(|it| it.mean(task));
-                let best = alone().filter_map(|it| task(&it.best()?.scores));
-                let cells = [percent(marks), percent(kept), percent(mean), percent(best)];
+                let best = alone().filter_map(|it| task(&it.best()?.metrics));
+                let cells = [percent(metrics), percent(kept), percent(mean), percent(best)];
                 let _ = write!(text, " {} |", cells.join(" | "));
             }
             text += "\n";
@@ -126,10 +126,10 @@ impl Results {
         text
     }
 
-    /// The marks of what stands beside every federation, by seed.
+    /// The metrics of what stands beside every federation, by seed.
     fn ends(&self) -> [(&'static str, Vec<&Metrics>); 2] {
         let base = self.central.iter().map(|(_, it)| &it.base);
-        let central = self.central.iter().filter_map(|(_, it)| Some(&it.trained.first()?.scores));
+        let central = self.central.iter().filter_map(|(_, it)| Some(&it.trained.first()?.metrics));
         [("base", base.collect()), ("all data in one place", central.collect())]
     }
 
@@ -141,12 +141,12 @@ impl Results {
         ceiling: Option<fn(&TrainReport) -> &Shares>,
     ) -> String {
         let mut rows: Vec<(String, Vec<&Shares>)> = Vec::new();
-        for (name, marks) in self.ends() {
-            rows.push((name.to_owned(), marks.into_iter().map(of).collect()));
+        for (name, metrics) in self.ends() {
+            rows.push((name.to_owned(), metrics.into_iter().map(of).collect()));
         }
         for column in self.columns() {
-            let marks = self.of(column).filter_map(|(_, it)| it.comparison.federated.as_ref());
-            rows.push((name_of(column), marks.map(of).collect()));
+            let metrics = self.of(column).filter_map(|(_, it)| it.comparison.federated.as_ref());
+            rows.push((name_of(column), metrics.map(of).collect()));
         }
         if let Some(ceiling) = ceiling {
             let shares = self.central.iter().map(|(_, report)| ceiling(report));

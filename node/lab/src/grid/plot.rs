@@ -63,9 +63,10 @@ impl Results {
             let mut lines: Vec<Line> = Vec::new();
             for alpha in self.alphas() {
                 let at = |(index, clients): (usize, &usize)| {
-                    let marks = self.of((*clients, alpha));
-                    let marks = marks.filter_map(|(_, it)| task(it.comparison.federated.as_ref()?));
-                    Some((index as f64, 100.0 * Mean::over(marks)?.value))
+                    let metrics = self.of((*clients, alpha));
+                    let metrics =
+                        metrics.filter_map(|(_, it)| task(it.comparison.federated.as_ref()?));
+                    Some((index as f64, 100.0 * Mean::over(metrics)?.value))
                 };
                 let points: Vec<_> = clients.iter().enumerate().filter_map(at).collect();
                 let name = Cell { clients: 0, alpha, seed: 0 }.alpha_name();
@@ -74,7 +75,7 @@ impl Results {
             let ends = (0.0, clients.len().saturating_sub(1) as f64);
             let base = self.central.iter().filter_map(|(_, it)| task(&it.base));
             let central = self.central.iter();
-            let central = central.filter_map(|(_, it)| task(&it.trained.first()?.scores));
+            let central = central.filter_map(|(_, it)| task(&it.trained.first()?.metrics));
             for (name, mean) in [("base", Mean::over(base)), ("one place", Mean::over(central))] {
                 let at = |mean: Mean| 100.0 * mean.value;
                 let points = mean.map(|it| vec![(ends.0, at(it)), (ends.1, at(it))]);
@@ -194,7 +195,7 @@ fn course(
     let mut points = Vec::new();
     for round in &report.rounds {
         received += round.bytes_in_max as f64 / 1e6;
-        if let Some(score) = round.marks.as_ref().and_then(task) {
+        if let Some(score) = round.metrics.as_ref().and_then(task) {
             points.push((received, 100.0 * score));
         }
     }

@@ -80,7 +80,7 @@ impl Results {
     ) -> Option<f64> {
         let central = self.central_of(cell.seed)?;
         let base = value(&central.base)?;
-        let gain = value(&central.trained.first()?.scores)? - base;
+        let gain = value(&central.trained.first()?.metrics)? - base;
         let kept = value(report.comparison.federated.as_ref()?)? - base;
         (gain > 0.0).then_some(kept / gain)
     }
@@ -109,7 +109,7 @@ impl Results {
             for row in &report.trained {
                 let drawn = row.examples.to_string();
                 let head = ["centralised", "", "", &seed.to_string(), &drawn];
-                text += &line(&head, &row.scores, &[]);
+                text += &line(&head, &row.metrics, &[]);
             }
         }
         for (cell, report) in &self.alone {
@@ -117,15 +117,15 @@ impl Results {
             for row in &report.trained {
                 let drawn = row.examples.to_string();
                 let head = [&row.name, &clients, &cell.alpha_name(), &seed, &drawn];
-                text += &line(&head.map(|it| it.as_str()), &row.scores, &[]);
+                text += &line(&head.map(|it| it.as_str()), &row.metrics, &[]);
             }
         }
         for (cell, report) in &self.federated {
             let (clients, seed) = (cell.clients.to_string(), cell.seed.to_string());
             let drawn = drawn(report).to_string();
             let head = ["federated", &clients, &cell.alpha_name(), &seed, &drawn];
-            let marks = report.comparison.federated.clone().unwrap_or_default();
-            text += &line(&head, &marks, &costs(report));
+            let metrics = report.comparison.federated.clone().unwrap_or_default();
+            text += &line(&head, &metrics, &costs(report));
         }
         text
     }
@@ -194,8 +194,8 @@ fn csv_head() -> String {
     format!("{RUN_COLUMNS},{metrics},{COST_COLUMNS}\n")
 }
 
-fn line(head: &[&str; 5], marks: &Metrics, costs: &[Option<f64>]) -> String {
-    let scores = values(marks);
+fn line(head: &[&str; 5], metrics: &Metrics, costs: &[Option<f64>]) -> String {
+    let scores = values(metrics);
     let number = |value: &Option<f64>| value.map_or(String::new(), |value| format!("{value:.4}"));
     let none = [None; 5];
     let costs = if costs.is_empty() { &none[..] } else { costs };
@@ -238,11 +238,11 @@ mod tests {
     #[test]
     fn a_line_has_as_many_fields_as_the_head() {
         let fields = |text: &str| text.trim_end().split(',').count();
-        let marks = Metrics { vqa_accuracy: Some(0.5), ..Metrics::default() };
-        let bare = line(&["base", "", "", "1", ""], &marks, &[]);
+        let metrics = Metrics { vqa_accuracy: Some(0.5), ..Metrics::default() };
+        let bare = line(&["base", "", "", "1", ""], &metrics, &[]);
         assert_eq!(fields(&bare), fields(&csv_head()));
         assert!(bare.starts_with("base,,,1,,0.5000,,"), "{bare}");
-        let whole = line(&["federated", "2", "iid", "1", "64"], &marks, &[Some(1.0); 5]);
+        let whole = line(&["federated", "2", "iid", "1", "64"], &metrics, &[Some(1.0); 5]);
         assert_eq!(fields(&whole), fields(&csv_head()));
     }
 }

@@ -117,7 +117,7 @@ pub struct RoundRow {
     pub loss: Option<f32>,
     /// On held-out data.
     #[serde(flatten)]
-    pub marks: Option<Metrics>,
+    pub metrics: Option<Metrics>,
 }
 
 /// The four adapters, on the same held-out data.
@@ -157,7 +157,7 @@ impl TestnetReport {
     ) -> Self {
         let mut rounds = checked.rounds;
         for row in &mut rounds {
-            row.marks = watch.metrics.get(&row.round).cloned();
+            row.metrics = watch.metrics.get(&row.round).cloned();
         }
         let (drawing_ceiling, by_task) = watch.ceiling.clone().unzip();
         let lost = watch.lost();
@@ -169,7 +169,7 @@ impl TestnetReport {
             base: watch.metrics.get(&0).cloned(),
             local_only_best: compared.map(|it| it.local_only_best.clone()),
             centralized: compared.map(|it| it.centralized.clone()),
-            federated: rounds.last().and_then(|row: &RoundRow| row.marks.clone()),
+            federated: rounds.last().and_then(|row: &RoundRow| row.metrics.clone()),
         };
         let (killed, losses) = match fault {
             Some(Fault::Aggregator(kill)) => (kill.report(watch), None),
@@ -213,8 +213,8 @@ impl TestnetReport {
                 format!("{}/{}", row.included, row.expected.len()),
                 row.train_s.map_or("-".to_owned(), |train_s| format!("{train_s:.1} s")),
                 row.overhead_s.map_or("-".to_owned(), |overhead_s| format!("{overhead_s:.2} s")),
-                percent(row.marks.as_ref().and_then(VQA.of)),
-                percent(row.marks.as_ref().and_then(DRAWINGS.of)),
+                percent(row.metrics.as_ref().and_then(VQA.of)),
+                percent(row.metrics.as_ref().and_then(DRAWINGS.of)),
             ]);
         }
         rounds
@@ -303,7 +303,7 @@ impl RoundRow {
             bytes_in_max: round.bytes_max.0,
             bytes_out_max: round.bytes_max.1,
             loss: round.loss(),
-            marks: None,
+            metrics: None,
         })
     }
 }

@@ -25,7 +25,7 @@ pub struct TrainedRow {
     pub loss: f32,
     /// On held-out data.
     #[serde(flatten)]
-    pub scores: Metrics,
+    pub metrics: Metrics,
 }
 
 impl TrainedRow {
@@ -37,7 +37,7 @@ impl TrainedRow {
     /// What it is, with its metrics.
     pub fn sentence(&self) -> String {
         let share = |metric: tables::Metric| {
-            let value = (metric.of)(&self.scores);
+            let value = (metric.of)(&self.metrics);
             value.map_or(String::new(), |it| format!(" {} {}", metric.name, percent(Some(it))))
         };
         format!("{}:{}{}", self.title(), share(VQA), share(DRAWINGS))
@@ -48,7 +48,8 @@ impl TrainedRow {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TrainReport {
     /// What was trained.
-    pub order: TrainSpec,
+    #[serde(rename = "order")]
+    pub spec: TrainSpec,
     /// The base before any training.
     pub base: Metrics,
     /// Share of the held-out pictures themselves that the detector accepts.
@@ -63,7 +64,7 @@ pub struct TrainReport {
 impl TrainReport {
     /// The trained adapter with the most answers and drawings right, both tasks together.
     pub fn best(&self) -> Option<&TrainedRow> {
-        self.trained.iter().reduce(|best, row| match row.scores.total() > best.scores.total() {
+        self.trained.iter().reduce(|best, row| match row.metrics.total() > best.metrics.total() {
             true => row,
             false => best,
         })
@@ -71,19 +72,19 @@ impl TrainReport {
 
     /// The mean of a metric over all that was trained.
     pub fn mean(&self, metric: fn(&Metrics) -> Option<f64>) -> Option<f64> {
-        Mean::over(self.trained.iter().filter_map(|row| metric(&row.scores))).map(|it| it.value)
+        Mean::over(self.trained.iter().filter_map(|row| metric(&row.metrics))).map(|it| it.value)
     }
 
     /// The tables.
     pub fn to_text(&self) -> String {
         let base = ("base".to_owned(), values(&self.base));
-        let trained = self.trained.iter().map(|row| (row.title(), values(&row.scores)));
+        let trained = self.trained.iter().map(|row| (row.title(), values(&row.metrics)));
         let mean = (self.trained.len() > 1)
             .then(|| ("mean".to_owned(), METRICS.map(|metric| self.mean(metric.of))));
         let rows: Vec<_> = std::iter::once(base).chain(trained).chain(mean).collect();
         let mut text = format!("{}\n", tables::of_metrics(&rows));
         if let [row] = &self.trained[..] {
-            let (before, after) = (&self.base, &row.scores);
+            let (before, after) = (&self.base, &row.metrics);
             let answers = [&before.vqa_accuracy_by_answer_type, &after.vqa_accuracy_by_answer_type];
             let drawings = [
                 &before.drawing_accuracy_by_task,
