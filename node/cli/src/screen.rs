@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use witan_lab::event::{Event, Listener};
+use witan_lab::event::{Event, Listener, Work};
 use witan_lab::tables::{DRAWINGS, VQA, percent};
 use witan_lab::testnet::watch::{NodeView, Watch};
 use witan_lab::trainer::{Candidate, Step};
@@ -90,12 +90,7 @@ impl Screen {
                     _ => self.line(&format!("{count} to train, {done} of {steps} steps done")),
                 }
             }
-            Event::Preparing { done, pictures } => {
-                self.count("targets of drawings", *done, *pictures, "pictures");
-            }
-            Event::Evaluating { done, questions } => {
-                self.count("evaluating", *done, *questions, "questions");
-            }
+            Event::Counted { work, done, of } => self.count(*work, *done, *of),
             Event::Step { candidate, step } => self.step(*candidate, *step),
             Event::Trained(row) => self.say(&row.sentence()),
             Event::Skipped(skipped) => {
@@ -172,7 +167,11 @@ impl Screen {
         self.main.set_message(said);
     }
 
-    fn count(&self, what: &str, done: usize, of: usize, things: &str) {
+    fn count(&self, work: Work, done: usize, of: usize) {
+        let (what, things) = match work {
+            Work::Targets => ("targets of drawings", "pictures"),
+            Work::Answers => ("evaluating", "questions"),
+        };
         let sentence = format!("{what}: {done} of {of} {things}");
         if done == of || done.is_multiple_of(PLAIN_EVERY) {
             self.line(&sentence);

@@ -35,8 +35,8 @@ pub struct Args {
     /// Run all nodes in this process, without network, votes and ledgers: for trying settings.
     #[arg(long, conflicts_with_all = ["kill_aggregator", "kill", "resume"])]
     in_process: bool,
-    /// What the last member sends instead of its delta: absent for nothing, scaled for ten times it,
-    /// flipped for minus ten times it, or a factor.
+    /// What the last member sends instead of its delta: absent for nothing, scaled for ten times
+    /// it, flipped for minus ten times it, or a factor.
     #[arg(long, value_name = "ATTACK", requires = "in_process", allow_negative_numbers = true)]
     attack: Option<Attack>,
     /// Continue the testnet in --dir, which knows its settings.

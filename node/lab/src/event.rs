@@ -73,12 +73,14 @@ pub enum Event {
         /// Steps that an earlier run did.
         done: u64,
     },
-    /// Targets of drawings are made before the first step.
-    Preparing {
-        /// Pictures done.
+    /// Work that is counted goes on.
+    Counted {
+        /// Which.
+        work: Work,
+        /// How many are done.
         done: usize,
-        /// Pictures in all.
-        pictures: usize,
+        /// Of how many.
+        of: usize,
     },
     /// A training took a step.
     Step {
@@ -86,13 +88,6 @@ pub enum Event {
         candidate: Candidate,
         /// The step.
         step: Step,
-    },
-    /// The evaluation set's questions are answered.
-    Evaluating {
-        /// Questions done.
-        done: usize,
-        /// Questions in all.
-        questions: usize,
     },
     /// A candidate is trained and evaluated.
     Trained(Box<TrainedRow>),
@@ -117,6 +112,15 @@ pub enum Event {
     Compared(Box<Comparison>),
     /// The experiment is over; its report follows.
     Over,
+}
+
+/// Work that is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// What drawings of pictures should become is made, before the first step.
+    Targets,
+    /// The evaluation set's questions are answered.
+    Answers,
 }
 
 /// Hears every event, from several threads.

@@ -29,7 +29,7 @@ use witan_node::jobs::device::Device;
 use witan_node::jobs::train::plan_of;
 use witan_protocol::federation::Training;
 
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, Work};
 use crate::spec::rate_factor;
 use crate::train::TrainedRow;
 pub use store::{Identity, Store};
@@ -270,7 +270,7 @@ impl Trainer {
     ) -> Result<Metrics, Failure> {
         let mut progress = |Progress { stage, done, total }| {
             if stage == "answering" {
-                self.observer.say(Event::Evaluating { done, questions: total });
+                self.observer.say(Event::Counted { work: Work::Answers, done, of: total });
             }
             self.observer.goes_on()
         };
@@ -332,8 +332,8 @@ fn load(config: &TrainerConfig) -> Result<Box<dyn Trainable>, Failure> {
 
 /// What drawings of the captioned pictures should become.
 fn targets(config: &TrainerConfig, data: &Dataset, observer: &Observer) -> Result<Targets, Fault> {
-    let mut count = |done, pictures| {
-        observer.say(Event::Preparing { done, pictures });
+    let mut count = |done, of| {
+        observer.say(Event::Counted { work: Work::Targets, done, of });
         observer.goes_on()
     };
     config.model.base.targets(data, &config.targets, &config.device, &mut count)

@@ -113,7 +113,7 @@ fn interrupted(args: &[&str], at: &str) {
     training.signal("-INT");
     let (status, said) = training.ended();
     assert_eq!(status.code(), Some(130), "{said:#?}");
-    for told in ["targets of drawings: ", "scoring: "] {
+    for told in ["targets of drawings: ", "evaluating: "] {
         assert!(said.iter().any(|line| line.starts_with(told)), "{told} in {said:#?}");
     }
 }

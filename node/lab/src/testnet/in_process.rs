@@ -22,7 +22,7 @@ use witan_protocol::wire::LayerError;
 
 use super::report::RoundRow;
 use super::{Testnet, interrupted};
-use crate::event::Event;
+use crate::event::{Event, Work};
 
 /// What the last member sends instead of its delta.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -241,8 +241,8 @@ impl Testnet {
             jobs::Event::Progress { round, step, steps, examples, loss, .. } => {
                 self.node_says(index, NodeEvent::Training { round, step, steps, examples, loss });
             }
-            jobs::Event::Preparing { done, pictures } => {
-                self.note(&Event::Preparing { done, pictures });
+            jobs::Event::Preparing { done, pictures: of } => {
+                self.note(&Event::Counted { work: Work::Targets, done, of });
             }
             _ => {}
         }
