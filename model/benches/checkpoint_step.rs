@@ -16,8 +16,8 @@ use witan_adapter::{Adapter, LoraConfig, peft};
 use witan_model::Causal;
 use witan_model::device::Compute;
 use witan_model::families::language::Activations;
-use witan_model::families::language::causal::Tuning;
 use witan_model::inspect::checkpoint::CheckpointInfo;
+use witan_model::optimizer::Optimizer;
 use witan_model::precision::WeightFormat;
 
 use resources::{busy_ms, peak_mb};
@@ -91,12 +91,16 @@ fn measure(
     causal
         .set_adapter(&Adapter::init(&Causal::adaptable(language), lora, 5))
         .expect("it is this model's");
-    let mut tuning = Tuning::new(causal, activations);
+    let mut optimizer = Optimizer::new(0.0);
     let row: Vec<u32> = (0..=tokens).map(|at| (at * 7919 % language.vocab_size) as u32).collect();
     let (mut losses, mut times, mut busy) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..steps {
         let (began, began_busy) = (Instant::now(), busy_ms());
-        losses.push(tuning.step(std::slice::from_ref(&row), 1e-3));
+        losses.push(causal.train_step(
+            &mut optimizer,
+            (std::slice::from_ref(&row), activations),
+            1e-3,
+        ));
         times.push(began.elapsed().as_secs_f64() * 1000.0);
         busy.push(busy_ms().zip(began_busy).map(|(after, before)| after - before));
     }

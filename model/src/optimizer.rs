@@ -11,6 +11,8 @@ pub struct Optimizer<M> {
     optimizer: ModuleOptimizer,
     accumulated: GradientsAccumulator<M>,
     norm_max: Option<f32>,
+    /// Steps taken by this one.
+    steps: u64,
 }
 
 impl<M: Module> Optimizer<M> {
@@ -21,6 +23,7 @@ impl<M: Module> Optimizer<M> {
             optimizer: optimizer.with_weight_decay(weight_decay as f32).init(),
             accumulated: GradientsAccumulator::new(),
             norm_max: None,
+            steps: 0,
         }
     }
 
@@ -56,12 +59,18 @@ impl<M: Module> Optimizer<M> {
         }
     }
 
+    /// Steps taken so far; those of another, whose moments it may have, are not counted.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
     /// The module after a step of size `rate` along these gradients.
     pub fn step(&mut self, module: M, gradients: GradientsParams, rate: f64) -> M {
         let gradients = match self.norm_max {
             Some(norm_max) => bounded(&module, gradients, norm_max),
             None => gradients,
         };
+        self.steps += 1;
         self.optimizer.step(rate, module, gradients)
     }
 }

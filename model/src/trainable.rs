@@ -26,9 +26,8 @@ use witan_data::{Dataset, Picture};
 
 use crate::device::Device;
 use crate::families::blip3o;
-use crate::train::{Step, TrainPlan, Trained, TrainingState};
-
 pub use crate::families::blip3o::tower::FOLDER as TOWER_FOLDER;
+use crate::train::{Step, TrainPlan, Trained, TrainingState};
 pub use checkpoint::{Checkpoint, tower_bytes};
 pub use embedded::Embedded;
 pub use evaluate::{Drawings, EvaluationData, Progress, evaluate, unwritten};

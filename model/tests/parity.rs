@@ -17,16 +17,16 @@ use witan_data::image_file::decode;
 use witan_data::text::TextTokenizer;
 use witan_model::families::blip3o::eva::{Eva, EvaConfig, pooled};
 use witan_model::families::blip3o::pixels::{Patches, PixelBounds};
-use witan_model::families::blip3o::tuning::{Captions, Question};
+use witan_model::families::blip3o::training::{Captions, Question};
 use witan_model::families::blip3o::vision::{QwenVision, QwenVisionConfig};
-use witan_model::families::blip3o::{self, Blip3o, Blip3oConfig, prompt};
-use witan_model::families::language::causal::Tuning;
+use witan_model::families::blip3o::{Blip3o, Blip3oConfig, prompt};
 use witan_model::families::language::config::LanguageConfig;
 use witan_model::families::language::{Activations, Language};
 use witan_model::families::trunk::diffusion::{Diffusion, DiffusionConfig};
 use witan_model::families::trunk::flow::Noise;
 use witan_model::host::{floats, tensor_of};
 use witan_model::layers::loader::Loader;
+use witan_model::optimizer::Optimizer;
 use witan_model::precision::WeightFormat;
 use witan_model::{Causal, Device};
 
@@ -63,8 +63,8 @@ fn products_in_bf16_say_and_learn_nearly_the_same() {
                 .set_adapter(&Adapter::init(&Causal::adaptable(&config(family)), &lora, 7))
                 .unwrap();
             let said = causal.logits(&rows, 3);
-            let mut tuning = Tuning::new(causal, Activations::Recomputed);
-            (said, [(); 3].map(|()| tuning.step(&rows, 1e-2)))
+            let (mut optimizer, activations) = (Optimizer::new(0.0), Activations::Recomputed);
+            (said, [(); 3].map(|()| causal.train_step(&mut optimizer, (&rows, activations), 1e-2)))
         });
         assert!(mixed != single, "{family}: bf16 rounds");
         let error = relative_error(&mixed.0, &single.0);
@@ -112,10 +112,12 @@ fn a_peft_adapter_says_and_learns_what_it_does_in_peft() {
         let learnt = [Activations::Kept, Activations::Recomputed].map(|activations| {
             let mut causal = load(family, Some(&lora), WeightFormat::Float32);
             causal.set_adapter(&adapter).unwrap();
-            let mut tuning = Tuning::new(causal, activations);
-            let losses: Vec<f32> = (0..2).map(|_| tuning.step(&rows, 1e-2)).collect();
+            let (mut optimizer, activations) = (Optimizer::new(0.0), activations);
+            let losses: Vec<f32> = (0..2)
+                .map(|_| causal.train_step(&mut optimizer, (&rows, activations), 1e-2))
+                .collect();
             assert_close(family, &losses, &pinned["losses"].values);
-            tuning.into_causal().adapter()
+            causal.adapter()
         });
         assert!(
             learnt[0] == learnt[1],
@@ -140,9 +142,10 @@ fn a_checkpoint_under_newer_names_says_sees_and_learns_bit_for_bit_the_same() {
             causal.set_adapter(&Adapter::init(&Causal::adaptable(&config), &lora, 7)).unwrap();
             let (rows, seen) = (rows(&reference(family)), sees(family, files));
             let said = causal.logits(&rows, rows[0].len());
-            let mut tuning = Tuning::new(causal, Activations::Kept);
-            let losses = [(); 2].map(|()| tuning.step(&rows, 1e-2));
-            (said, seen, losses, tuning.into_causal().adapter())
+            let (mut optimizer, activations) = (Optimizer::new(0.0), Activations::Kept);
+            let losses =
+                [(); 2].map(|()| causal.train_step(&mut optimizer, (&rows, activations), 1e-2));
+            (said, seen, losses, causal.adapter())
         });
         assert!(learnt[0] == learnt[1], "{family} as {names:?}");
         assert!(learnt[0].2[0] != learnt[0].2[1], "{family} learns");
@@ -246,11 +249,12 @@ fn the_whole_of_blip3o_learns_both_tasks_as_peft_does() {
     for activations in [Activations::Kept, Activations::Recomputed] {
         let mut whole = blip3o(Some(&lora), activations);
         whole.set_adapter(&adapter).unwrap();
-        let mut tuning = blip3o::tuning::Tuning::new(whole);
-        let losses = [(); 2].map(|()| tuning.step(&questions, captions(), 1e-2));
+        let mut optimizer = Optimizer::new(0.0);
+        let losses =
+            [(); 2].map(|()| whole.train_step(&mut optimizer, (&questions, captions()), 1e-2));
         let losses = losses.map(|losses| [losses.answer, losses.flow].map(Option::unwrap)).concat();
         assert_close("losses", &losses, &pinned["losses"].values);
-        let learnt = tuning.into_blip3o().adapter();
+        let learnt = whole.adapter();
         assert!(learnt.is_like(&adapter) && learnt != adapter);
     }
 }

@@ -11,7 +11,7 @@ pub mod prompt;
 pub mod shard;
 pub mod targets;
 pub mod tower;
-pub mod tuning;
+pub mod training;
 mod unified;
 pub mod variant;
 pub mod vision;

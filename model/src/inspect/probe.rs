@@ -10,13 +10,14 @@ use witan_data::text::{TextError, TextTokenizer};
 
 use crate::device::Device;
 use crate::families::blip3o::pixels::Patches;
-use crate::families::blip3o::tuning::{Captions, Question};
-use crate::families::blip3o::{self, Blip3o, Blip3oConfig};
-use crate::families::language::causal::{self, Causal};
+use crate::families::blip3o::training::{Captions, Question};
+use crate::families::blip3o::{Blip3o, Blip3oConfig};
+use crate::families::language::causal::Causal;
 use crate::families::trunk::flow::{Noise, start_noise};
 use crate::inspect::checkpoint::CheckpointInfo;
 use crate::inspect::memory::{PICTURE_SIDE, StepShape};
 use crate::inspect::preset::{ATTENTION, Preset};
+use crate::optimizer::Optimizer;
 use crate::precision::WeightFormat;
 
 /// Reads the headers of a checkpoint's folder.
@@ -116,14 +117,14 @@ pub fn trial(
             .map_err(|error| named(&error))?;
     let fresh = Adapter::init(&Causal::adaptable(config), lora, 0);
     model.set_adapter(&fresh).map_err(|error| named(&error))?;
-    let mut tuning = causal::Tuning::new(model, activations);
+    let mut optimizer = Optimizer::new(0.0);
     // Any tokens will do: every step costs the same.
     let row: Vec<u32> = (0..=tokens).map(|at| (at * 7919 % config.vocab_size) as u32).collect();
     let rows = vec![row; questions];
-    Ok(Box::new(move || tuning.step(&rows, RATE)))
+    Ok(Box::new(move || model.train_step(&mut optimizer, (&rows, activations), RATE)))
 }
 
-fn both_tasks(blip3o: Blip3o, config: Blip3oConfig, step: StepShape) -> Trial {
+fn both_tasks(mut blip3o: Blip3o, config: Blip3oConfig, step: StepShape) -> Trial {
     let patches = Patches::plain(&config.vision, PICTURE_SIDE);
     let seen = blip3o.look(&patches);
     let words = move |count: usize| {
@@ -133,7 +134,7 @@ fn both_tasks(blip3o: Blip3o, config: Blip3oConfig, step: StepShape) -> Trial {
     let text: Vec<u32> = words(step.tokens).chain(pads).collect();
     let size = config.trunk.diffusion.places * config.trunk.diffusion.channels;
     let count = step.captions;
-    let mut tuning = blip3o::tuning::Tuning::new(blip3o);
+    let mut optimizer = Optimizer::new(0.0);
     Box::new(move || {
         let question = Question { seen: &seen, text: text.clone(), answer: vec![1, 2] };
         let captions = Captions {
@@ -145,7 +146,8 @@ fn both_tasks(blip3o: Blip3o, config: Blip3oConfig, step: StepShape) -> Trial {
                 kept: vec![1.0; count],
             },
         };
-        tuning.step(&vec![question; step.questions], captions, RATE).sum()
+        let questions = vec![question; step.questions];
+        blip3o.train_step(&mut optimizer, (&questions, captions), RATE).sum()
     })
 }
 

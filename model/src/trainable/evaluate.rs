@@ -3,11 +3,8 @@
 
 use std::ops::ControlFlow;
 
-use witan_data::evaluate::geneval::{
-    self,
-    folder::{Folder, FolderError},
-};
-use witan_data::evaluate::{Tally, vqa};
+use witan_data::evaluate::geneval::folder::{Folder, FolderError};
+use witan_data::evaluate::{Tally, geneval, vqa};
 use witan_data::evaluation::{Evaluation, EvaluationSet, Skipped};
 use witan_data::fault::Fault;
 use witan_data::scenes::PromptCase;

@@ -1,4 +1,4 @@
-//! A member's data as BLIP3o reads them, and how it is taught by them.
+//! A member's data as BLIP3o reads them.
 //!
 //! Texts are tokens once and for all. Pictures stay in their files, because they are large: what
 //! the frozen encoder saw of them is kept as far as a bound allows, what drawings of the captioned
@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use burn_optim::GradientsParams;
 use image::RgbImage;
 use witan_data::text::TextTokenizer;
 use witan_data::{CaptionExample, Dataset, Picture, VqaExample};
@@ -17,11 +16,8 @@ use super::error::ReadError;
 use super::pixels::PixelBounds;
 use super::prompt::{self, Prompt};
 use super::targets::Targets;
-use super::tuning::{Captions, Question};
 use super::variant::LUMINA;
-use super::{Blip3o, Network, Seen};
-use crate::families::lora_model::{Batch, Examples, LoraModel, Losses, Unreadable};
-use crate::layers::adapted::Adapted;
+use super::{Blip3o, Seen};
 
 /// Texts and pictures to what BLIP3o reads.
 #[derive(Clone, Debug)]
@@ -34,8 +30,8 @@ pub struct Reader {
 pub struct Shard {
     pictures: Vec<Picture>,
     bounds: PixelBounds,
-    questions: Vec<Asked>,
-    captions: Vec<Captioned>,
+    pub(super) questions: Vec<Asked>,
+    pub(super) captions: Vec<Captioned>,
     /// Of the captioned pictures; none without a tower.
     targets: Option<Targets>,
     seen: Vec<OnceLock<Seen>>,
@@ -46,15 +42,15 @@ pub struct Shard {
 }
 
 /// A question in tokens, with one token for the picture however many it has.
-struct Asked {
-    picture: usize,
-    text: Vec<u32>,
-    answer: Vec<u32>,
+pub(super) struct Asked {
+    pub(super) picture: usize,
+    pub(super) text: Vec<u32>,
+    pub(super) answer: Vec<u32>,
 }
 
-struct Captioned {
-    picture: usize,
-    text: Vec<u32>,
+pub(super) struct Captioned {
+    pub(super) picture: usize,
+    pub(super) text: Vec<u32>,
 }
 
 impl Reader {
@@ -189,11 +185,11 @@ impl Shard {
         reader.answer(blip3o, &seen, &asked.text, LUMINA.training.answer_tokens_max)
     }
 
-    fn target(&self, picture: usize) -> Result<Vec<f32>, ReadError> {
+    pub(super) fn target(&self, picture: usize) -> Result<Vec<f32>, ReadError> {
         self.targets.as_ref().expect("captions are read only with targets").of(picture)
     }
 
-    fn see(&self, blip3o: &Blip3o, picture: usize) -> Result<Seen, ReadError> {
+    pub(super) fn see(&self, blip3o: &Blip3o, picture: usize) -> Result<Seen, ReadError> {
         if let Some(seen) = self.seen[picture].get() {
             return Ok(seen.clone());
         }
@@ -210,66 +206,8 @@ impl Shard {
     }
 }
 
-impl LoraModel for Blip3o {
-    type Network = Network;
-    type Shard = Shard;
-
-    fn adapted(&self) -> &Adapted<Network> {
-        &self.adapted
-    }
-
-    fn adapted_mut(&mut self) -> &mut Adapted<Network> {
-        &mut self.adapted
-    }
-
-    fn examples(&self, shard: &Shard) -> Examples {
-        let drawing = &self.config().trunk.diffusion;
-        Examples {
-            questions: (0..shard.questions.len()).collect(),
-            captions: shard.captions.len(),
-            variant: drawing.variant,
-            target: drawing.places * drawing.channels,
-        }
-    }
-
-    fn backward(
-        &self,
-        shard: &Shard,
-        batch: Batch,
-        accumulate: &mut dyn FnMut(GradientsParams),
-    ) -> Result<Losses, Unreadable> {
-        let Batch { questions, captions, noise } = batch;
-        let unreadable = |error: ReadError| Unreadable(error.to_string());
-        let asked: Vec<&Asked> = questions.iter().map(|at| &shard.questions[*at]).collect();
-        let seen: Result<Vec<Seen>, _> =
-            asked.iter().map(|asked| shard.see(self, asked.picture)).collect();
-        let seen = seen.map_err(unreadable)?;
-        let image = self.config().image_token;
-        let questions: Vec<Question<'_>> = asked
-            .iter()
-            .zip(&seen)
-            .map(|(asked, seen)| Question {
-                seen,
-                text: unfolded(&asked.text, image, seen.token_count()),
-                answer: asked.answer.clone(),
-            })
-            .collect();
-        let said: Vec<&Captioned> = captions.iter().map(|at| &shard.captions[*at]).collect();
-        let targets: Result<Vec<Vec<f32>>, _> =
-            said.iter().map(|said| shard.target(said.picture)).collect();
-        let captions = Captions {
-            texts: said.iter().map(|said| said.text.clone()).collect(),
-            targets: targets.map_err(unreadable)?.concat(),
-            noise,
-        };
-        let answer = (!questions.is_empty()).then(|| self.backward_answers(&questions, accumulate));
-        let flow = (!said.is_empty()).then(|| self.backward_drawings(captions, accumulate));
-        Ok(Losses { answer, flow })
-    }
-}
-
 /// A text with `count` tokens of the picture in place of one.
-fn unfolded(text: &[u32], image: u32, count: usize) -> Vec<u32> {
+pub(super) fn unfolded(text: &[u32], image: u32, count: usize) -> Vec<u32> {
     let times = |token: &u32| std::iter::repeat_n(*token, if *token == image { count } else { 1 });
     text.iter().flat_map(times).collect()
 }

@@ -93,30 +93,18 @@ impl Causal {
         }
         rows.iter().zip(prompts).map(|(row, prompt)| row[prompt.len()..].to_vec()).collect()
     }
-}
 
-/// Trains the adapter of a language model on rows of text.
-pub struct Tuning {
-    causal: Causal,
-    optimizer: Optimizer<Language>,
-    activations: Activations,
-    /// Steps done.
-    steps: u64,
-}
-
-impl Tuning {
-    /// AdamW without decay on the adapter that is in.
-    pub fn new(causal: Causal, activations: Activations) -> Tuning {
-        Tuning { causal, optimizer: Optimizer::new(0.0), activations, steps: 0 }
-    }
-
-    /// One step; the mean cross-entropy of every next token before it.
+    /// One training step of the adapter; the mean cross-entropy of every next token before it.
     ///
     /// Panics unless the rows have one length of at least two, and tokens of the vocabulary.
-    pub fn step(&mut self, rows: &[Vec<u32>], rate: f64) -> f32 {
-        let Causal { config, adapted } = &mut self.causal;
-        adapted.dropout.decide(self.steps);
-        self.steps += 1;
+    pub fn train_step(
+        &mut self,
+        optimizer: &mut Optimizer<Language>,
+        (rows, activations): (&[Vec<u32>], Activations),
+        rate: f64,
+    ) -> f32 {
+        let Causal { config, adapted } = self;
+        adapted.dropout.decide(optimizer.steps());
         let language = &adapted.network;
         let said: Vec<u32> = rows.iter().flat_map(|row| &row[1..]).copied().collect();
         let rows = slots(rows.iter().map(|row| &row[..row.len() - 1]));
@@ -125,17 +113,12 @@ impl Tuning {
         let width = config.hidden_size;
         let loss =
             |hidden: Tensor<3>| language.loss(hidden.reshape([batch * length, width]), &said);
-        let value = language.backward(task, self.activations, loss, |gradients| {
-            self.optimizer.accumulate(language, GradientsParams::from_grads(gradients, language));
+        let value = language.backward(task, activations, loss, |gradients| {
+            optimizer.accumulate(language, GradientsParams::from_grads(gradients, language));
         });
-        let gradients = self.optimizer.take_mean(language, 1);
-        adapted.network = self.optimizer.step(language.clone(), gradients, rate);
+        let gradients = optimizer.take_mean(language, 1);
+        adapted.network = optimizer.step(language.clone(), gradients, rate);
         value
-    }
-
-    /// The model as it is now.
-    pub fn into_causal(self) -> Causal {
-        self.causal
     }
 }
 

@@ -25,3 +25,16 @@ pub const BACKGROUND: Range<usize> = SIZE.end..SIZE.end + 3;
 pub const CHANNELS: usize = BACKGROUND.end;
 /// Pixels that lengths are counted in.
 pub const LENGTH_UNIT: f32 = 16.0;
+/// Pixels along one side of every picture.
+pub const PICTURE_SIDE: usize = 64;
+/// Cells along one side of the semantic grid.
+pub const GRID_SIDE: usize = 8;
+/// Cells of the semantic grid.
+pub const GRID_CELLS: usize = GRID_SIDE * GRID_SIDE;
+/// Pixels along one side of one cell.
+pub const CELL_PIXELS: usize = PICTURE_SIDE / GRID_SIDE;
+/// Cells merged along one side into one token of the language model, and into one token of the
+/// diffusion model.
+pub const MERGE: usize = 2;
+/// Picture tokens the language model reads, and tokens the diffusion model denoises.
+pub const PICTURE_TOKENS: usize = GRID_CELLS / (MERGE * MERGE);

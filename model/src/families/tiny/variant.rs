@@ -5,7 +5,7 @@
 
 use witan_adapter::fresh::Init;
 
-use super::config::PICTURE_TOKENS;
+use super::cells::PICTURE_TOKENS;
 use crate::families::trunk::variant::{Blocks, FlowRule, TrainingFacts, Variant};
 use crate::layers::transformer::{EPSILON, normalised};
 

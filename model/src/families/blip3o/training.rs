@@ -1,19 +1,19 @@
-//! A training step of BLIP3o's adapter: the answers' cross-entropy and the drawings' flow matching,
-//! added.
-//!
-//! The losses and the step are the embedded model's; only who is asked, and that an answer may have
-//! several tokens, is BLIP3o's own.
+//! How BLIP3o learns: the answers' cross-entropy and the drawings' flow matching, each with a
+//! backward pass of its own.
 
 use burn::tensor::{Tensor, TensorData};
 use burn_optim::GradientsParams;
 
+use super::error::ReadError;
+use super::shard::{Asked, Captioned, Shard, unfolded};
 use super::{Blip3o, Network, Seen};
 use crate::families::language::Task;
 use crate::families::language::losses::answers_loss;
 use crate::families::language::rows::Rows;
-use crate::families::lora_model::Losses;
+use crate::families::lora_model::{Batch, Examples, LoraModel, Losses, Unreadable};
 use crate::families::trunk::flow::Noise;
 use crate::families::trunk::{Trunk, TrunkConfig};
+use crate::layers::adapted::Adapted;
 use crate::optimizer::Optimizer;
 
 /// A question about a picture, in tokens, and its answer with the token that ends it.
@@ -37,39 +37,61 @@ pub struct Captions {
     pub noise: Noise,
 }
 
-/// Trains the adapter of a BLIP3o.
-pub struct Tuning {
-    blip3o: Blip3o,
-    optimizer: Optimizer<Network>,
-    /// Steps done.
-    steps: u64,
-}
+impl LoraModel for Blip3o {
+    type Network = Network;
+    type Shard = Shard;
 
-impl Tuning {
-    /// AdamW without decay on the adapter that is in.
-    pub fn new(blip3o: Blip3o) -> Tuning {
-        Tuning { blip3o, optimizer: Optimizer::new(0.0), steps: 0 }
+    fn adapted(&self) -> &Adapted<Network> {
+        &self.adapted
     }
 
-    /// One step along both losses.
-    ///
-    /// Panics if there is no question or no caption, or as [`Blip3o::logits`] does.
-    pub fn step(&mut self, questions: &[Question<'_>], captions: Captions, rate: f64) -> Losses {
-        let Tuning { blip3o, optimizer, steps } = self;
-        blip3o.adapted.dropout.decide(*steps);
-        *steps += 1;
-        let network = &blip3o.adapted.network;
-        let mut accumulate = |gradients| optimizer.accumulate(network, gradients);
-        let answer = blip3o.backward_answers(questions, &mut accumulate);
-        let flow = blip3o.backward_drawings(captions, &mut accumulate);
-        let gradients = optimizer.take_mean(network, 1);
-        blip3o.adapted.network = optimizer.step(network.clone(), gradients, rate);
-        Losses { answer: Some(answer), flow: Some(flow) }
+    fn adapted_mut(&mut self) -> &mut Adapted<Network> {
+        &mut self.adapted
     }
 
-    /// The model as it is now.
-    pub fn into_blip3o(self) -> Blip3o {
-        self.blip3o
+    fn examples(&self, shard: &Shard) -> Examples {
+        let drawing = &self.config().trunk.diffusion;
+        Examples {
+            questions: (0..shard.questions.len()).collect(),
+            captions: shard.captions.len(),
+            variant: drawing.variant,
+            target: drawing.places * drawing.channels,
+        }
+    }
+
+    fn backward(
+        &self,
+        shard: &Shard,
+        batch: Batch,
+        accumulate: &mut dyn FnMut(GradientsParams),
+    ) -> Result<Losses, Unreadable> {
+        let Batch { questions, captions, noise } = batch;
+        let unreadable = |error: ReadError| Unreadable(error.to_string());
+        let asked: Vec<&Asked> = questions.iter().map(|at| &shard.questions[*at]).collect();
+        let seen: Result<Vec<Seen>, _> =
+            asked.iter().map(|asked| shard.see(self, asked.picture)).collect();
+        let seen = seen.map_err(unreadable)?;
+        let image = self.config().image_token;
+        let questions: Vec<Question<'_>> = asked
+            .iter()
+            .zip(&seen)
+            .map(|(asked, seen)| Question {
+                seen,
+                text: unfolded(&asked.text, image, seen.token_count()),
+                answer: asked.answer.clone(),
+            })
+            .collect();
+        let said: Vec<&Captioned> = captions.iter().map(|at| &shard.captions[*at]).collect();
+        let targets: Result<Vec<Vec<f32>>, _> =
+            said.iter().map(|said| shard.target(said.picture)).collect();
+        let captions = Captions {
+            texts: said.iter().map(|said| said.text.clone()).collect(),
+            targets: targets.map_err(unreadable)?.concat(),
+            noise,
+        };
+        let answer = (!questions.is_empty()).then(|| self.backward_answers(&questions, accumulate));
+        let flow = (!said.is_empty()).then(|| self.backward_drawings(captions, accumulate));
+        Ok(Losses { answer, flow })
     }
 }
 
@@ -77,6 +99,25 @@ impl Tuning {
 pub(super) type Accumulate<'a> = &'a mut dyn FnMut(GradientsParams);
 
 impl Blip3o {
+    /// One training step of the adapter along both losses, on its own batch.
+    ///
+    /// Panics if there is no question or no caption, or as [`Blip3o::logits`] does.
+    pub fn train_step(
+        &mut self,
+        optimizer: &mut Optimizer<Network>,
+        (questions, captions): (&[Question<'_>], Captions),
+        rate: f64,
+    ) -> Losses {
+        self.adapted.dropout.decide(optimizer.steps());
+        let network = &self.adapted.network;
+        let mut accumulate = |gradients| optimizer.accumulate(network, gradients);
+        let answer = self.backward_answers(questions, &mut accumulate);
+        let flow = self.backward_drawings(captions, &mut accumulate);
+        let gradients = optimizer.take_mean(network, 1);
+        self.adapted.network = optimizer.step(network.clone(), gradients, rate);
+        Losses { answer: Some(answer), flow: Some(flow) }
+    }
+
     /// The mean cross-entropy of the answers' tokens; its gradients go to `accumulate`.
     pub(super) fn backward_answers(
         &self,
