@@ -2,7 +2,7 @@
 //!
 //! A step of a small model on a processor is bound by the passes over memory between its matrix
 //! products. Each operator here has its own backward on Flex, through Burn's extension point, and a
-//! twin of plain operators in `plain` that defines it: other back ends run the twin, and tests hold
+//! reference implementation of plain operators in `plain`: other back ends run that, and tests hold
 //! both to 1e-5. No operator depends on the number of threads.
 
 mod attention;

@@ -1,6 +1,6 @@
 //! One member's local training: a few visible steps of AdamW on the adapter.
 //!
-//! Follows FedUMM: the base stays frozen, the optimiser is made anew each round, and what leaves is
+//! Follows FedUMM: the base stays frozen, the optimizer is made anew each round, and what leaves is
 //! the adapter with the number of examples it saw. The same start, shard, plan and thread count
 //! give the same bytes.
 
@@ -25,7 +25,7 @@ pub use schedule::Schedule;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainPlan {
-    /// Optimiser steps of the round.
+    /// Optimizer steps of the round.
     pub local_steps: usize,
     /// Questions a batch.
     pub batch_questions: usize,
@@ -121,7 +121,7 @@ pub enum TrainError {
         /// The step, from one.
         step: usize,
     },
-    /// What is to go on is further than the plan goes.
+    /// The state is past the end of the plan.
     #[error("{done} steps are done of a plan of {steps}")]
     BeyondPlan {
         /// Steps done.
@@ -129,8 +129,8 @@ pub enum TrainError {
         /// Steps of the plan.
         steps: usize,
     },
-    /// What is to go on has no readable moments.
-    #[error("the optimiser's moments cannot be read")]
+    /// The state has no readable moments.
+    #[error("the optimizer's moments cannot be read")]
     Moments,
     /// What an example is about cannot be read any more.
     #[error(transparent)]

@@ -165,7 +165,7 @@ fn a_tensor_that_stands_in_two_files_is_named_with_both() {
         [1, 2].map(|at| folder.path().join(format!("model-0000{at}-of-00003.safetensors")));
     std::fs::copy(&first, &second).unwrap();
     let error = CheckpointInfo::read(folder.path()).unwrap_err().to_string();
-    for told in ["tensor model.", "stands twice", "model-00001-of", "model-00002-of"] {
+    for told in ["tensor model.", "appears twice", "model-00001-of", "model-00002-of"] {
         assert!(error.contains(told), "{told:?} in {error}");
     }
 }
@@ -179,7 +179,7 @@ fn two_names_that_are_one_tensors_are_named_with_it() {
     });
     assert_eq!(
         CheckpointInfo::read(folder.path()).unwrap_err().to_string(),
-        "tensor model.layers.0.mlp.up_proj.weight stands twice: as \
+        "tensor model.layers.0.mlp.up_proj.weight appears twice: as \
          model.language_model.layers.0.mlp.up_proj.weight in model.safetensors and as \
          model.layers.0.mlp.up_proj.weight in model.safetensors"
     );

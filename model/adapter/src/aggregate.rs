@@ -1,4 +1,4 @@
-//! Aggregation: what a round's updates come to.
+//! Aggregation of a round's updates.
 //!
 //! Every member recomputes the aggregate and compares bytes, hence the order of every operation is
 //! fixed: f64, in the order given, one rounding to f32 at the end, no threads. Must never fail on
@@ -31,7 +31,7 @@ use matrix::Matrix;
 use products::Changes;
 use rule::Rule;
 
-/// What a round's updates come to.
+/// The outcome of a round's updates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aggregate {
     /// What is committed.
@@ -119,7 +119,7 @@ impl Strategy {
 
 /// The aggregate of `inputs`: weights and deltas from `start`, in an order all members agree on.
 ///
-/// The weight is what a member says of its own work, hence the robust rules do not ask for it.
+/// A member states its own weight, hence the robust rules ignore it.
 pub fn aggregate(
     strategy: &Strategy,
     start: &Committed,
@@ -150,8 +150,8 @@ fn naive_error(start: &Adapter, inputs: &[(u64, &Adapter)], shares: &[f64]) -> V
     layers(start).map(|layer| Changes::of(start, inputs, &layer).naive_error(shares)).collect()
 }
 
-/// No number of an adapter that computes anything is nearly so large; only a liar makes one that
-/// reaches it, and then the model is lost but the federation goes on.
+/// No useful adapter has a number nearly so large. Only a hostile member reaches it; the model is
+/// lost then, and the federation continues.
 const LARGEST: f32 = 1e9;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a round commits: the adapter, and what its strategy goes on from.
+//! What a round commits: the adapter, and its strategy's own state.
 //!
 //! One blob with one digest, so that a server's moments and what was added to the base are agreed
 //! on, fetched and verified exactly as the adapter is. It never travels in a round (every member

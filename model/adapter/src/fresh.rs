@@ -1,4 +1,4 @@
-//! Tensors that nobody has trained yet.
+//! Freshly initialised tensors.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;

@@ -1,5 +1,4 @@
-//! LoRA adapters without the model: what members exchange, what a round's updates come to, and the
-//! files both lie in.
+//! LoRA adapters without the model: deltas, aggregation, PEFT and safetensors files.
 //!
 //! Pure computation on the host. Knows no network module and no device: an adapter is made from the
 //! names and shapes of the layers it adapts ([`Adaptable`]), hence an auditor needs nothing else.

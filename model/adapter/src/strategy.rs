@@ -16,13 +16,13 @@ pub enum Strategy {
         /// Strength of the proximal term.
         mu: f64,
     },
-    /// FedAvg that goes on in the direction of earlier rounds (FedAvgM, Hsu et al., arXiv
+    /// FedAvg with momentum over rounds (FedAvgM, Hsu et al., arXiv
     /// 1909.06335).
     FedAvgM {
         /// How much of the last round's step is taken again.
         momentum: f64,
     },
-    /// The mean change as the gradient of a server's optimiser (Reddi et al., arXiv 2003.00295).
+    /// The mean change as the gradient of a server's optimizer (Reddi et al., arXiv 2003.00295).
     FedOpt {
         /// Which second moment.
         server: Server,
@@ -57,7 +57,7 @@ pub enum Strategy {
     },
 }
 
-/// The second moment of the server's optimiser.
+/// The second moment of the server's optimizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
     /// A decaying mean of squares.

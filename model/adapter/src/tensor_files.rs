@@ -3,7 +3,7 @@
 //!
 //! Only headers are read when it is opened, and checked against the files' lengths; a tensor is
 //! read from its place when it is asked for, so that a checkpoint larger than the memory can be
-//! looked over. Files are read at offsets rather than mapped: a mapping needs `unsafe`, which this
+//! inspected. Files are read at offsets rather than mapped: a mapping needs `unsafe`, which this
 //! workspace forbids, and ends the process if somebody cuts the file meanwhile.
 
 use std::collections::BTreeMap;
@@ -62,9 +62,9 @@ pub enum FilesError {
         /// What it names.
         name: String,
     },
-    /// A tensor stands in the files more than once, so that nobody can say which is meant.
+    /// A tensor is in the files more than once.
     #[error(
-        "tensor {name} stands twice: as {} in {} and as {} in {}",
+        "tensor {name} appears twice: as {} in {} and as {} in {}",
         first[0], first[1], second[0], second[1]
     )]
     Twice {

@@ -1,5 +1,4 @@
-//! How plain loops become the widest vector instructions the processor has, without a line of
-//! unsafe code.
+//! Plain loops compiled to the processor's widest vector instructions, without unsafe code.
 
 /// Declares a function whose body is compiled once per instruction set and chosen when called.
 ///

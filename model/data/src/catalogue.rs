@@ -1,5 +1,4 @@
-//! Files of data before their images are decoded: everything that is said, and where the images
-//! lie.
+//! A data source before its images are decoded: all of its text, and the images' paths.
 //!
 //! A member needs all of the text to find its share and few of the images, hence two steps:
 //! [`vqa_v2`] and [`captions`] read a split's text whole, [`Catalogue::subset`] decodes a part.
@@ -19,7 +18,7 @@ use super::{
     CaptionExample, DataError, Dataset, Picture, PictureError, VqaExample, bounded, image_file,
 };
 
-/// A split of somebody's files.
+/// One split of a data source.
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
     /// Every question with its answers; `picture` counts the images in the order they are met.

@@ -1,5 +1,4 @@
-//! What can be wrong with files of data: always the file, and the id or the line where there is
-//! one.
+//! What can be wrong with files of data, with the file and the id or the line.
 
 use std::io;
 use std::path::PathBuf;

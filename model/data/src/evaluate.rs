@@ -1,4 +1,4 @@
-//! How good the model is: answers by VQA v2's own score, drawings by GenEval's rules on pixels.
+//! Evaluation: answers by VQA v2's metric, drawings by GenEval's rules on pixels.
 //!
 //! Both are plain functions of finished outputs: nothing here runs the model. Every report splits
 //! its figures by old and new words, so that what the base already knew is not counted as learnt.

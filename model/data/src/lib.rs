@@ -1,4 +1,4 @@
-//! What a member learns from: pictures, questions with ten answers, captions.
+//! Data and evaluation: pictures, questions with ten answers, captions, and the metrics on them.
 //!
 //! Three sources make a [`Dataset`]: [`scenes`] draws one from a seed, [`vqa_v2`] reads VQA v2's
 //! own file layout, [`captions`] pairs of image and caption. Everything downstream (tokenizer,

@@ -24,7 +24,7 @@ pub fn read(path: &Path) -> Result<Vec<(usize, PromptCase)>, DataError> {
     Ok(lines.into_iter().map(|(line, prompt)| (line, case(prompt))).collect())
 }
 
-/// A line of GenEval's file whose classes nobody here knows.
+/// A line of GenEval's file, whatever its classes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Unread {
     /// What to draw.

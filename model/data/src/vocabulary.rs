@@ -1,4 +1,4 @@
-//! The words: seven shapes, eleven colours, and which of their names the base model was taught.
+//! The vocabulary: seven shapes, eleven colours, and which of their names the base model knows.
 //!
 //! The base vocabulary is what pre-training names. The federation's domain names the same things
 //! partly by other words: a dialect ("crimson" for red, "disc" for circle) that replaces the old

@@ -1,5 +1,4 @@
-//! The unified multimodal model: one network that answers questions about pictures and draws
-//! captions.
+//! The embedded model: one small network that answers questions about pictures and draws captions.
 //!
 //! Follows BLIP3o: vision encoder, projector, decoder-only language model, learnable image queries,
 //! a flow-matching transformer over the vision encoder's own semantic features, and a painter for

@@ -1,5 +1,5 @@
-//! What the embedded model and BLIP3o have in common: a language model, image queries it reads, and
-//! a diffusion transformer that draws what it says at them.
+//! What the unified models share: a language model, learnable image queries, and a diffusion
+//! transformer conditioned on the language model's states at the queries.
 
 pub mod diffusion;
 pub mod flow;

@@ -1,5 +1,5 @@
-//! What lies in a checkpoint's folder, without loading it: what is there, what is missing, and what
-//! training would need.
+//! A checkpoint's configuration and headers, without its weights: what is there, what is missing,
+//! and what training would need.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -103,7 +103,7 @@ impl CheckpointInfo {
         missing.map(|(name, _)| &name[..]).collect()
     }
 
-    /// The tensors that nobody asks for.
+    /// The tensors that no module reads.
     pub fn extra(&self) -> Vec<&str> {
         let known = |name: &&String| self.expected.iter().any(|it| it.0 == **name);
         let tied = |name: &&String| self.language.tie_word_embeddings && *name == "lm_head.weight";
@@ -133,7 +133,7 @@ impl CheckpointInfo {
         Ok(())
     }
 
-    /// What one step of LoRA holds in memory.
+    /// An estimate of the memory of one step of LoRA training.
     pub fn training(&self, lora: &LoraConfig, step: StepShape) -> Memory {
         let model = ModelShape {
             tensors: &self.expected,

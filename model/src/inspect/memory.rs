@@ -1,8 +1,8 @@
-//! What a step of LoRA training holds in memory, counted from sizes alone.
+//! Estimates the memory of a step of LoRA training, from sizes alone.
 //!
 //! Counted is what a processor's operators keep for backward; those of a GPU are not fused and keep
 //! more. What cannot be counted was measured: `docs/CHECKPOINTS.md` sets peaks of processes beside
-//! what is reckoned here.
+//! these estimates.
 
 use witan_adapter::LoraConfig;
 
@@ -53,7 +53,7 @@ pub struct Memory {
     pub adapter: u64,
     /// What forward keeps for backward.
     pub activations: u64,
-    /// The program, and what no size tells: matrices packed for products, what an allocator wastes.
+    /// The program, packed matrices, allocator overhead: what no size says.
     pub rest: u64,
     /// What a member keeps of what the frozen encoder saw, at most; a single step keeps none.
     pub seen: u64,
@@ -65,7 +65,7 @@ impl Memory {
         self.step() + self.seen
     }
 
-    /// What a step needs that nobody keeps pictures for.
+    /// What a step needs, without kept pictures.
     pub fn step(self) -> u64 {
         self.weights + self.adapter + self.activations + self.rest
     }
@@ -207,7 +207,7 @@ fn probabilities(heads: usize, columns: usize) -> usize {
 
 /// What the smallest step takes beside what is counted.
 const PROGRAM_BYTES: u64 = 110_000_000;
-/// One part in so many more than is counted: what steps of 0.1 to 3 GB took.
+/// One in so many bytes is overhead: measured on steps of 0.1 to 3 GB.
 const WASTED: u64 = 8;
 /// Tokens along one side of the picture of an estimate: as many as one of 448 pixels has.
 pub const PICTURE_SIDE: usize = 16;

@@ -1,4 +1,4 @@
-//! What a model and an adapter of it weigh, part by part, from names and shapes alone.
+//! Parameter counts of a model and of an adapter, part by part, from names and shapes alone.
 
 use witan_adapter::{Codec, LoraConfig};
 

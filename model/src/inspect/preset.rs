@@ -68,7 +68,7 @@ impl Preset {
         }
     }
 
-    /// What one step of LoRA holds in memory.
+    /// An estimate of the memory of one step of LoRA training.
     pub fn training(self, lora: &LoraConfig, step: StepShape) -> Memory {
         let (tensors, trunk) = (self.tensors(), self.trunk());
         let numbers: usize = tensors.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();

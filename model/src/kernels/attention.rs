@@ -302,7 +302,7 @@ vectorised! {
 }
 
 vectorised! {
-    /// Rotary2d the gradient of every row's probabilities into that of its scores.
+    /// Turns the gradient of every row's probabilities into that of its scores.
     fn backward_probabilities(probabilities: &[f32], columns: usize, gradient: &mut [f32]) {
         let rows = probabilities.chunks_exact(columns).zip(gradient.chunks_exact_mut(columns));
         for (shares, gradient) in rows {

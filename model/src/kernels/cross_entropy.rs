@@ -59,7 +59,7 @@ impl Operator<1> for CrossEntropy {
 }
 
 vectorised! {
-    /// Rotary2d logits into probabilities and adds up the mean loss.
+    /// Turns logits into probabilities and adds up the mean loss.
     fn pass(logits: &mut [f32], targets: &[u32], classes: usize, loss: &mut f32) {
         let mut total = 0.0;
         for (row, target) in logits.chunks_exact_mut(classes).zip(targets) {

@@ -2,7 +2,7 @@
 //! logits.
 //!
 //! Logits are made a block of classes at a time, turned into their own gradients where they stand,
-//! and pulled back through the head at once: backward only multiplies. A vocabulary's logits are
+//! and multiplied by the head at once: backward only scales. A vocabulary's logits are
 //! most of what a language model makes.
 
 use burn::backend::flex::FlexTensor;
@@ -131,7 +131,7 @@ impl Head<'_> {
 }
 
 vectorised! {
-    /// Rotary2d a row of logits into `share` of its loss's gradient, and tells the loss.
+    /// Turns a row of logits into `share` of its loss's gradient; the loss.
     fn pull_row(logits: &mut [f32], target: usize, share: f32, loss: &mut f32) {
         let largest = max(logits);
         let right = logits[target] - largest;

@@ -181,7 +181,7 @@ pub(super) fn plain(
         .reshape([batch, rows, count * width])
 }
 
-/// Rotary2d the vectors of the last positions: the first half of each head's channels with the
+/// Rotates the vectors of the last positions: the first half of each head's channels with the
 /// second.
 ///
 /// # Shapes
@@ -242,7 +242,7 @@ impl HeadView<'_> {
         }
     }
 
-    /// Rotary2d one head of one row by its position, `sense` telling which way, and scales it.
+    /// Rotates one head of one row by its position, forwards (1) or back (-1), and scales it.
     fn rotate(self, row: usize, sense: f32, from: &[f32], out: &mut [f32]) {
         let Some(angles) = self.angles else {
             out.iter_mut().zip(from).for_each(|(out, from)| *out = from * self.scale);

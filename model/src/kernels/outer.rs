@@ -1,4 +1,4 @@
-//! Sums of outer products, by which gradients of weights and of attention are gathered.
+//! Sums of outer products: the gradients of weights and of attention.
 //!
 //! Tiles in registers, as in [`super::product`], with the same promise: every element is summed in
 //! one order.

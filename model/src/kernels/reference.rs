@@ -1,4 +1,4 @@
-//! What holds an operator and its twin to each other, forward and in every gradient.
+//! Compares an operator with its reference implementation, forward and in every gradient.
 
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};

@@ -44,7 +44,7 @@ impl<M: Module> Adapted<M> {
         Ok(())
     }
 
-    /// Puts named tensors in; whoever is not named stays.
+    /// Replaces the named tensors; the others stay.
     pub(crate) fn put(&mut self, weights: &Weights) {
         let mut setter = Setter { names: &self.names, weights };
         self.network = self.network.clone().map(&mut setter);

@@ -1,4 +1,4 @@
-//! Weights on the host, and the one path by which modules take them.
+//! The loader: the one path by which modules get their weights.
 //!
 //! Every tensor has a Hugging Face name and a PyTorch shape (`[out, in]` for a linear layer).
 //! [`Loader`] hands tensors to modules by name: from a file's weights, or freshly sampled from a

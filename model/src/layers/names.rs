@@ -1,4 +1,4 @@
-//! Which parameter of a module has which tensor's name.
+//! The names of a module's parameters.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ struct Slot {
 }
 
 impl Names {
-    /// The id of the parameter that has this name, the same in every process: an optimiser's
+    /// The id of the parameter that has this name, the same in every process: an optimizer's
     /// moments are kept under it. FNV-1a.
     pub(super) fn id(name: &str) -> ParamId {
         let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);

@@ -11,7 +11,7 @@ use crate::families::tiny::shard::EncodedShard;
 use crate::families::tiny::training::{Asked, Captioned, dealt};
 use crate::host::floats;
 
-/// All batches of a plan as safetensors, for a twin in another framework to train on.
+/// All batches of a plan as safetensors, for a reference implementation in another framework.
 ///
 /// Tensors of step `i` are named `i.questions` (slots: words below the vocabulary's size, rows of
 /// `i.pictures` above), `i.question_padding`, `i.answers`, `i.captions`, `i.caption_padding`,

@@ -38,7 +38,8 @@ impl Rule for FedAvgM {
                 &mut tensors.get_mut(&name).expect("changes are named as the adapter").values;
             let velocity = extras.get_mut(&format!("{FIRST_MOMENT}{name}")).expect("one for each");
             for (at, change) in change.into_iter().enumerate() {
-                // Rounded first: the next round starts from the rounded one, and so does every member.
+                // Rounded first: the next round starts from the rounded one, and so does every
+                // member.
                 let speed = (self.momentum * f64::from(velocity.values[at]) + change) as f32;
                 velocity.values[at] = speed;
                 let step = change + self.momentum * f64::from(speed);

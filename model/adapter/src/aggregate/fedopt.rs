@@ -1,5 +1,5 @@
 //! FedAdam and FedYogi, algorithm 2 of Reddi et al. (arXiv 2003.00295): the members' mean change Δ
-//! is the gradient of a server's optimiser.
+//! is the gradient of a server's optimizer.
 //!
 //! m ← β₁m + (1−β₁)Δ; Adam: v ← β₂v + (1−β₂)Δ²; Yogi: v ← v − (1−β₂)Δ²·sign(v − Δ²); x ← x +
 //! η·m/(√v + τ). There is no server here: m and v are committed with the adapter, so that each
@@ -48,7 +48,8 @@ impl Rule for FedOpt {
                     Server::Adam => BETA_2 * v + (1.0 - BETA_2) * square,
                     Server::Yogi => v - (1.0 - BETA_2) * square * sign(v - square),
                 };
-                // Rounded first: the next round starts from the rounded ones, and so does every member.
+                // Rounded first: the next round starts from the rounded ones, and so does every
+                // member.
                 (first.values[at], second.values[at]) = (m as f32, v as f32);
                 let (m, v) = (f64::from(first.values[at]), f64::from(second.values[at]));
                 values[at] = (f64::from(values[at]) + self.rate * m / (v.sqrt() + TAU)) as f32;

@@ -1,5 +1,5 @@
-//! FFA-LoRA (Sun et al., arXiv 2403.12313): one factor is frozen at its first values. With one factor
-//! the same for all, the mean of the other is exactly the mean of the products.
+//! FFA-LoRA (Sun et al., arXiv 2403.12313): one factor is frozen at its first values. With one
+//! factor the same for all, the mean of the other is exactly the mean of the products.
 //!
 //! The frozen half is the one that starts random: with the other at zero no step could move it.
 

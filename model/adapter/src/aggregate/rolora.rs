@@ -1,5 +1,5 @@
-//! RoLoRA (Chen et al., arXiv 2409.02346): the factors are trained in alternate rounds, first the half
-//! that starts at zero. The mean of one is then exactly the mean of the products.
+//! RoLoRA (Chen et al., arXiv 2409.02346): the factors are trained in alternate rounds, first the
+//! half that starts at zero. The mean of one is then exactly the mean of the products.
 
 use super::rule::Rule;
 use crate::strategy::starts_at_zero;

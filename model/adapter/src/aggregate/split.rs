@@ -1,4 +1,5 @@
-//! A mean of products, split into factors of the federation's rank by a singular value decomposition.
+//! A mean of products, split into factors of the federation's rank by a singular value
+//! decomposition.
 //!
 //! The mean is never formed: with the members' factors stacked, Σ share·BA = L·R, bases of the two
 //! spaces (QR of the tall factors) leave a core no larger than members × rank, and only that is

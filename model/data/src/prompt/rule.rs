@@ -1,5 +1,5 @@
 //! GenEval's rules for count, colour, position and exclusion (Ghosh et al., NeurIPS 2023), over
-//! objects whoever found them: whether a picture that holds them satisfies a prompt.
+//! objects, however found: whether a picture that holds them satisfies a prompt.
 
 use super::Prompt;
 use crate::vocabulary::{Colour, Relation, Shape};

@@ -56,7 +56,7 @@ struct Block {
 }
 
 impl EvaConfig {
-    /// Reads the sizes off a checkpoint's tensors; none if one that tells is missing.
+    /// Reads the sizes off a checkpoint's tensors; none if one of those is missing.
     pub fn of(files: &TensorFiles, heads: usize) -> Option<EvaConfig> {
         let axis = |name: &str, axis: usize| files.tensors().get(name)?.shape.get(axis).copied();
         let layer = |at: usize| axis(&format!("blocks.{at}.norm1.weight"), 0);

@@ -59,7 +59,7 @@ impl PixelBounds {
     }
 }
 
-/// Why a folder does not tell how many pixels a picture is brought to.
+/// Why a folder's bounds for the pixels of a picture cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BoundsError {
     /// The file could not be read.

@@ -1,14 +1,14 @@
-//! What BLIP3o is told: ChatML, and where the tokens of a picture stand in it.
+//! BLIP3o's prompts: ChatML, and the positions of a picture's tokens in it.
 
 use crate::families::language::rows::Place;
 
-/// What BLIP3o is told. Where it is cut stands a special token, so that the tokens of the parts are
+/// A prompt. Where it is cut stands a special token, so that the tokens of the parts are
 /// those of the whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
-    /// Up to what somebody said.
+    /// Up to the user's text.
     pub before: String,
-    /// What somebody said, and the words around it.
+    /// The user's text, and the words around it.
     pub said: String,
     /// What follows.
     pub after: String,

@@ -57,7 +57,7 @@ pub enum TowerError {
     },
 }
 
-/// What no tensor tells.
+/// What the tensors do not say.
 #[derive(Deserialize)]
 struct OwnConfig {
     num_heads: usize,

@@ -61,7 +61,7 @@ impl DiffusionConfig {
     }
 
     /// BLIP3o's with the sizes of a checkpoint's tensors, because files disagree with the formulas
-    /// for them; none if a tensor that tells is missing.
+    /// for them; none if one of those tensors is missing.
     pub fn of(files: &TensorFiles) -> Option<DiffusionConfig> {
         let released = DiffusionConfig::released(0);
         let axis = |name: &str, axis: usize| {

@@ -292,7 +292,7 @@ impl Places {
     }
 }
 
-/// Rotary2d each head by its place.
+/// Rotates each head by its place.
 fn rotated(vectors: Tensor<3>, angles: &[Tensor<4>; 2], heads: Heads) -> Tensor<3> {
     let [batch, places, all] = vectors.dims();
     let vectors = vectors.reshape([batch, places, heads.count, heads.width]);

@@ -92,7 +92,7 @@ pub enum LanguageConfigError {
         /// The heads.
         heads: usize,
     },
-    /// The diffusion transformer's heads do not share out what its tensors tell.
+    /// The diffusion transformer's heads do not divide its tensors' widths.
     #[error(
         "of a diffusion transformer of width {width}, {heads} heads cannot share keys of width \
          {keys}"
@@ -221,7 +221,7 @@ impl Keys<'_> {
         }
     }
 
-    /// What one of the two says that tell how positions are rotated.
+    /// What one of the two keys of rotary positions says.
     fn rope(&self, key: &'static str, inner: &str) -> Result<&Value, LanguageConfigError> {
         match self.get(key) {
             Value::Null => Ok(&Value::Null),
@@ -327,7 +327,7 @@ pub(crate) fn number(
     number.filter(|number| possible.contains(number)).ok_or(found)
 }
 
-/// Where files tell how positions are rotated, the newer place last.
+/// The keys of rotary positions, the newer last.
 const ROPE: [&str; 2] = ["rope_scaling", "rope_parameters"];
 /// Every family's, where the file does not say.
 const EPSILON: f64 = 1e-6;

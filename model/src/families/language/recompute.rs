@@ -1,5 +1,4 @@
-//! Backward through a language model, with what forward made, or with layers computed a second
-//! time.
+//! Backward through a language model, with activations kept or recomputed.
 //!
 //! Follows gradient checkpointing (Chen et al., arXiv 1604.06174), a layer at a time: only what
 //! goes into each layer is kept, for a third more of computation. Burn's own checkpointing

@@ -102,7 +102,7 @@ impl Base {
         {
             return Err(BaseError::NotFinite { name: name.clone() });
         }
-        // Only to see that every tensor fits; whoever computes loads it anew.
+        // Only to see that every tensor fits; it is loaded anew for computing.
         let mut loader = Loader::from_weights(weights, &Device::flex());
         Network::load(&mut loader, &config)?;
         Ok(Base { config, weights: Arc::new(loader.into_weights()) })

@@ -1,7 +1,7 @@
-//! The sizes of the model and of its adapters: one struct each, read from `config.json`.
+//! The sizes of the embedded model, read from `config.json`.
 //!
 //! Decides no behaviour beyond sizes; holds no tensor. Keys follow BLIP3o's configuration where it
-//! has one (`n_query`, `dit_*`), so that a reader of that model finds his way.
+//! has one (`n_query`, `dit_*`), for readers who know that model.
 
 use serde::{Deserialize, Serialize};
 

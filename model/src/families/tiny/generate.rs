@@ -1,4 +1,4 @@
-//! What a loaded model can be asked: answers about pictures, drawings of captions.
+//! Inference: answers about pictures, drawings of captions.
 
 use std::ops::Range;
 

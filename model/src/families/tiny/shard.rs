@@ -1,4 +1,4 @@
-//! A member's data made ready for training: what the frozen parts say of every picture, and tokens.
+//! A member's data encoded for training: frozen features of every picture, and tokens.
 //!
 //! The vision encoder and the projector never change after pre-training, hence each picture
 //! passes them once.

@@ -1,4 +1,4 @@
-//! Flow matching: the loss that teaches a trunk to draw, and the steps from noise to a drawing.
+//! Flow matching: the loss of drawings, and the steps from noise to a drawing.
 //!
 //! A grid is noised along the straight path (1 - level) clean + level noise. The released form
 //! predicts the velocity, noise - clean; the plain one the clean grid, from which the velocity

@@ -1,4 +1,5 @@
-//! What differs between the models built on a trunk. A family gives one of these; the rest is shared.
+//! What differs between the models built on a trunk. A family gives one of these; the rest is
+//! shared.
 
 use burn::tensor::Tensor;
 use witan_adapter::fresh::Init;

@@ -27,7 +27,7 @@ impl Rotary2d {
         Rotary2d { cosine: table(f64::cos), sine: table(f64::sin) }
     }
 
-    /// Rotary2d neighbouring channels of each head of `width`.
+    /// Rotates neighbouring channels of each head of `width`.
     ///
     /// # Shapes
     /// - vectors and output: `[batch, places, heads * width]`
