@@ -84,7 +84,7 @@ fn measure(
     (compute, kept, activations): (Compute, WeightFormat, Activations),
     [tokens, steps]: [usize; 2],
 ) {
-    let device = compute.open().expect("the device is there");
+    let device = witan_model::device::open(compute).expect("the device is there");
     let language = &survey.language;
     let causal = Causal::load(&survey.files, language, Some(lora), kept, &device);
     let mut causal = causal.expect("the checkpoint loads");

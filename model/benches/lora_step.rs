@@ -51,7 +51,7 @@ fn main() {
         }
     }
     let (base, lora) = (Base::embedded(), LoraConfig::default());
-    let device = compute.open().expect("the device is there");
+    let device = witan_model::device::open(compute).expect("the device is there");
     let mut umm = Umm::new(&base, &lora, &device).expect("the base loads");
     let data = dataset(Vocabulary::Domain, 5, 150);
     let shard = EncodedShard::encode(&umm, &data);

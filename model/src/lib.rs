@@ -12,16 +12,14 @@ mod kernels;
 pub mod layers;
 pub mod optimizer;
 pub mod precision;
-pub mod pretrain;
 pub mod train;
 pub mod trainable;
 
-pub use device::{Compute, Device, DeviceError};
+pub use device::{Compute, Device};
 pub use families::language::causal::Causal;
 pub use families::tiny::Umm;
 pub use families::tiny::base::{Base, BaseError};
 pub use families::tiny::shard::EncodedShard;
-pub use pretrain::PretrainPlan;
 pub use train::{
     Schedule, Step, TrainError, TrainPlan, Trained, TrainingRun, TrainingState, train,
 };

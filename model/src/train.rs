@@ -18,7 +18,7 @@ use witan_adapter::{Adapter, AdapterError, Strategy};
 use crate::families::lora_model::{LoraModel, Unreadable};
 pub use record::record;
 pub use run::{TrainingRun, TrainingState};
-pub(crate) use sampler::ShuffledSampler;
+pub use sampler::ShuffledSampler;
 pub use schedule::Schedule;
 
 /// How a member trains in one round.

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use witan_adapter::tensors::{TensorsError, WeightError, read_weights};
 use witan_data::tokenizer::Tokenizer;
+use witan_model::families::tiny::base::fresh;
 use witan_model::families::tiny::config::ModelConfig;
-use witan_model::pretrain::fresh;
 use witan_model::{Base, BaseError};
 
 /// A folder of this test's own that holds a sound base.

@@ -18,7 +18,7 @@ use witan_model::{Base, Device, EncodedShard, Step, TrainPlan, Umm, train};
 #[cfg(any(feature = "cuda", feature = "cubecl-cpu"))]
 fn devices() -> Vec<Device> {
     let mut devices = Vec::new();
-    devices.extend(witan_model::Compute::Cuda.open());
+    devices.extend(witan_model::device::open(witan_model::Compute::Cuda));
     #[cfg(feature = "cubecl-cpu")]
     devices.push(Device::cpu());
     devices

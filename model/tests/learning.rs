@@ -11,8 +11,8 @@ use witan_data::scenes::dataset;
 use witan_data::tokenizer::Tokenizer;
 use witan_data::vocabulary::Vocabulary;
 use witan_data::{Dataset, Picture};
+use witan_model::families::tiny::base::fresh;
 use witan_model::families::tiny::config::ModelConfig;
-use witan_model::pretrain::fresh;
 use witan_model::{
     Base, Device, EncodedShard, Step, TrainError, TrainPlan, Trained, TrainingRun, TrainingState,
     Umm, train,

@@ -166,18 +166,18 @@ impl Driver {
                 self.emit(NodeEvent::Training { round, step, steps, examples, loss });
                 heartbeat.is_due(job).then_some(Input::Progress { job, step, steps, loss })
             }
-            jobs::Event::Trained { job, round, delta, examples, steps, scores } => {
-                self.emit(NodeEvent::Trained { round, delta: delta.digest });
-                Some(Input::Trained { job, delta, examples, steps, scores })
-            }
-            jobs::Event::TrainFailed { job, round, reason } => {
-                self.emit(NodeEvent::SitsOut { round, reason: reason.clone() });
-                Some(Input::TrainFailed { job, reason })
-            }
-            jobs::Event::Aggregated { job, result } => Some(Input::Aggregated { job, result }),
-            jobs::Event::Adopted { job, round } => {
-                self.emit_adopted(round);
-                Some(Input::Adopted { job })
+            jobs::Event::Done { round, input } => {
+                match &input {
+                    Input::Trained { delta, .. } => {
+                        self.emit(NodeEvent::Trained { round, delta: delta.digest });
+                    }
+                    Input::TrainFailed { reason, .. } => {
+                        self.emit(NodeEvent::SitsOut { round, reason: reason.clone() });
+                    }
+                    Input::Adopted { .. } => self.emit_adopted(round),
+                    _ => {}
+                }
+                Some(input)
             }
             jobs::Event::Broken(failure) => return Err(failure),
         })

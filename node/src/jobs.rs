@@ -7,7 +7,6 @@
 pub mod aggregate;
 pub mod check;
 pub mod core_slots;
-pub mod device;
 pub mod error_feedback;
 mod federated_model;
 pub mod selected;
@@ -23,9 +22,8 @@ use witan_home::Failure;
 use witan_home::settings::Settings;
 use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::Federation;
-use witan_protocol::io::{Aggregate, AggregateInput, JobId};
-use witan_protocol::member::{MemberId, Round};
-use witan_protocol::wire::Scores;
+use witan_protocol::io::{AggregateInput, Input, JobId};
+use witan_protocol::member::Round;
 
 pub use federated_model::{FederatedModel, strategy_of};
 use train::Places;
@@ -89,43 +87,12 @@ pub enum Event {
         /// The newest loss.
         loss: f32,
     },
-    /// Training is done, its delta stored.
-    Trained {
-        /// The job.
-        job: JobId,
+    /// A task is done, or has failed; the participant is to hear of it.
+    Done {
         /// Its round.
         round: Round,
-        /// The delta.
-        delta: BlobRef,
-        /// Samples seen.
-        examples: u64,
-        /// Steps taken.
-        steps: u64,
-        /// Measured.
-        scores: Scores,
-    },
-    /// Training failed.
-    TrainFailed {
-        /// The job.
-        job: JobId,
-        /// Its round.
-        round: Round,
-        /// Why.
-        reason: String,
-    },
-    /// Aggregation is done.
-    Aggregated {
-        /// The job.
-        job: JobId,
-        /// The stored aggregate, or whose deltas are unusable.
-        result: Result<Aggregate, Vec<(MemberId, String)>>,
-    },
-    /// The adapter is usable.
-    Adopted {
-        /// The job.
-        job: JobId,
-        /// Its round.
-        round: Round,
+        /// What the participant hears: trained, training failed, aggregated or adopted.
+        input: Input,
     },
     /// The disk refused: the node cannot go on.
     Broken(Failure),

@@ -18,10 +18,10 @@ use witan_protocol::{Config, Participant};
 use crate::control::{self, ControlSocket};
 use crate::driver::{Driver, Sources};
 use crate::events::TimedEvent;
-use crate::jobs::device::Compute;
 use crate::jobs::error_feedback::ErrorFeedback;
 use crate::jobs::train::Places;
 use crate::jobs::{FederatedModel, Jobs};
+use witan_home::settings::Compute;
 
 /// Whose key may start a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 
 pub mod captions;
 pub mod catalogue;
+pub mod compute;
 pub mod evaluate;
 pub mod evaluation;
 pub mod fault;

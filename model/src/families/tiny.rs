@@ -59,7 +59,7 @@ impl Network {
     }
 
     /// Where its weights lie; what is made there records gradients if they do.
-    pub(crate) fn device(&self) -> Device {
+    pub fn device(&self) -> Device {
         self.trunk.device()
     }
 

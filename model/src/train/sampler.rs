@@ -60,14 +60,14 @@ impl Batches {
 }
 
 /// Samples indices without replacement, shuffled anew for every epoch.
-pub(crate) struct ShuffledSampler {
+pub struct ShuffledSampler {
     indices: Vec<usize>,
     next: usize,
 }
 
 impl ShuffledSampler {
     /// A sampler of these indices, at the start of an epoch.
-    pub(crate) fn new(indices: Vec<usize>) -> ShuffledSampler {
+    pub fn new(indices: Vec<usize>) -> ShuffledSampler {
         ShuffledSampler { indices, next: 0 }
     }
 
@@ -76,7 +76,7 @@ impl ShuffledSampler {
     }
 
     /// The next `count` indices, across the end of an epoch; none of an empty sampler.
-    pub(crate) fn sample(&mut self, count: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+    pub fn sample(&mut self, count: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
         if self.is_empty() {
             return Vec::new();
         }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use witan_data::tokenizer::Tokenizer;
 use witan_home::Failure;
-use witan_node::jobs::device::{self, Compute};
+use witan_home::settings::Compute;
+use witan_model::device;
 
 use super::output;
 use super::source::{ModelArgs, check_text};

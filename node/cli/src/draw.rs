@@ -7,8 +7,9 @@ use witan_data::evaluation::PROMPTS_HINT;
 use witan_data::prompts;
 use witan_data::sheet::{Sheet, Tile};
 use witan_home::Failure;
+use witan_home::settings::Compute;
+use witan_model::device;
 use witan_model::trainable::{Drawing, DrawingKind, Progress, Trainable, unwritten};
-use witan_node::jobs::device::{self, Compute};
 
 use super::bar::Bar;
 use super::eval::IMAGES_MAX;

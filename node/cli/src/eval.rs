@@ -11,11 +11,12 @@ use witan_data::evaluate::geneval::folder::Folder;
 use witan_data::evaluation::{Evaluation, write_results};
 use witan_data::metrics::{Metrics, by_task};
 use witan_data::source::Extent;
+use witan_home::settings::Compute;
 use witan_home::settings::{DataSource, Settings, Share};
 use witan_home::{Failure, Home};
 use witan_lab::tables::percent;
+use witan_model::device;
 use witan_model::trainable::{self, DrawingKind, Drawings, EvaluationData, unwritten};
-use witan_node::jobs::device::{self, Compute};
 
 use super::bar::Bar;
 use super::output;

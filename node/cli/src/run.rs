@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use witan_home::settings::Compute;
 use witan_home::{Failure, FailureKind, Home};
 use witan_node::driver::unix_ms;
 use witan_node::events::{NodeEvent, TimedEvent};
-use witan_node::jobs::device::Compute;
 use witan_node::open::{self, Admission, Start};
 use witan_protocol::Roster;
 use witan_protocol::member::Round;

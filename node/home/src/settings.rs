@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
-mod compute;
-
-pub use compute::{Compute, UnknownDevice};
+pub use witan_data::compute::{Compute, UnknownDevice};
 pub use witan_data::source::{By, DataSource, Share};
 
 /// The settings of one node.

@@ -11,9 +11,9 @@ use witan_adapter::{Adapter, Committed};
 use witan_data::metrics::{Metrics, by_task};
 use witan_data::source::{DataSource, Extent};
 use witan_home::{Failure, FailureKind};
+use witan_model::device::Device;
 use witan_model::trainable::{self, Drawings, EvaluationData, Trainable};
 use witan_node::jobs::core_slots::CoreSlots;
-use witan_node::jobs::device::Device;
 use witan_node::jobs::{FederatedModel, spawn};
 use witan_protocol::federation::Federation;
 

@@ -21,10 +21,11 @@ use serde::{Deserialize, Serialize};
 use witan_data::metrics::by_task;
 use witan_data::source::Extent;
 use witan_home::{Failure, FailureKind};
+use witan_model::device;
 use witan_model::trainable::{self, BaseModel, EvaluationData};
 use witan_node::interrupt::Interrupt;
+use witan_node::jobs::FederatedModel;
 use witan_node::jobs::core_slots::CoreSlots;
-use witan_node::jobs::{FederatedModel, device};
 use witan_protocol::digest::Digest;
 
 use crate::event::{Event, Listener, Observer};

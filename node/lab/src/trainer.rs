@@ -18,6 +18,7 @@ use witan_data::fault::Fault;
 use witan_data::metrics::Metrics;
 use witan_data::source::Pool;
 use witan_home::{Failure, FailureKind};
+use witan_model::device::Device;
 use witan_model::trainable::{
     self, Drawings, EvaluationData, Next, Progress, Targets, TrainObserver, TrainTask, Trainable,
     TrainingData,
@@ -25,7 +26,6 @@ use witan_model::trainable::{
 use witan_model::{Schedule, TrainPlan};
 use witan_node::jobs::FederatedModel;
 use witan_node::jobs::core_slots::CoreSlots;
-use witan_node::jobs::device::Device;
 use witan_node::jobs::train::plan_of;
 use witan_protocol::federation::Training;
 

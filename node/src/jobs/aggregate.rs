@@ -6,7 +6,7 @@ use witan_adapter::{Committed, aggregate};
 use witan_files::Blobs;
 use witan_home::Failure;
 use witan_protocol::digest::BlobRef;
-use witan_protocol::io::{Aggregate, AggregateInput};
+use witan_protocol::io::{Aggregate, AggregateInput, Input};
 use witan_protocol::member::{MemberId, Round};
 use witan_protocol::wire::LayerError;
 
@@ -30,12 +30,14 @@ impl Aggregator {
             let event = match task {
                 Task::Aggregate { job, round, start, inputs } => {
                     match self.aggregate(round, &start, &inputs) {
-                        Ok(result) => Event::Aggregated { job, result },
+                        Ok(result) => {
+                            Event::Done { round, input: Input::Aggregated { job, result } }
+                        }
                         Err(failure) => Event::Broken(failure),
                     }
                 }
                 Task::Adopt { job, round, adapter } => match self.committed(&adapter) {
-                    Ok(_) => Event::Adopted { job, round },
+                    Ok(_) => Event::Done { round, input: Input::Adopted { job } },
                     Err(failure) => Event::Broken(failure),
                 },
                 Task::Train { .. } => unreachable!("training has its own queue"),

@@ -15,18 +15,18 @@ use witan_data::source::MemberData;
 use witan_files::Blobs;
 use witan_home::settings::Settings;
 use witan_home::{Failure, FailureKind};
+use witan_model::device::{self, Device};
 use witan_model::trainable::{
     self, Drawings, EvaluationData, Next, TrainTask, Trainable, TrainingData,
 };
 use witan_model::{Schedule, Step, TrainPlan};
 use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::{Federation, Training};
-use witan_protocol::io::JobId;
+use witan_protocol::io::{Input, JobId};
 use witan_protocol::member::Round;
 use witan_protocol::wire::Scores;
 
 use super::core_slots::{CoreSlot, CoreSlots};
-use super::device::{self, Device};
 use super::error_feedback::ErrorFeedback;
 use super::{Event, FederatedModel, Task, goes_on};
 
@@ -108,11 +108,12 @@ impl Trainer {
             let Task::Train { job, round, start } = task else {
                 unreachable!("only training is queued here")
             };
-            let event = match self.train(job, round, &start, &mut loaded, &events) {
-                Ok(event) => event,
+            let input = match self.train(job, round, &start, &mut loaded, &events) {
+                Ok(input) => input,
                 Err(failure) if failure.kind == FailureKind::Interrupted => return,
-                Err(failure) => Event::TrainFailed { job, round, reason: failure.message },
+                Err(failure) => Input::TrainFailed { job, reason: failure.message },
             };
+            let event = Event::Done { round, input };
             if events.blocking_send(event).is_err() {
                 return;
             }
@@ -127,7 +128,7 @@ impl Trainer {
         start: &BlobRef,
         loaded: &mut Option<Loaded>,
         events: &mpsc::Sender<Event>,
-    ) -> Result<Event, Failure> {
+    ) -> Result<Input, Failure> {
         let _slot = self.slot()?;
         let steps = u64::from(self.training.local_steps);
         let tell = |step, examples, loss| {
@@ -158,9 +159,8 @@ impl Trainer {
             }
         })?;
         let change = trained.adapter.delta(&own.adapter);
-        Ok(Event::Trained {
+        Ok(Input::Trained {
             job,
-            round,
             delta: self.publish(round, &whole, change)?,
             examples: trained.examples,
             steps: trained.steps,
@@ -293,7 +293,7 @@ fn rank(model: &FederatedModel, settings: &Settings) -> Result<usize, Failure> {
 mod tests {
     use super::*;
     use witan_adapter::{Codec, Strategy};
-    use witan_home::settings::{DataSource, Share};
+    use witan_home::settings::{Compute, DataSource, Share};
 
     #[test]
     fn a_lower_rank_is_for_strategies_that_mix_ranks() {
@@ -309,7 +309,7 @@ mod tests {
             listen: Vec::new(),
             data: data.clone(),
             threads: 1,
-            device: device::Compute::Cpu,
+            device: Compute::Cpu,
             turns: None,
             model: None,
             rank,

@@ -151,6 +151,14 @@ impl Base {
     }
 }
 
+/// The weights of a whole network: those of `start`, and freshly sampled ones in place of what it
+/// lacks.
+pub fn fresh(config: &ModelConfig, start: Weights, seed: u64) -> Result<Weights, WeightError> {
+    let mut loader = Loader::sampling(start, seed, &Device::flex());
+    Network::load(&mut loader, config)?;
+    Ok(loader.into_weights())
+}
+
 /// The weights as they are after being saved and read again: rounded to f16.
 pub fn saved(mut weights: Weights) -> Weights {
     for value in weights.values_mut().flat_map(|tensor| &mut tensor.values) {

@@ -40,10 +40,14 @@ pub struct EncodedCaption {
 /// Pictures as frozen features, questions and captions as tokens.
 #[derive(Clone, Debug, Default)]
 pub struct EncodedShard {
-    pub(crate) tokens: FeatureTable,
-    pub(crate) targets: FeatureTable,
-    pub(crate) questions: Vec<EncodedQuestion>,
-    pub(crate) captions: Vec<EncodedCaption>,
+    /// What the projector makes of every picture.
+    pub tokens: FeatureTable,
+    /// What a drawing of it should become.
+    pub targets: FeatureTable,
+    /// The questions.
+    pub questions: Vec<EncodedQuestion>,
+    /// The captions.
+    pub captions: Vec<EncodedCaption>,
     /// Questions asked only in part and captions left out, for their unknown words.
     skipped: usize,
     /// The first of those words.
@@ -52,7 +56,7 @@ pub struct EncodedShard {
 
 /// One row of `16 * width` values a picture.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct FeatureTable {
+pub struct FeatureTable {
     values: Vec<f32>,
     width: usize,
 }
@@ -85,7 +89,7 @@ impl EncodedShard {
     }
 
     /// Puts tokenised questions and captions beside features already computed.
-    pub(crate) fn with_features(
+    pub fn with_features(
         tokenizer: &Tokenizer,
         data: &Dataset,
         tokens: FeatureTable,
@@ -125,7 +129,7 @@ impl EncodedShard {
     }
 
     /// Adds another shard's pictures, questions and captions behind this one's.
-    pub(crate) fn append(&mut self, other: EncodedShard) {
+    pub fn append(&mut self, other: EncodedShard) {
         let pictures = self.targets.values.len() / (PICTURE_TOKENS * self.targets.width);
         self.tokens.values.extend(other.tokens.values);
         self.targets.values.extend(other.targets.values);
@@ -168,7 +172,7 @@ impl FeatureTable {
     }
 
     /// The rows of some pictures: `[rows, 16, width]`.
-    pub(crate) fn rows(&self, pictures: &[usize], device: &Device) -> Tensor<3> {
+    pub fn rows(&self, pictures: &[usize], device: &Device) -> Tensor<3> {
         let row = self.row_len();
         let mut values = Vec::with_capacity(pictures.len() * row);
         for &picture in pictures {
@@ -198,7 +202,7 @@ impl FeatureTable {
 }
 
 /// The merged vision tokens and the normalised patches of cells of every picture.
-pub(crate) fn picture_features(
+pub fn picture_features(
     network: &Network,
     config: &ModelConfig,
     pictures: &[Picture],

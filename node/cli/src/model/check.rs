@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use witan_home::Failure;
+use witan_home::settings::Compute;
+use witan_model::device;
 use witan_model::families::blip3o::Blip3oConfig;
 use witan_model::families::language::Activations;
 use witan_model::families::language::config::LanguageConfig;
@@ -13,7 +15,6 @@ use witan_model::inspect::memory::{Memory, StepShape};
 use witan_model::inspect::preset::Preset;
 use witan_model::inspect::probe;
 use witan_model::trainable::{self, tower_bytes};
-use witan_node::jobs::device::{self, Compute};
 use witan_protocol::digest::Digest;
 
 use super::{bytes, count};
@@ -180,7 +181,7 @@ impl Args {
                 true => Activations::Recomputed,
                 false => Activations::Kept,
             },
-            compute: device::of_model(self.device),
+            compute: self.device,
         }
     }
 

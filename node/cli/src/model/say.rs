@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use witan_home::Failure;
+use witan_home::settings::Compute;
+use witan_model::device;
 use witan_model::inspect::probe;
-use witan_node::jobs::device::{self, Compute};
 
 use crate::output;
 

@@ -16,7 +16,7 @@ use witan_node::jobs::error_feedback::ErrorFeedback;
 use witan_node::jobs::train::Places;
 use witan_node::jobs::{self, Jobs, Task};
 use witan_protocol::digest::BlobRef;
-use witan_protocol::io::{Aggregate, AggregateInput, JobId, Notice};
+use witan_protocol::io::{Aggregate, AggregateInput, Input, JobId, Notice};
 use witan_protocol::member::Round;
 use witan_protocol::wire::LayerError;
 
@@ -152,11 +152,11 @@ impl Testnet {
         while waits_for > 0 {
             let (index, event) = self.next(members).await?;
             match event {
-                jobs::Event::Trained { delta, examples, .. } => {
+                jobs::Event::Done { input: Input::Trained { delta, examples, .. }, .. } => {
                     trained[index] = Some((delta, examples));
                     waits_for -= 1;
                 }
-                jobs::Event::TrainFailed { reason, .. } => {
+                jobs::Event::Done { input: Input::TrainFailed { reason, .. }, .. } => {
                     self.node_says(index, NodeEvent::SitsOut { round, reason });
                     waits_for -= 1;
                 }
@@ -186,7 +186,8 @@ impl Testnet {
         }
         members.jobs[0].submit(Task::Aggregate { job: JobId(round.0), round, start, inputs })?;
         loop {
-            if let (_, jobs::Event::Aggregated { result, .. }) = self.next(members).await? {
+            let (_, event) = self.next(members).await?;
+            if let jobs::Event::Done { input: Input::Aggregated { result, .. }, .. } = event {
                 return result.map_err(|unusable| {
                     let reasons: Vec<_> = unusable.into_iter().map(|(_, reason)| reason).collect();
                     Failure::input(format!("round {round}: {}", reasons.join("; ")))

@@ -19,11 +19,11 @@ use serde::{Deserialize, Serialize};
 use witan_adapter::tensors::{WeightError, Weights};
 use witan_data::tokenizer::{Tokenizer, WordError};
 
-use crate::families::tiny::Network;
-use crate::families::tiny::base::{Base, BaseError, saved};
-use crate::families::tiny::config::ModelConfig;
-use crate::layers::loader::Loader;
-use crate::layers::names::Names;
+use witan_model::families::tiny::Network;
+use witan_model::families::tiny::base::{Base, BaseError, fresh, saved};
+use witan_model::families::tiny::config::ModelConfig;
+use witan_model::layers::loader::Loader;
+use witan_model::layers::names::Names;
 
 /// Sizes and lengths of the three stages.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -185,14 +185,6 @@ pub struct Setup<'a> {
 }
 
 type StageRun = fn(&Setup<'_>, Weights, Progress<'_>) -> Result<Weights, PretrainError>;
-
-/// The weights of a whole network: those of `start`, and freshly sampled ones in place of what it
-/// lacks.
-pub fn fresh(config: &ModelConfig, start: Weights, seed: u64) -> Result<Weights, WeightError> {
-    let mut loader = Loader::sampling(start, seed, &Device::flex());
-    Network::load(&mut loader, config)?;
-    Ok(loader.into_weights())
-}
 
 /// One stage at work: the network, its optimiser, and where it stands.
 struct Stage {

@@ -1,4 +1,4 @@
-//! Where a node computes, as a setting; whoever has the model opens the device.
+//! Where a model computes, as a setting; `witan-model` opens the device.
 
 use std::fmt;
 use std::str::FromStr;
@@ -41,5 +41,20 @@ impl FromStr for Compute {
             "cuda" => Ok(Self::Cuda),
             found => Err(UnknownDevice { found: found.to_owned() }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_read_as_it_is_written_and_no_other_word_is() {
+        for compute in [Compute::Cpu, Compute::Cuda] {
+            assert_eq!(compute.to_string().parse(), Ok(compute));
+            assert_eq!(serde_json::to_string(&compute).unwrap(), format!("\"{compute}\""));
+        }
+        let error = "tpu".parse::<Compute>().unwrap_err();
+        assert_eq!(error.to_string(), "expected cpu or cuda, found tpu");
     }
 }

@@ -15,13 +15,13 @@ use witan_data::tokenizer::Tokenizer;
 use witan_data::vocabulary::Vocabulary;
 
 use super::{Event, PretrainError, PretrainPlan, Progress, Setup, Stage};
-use crate::families::language::losses::text_losses;
-use crate::families::tiny::base::Base;
-use crate::families::tiny::config::ModelConfig;
-use crate::families::tiny::shard::{EncodedShard, picture_features};
-use crate::families::tiny::variant::PLAIN;
-use crate::families::trunk::flow::Noise;
-use crate::train::ShuffledSampler;
+use witan_model::families::language::losses::text_losses;
+use witan_model::families::tiny::base::Base;
+use witan_model::families::tiny::config::ModelConfig;
+use witan_model::families::tiny::shard::{EncodedShard, picture_features};
+use witan_model::families::tiny::variant::PLAIN;
+use witan_model::families::trunk::flow::Noise;
+use witan_model::train::ShuffledSampler;
 
 /// Trains everything but the encoder and the painter.
 pub fn train(

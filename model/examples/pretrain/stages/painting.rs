@@ -15,10 +15,10 @@ use witan_data::Picture;
 use witan_data::scenes::Scene;
 
 use super::{PretrainError, Progress, Setup, Stage};
-use crate::families::tiny::config::CELL_PIXELS;
-use crate::families::tiny::painter::{Sketch, pixel_index, sketch};
-use crate::families::tiny::vision::pixels;
-use crate::host::floats;
+use witan_model::families::tiny::config::CELL_PIXELS;
+use witan_model::families::tiny::painter::{Sketch, pixel_index, sketch};
+use witan_model::families::tiny::vision::pixels;
+use witan_model::host::floats;
 
 /// Trains the painter; everything else stays.
 pub fn train(

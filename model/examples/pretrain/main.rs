@@ -5,6 +5,8 @@
 //! by one with --from give the same bytes as all of them at once. Ctrl-C leaves the last checkpoint
 //! in OUT.
 
+mod stages;
+
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -16,9 +18,10 @@ use witan_adapter::tensors::read_weights;
 use witan_data::evaluation::EvaluationSet;
 use witan_data::metrics::Metrics;
 use witan_data::scenes;
-use witan_model::pretrain::{self, Event, PretrainPlan, StageStep};
 use witan_model::trainable::{self, BaseModel, Drawings, Embedded, EvaluationData};
 use witan_model::{Base, Compute, Device, Umm};
+
+use stages::{Event, PretrainPlan, StageStep};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -80,13 +83,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     plan.painting.steps = args.painting_steps;
     plan.joint.steps = args.joint_steps;
     plan.scenes = args.scenes;
-    let device = args.device.open()?;
+    let device = witan_model::device::open(args.device)?;
     std::fs::create_dir_all(&args.out)?;
     let from = args.from.as_deref();
     let start = from.map(|folder| std::fs::read(folder.join("model.safetensors"))).transpose()?;
     let start = start.map(|bytes| read_weights(&bytes)).transpose()?;
     let mut unsaved = None;
-    let base = pretrain::run(&plan, start.as_ref(), &device, &mut |event| {
+    let base = stages::run(&plan, start.as_ref(), &device, &mut |event| {
         match event {
             Event::Step(step) => tell(&step),
             Event::Checkpoint(base) => unsaved = base.save(&args.out).err(),

@@ -13,14 +13,14 @@ use witan_data::Picture;
 use witan_data::scenes::Scene;
 
 use super::{PretrainError, Progress, Setup, Stage};
-use crate::families::tiny::Network;
-use crate::families::tiny::cells::{
+use witan_model::families::tiny::Network;
+use witan_model::families::tiny::cells::{
     BACKGROUND, CHANNELS, COLOUR, LENGTH_UNIT, OCCUPANCY, SHAPE, SIZE,
 };
-use crate::families::tiny::config::{GRID_CELLS, PICTURE_SIDE};
-use crate::families::tiny::vision::{CellReading, pixels};
-use crate::host::floats;
-use crate::layers::loader::Loader;
+use witan_model::families::tiny::config::{GRID_CELLS, PICTURE_SIDE};
+use witan_model::families::tiny::vision::{CellReading, pixels};
+use witan_model::host::floats;
+use witan_model::layers::loader::Loader;
 
 /// Trains the encoder and its head; everything else stays.
 pub fn train(
