@@ -1,9 +1,9 @@
 //! The vote of one round: Tendermint, by `arc-malachitebft-core-consensus`.
 //!
 //! This file feeds the library and carries out its effects; it decides nothing. What is signed here
-//! is logged first: an [`Action::Persist`] always comes before the [`Action::Broadcast`] that depends
-//! on it. A [`Consensus`] exists from the moment its round is the next one and takes votes at once;
-//! its own vote opens later.
+//! is logged first: an [`Action::Persist`] always comes before the [`Action::Broadcast`] that
+//! depends on it. A [`Consensus`] exists from the moment its round is the next one and takes votes
+//! at once; its own vote opens later.
 
 mod context;
 mod handler;
@@ -267,8 +267,8 @@ impl Consensus {
         )
     }
 
-    /// Feeds the library. False if it found a contradiction, which only a replay can: after any other
-    /// error its state is unchanged, and the view times out.
+    /// Feeds the library. False if it found a contradiction, which only a replay can: after any
+    /// other error its state is unchanged, and the view times out.
     fn process(&mut self, now: Time, input: Input<Context>) -> bool {
         self.handler.now = now;
         let handler = &mut self.handler;

@@ -50,8 +50,8 @@ pub struct Document {
     pub seed: u64,
     /// Digest of the frozen base model, in hexadecimal.
     pub base: Digest,
-    /// Digest of the tower that makes BLIP3o's training targets. [default: none; each member has its
-    /// own, or none]
+    /// Digest of the tower that makes BLIP3o's training targets. [default: none; each member has
+    /// its own, or none]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tower: Option<Digest>,
     /// Addresses of bootstrap peers; operational.
@@ -177,7 +177,8 @@ pub enum FederationError {
 /// and must fit one gossip message; more members would need a committee that verifies.
 pub const MEMBERS_MAX: usize = 64;
 
-/// Rounds an update may be late: a change trained from an older adapter is of little use to a newer one.
+/// Rounds an update may be late: a change trained from an older adapter is of little use to a newer
+/// one.
 pub const LATE_ROUNDS_MAX: u64 = 4;
 
 /// Rounds a federation may have: a participant keeps every record at hand.

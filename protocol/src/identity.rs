@@ -62,7 +62,8 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// A public key as a PEM document (SubjectPublicKeyInfo), as `openssl` writes it; `None` if it is none.
+/// A public key as a PEM document (SubjectPublicKeyInfo), as `openssl` writes it; `None` if it is
+/// none.
 pub fn public_pem(member: &MemberId) -> Option<String> {
     let key = VerifyingKey::from_bytes(&member.0).ok()?;
     key.to_public_key_pem(LineEnding::LF).ok()

@@ -1,9 +1,10 @@
-//! The door between a participant and the node or simulator around it: every input and every output.
+//! The door between a participant and the node or simulator around it: every input and every
+//! output.
 //!
 //! Drain rule: after each `handle`, poll outputs to `None` before the next. Order rule: outputs are
-//! carried out in order, and [`Output::Persist`] is a barrier: it is durable before anything after it
-//! is done. Time rule: `now` never decreases. Job rule: every output that asks for work carries a
-//! [`JobId`], echoed by exactly one input.
+//! carried out in order, and [`Output::Persist`] is a barrier: it is durable before anything after
+//! it is done. Time rule: `now` never decreases. Job rule: every output that asks for work carries
+//! a [`JobId`], echoed by exactly one input.
 
 use std::sync::Arc;
 
@@ -127,8 +128,8 @@ pub enum Output {
         /// Deltas with their integer weights, in roster order.
         inputs: Vec<AggregateInput>,
     },
-    /// Fetch a blob from any of these members, verify it while writing, answer `BlobStored`. May fail
-    /// silently: the participant asks again while it needs the blob.
+    /// Fetch a blob from any of these members, verify it while writing, answer `BlobStored`. May
+    /// fail silently: the participant asks again while it needs the blob.
     Fetch {
         /// The blob.
         blob: BlobRef,
@@ -144,8 +145,8 @@ pub enum Output {
         /// The committed aggregate; stored already.
         adapter: BlobRef,
     },
-    /// The members from now on: keep connections with these and no others. The first output, and one
-    /// after each record that changes the roster.
+    /// The members from now on: keep connections with these and no others. The first output, and
+    /// one after each record that changes the roster.
     Roster(Arc<Roster>),
     /// An event, for the gossip log and for people.
     Notice(Notice),
@@ -323,8 +324,8 @@ pub enum Notice {
         /// Votes needed.
         needed: u64,
     },
-    /// All rounds of the federation are committed, but these members took no part in the last one and
-    /// are not reachable.
+    /// All rounds of the federation are committed, but these members took no part in the last one
+    /// and are not reachable.
     Missing {
         /// The member.
         members: Vec<MemberId>,

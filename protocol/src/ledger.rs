@@ -87,7 +87,8 @@ impl Ledger {
             .map_err(|what| BadRecord { round: self.tip.round, what })
     }
 
-    /// Appends a record that [`Ledger::check`] returned, or that this member's own consensus decided.
+    /// Appends a record that [`Ledger::check`] returned, or that this member's own consensus
+    /// decided.
     pub fn append(&mut self, record: &RoundRecord) {
         debug_assert_eq!(record.proposal.round, self.tip.round, "records follow each other");
         self.tip = self.tip.after(&record.proposal);

@@ -2,9 +2,8 @@
 //!
 //! Pure: no clock, no runtime, no network, no randomness, no files. Time, keys and bytes come in by
 //! argument; every effect leaves as a value of [`io::Output`]. Modules import in one direction:
-//! digest, codec, member, flaw, identity ← federation ← wire ← io, status ← ledger ← consensus ← round
-//! ← sync ← participant. The terms are defined in
-//! `docs/GLOSSARY.md`.
+//! digest, codec, member, flaw, identity ← federation ← wire ← io, status ← ledger ← consensus ←
+//! round ← sync ← participant. The terms are defined in `docs/GLOSSARY.md`.
 
 pub mod codec;
 mod consensus;

@@ -243,7 +243,8 @@ impl Participant {
         self.round.pending.evidence()
     }
 
-    /// Once every round is committed: members that took no part in the last one and are not reachable.
+    /// Once every round is committed: members that took no part in the last one and are not
+    /// reachable.
     fn missing(&self) -> Vec<MemberId> {
         let last = RoundNumber(self.round.tip.round.0 - 1);
         let record = self.ledger.record(last).filter(|_| self.round.is_last());

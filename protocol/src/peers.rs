@@ -43,8 +43,8 @@ impl Peers {
         &self.connected
     }
 
-    /// Whether a member is worth waiting for: connected, heard from a moment ago, or not met yet by a
-    /// node that has only just started.
+    /// Whether a member is worth waiting for: connected, heard from a moment ago, or not met yet by
+    /// a node that has only just started.
     pub fn is_live(&self, member: &MemberId, now: Time) -> bool {
         let within = |from: Time, ms: u64| now.0.saturating_sub(from.0) < ms;
         self.connected.contains(member)

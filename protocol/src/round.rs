@@ -1,8 +1,8 @@
 //! The current round: adopt the adapter it starts from, train, collect, decide.
 //!
 //! One [`Round`] lives from the commit of the round before it to its own. Its parts run side by
-//! side: a member that still trains votes like the others. [`Round::advance`] takes every step that is
-//! due; it is called after every input and is harmless at any moment.
+//! side: a member that still trains votes like the others. [`Round::advance`] takes every step that
+//! is due; it is called after every input and is harmless at any moment.
 
 mod aggregates;
 mod ballots;
@@ -213,8 +213,8 @@ impl Round {
         }
     }
 
-    /// Takes every step that is due; returns the record once the round is decided. A node that is not
-    /// a member takes none.
+    /// Takes every step that is due; returns the record once the round is decided. A node that is
+    /// not a member takes none.
     pub fn advance(
         &mut self,
         now: Time,
@@ -231,8 +231,8 @@ impl Round {
         self.collect(now, outbox, peers);
         self.verify(now, outbox);
         self.propose(now, outbox);
-        // Until the start adapter is due, only `adopt` asks: when several records arrive at once, only the
-        // newest adapter is fetched.
+        // Until the start adapter is due, only `adopt` asks: when several records arrive at once,
+        // only the newest adapter is fetched.
         if !matches!(self.adoption, Adoption::Fetching(_)) {
             self.blobs.ask(now, outbox);
         }

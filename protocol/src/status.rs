@@ -58,7 +58,8 @@ pub struct Status {
     pub adapter: BlobRef,
     /// Members connected directly.
     pub connected: Vec<MemberId>,
-    /// Once every round is committed: members that took no part in the last one and are not reachable.
+    /// Once every round is committed: members that took no part in the last one and are not
+    /// reachable.
     pub missing: Vec<MemberId>,
     /// Why nothing can be decided, if so.
     pub stalled: Option<String>,

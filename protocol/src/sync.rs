@@ -1,9 +1,9 @@
 //! Anti-entropy: members send each other their holdings, then what the other lacks.
 //!
 //! Gossip loses messages and does not resend them; this does. Once a second, and on connecting, a
-//! member sends a few peers a list of what it has of its round. A peer that has more answers with it:
-//! records to a member behind; updates, proposals and votes to one in the same round. Answers are
-//! bounded.
+//! member sends a few peers a list of what it has of its round. A peer that has more answers with
+//! it: records to a member behind; updates, proposals and votes to one in the same round. Answers
+//! are bounded.
 
 use crate::io::{Notice, Time};
 use crate::ledger::Ledger;
@@ -44,7 +44,8 @@ impl Sync {
         &self.stalled
     }
 
-    /// Sends holdings to a few peers, once a second, while there is something to decide or to fetch.
+    /// Sends holdings to a few peers, once a second, while there is something to decide or to
+    /// fetch.
     pub fn on_tick(&mut self, now: Time, outbox: &mut Outbox, round: &Round, peers: &mut Peers) {
         if now < self.next || round.is_finished() {
             return;

@@ -1,5 +1,5 @@
-//! Proves which late updates may count: those of a round that closed lately and without them, signed by
-//! the member they stand in for, trained from that round's adapter, once, and for less.
+//! Proves which late updates may count: those of a round that closed lately and without them,
+//! signed by the member they stand in for, trained from that round's adapter, once, and for less.
 
 use std::sync::Arc;
 

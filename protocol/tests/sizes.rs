@@ -1,4 +1,5 @@
-//! Proves that the largest messages fit their limits: 64 members, and a proposal that shows all it may.
+//! Proves that the largest messages fit their limits: 64 members, and a proposal that shows all it
+//! may.
 
 use witan_protocol::Identity;
 use witan_protocol::digest::{BlobRef, Digest};

@@ -65,7 +65,8 @@ pub enum Lie {
     CountsAgain,
     /// Accuses others of having signed two things, with proofs that prove nothing.
     FalseEvidence,
-    /// Objects to sound aggregates, as all liars of this kind do, and proposes records that tell of it.
+    /// Objects to sound aggregates, as all liars of this kind do, and proposes records that tell of
+    /// it.
     FalseRefutation,
 }
 

@@ -49,8 +49,8 @@ pub fn aggregate(
     Ok(BlobRef::of(&bytes))
 }
 
-/// The honest result of a proposal, if its inputs can be read and used. Weights are worked out here on
-/// their own; updates may be up to `late_rounds` late.
+/// The honest result of a proposal, if its inputs can be read and used. Weights are worked out here
+/// on their own; updates may be up to `late_rounds` late.
 pub fn result_of(roster: &Roster, late_rounds: u64, proposal: &Proposal) -> Option<BlobRef> {
     let included = proposal.included.iter().map(|part| (part.member, part.envelope.as_slice()));
     let late = proposal.late().map(|(member, envelope)| (*member, envelope));

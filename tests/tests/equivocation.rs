@@ -1,5 +1,5 @@
-//! Proves that a member which says two things where one may be said is caught, named in a record with
-//! both signatures, and leads no view from then on; and that nobody else can be accused.
+//! Proves that a member which says two things where one may be said is caught, named in a record
+//! with both signatures, and leads no view from then on; and that nobody else can be accused.
 
 use witan_protocol::codec;
 use witan_protocol::digest::Digest;

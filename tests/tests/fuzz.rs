@@ -1,8 +1,9 @@
-//! Proves that no bytes make a decoder or a participant panic, be read in two ways, hold without bound
-//! or sign twice: a short fuzzing run, the same every time. `docs/TESTING.md` says how to run a long one.
+//! Proves that no bytes make a decoder or a participant panic, be read in two ways, hold without
+//! bound or sign twice: a short fuzzing run, the same every time. `docs/TESTING.md` says how to run
+//! a long one.
 //!
-//! What a run found lies in `tests/corpus/`; a failure here prints where it left the bytes that are to
-//! join it.
+//! What a run found lies in `tests/corpus/`; a failure here prints where it left the bytes that are
+//! to join it.
 
 use std::env;
 use std::fs;

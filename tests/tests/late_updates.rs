@@ -1,5 +1,5 @@
-//! Proves, in simulated federations, that what a member trained for a round that closed without it counts
-//! in a later one where that was agreed, whatever made it late: slow work, a cut, a crash.
+//! Proves, in simulated federations, that what a member trained for a round that closed without it
+//! counts in a later one where that was agreed, whatever made it late: slow work, a cut, a crash.
 
 use witan_protocol::codec;
 use witan_protocol::ledger;

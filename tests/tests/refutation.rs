@@ -1,5 +1,5 @@
-//! Proves that a wrong aggregate is told in the record that closes the round in its place, with both
-//! digests and by members among whom one is honest, and that fewer can tell nothing.
+//! Proves that a wrong aggregate is told in the record that closes the round in its place, with
+//! both digests and by members among whom one is honest, and that fewer can tell nothing.
 
 use witan_protocol::codec;
 use witan_protocol::ledger;

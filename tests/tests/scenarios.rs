@@ -34,8 +34,8 @@ fn an_aggregator_cannot_count_its_update_for_other_members() {
     }
 }
 
-/// Of a member that casts two prevotes, everyone keeps the first. Some saw a quorum and were bound to
-/// its proposal; others, with the other vote in hand, never saw it and could not follow: no view
+/// Of a member that casts two prevotes, everyone keeps the first. Some saw a quorum and were bound
+/// to its proposal; others, with the other vote in hand, never saw it and could not follow: no view
 /// closed any more. Noticed as stalled runs, seeds 204, 207 and 361 of 16 members. Since then the
 /// quorum itself can be shown.
 #[test]
@@ -73,9 +73,9 @@ fn a_delta_claimed_under_two_sizes_can_still_be_judged() {
     assert!(stage.said(VoteStep::Prevote, value), "the proposal is sound");
 }
 
-/// A proposal used the update of a liar that had published two, and only the liar and the aggregator
-/// were asked for its delta: if both lie, those who have the other update never get it, while those
-/// who voted insist on the proposal. Thought of while reading seed 51 of 16 members.
+/// A proposal used the update of a liar that had published two, and only the liar and the
+/// aggregator were asked for its delta: if both lie, those who have the other update never get it,
+/// while those who voted insist on the proposal. Thought of while reading seed 51 of 16 members.
 #[test]
 fn the_deltas_of_a_proposal_are_asked_of_those_who_voted_for_it() {
     let mut stage = Stage::new();
@@ -98,10 +98,10 @@ fn the_deltas_of_a_proposal_are_asked_of_those_who_voted_for_it() {
     assert!(asked, "whoever voted for it has it");
 }
 
-/// Members told each other of the six newest views of which they held votes, and gave those votes only.
-/// One liar that voted nine views ahead was enough: votes of the view under way that had been lost were
-/// given no more, and a quorum once split by a cut never came together. Noticed as stalled runs, 10 of
-/// the first 4,010 seeds of 16 members, 673 the first.
+/// Members told each other of the six newest views of which they held votes, and gave those votes
+/// only. One liar that voted nine views ahead was enough: votes of the view under way that had been
+/// lost were given no more, and a quorum once split by a cut never came together. Noticed as
+/// stalled runs, 10 of the first 4,010 seeds of 16 members, 673 the first.
 #[test]
 fn a_vote_for_a_distant_view_does_not_hide_those_of_the_view_under_way() {
     let mut stage = Stage::new();
@@ -130,9 +130,9 @@ fn a_vote_for_a_distant_view_does_not_hide_those_of_the_view_under_way() {
     assert!(!stage.gave(stage.leader, &vote(9)), "nobody is known to be that far");
 }
 
-/// From the eleventh view on, whoever is bound to a motion repeats it for those who may have missed it.
-/// It was repeated in the name of who repeated it, under its leader's signature, so that nobody could
-/// open it. Noticed as a message that does not open, seed 2305 of 16 members.
+/// From the eleventh view on, whoever is bound to a motion repeats it for those who may have missed
+/// it. It was repeated in the name of who repeated it, under its leader's signature, so that nobody
+/// could open it. Noticed as a message that does not open, seed 2305 of 16 members.
 #[test]
 fn a_motion_repeated_after_many_views_is_its_leaders() {
     let mut document = world::document(7, 1);

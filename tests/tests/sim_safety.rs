@@ -1,6 +1,6 @@
 //! Proves, in simulated federations, that nothing wrong is ever agreed on: every invariant of
-//! `witan_tests::invariants` holds after every event, whatever the network, the machines and a third
-//! of the members do.
+//! `witan_tests::invariants` holds after every event, whatever the network, the machines and a
+//! third of the members do.
 //!
 //! A failure prints its seed and the line that replays it.
 

@@ -97,8 +97,8 @@ impl EffectHandler {
         true
     }
 
-    /// Takes in a quorum of prevotes that another member proved. False if one is known for its view, or the
-    /// view is distant.
+    /// Takes in a quorum of prevotes that another member proved. False if one is known for its
+    /// view, or the view is distant.
     pub(super) fn take_polka(&mut self, polka: &Polka) -> bool {
         self.is_near(polka.view) && self.tally.take_polka(polka.clone())
     }
@@ -238,16 +238,16 @@ impl EffectHandler {
         }
     }
 
-    /// Drops proposals that no held view and no held quorum is about. The one this member is bound to
-    /// had a quorum, and newer ones are few.
+    /// Drops proposals that no held view and no held quorum is about. The one this member is bound
+    /// to had a quorum, and newer ones are few.
     fn prune(&mut self) {
         let tally = &self.tally;
         self.proposals.retain(|value, _| tally.is_about(value));
         self.verdicts.retain(|value, _| tally.is_about(value));
     }
 
-    /// Broadcasts what the library publishes: this member's vote or proposal, or after many views the
-    /// proposal of another member that this one is now bound to.
+    /// Broadcasts what the library publishes: this member's vote or proposal, or after many views
+    /// the proposal of another member that this one is now bound to.
     fn broadcast(&mut self, message: SignedConsensusMsg<Context>) {
         let signed = match message {
             SignedConsensusMsg::Vote(SignedMessage { message: vote, signature }) => {

@@ -111,8 +111,8 @@ impl Tally {
             .collect()
     }
 
-    /// The newest view that an honest member has reached, the few before it, and the next one, which
-    /// some may have reached. Votes of a few liars for distant views change nothing.
+    /// The newest view that an honest member has reached, the few before it, and the next one,
+    /// which some may have reached. Votes of a few liars for distant views change nothing.
     fn recent_views(&self) -> RangeInclusive<View> {
         let mut voters = MemberSet::default();
         let reached = self.votes.iter().rev().find(|(_, votes)| {

@@ -1,8 +1,8 @@
 //! How long a view waits, and which timeouts are running.
 //!
 //! All derive from one setting, `council.view_timeout_ms`, and from how long this member's own
-//! aggregation took: a slow machine must not give up on an aggregator that is as slow. Each later view
-//! waits longer, so that members with unequal clocks meet in one.
+//! aggregation took: a slow machine must not give up on an aggregator that is as slow. Each later
+//! view waits longer, so that members with unequal clocks meet in one.
 
 use arc_malachitebft_core_types::{Timeout, TimeoutKind};
 

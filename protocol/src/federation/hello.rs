@@ -1,4 +1,5 @@
-//! The handshake: both sides send their federation's fields, so that each can name one that differs.
+//! The handshake: both sides send their federation's fields, so that each can name one that
+//! differs.
 //!
 //! Both sides send a [`Hello`]; both run [`Hello::check`]. It is not signed: the connection is
 //! authenticated already, and all it decides is whether to keep that connection.

@@ -1,7 +1,8 @@
 //! How updates are combined, and what that asks of training: parsed here, computed by the model.
 //!
-//! `docs/STRATEGIES.md` has each one's formula, paper and use. In the federation file, on the command
-//! line and in every record a strategy is one text, such as `fedprox:mu=0.01`, with all its numbers.
+//! `docs/STRATEGIES.md` has each one's formula, paper and use. In the federation file, on the
+//! command line and in every record a strategy is one text, such as `fedprox:mu=0.01`, with all its
+//! numbers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -109,8 +110,8 @@ impl Strategy {
 }
 
 impl Strategy {
-    /// Whether a change trained from an older adapter can be added to a newer one with less weight: the
-    /// strategy must use weights, and its factors must mean the same in every round.
+    /// Whether a change trained from an older adapter can be added to a newer one with less weight:
+    /// the strategy must use weights, and its factors must mean the same in every round.
     pub fn takes_late_updates(&self) -> bool {
         match self {
             Self::FedAvg

@@ -1,8 +1,8 @@
 //! The roster proof of a record: who was expected, who was present, who contributed, who co-signed.
 //!
 //! Everything follows from signatures in the record: a member is present if its update is in it, if
-//! its precommit is in the certificate, or if the aggregator shows a heartbeat that the member signed
-//! in this round. No member is present by another's word.
+//! its precommit is in the certificate, or if the aggregator shows a heartbeat that the member
+//! signed in this round. No member is present by another's word.
 
 use crate::codec::DecodeError;
 use crate::federation::Roster;

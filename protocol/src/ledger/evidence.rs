@@ -30,7 +30,8 @@ impl Evidence {
         Self { member, round, first, second }
     }
 
-    /// Whether the proof holds against a member of `roster`; returns what was signed twice, for people.
+    /// Whether the proof holds against a member of `roster`; returns what was signed twice, for
+    /// people.
     pub fn check(&self, roster: &Roster) -> Result<String, Flaw> {
         let open = |name: &str, bytes: &[u8]| {
             let (length, max) = (bytes.len(), EVIDENCE_BYTES_MAX);

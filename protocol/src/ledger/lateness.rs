@@ -1,5 +1,5 @@
-//! Late updates: an update that missed its round may count in a later one, in place of the update the
-//! member does not have ready for that one, with less weight.
+//! Late updates: an update that missed its round may count in a later one, in place of the update
+//! the member does not have ready for that one, with less weight.
 //!
 //! Opt-in, by `council.late_rounds`; with 0 none is admitted. Whether an update may
 //! count follows from its signature and the ledger alone: it was trained from the adapter committed
@@ -35,8 +35,8 @@ impl Lateness {
         Self { rounds: federation.document().council.late_rounds, ..Self::default() }
     }
 
-    /// After `proposal`, a sound one of a round of the roster `before`, was committed; then `roster` is
-    /// in force.
+    /// After `proposal`, a sound one of a round of the roster `before`, was committed; then
+    /// `roster` is in force.
     pub fn after(&self, proposal: &Proposal, before: &Roster, roster: &Roster) -> Self {
         let mut after = self.clone();
         if self.rounds == 0 {
@@ -106,8 +106,8 @@ pub fn input_of(
     AggregateInput { member, delta: update.delta, weight }
 }
 
-/// What the weight of a fresh update is multiplied by: the least number that 1, 2, … `late_rounds` + 1
-/// all divide.
+/// What the weight of a fresh update is multiplied by: the least number that 1, 2, … `late_rounds`
+/// + 1 all divide.
 fn full_share(late_rounds: u64) -> u64 {
     const fn gcd(a: u64, b: u64) -> u64 {
         if b == 0 { a } else { gcd(b, a % b) }

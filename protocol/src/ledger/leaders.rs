@@ -1,10 +1,10 @@
 //! Who leads: the aggregator of a view is a pure function of the ledger.
 //!
-//! The order of members is shuffled per epoch (as many rounds as there are members, counted from the
-//! round the roster came into force) by H(FederationId, first round, epoch, key). A round starts at
-//! its own place in that order; view v takes the v-th place after it, skipping members that may not
-//! lead: those whose view failed and who have not contributed since. So each member leads one view 0
-//! an epoch, and the last aggregator cannot influence who is next.
+//! The order of members is shuffled per epoch (as many rounds as there are members, counted from
+//! the round the roster came into force) by H(FederationId, first round, epoch, key). A round
+//! starts at its own place in that order; view v takes the v-th place after it, skipping members
+//! that may not lead: those whose view failed and who have not contributed since. So each member
+//! leads one view 0 an epoch, and the last aggregator cannot influence who is next.
 
 use std::collections::BTreeSet;
 
@@ -50,8 +50,8 @@ impl Standing {
 pub struct Leaders(Vec<MemberId>);
 
 impl Leaders {
-    /// Who leads the views of `round`: members in good standing; if there are none, those whose view
-    /// failed; if there are none of those either, everybody.
+    /// Who leads the views of `round`: members in good standing; if there are none, those whose
+    /// view failed; if there are none of those either, everybody.
     pub fn new(roster: &Roster, standing: &Standing, round: Round) -> Self {
         let size = roster.size() as u64;
         let index = round.0.saturating_sub(roster.since().0);

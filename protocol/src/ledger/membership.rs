@@ -7,7 +7,8 @@ use crate::flaw::Flaw;
 use crate::member::{MemberId, Round};
 use crate::wire::{Change, Proposal};
 
-/// The roster after a change, in force from round `since` on; it must be as sound as a founding one.
+/// The roster after a change, in force from round `since` on; it must be as sound as a founding
+/// one.
 pub(super) fn changed(roster: &Roster, change: &Change, since: Round) -> Result<Roster, Flaw> {
     let mut members = roster.members().to_vec();
     let find = |field: &str, key: &MemberId| {

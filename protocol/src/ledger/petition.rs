@@ -10,8 +10,8 @@ use crate::member::Round;
 use crate::wire::{Ballot, Decision, Message, PETITION_BYTES_MAX, Petition};
 
 impl Petition {
-    /// Whether the record of the next round may decide it: it is open, new, and can be done. Returns
-    /// the roster it leads to.
+    /// Whether the record of the next round may decide it: it is open, new, and can be done.
+    /// Returns the roster it leads to.
     pub fn check(&self, tip: &Tip) -> Result<Roster, Flaw> {
         let (opened, last, id) = (self.opened, self.expires(), self.id());
         let is_open = (opened..=last).contains(&tip.round);

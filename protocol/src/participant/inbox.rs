@@ -1,5 +1,5 @@
-//! Incoming messages: checked, recorded as events, and routed by kind. Bad input is refused, never a
-//! panic.
+//! Incoming messages: checked, recorded as events, and routed by kind. Bad input is refused, never
+//! a panic.
 
 use super::Participant;
 use crate::io::{Notice, Time};

@@ -33,8 +33,8 @@ struct Cast {
 }
 
 impl Petitions {
-    /// Takes a ballot in; true if it is new. A ballot on a petition whose author's own has not arrived
-    /// is not taken; it is sent again.
+    /// Takes a ballot in; true if it is new. A ballot on a petition whose author's own has not
+    /// arrived is not taken; it is sent again.
     pub fn on_ballot(&mut self, tip: &Tip, ballot: &Verified<Ballot>) -> Result<bool, Flaw> {
         let Ballot { petition, approve } = &ballot.message;
         petition.check(tip)?;

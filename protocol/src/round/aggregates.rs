@@ -70,5 +70,6 @@ impl Aggregates {
 /// Results kept: for all sets of inputs that proposals of the newest views may have.
 const DONE_MAX: usize = 32;
 
-/// Aggregations at once: this member's own and those of a few proposals. Others are asked for later.
+/// Aggregations at once: this member's own and those of a few proposals. Others are asked for
+/// later.
 const RUNNING_MAX: usize = 4;

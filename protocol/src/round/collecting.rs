@@ -1,8 +1,8 @@
 //! Collecting: who is waited for, and when the waiting ends.
 //!
 //! It ends when the delta of every reachable member is stored and they are enough for a quorum, at
-//! the round's deadline, or when others are seen voting: by an elected aggregator's proposal, or by the
-//! votes of so many members that one of them is honest. One liar cannot cut it short.
+//! the round's deadline, or when others are seen voting: by an elected aggregator's proposal, or by
+//! the votes of so many members that one of them is honest. One liar cannot cut it short.
 
 use super::{Admission, Adoption, HeldUpdate, Round, shortened};
 use crate::io::{AggregateInput, Time};
@@ -152,8 +152,8 @@ impl Round {
         }
     }
 
-    /// The usable deltas with their weights, in roster order; late ones for members whose delta of this
-    /// round is not stored. Empty if all are late.
+    /// The usable deltas with their weights, in roster order; late ones for members whose delta of
+    /// this round is not stored. Empty if all are late.
     pub(super) fn inputs(&self, outbox: &Outbox) -> Vec<AggregateInput> {
         let places = (0..outbox.roster.size()).filter(|place| !self.refused.contains_key(place));
         let (mut inputs, mut fresh) = (Vec::new(), false);

@@ -71,16 +71,16 @@ impl Round {
         Admission::New
     }
 
-    /// The late update that may count for the member at `place`: its delta is stored, and the member
-    /// does not sit out, which its heartbeat in the record would have to show.
+    /// The late update that may count for the member at `place`: its delta is stored, and the
+    /// member does not sit out, which its heartbeat in the record would have to show.
     pub(super) fn late_update_of(&self, place: usize) -> Option<&HeldUpdate> {
         let late = self.late.get(&place).filter(|late| late.is_usable)?;
         let fits = self.blobs.has(&late.held.update.delta) && !self.sits_out.contains(place);
         fits.then_some(&late.held)
     }
 
-    /// Takes over from the round before what may still count, and this member's running training, and
-    /// publishes its update again: few may have received it.
+    /// Takes over from the round before what may still count, and this member's running training,
+    /// and publishes its update again: few may have received it.
     pub fn inherit(&mut self, outbox: &mut Outbox, before: Round) {
         let Round { own, updates, late, blobs, tip, .. } = before;
         self.carry_over(own, &tip);

@@ -15,7 +15,8 @@ pub(super) enum OwnTraining {
     Idle,
     /// The job runs.
     Running(JobId),
-    /// The job of a closed round still runs: its update may count late. This round's training follows.
+    /// The job of a closed round still runs: its update may count late. This round's training
+    /// follows.
     Overrun(Overrun),
     /// The update is published.
     Published,

@@ -2,8 +2,8 @@
 //!
 //! A proposal gets this member's vote only if every included update is signed and fits the ledger,
 //! and the aggregate computed *here* from the fetched deltas has the proposed digest. Otherwise the
-//! vote is nil and a signed objection names the field. Until it can be decided the member waits: views
-//! time out.
+//! vote is nil and a signed objection names the field. Until it can be decided the member waits:
+//! views time out.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +48,8 @@ impl Round {
         Ok(self.consensus.on_proposal(now, proposed))
     }
 
-    /// An aggregation is done: its result serves proposing and every verification with these inputs.
+    /// An aggregation is done: its result serves proposing and every verification with these
+    /// inputs.
     pub fn on_aggregated(&mut self, now: Time, outbox: &Outbox, job: JobId, outcome: Outcome) {
         let unusable = outcome.as_ref().err().cloned().unwrap_or_default();
         let inputs = self.aggregates.inputs(job).unwrap_or_default().to_vec();
@@ -204,7 +205,8 @@ impl Round {
         })
     }
 
-    /// Checks all that needs no computing, takes in updates not held yet, and asks for missing deltas.
+    /// Checks all that needs no computing, takes in updates not held yet, and asks for missing
+    /// deltas.
     fn begin_verification(
         &mut self,
         now: Time,
@@ -233,7 +235,8 @@ impl Round {
         Some(Ok(Verification { inputs: self.learn_updates(outbox, &proposal, counted) }))
     }
 
-    /// Takes in the updates a checked proposal counts, asks for their deltas, returns them as inputs.
+    /// Takes in the updates a checked proposal counts, asks for their deltas, returns them as
+    /// inputs.
     fn learn_updates(
         &mut self,
         outbox: &mut Outbox,

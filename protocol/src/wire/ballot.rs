@@ -1,9 +1,9 @@
 //! Membership by vote: a petition to change the roster, the ballots on it, and the decision.
 //!
-//! A member opens a petition by casting the first ballot on it. Ballots are gossiped and kept until a
-//! record holds the decision or the petition expires. A record may hold one decision, with a quorum
-//! of yes ballots signed by members of its round; the new roster is in force from the next round.
-//! Anyone who has the founding document and the ledger can check all of it.
+//! A member opens a petition by casting the first ballot on it. Ballots are gossiped and kept until
+//! a record holds the decision or the petition expires. A record may hold one decision, with a
+//! quorum of yes ballots signed by members of its round; the new roster is in force from the next
+//! round. Anyone who has the founding document and the ledger can check all of it.
 
 use std::fmt;
 
@@ -35,7 +35,8 @@ pub enum Change {
 /// A change put to the members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Petition {
-    /// Who opened it; a petition exists once its ballot has arrived. A member has one open petition.
+    /// Who opened it; a petition exists once its ballot has arrived. A member has one open
+    /// petition.
     pub by: MemberId,
     /// The round it was opened in: the same change opened later is another petition. The ledger
     /// checks that it has not expired.

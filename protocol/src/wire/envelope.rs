@@ -9,9 +9,9 @@
 //!
 //! There is one encoding: [`open`] rebuilds the envelope from its parts and refuses anything else.
 //! A signature covers kind, federation, signer and payload; nothing unsigned is ever decoded into a
-//! message, except a proposal, which must have the digest that the signed payload names: so the proof
-//! that somebody proposed two things needs neither of them. Limits: 48 KiB a message, 64 KiB for a
-//! certified record, which is never gossiped.
+//! message, except a proposal, which must have the digest that the signed payload names: so the
+//! proof that somebody proposed two things needs neither of them. Limits: 48 KiB a message, 64 KiB
+//! for a certified record, which is never gossiped.
 
 use ciborium::Value;
 use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable};
@@ -36,9 +36,9 @@ pub const ENVELOPE_BYTES_MAX: usize = 48 * 1024;
 /// Bytes an envelope with a certified record may have; it goes to one peer, never by gossip.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;
 
-/// An envelope from a peer with its message, or with why it is refused. Opening needs no roster, only
-/// the federation: it is done beside the loop that drives a participant, which checks that the signer
-/// is a member.
+/// An envelope from a peer with its message, or with why it is refused. Opening needs no roster,
+/// only the federation: it is done beside the loop that drives a participant, which checks that the
+/// signer is a member.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Opened {
     federation: FederationId,

@@ -1,7 +1,7 @@
 //! What a member has of its round, sent so that others can send it the rest (anti-entropy).
 //!
-//! Nothing in it is checked beyond its signature: a false list costs the sender what it is not sent,
-//! and the receiver a bounded answer.
+//! Nothing in it is checked beyond its signature: a false list costs the sender what it is not
+//! sent, and the receiver a bounded answer.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,8 @@
 //! The round record: what the members agreed on, with everything an auditor needs to check it.
 //!
-//! The aggregator sets every field of a [`Proposal`]; before they vote, all other members check each
-//! against the ledger ([`crate::ledger::check_proposal`]) and against what they compute themselves.
+//! The aggregator sets every field of a [`Proposal`]; before they vote, all other members check
+//! each against the ledger ([`crate::ledger::check_proposal`]) and against what they compute
+//! themselves.
 
 use serde::{Deserialize, Serialize};
 
@@ -49,8 +50,9 @@ pub struct Absent {
     pub member: MemberId,
     /// Why.
     pub why: Absence,
-    /// A heartbeat it signed in this round, in its envelope, if the aggregator has one: proof that the
-    /// member was there without an update. Never beside a late update: 64 of both fit no message.
+    /// A heartbeat it signed in this round, in its envelope, if the aggregator has one: proof that
+    /// the member was there without an update. Never beside a late update: 64 of both fit no
+    /// message.
     #[serde(with = "serde_bytes")]
     pub heard: Option<Vec<u8>>,
 }
@@ -166,7 +168,8 @@ impl RoundRecord {
     }
 }
 
-/// Eight bytes a layer, so that a proposal with 64 updates and hundreds of layers fits its envelope.
+/// Eight bytes a layer, so that a proposal with 64 updates and hundreds of layers fits its
+/// envelope.
 mod layer_bytes {
     use serde::de::Error;
     use serde::{Deserializer, Serializer};

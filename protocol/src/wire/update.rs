@@ -34,7 +34,7 @@ pub struct Scores {
     /// VQA accuracy of the adapter the round started from, on the member's own held-out data, 0..1;
     /// `None` for a member without questions.
     pub vqa_accuracy: Option<f32>,
-    /// Share of correct drawings of that adapter, on the member's own held-out prompts, 0..1; `None`
-    /// for a member without captions.
+    /// Share of correct drawings of that adapter, on the member's own held-out prompts, 0..1;
+    /// `None` for a member without captions.
     pub drawing_accuracy: Option<f32>,
 }

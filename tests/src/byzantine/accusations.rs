@@ -48,7 +48,8 @@ pub fn accusation(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Evidence> {
     Some(Evidence { member, round, first, second })
 }
 
-/// What is wrong with the newest motion heard: nothing. Every liar finds the same in it, as if agreed.
+/// What is wrong with the newest motion heard: nothing. Every liar finds the same in it, as if
+/// agreed.
 pub fn objection(liar: &Liar) -> Option<Objection> {
     liar.heard.iter().rev().find_map(|envelope| {
         let said = envelope.message().ok()?;

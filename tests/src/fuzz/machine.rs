@@ -1,9 +1,9 @@
-//! One participant, and a script for everything else: what the others say, with their own keys; when
-//! time passes, work is done, connections come and go, and the machine dies.
+//! One participant, and a script for everything else: what the others say, with their own keys;
+//! when time passes, work is done, connections come and go, and the machine dies.
 //!
-//! More than a third of the members lie here, so what they decide is worth nothing. What must hold all
-//! the same: no panic; nothing held without bound; nothing signed twice, over any crash; rounds that
-//! never fall; and a restart from what was durable.
+//! More than a third of the members lie here, so what they decide is worth nothing. What must hold
+//! all the same: no panic; nothing held without bound; nothing signed twice, over any crash; rounds
+//! that never fall; and a restart from what was durable.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,8 +32,8 @@ pub fn drive(bytes: &[u8]) -> usize {
     live(bytes).records.len()
 }
 
-/// What a participant heard, said and made durable while it lived through `bytes`: envelopes, steps of
-/// the log, records. Sound bytes, to be damaged.
+/// What a participant heard, said and made durable while it lived through `bytes`: envelopes, steps
+/// of the log, records. Sound bytes, to be damaged.
 pub fn history(bytes: &[u8]) -> Vec<Vec<u8>> {
     let Machine { words, wal, records, .. } = live(bytes);
     [words.heard, wal, records].concat()

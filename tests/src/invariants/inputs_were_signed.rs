@@ -1,6 +1,6 @@
 //! Every update in a record was signed by the member it is said to be of, for that round, from that
-//! adapter; a late one for an earlier round, no longer ago than agreed, from that round's adapter. An
-//! honest member's update counts only if that member really published it.
+//! adapter; a late one for an earlier round, no longer ago than agreed, from that round's adapter.
+//! An honest member's update counts only if that member really published it.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
