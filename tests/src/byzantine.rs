@@ -3,12 +3,11 @@
 //! more votes than one.
 
 mod accusations;
-mod motions;
+mod proposals;
 mod strays;
 mod updates;
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::rc::Rc;
 
 use rand::RngExt;
@@ -19,56 +18,9 @@ use witan_protocol::wire::envelope::{self};
 use witan_protocol::wire::{Holdings, MemberSet, Message, Verified, Vote};
 use witan_protocol::{Identity, Roster};
 
-use crate::faults::{Coverage, Seen};
+use crate::coverage::{Coverage, Seen};
+use crate::lies::Lie;
 use witan_protocol::wire::envelope::Opened;
-
-/// Ways to lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lie {
-    /// Votes for one thing to some and for another to others.
-    TwoVotes,
-    /// Proposes one thing to some and another, as sound, to others.
-    TwoMotions,
-    /// Publishes one update to some and another to others.
-    TwoUpdates,
-    /// Proposes an aggregate that is not one.
-    WrongAggregate,
-    /// Proposes something with one field wrong.
-    WrongField,
-    /// Proposes a record that leaves members unmentioned.
-    ForgetsMembers,
-    /// Says that members it has updates of were absent.
-    LeavesOut,
-    /// Proposes its own update, or a forged one, in another member's name.
-    StolenName,
-    /// Publishes a delta that cannot be used (NaN).
-    UnusableUpdate,
-    /// Publishes an update with absurd numbers, or of another round or adapter.
-    AbsurdUpdate,
-    /// Says things in other members' names, without their keys.
-    Forgery,
-    /// Sends again what was said in earlier rounds and views, by anyone.
-    Replay,
-    /// Gives its blobs to one member only.
-    Withholds,
-    /// Sends bytes that are too many, cut, altered or mean nothing.
-    Garbage,
-    /// Votes in views and rounds far ahead, and proposes out of turn.
-    OutOfTurn,
-    /// Sends records with certificates that are none.
-    ForgedRecord,
-    /// Says that it holds what it does not.
-    FalseHoldings,
-    /// Says nothing to some of the others.
-    Silence,
-    /// Counts an old update of a member, whether it counted before or is too late.
-    CountsAgain,
-    /// Accuses others of having signed two things, with proofs that prove nothing.
-    FalseEvidence,
-    /// Objects to sound aggregates, as all liars of this kind do, and proposes records that tell of
-    /// it.
-    FalseRefutation,
-}
 
 /// How one member lies, and what it has to lie with.
 #[derive(Debug)]
@@ -97,61 +49,6 @@ pub struct Workshop<'a> {
 
 /// Bytes for members.
 type Mail = Vec<(usize, Vec<u8>)>;
-
-impl Lie {
-    /// All of them.
-    pub const ALL: [Lie; 21] = [
-        Lie::TwoVotes,
-        Lie::TwoMotions,
-        Lie::TwoUpdates,
-        Lie::WrongAggregate,
-        Lie::WrongField,
-        Lie::ForgetsMembers,
-        Lie::LeavesOut,
-        Lie::StolenName,
-        Lie::UnusableUpdate,
-        Lie::AbsurdUpdate,
-        Lie::Forgery,
-        Lie::Replay,
-        Lie::Withholds,
-        Lie::Garbage,
-        Lie::OutOfTurn,
-        Lie::ForgedRecord,
-        Lie::FalseHoldings,
-        Lie::Silence,
-        Lie::CountsAgain,
-        Lie::FalseEvidence,
-        Lie::FalseRefutation,
-    ];
-}
-
-impl fmt::Display for Lie {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Lie::TwoVotes => "two votes",
-            Lie::TwoMotions => "two proposals",
-            Lie::TwoUpdates => "two updates",
-            Lie::WrongAggregate => "wrong aggregate",
-            Lie::WrongField => "wrong field",
-            Lie::ForgetsMembers => "forgets members",
-            Lie::LeavesOut => "leaves out members",
-            Lie::StolenName => "stolen name",
-            Lie::UnusableUpdate => "unusable update",
-            Lie::AbsurdUpdate => "absurd update",
-            Lie::Forgery => "forged signature",
-            Lie::Replay => "replay",
-            Lie::Withholds => "withheld blob",
-            Lie::Garbage => "garbage",
-            Lie::OutOfTurn => "out of turn",
-            Lie::ForgedRecord => "forged record",
-            Lie::FalseHoldings => "false holdings",
-            Lie::Silence => "silence",
-            Lie::CountsAgain => "counts an old update",
-            Lie::FalseEvidence => "false evidence",
-            Lie::FalseRefutation => "false refutation",
-        })
-    }
-}
 
 impl Liar {
     /// A member that lies in these ways.
@@ -205,7 +102,7 @@ impl Liar {
                 let other = Message::Vote(Vote { value: self.other_value(shop, vote), ..*vote });
                 shop.split(envelope.bytes(), &other, to)
             }
-            Message::Proposal(motion) => motions::rewrite(self, shop, motion, envelope, to),
+            Message::Proposal(motion) => proposals::rewrite(self, shop, motion, envelope, to),
             Message::Update(update) => updates::rewrite(self, shop, update, envelope, to),
             Message::Holdings(holdings) if self.tells(Lie::FalseHoldings) => {
                 shop.saw(Lie::FalseHoldings);

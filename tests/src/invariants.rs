@@ -40,7 +40,7 @@ pub trait Invariant {
     fn name(&self) -> &'static str;
 
     /// Takes in what an honest member did; says what is wrong with it.
-    fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String>;
+    fn observe(&mut self, scene: &Scene<'_>, observation: &Observation<'_>) -> Result<(), String>;
 }
 
 /// Who did something, and when.
@@ -60,7 +60,7 @@ pub struct Scene<'a> {
 
 /// What an honest member did.
 #[derive(Clone, Copy, Debug)]
-pub enum Sight<'a> {
+pub enum Observation<'a> {
     /// It was started from its disk.
     Started,
     /// It wants something done; nothing is done yet.
@@ -80,12 +80,14 @@ pub enum Sight<'a> {
     },
 }
 
-impl Sight<'_> {
+impl Observation<'_> {
     /// A record made durable that is not yet among `seen`. All persist the same records in the same
     /// order: whoever is first stands for all.
     fn new_record(&self, seen: &mut HashSet<Digest>) -> Option<&RoundRecord> {
         match self {
-            Sight::Persisted(record) => seen.insert(record.proposal.digest()).then_some(*record),
+            Observation::Persisted(record) => {
+                seen.insert(record.proposal.digest()).then_some(*record)
+            }
             _ => None,
         }
     }
@@ -150,14 +152,14 @@ impl Watch {
     }
 
     /// An honest member did something.
-    pub fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) {
+    pub fn observe(&mut self, scene: &Scene<'_>, observation: &Observation<'_>) {
         for invariant in &mut self.invariants {
-            if let Err(what) = invariant.see(scene, sight) {
+            if let Err(what) = invariant.observe(scene, observation) {
                 let invariant = invariant.name();
                 self.broken.push(Broken { invariant, node: scene.node, what });
             }
         }
-        self.liveness.see(scene, sight);
+        self.liveness.observe(scene, observation);
     }
 
     /// Something does not hold that has no file of its own.

@@ -3,9 +3,11 @@
 //! every event. `docs/TESTING.md` explains it; `--bin sweep` runs it by the thousand.
 
 pub mod byzantine;
+pub mod coverage;
 pub mod faults;
 pub mod fuzz;
 pub mod invariants;
+pub mod lies;
 pub mod link;
 pub mod model;
 pub mod sweep;

@@ -2,7 +2,7 @@
 
 use rand::{Rng, RngExt};
 
-use crate::faults::{Coverage, Seen};
+use crate::coverage::{Coverage, Seen};
 
 /// How the network and the machines behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Links {
     }
 
     /// Ends the oldest cut.
-    pub fn mend(&mut self) -> Option<Cut> {
+    pub fn reconnect(&mut self) -> Option<Cut> {
         if self.cuts.is_empty() { None } else { Some(self.cuts.remove(0)) }
     }
 

@@ -4,7 +4,8 @@ use std::panic::{self, AssertUnwindSafe};
 
 use witan_protocol::federation::Document;
 
-use crate::faults::{Coverage, Plan};
+use crate::coverage::Coverage;
+use crate::faults::Plan;
 use crate::invariants::progress_within_ms;
 use crate::world::{self, World};
 

@@ -4,11 +4,11 @@
 //! [`World::step`] handles one event and lets every invariant look at all that came of it. Nothing
 //! here decides anything for a participant: it only carries out what their outputs ask for.
 
-mod agenda;
 mod carry;
 mod envelopes;
 mod membership;
 mod node;
+mod queue;
 mod trace;
 mod trouble;
 
@@ -25,14 +25,16 @@ use witan_protocol::member::MemberId;
 use witan_protocol::wire::envelope::Opened;
 use witan_protocol::{Config, Identity, Participant};
 
-use crate::byzantine::{Liar, Lie};
-use crate::faults::{Coverage, Fault, Plan, Seen};
-use crate::invariants::{Scene, Sight, Violation, Watch};
+use crate::byzantine::Liar;
+use crate::coverage::{Coverage, Seen};
+use crate::faults::{Fault, Plan};
+use crate::invariants::{Observation, Scene, Violation, Watch};
+use crate::lies::Lie;
 use crate::link::{Links, Weather};
 use crate::model;
-use agenda::{Agenda, Event};
 use envelopes::Envelopes;
 pub use node::Node;
+use queue::{Event, EventQueue};
 use trace::Trace;
 
 /// A federation under test.
@@ -55,7 +57,7 @@ pub struct World {
     pub is_verbose: bool,
     envelopes: Envelopes,
     random: ChaCha8Rng,
-    agenda: Agenda,
+    events: EventQueue,
 }
 
 impl World {
@@ -104,7 +106,7 @@ impl World {
             is_verbose: false,
             envelopes: Envelopes::default(),
             random: ChaCha8Rng::seed_from_u64(seed),
-            agenda: Agenda::default(),
+            events: EventQueue::default(),
         }
     }
 
@@ -120,7 +122,7 @@ impl World {
 
     /// Makes something go wrong at a time.
     pub fn schedule(&mut self, at_ms: u64, fault: Fault) {
-        self.agenda.push(Time(at_ms), None, Event::Fault(fault));
+        self.events.push(Time(at_ms), None, Event::Fault(fault));
     }
 
     /// Runs until `done` or virtual time `until_ms`; true if `done`.
@@ -141,7 +143,7 @@ impl World {
 
     /// Handles one event, if there is one until then; says so.
     pub fn step(&mut self, until_ms: u64) -> Result<bool, Violation> {
-        let Some(due) = self.agenda.pop(Time(until_ms)) else {
+        let Some(due) = self.events.pop(Time(until_ms)) else {
             return Ok(false);
         };
         self.now = due.at;
@@ -174,7 +176,7 @@ impl World {
             Ok(participant) => self.nodes[node].start(participant, self.federation.founders()),
             Err(error) => return self.watch.blame(node, "restores", error.to_string()),
         }
-        self.sight(node, &Sight::Started);
+        self.observe(node, &Observation::Started);
         self.drain(node);
         for other in 0..self.nodes.len() {
             if other != node && self.are_connected(node, other) {
@@ -265,7 +267,7 @@ impl World {
     }
 
     /// Lets the invariants see what an honest member did.
-    fn sight(&mut self, node: usize, sight: &Sight<'_>) {
+    fn observe(&mut self, node: usize, observation: &Observation<'_>) {
         if self.nodes[node].liar.is_none() {
             let scene = Scene {
                 node,
@@ -274,7 +276,7 @@ impl World {
                 federation: &self.federation,
                 roster: &self.nodes[node].roster,
             };
-            self.watch.see(&scene, sight);
+            self.watch.observe(&scene, observation);
         }
     }
 
@@ -284,7 +286,7 @@ impl World {
 
     fn push(&mut self, node: usize, delay_ms: u64, event: Event) {
         let at = Time(self.now.0 + delay_ms);
-        self.agenda.push(at, Some((node, self.nodes[node].life)), event);
+        self.events.push(at, Some((node, self.nodes[node].life)), event);
     }
 }
 

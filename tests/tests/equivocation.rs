@@ -7,8 +7,8 @@ use witan_protocol::io::Notice;
 use witan_protocol::ledger;
 use witan_protocol::member::{Round, View};
 use witan_protocol::wire::{Evidence, Message, RoundRecord, Vote, VoteStep, envelope};
-use witan_tests::byzantine::Lie;
 use witan_tests::faults::Point;
+use witan_tests::lies::Lie;
 use witan_tests::link::{FAIR, ROUGH};
 use witan_tests::model;
 use witan_tests::world::{self, World};
@@ -34,7 +34,7 @@ fn after(lie: Lie, seed: u64) -> World {
 
 #[test]
 fn who_says_two_things_is_named_in_a_record_once_and_leads_no_later_view() {
-    for lie in [Lie::TwoVotes, Lie::TwoUpdates, Lie::TwoMotions] {
+    for lie in [Lie::TwoVotes, Lie::TwoUpdates, Lie::TwoProposals] {
         for seed in 0..3 {
             let world = after(lie, seed);
             let (records, liar) = (records(&world), world.id(LIAR));

@@ -5,8 +5,8 @@ use witan_protocol::codec;
 use witan_protocol::ledger;
 use witan_protocol::member::Round;
 use witan_protocol::wire::RoundRecord;
-use witan_tests::byzantine::Lie;
 use witan_tests::faults::{Fault, Point};
+use witan_tests::lies::Lie;
 use witan_tests::link::{Cut, Direction, FAIR, Weather};
 use witan_tests::model;
 use witan_tests::world::{self, World};
@@ -71,7 +71,7 @@ fn what_a_cut_kept_back_counts_late() {
     let far = (0..4).map(|node| node == LATE).collect();
     let cut = Cut { far, direction: Direction::Both, noticed: true };
     world.schedule(50, Fault::Cut(cut));
-    world.schedule(2_500, Fault::Mend);
+    world.schedule(2_500, Fault::Reconnect);
     // Back at its work, it needs longer for the next round than that round lasts.
     world.nodes[LATE].slowness = 5;
     world.begin();

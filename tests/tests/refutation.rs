@@ -5,7 +5,7 @@ use witan_protocol::codec;
 use witan_protocol::ledger;
 use witan_protocol::member::View;
 use witan_protocol::wire::{Refutation, RoundRecord};
-use witan_tests::byzantine::Lie;
+use witan_tests::lies::Lie;
 use witan_tests::link::FAIR;
 use witan_tests::model;
 use witan_tests::world::{self, World};

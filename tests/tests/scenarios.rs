@@ -14,8 +14,8 @@ use witan_protocol::wire::{
     Update, Vote, VoteStep,
 };
 use witan_protocol::{Config, Participant};
-use witan_tests::byzantine::Lie;
 use witan_tests::faults::Fault;
+use witan_tests::lies::Lie;
 use witan_tests::link::{FAIR, Weather};
 use witan_tests::model;
 use witan_tests::world::{self, World};
@@ -44,7 +44,7 @@ fn a_quorum_hidden_by_members_that_vote_twice_does_not_stop_the_round() {
         let mut document = world::document(7, 4);
         document.council.view_timeout_ms = 500;
         let mut world = World::at_rest(document, seed, FAIR);
-        world.corrupt(2, &[Lie::TwoVotes, Lie::TwoMotions]);
+        world.corrupt(2, &[Lie::TwoVotes, Lie::TwoProposals]);
         world.corrupt(4, &[Lie::TwoVotes, Lie::Silence]);
         world.begin();
         assert!(world.run(120_000, World::finished), "seed {seed}: {:?}", world.now);

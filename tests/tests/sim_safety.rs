@@ -7,8 +7,8 @@
 use witan_protocol::io::Notice;
 use witan_protocol::ledger;
 use witan_protocol::member::Round;
-use witan_tests::byzantine::Lie;
 use witan_tests::faults::Point;
+use witan_tests::lies::Lie;
 use witan_tests::link::{FAIR, ROUGH};
 use witan_tests::model;
 use witan_tests::sweep::{self, Settings};

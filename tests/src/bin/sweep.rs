@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use witan_tests::faults::{Coverage, Seen};
+use witan_tests::coverage::{Coverage, Seen};
 use witan_tests::sweep::{self, Outcome, Settings};
 
 /// What the command line asks for.

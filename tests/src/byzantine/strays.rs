@@ -10,7 +10,8 @@ use witan_protocol::wire::{
 };
 
 use super::accusations::{accusation, objection};
-use super::{Liar, Lie, Mail, Workshop};
+use super::{Liar, Mail, Workshop};
+use crate::lies::Lie;
 
 /// What a liar sends besides, each time its participant says something to these members.
 pub fn strays(liar: &Liar, shop: &mut Workshop<'_>, to: &[usize]) -> Mail {

@@ -4,7 +4,8 @@ use rand::RngExt;
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::wire::{Message, Update};
 
-use super::{Liar, Lie, Mail, Workshop, copies};
+use super::{Liar, Mail, Workshop, copies};
+use crate::lies::Lie;
 use witan_protocol::wire::envelope::Opened;
 
 /// What becomes of an update.

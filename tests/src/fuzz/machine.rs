@@ -21,7 +21,7 @@ use witan_protocol::{Config, Participant};
 
 use super::Script;
 use super::words::{MEMBERS, Moment, Words};
-use crate::invariants::{Scene, Sight, Watch};
+use crate::invariants::{Observation, Scene, Watch};
 use crate::{model, world};
 
 /// Has a participant live through what `bytes` say; returns how many rounds it saw committed.
@@ -93,7 +93,7 @@ impl Machine {
             watch: Watch::of_one(&federation),
             doom: None,
         };
-        machine.see(&Sight::Started);
+        machine.observe(&Observation::Started);
         machine.drain();
         machine
     }
@@ -176,11 +176,11 @@ impl Machine {
             }
             self.doom = self.doom.map(|left| left - 1);
             outputs += 1;
-            self.see(&Sight::Wants(&output));
+            self.observe(&Observation::Wants(&output));
             self.carry_out(output);
         }
         let (status, load) = (self.participant.status(), self.participant.load());
-        self.see(&Sight::Settled { status: &status, load: &load, outputs });
+        self.observe(&Observation::Settled { status: &status, load: &load, outputs });
         if let Err(violation) = self.watch.verdict(self.now) {
             panic!("{violation}");
         }
@@ -193,14 +193,14 @@ impl Machine {
             Output::Persist(Entry::Record { bytes, .. }) => {
                 let record: RoundRecord =
                     codec::decode(&bytes, RECORD_BYTES_MAX).expect("it wrote that itself");
-                self.see(&Sight::Persisted(&record));
+                self.observe(&Observation::Persisted(&record));
                 self.ledger.append(&record);
                 self.records.push(bytes);
             }
             Output::Gossip(bytes) | Output::Send { bytes, .. } => {
                 let tip = self.ledger.tip().clone();
                 if let Ok(said) = envelope::open(&bytes, &tip.roster) {
-                    self.see(&Sight::Said(&said, &bytes));
+                    self.observe(&Observation::Said(&said, &bytes));
                 }
                 self.words.keep(&tip, &bytes);
             }
@@ -225,11 +225,11 @@ impl Machine {
             Err(RestoreError::Ledger(_)) => return false,
             Err(error) => panic!("it does not restore: {error}"),
         }
-        self.see(&Sight::Started);
+        self.observe(&Observation::Started);
         self.drain()
     }
 
-    fn see(&mut self, sight: &Sight<'_>) {
+    fn observe(&mut self, observation: &Observation<'_>) {
         let tip = self.ledger.tip();
         let scene = Scene {
             node: 0,
@@ -238,7 +238,7 @@ impl Machine {
             federation: &self.config.federation,
             roster: &tip.roster,
         };
-        self.watch.see(&scene, sight);
+        self.watch.observe(&scene, observation);
     }
 }
 

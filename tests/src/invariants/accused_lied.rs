@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use witan_protocol::member::MemberId;
 
-use super::{Invariant, Scene, Sight};
+use super::{Invariant, Observation, Scene};
 
 /// The keys of honest members.
 #[derive(Default)]
@@ -18,12 +18,12 @@ impl Invariant for AccusedLied {
         "accused_lied"
     }
 
-    fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
-        match sight {
-            Sight::Started => {
+    fn observe(&mut self, scene: &Scene<'_>, observation: &Observation<'_>) -> Result<(), String> {
+        match observation {
+            Observation::Started => {
                 self.honest.insert(scene.me);
             }
-            Sight::Persisted(record) => {
+            Observation::Persisted(record) => {
                 let refuted = record.proposal.refutation.iter().map(|it| it.objection.against);
                 let proven = record.proposal.evidence.iter().map(|proof| proof.member);
                 let mut accused = proven.chain(refuted);

@@ -7,7 +7,7 @@ use witan_protocol::digest::BlobRef;
 use witan_protocol::io::Output;
 use witan_protocol::member::Round;
 
-use super::{Invariant, Scene, Sight};
+use super::{Invariant, Observation, Scene};
 use crate::model;
 
 /// The results each member persisted.
@@ -21,17 +21,17 @@ impl Invariant for AdoptedWasCertified {
         "adopted_was_certified"
     }
 
-    fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
-        match sight {
-            Sight::Persisted(record) => {
+    fn observe(&mut self, scene: &Scene<'_>, observation: &Observation<'_>) -> Result<(), String> {
+        match observation {
+            Observation::Persisted(record) => {
                 let proposal = &record.proposal;
                 self.results.insert((scene.node, proposal.round), proposal.result);
                 Ok(())
             }
-            Sight::Wants(Output::Adopt { round, adapter, .. }) => {
+            Observation::Wants(Output::Adopt { round, adapter, .. }) => {
                 self.check(scene.node, *round, adapter)
             }
-            Sight::Wants(Output::Train { round, start, .. }) => {
+            Observation::Wants(Output::Train { round, start, .. }) => {
                 self.check(scene.node, Round(round.0 - 1), start)
             }
             _ => Ok(()),

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use witan_protocol::digest::Digest;
 
-use super::{Invariant, Scene, Sight};
+use super::{Invariant, Observation, Scene};
 use crate::model;
 
 /// The records looked at.
@@ -18,8 +18,8 @@ impl Invariant for AggregateReproducible {
         "aggregate_reproducible"
     }
 
-    fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
-        let Some(record) = sight.new_record(&mut self.checked) else {
+    fn observe(&mut self, scene: &Scene<'_>, observation: &Observation<'_>) -> Result<(), String> {
+        let Some(record) = observation.new_record(&mut self.checked) else {
             return Ok(());
         };
         let proposal = &record.proposal;

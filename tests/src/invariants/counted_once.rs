@@ -6,7 +6,7 @@ use witan_protocol::digest::Digest;
 use witan_protocol::member::{MemberId, Round};
 use witan_protocol::wire::envelope;
 
-use super::{Invariant, Scene, Sight};
+use super::{Invariant, Observation, Scene};
 
 /// The round of the newest update that counted of each member.
 #[derive(Default)]
@@ -20,8 +20,8 @@ impl Invariant for CountedOnce {
         "counted_once"
     }
 
-    fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
-        let Some(record) = sight.new_record(&mut self.checked) else {
+    fn observe(&mut self, scene: &Scene<'_>, observation: &Observation<'_>) -> Result<(), String> {
+        let Some(record) = observation.new_record(&mut self.checked) else {
             return Ok(());
         };
         let proposal = &record.proposal;

@@ -1,7 +1,7 @@
 //! Nothing a member holds grows without end, whoever sends it whatever; and no input leads to more
 //! than so many outputs.
 
-use super::{Invariant, Scene, Sight};
+use super::{Invariant, Observation, Scene};
 use witan_protocol::status::Load;
 
 /// Nothing to remember: every look stands for itself.
@@ -13,8 +13,8 @@ impl Invariant for EverythingBounded {
         "everything_bounded"
     }
 
-    fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
-        let Sight::Settled { load, outputs, status } = sight else {
+    fn observe(&mut self, scene: &Scene<'_>, observation: &Observation<'_>) -> Result<(), String> {
+        let Observation::Settled { load, outputs, status } = observation else {
             return Ok(());
         };
         let views = status.view.0.min(VIEWS_BEHIND) + 1 + VIEWS_AHEAD;

@@ -9,7 +9,7 @@ use witan_protocol::digest::Digest;
 use witan_protocol::member::{MemberId, Round};
 use witan_protocol::wire::{Contribution, Message, Proposal, envelope};
 
-use super::{Invariant, Scene, Sight};
+use super::{Invariant, Observation, Scene};
 
 /// The updates that were really published.
 #[derive(Default)]
@@ -25,20 +25,20 @@ impl Invariant for InputsWereSigned {
         "inputs_were_signed"
     }
 
-    fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
+    fn observe(&mut self, scene: &Scene<'_>, observation: &Observation<'_>) -> Result<(), String> {
         let me = scene.me;
-        match sight {
-            Sight::Started => {
+        match observation {
+            Observation::Started => {
                 self.honest.insert(me);
                 Ok(())
             }
-            Sight::Said(verified, bytes) if verified.signer == me => {
+            Observation::Said(verified, bytes) if verified.signer == me => {
                 if matches!(verified.message, Message::Update(_)) {
                     self.published.insert(Digest::of(bytes), me);
                 }
                 Ok(())
             }
-            Sight::Persisted(record) => {
+            Observation::Persisted(record) => {
                 let proposal = &record.proposal;
                 if !self.checked.insert(proposal.digest()) {
                     return Ok(());

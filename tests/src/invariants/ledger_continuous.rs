@@ -7,7 +7,7 @@ use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::ledger::Tip;
 use witan_protocol::member::Round;
 
-use super::{Invariant, Scene, Sight};
+use super::{Invariant, Observation, Scene};
 use crate::model;
 
 /// The newest link of each member's chain.
@@ -28,8 +28,8 @@ impl Invariant for LedgerContinuous {
         "ledger_continuous"
     }
 
-    fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
-        let Sight::Persisted(record) = sight else {
+    fn observe(&mut self, scene: &Scene<'_>, observation: &Observation<'_>) -> Result<(), String> {
+        let Observation::Persisted(record) = observation else {
             return Ok(());
         };
         let link = self.links.entry(scene.node).or_insert_with(|| {

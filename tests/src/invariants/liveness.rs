@@ -7,7 +7,7 @@ use witan_protocol::federation::Federation;
 use witan_protocol::io::Time;
 use witan_protocol::member::Round;
 
-use super::{Broken, Scene, Sight};
+use super::{Broken, Observation, Scene};
 
 /// When each honest member was last seen to move on.
 pub struct Liveness {
@@ -39,8 +39,8 @@ impl Liveness {
     }
 
     /// An honest member did something.
-    pub fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) {
-        if let Sight::Settled { status, .. } = sight {
+    pub fn observe(&mut self, scene: &Scene<'_>, observation: &Observation<'_>) {
+        if let Observation::Settled { status, .. } = observation {
             let now = (status.round, scene.now);
             let (round, at) = self.moved.entry(scene.node).or_insert(now);
             if *round < status.round {

@@ -7,7 +7,7 @@ use witan_protocol::codec;
 use witan_protocol::digest::Digest;
 use witan_protocol::member::Round;
 
-use super::{Invariant, Scene, Sight};
+use super::{Invariant, Observation, Scene};
 
 /// What was committed, by round, and who committed it first.
 #[derive(Default)]
@@ -20,8 +20,8 @@ impl Invariant for OneRecordPerRound {
         "one_record_per_round"
     }
 
-    fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
-        let Sight::Persisted(record) = sight else {
+    fn observe(&mut self, scene: &Scene<'_>, observation: &Observation<'_>) -> Result<(), String> {
+        let Observation::Persisted(record) = observation else {
             return Ok(());
         };
         let (round, content) =

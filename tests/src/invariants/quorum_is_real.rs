@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use witan_protocol::member::MemberId;
 use witan_protocol::wire::{Message, RoundRecord, Vote, VoteStep, envelope};
 
-use super::{Invariant, Scene, Sight};
+use super::{Invariant, Observation, Scene};
 
 /// The precommits that were really said.
 #[derive(Default)]
@@ -22,18 +22,18 @@ impl Invariant for QuorumIsReal {
         "quorum_is_real"
     }
 
-    fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
+    fn observe(&mut self, scene: &Scene<'_>, observation: &Observation<'_>) -> Result<(), String> {
         let me = scene.me;
-        match sight {
-            Sight::Started => {
+        match observation {
+            Observation::Started => {
                 self.honest.insert(me);
             }
-            Sight::Said(verified, _) if verified.signer == me => {
+            Observation::Said(verified, _) if verified.signer == me => {
                 if let Message::Vote(vote) = verified.message {
                     self.said.insert((me, verified.signature), vote);
                 }
             }
-            Sight::Persisted(record) => return self.check(scene, &me, record),
+            Observation::Persisted(record) => return self.check(scene, &me, record),
             _ => {}
         }
         Ok(())

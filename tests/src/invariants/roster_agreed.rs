@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use witan_protocol::member::{MemberId, Round, View};
 
-use super::{Invariant, Scene, Sight};
+use super::{Invariant, Observation, Scene};
 
 /// Who leads, as it was first seen.
 #[derive(Default)]
@@ -18,9 +18,9 @@ impl Invariant for RosterAgreed {
         "roster_agreed"
     }
 
-    fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
-        match sight {
-            Sight::Persisted(record) => {
+    fn observe(&mut self, scene: &Scene<'_>, observation: &Observation<'_>) -> Result<(), String> {
+        match observation {
+            Observation::Persisted(record) => {
                 let proposal = &record.proposal;
                 let included = proposal.included.iter().map(|c| c.member);
                 let absent = proposal.absent.iter().map(|a| a.member);
@@ -38,7 +38,7 @@ impl Invariant for RosterAgreed {
                 }
                 Ok(())
             }
-            Sight::Settled { status, .. } => {
+            Observation::Settled { status, .. } => {
                 self.agree(scene, (status.round, status.view), status.aggregator)
             }
             _ => Ok(()),

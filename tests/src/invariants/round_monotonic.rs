@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use witan_protocol::member::{Round, View};
 
-use super::{Invariant, Scene, Sight};
+use super::{Invariant, Observation, Scene};
 
 /// Where each member is.
 #[derive(Default)]
@@ -18,15 +18,15 @@ impl Invariant for RoundMonotonic {
         "round_monotonic"
     }
 
-    fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
-        match sight {
-            Sight::Started => {
+    fn observe(&mut self, scene: &Scene<'_>, observation: &Observation<'_>) -> Result<(), String> {
+        match observation {
+            Observation::Started => {
                 if let Some((_, view)) = self.at.get_mut(&scene.node) {
                     *view = View(0);
                 }
                 Ok(())
             }
-            Sight::Settled { status, .. } => {
+            Observation::Settled { status, .. } => {
                 let now = (status.round, status.view);
                 let before = self.at.insert(scene.node, now).unwrap_or_default();
                 if now < before {

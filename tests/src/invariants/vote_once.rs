@@ -8,7 +8,7 @@ use witan_protocol::digest::Digest;
 use witan_protocol::member::{MemberId, Round, View};
 use witan_protocol::wire::{Message, VoteStep};
 
-use super::{Invariant, Scene, Sight};
+use super::{Invariant, Observation, Scene};
 
 /// What each member signed.
 #[derive(Default)]
@@ -28,8 +28,8 @@ impl Invariant for VoteOnce {
         "vote_once"
     }
 
-    fn see(&mut self, scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), String> {
-        let Sight::Said(verified, _) = sight else {
+    fn observe(&mut self, scene: &Scene<'_>, observation: &Observation<'_>) -> Result<(), String> {
+        let Observation::Said(verified, _) = observation else {
             return Ok(());
         };
         if verified.signer != scene.me {

@@ -13,10 +13,12 @@ use witan_protocol::wire::envelope::{Opened, RECORD_BYTES_MAX};
 use witan_protocol::wire::{Kind, RoundRecord, Scores};
 
 use super::World;
-use super::agenda::Event;
-use crate::byzantine::{Lie, Workshop};
-use crate::faults::{Point, Seen};
-use crate::invariants::Sight;
+use super::queue::Event;
+use crate::byzantine::Workshop;
+use crate::coverage::Seen;
+use crate::faults::Point;
+use crate::invariants::Observation;
+use crate::lies::Lie;
 use crate::model;
 
 impl World {
@@ -42,7 +44,7 @@ impl World {
         }
         if let Some(participant) = &self.nodes[node].participant {
             let (status, load) = (participant.status(), participant.load());
-            self.sight(node, &Sight::Settled { status: &status, load: &load, outputs });
+            self.observe(node, &Observation::Settled { status: &status, load: &load, outputs });
             self.wake(node);
         }
     }
@@ -85,7 +87,7 @@ impl World {
     }
 
     fn carry_out(&mut self, node: usize, output: Output) {
-        self.sight(node, &Sight::Wants(&output));
+        self.observe(node, &Observation::Wants(&output));
         match output {
             Output::Persist(Entry::Wal { bytes, .. }) => self.nodes[node].wal.push(bytes),
             Output::Persist(Entry::Record { bytes, .. }) => self.persist_record(node, bytes),
@@ -117,7 +119,7 @@ impl World {
                 if record.proposal.late().next().is_some() {
                     self.coverage.saw(Seen::LateUpdate);
                 }
-                self.sight(node, &Sight::Persisted(&record));
+                self.observe(node, &Observation::Persisted(&record));
             }
             Err(error) => self.watch.blame(node, "persists records", error.to_string()),
         }
@@ -134,7 +136,7 @@ impl World {
         }
         match envelope.message() {
             Ok(verified) if roster.contains(&verified.signer) => {
-                self.sight(node, &Sight::Said(verified, envelope.bytes()));
+                self.observe(node, &Observation::Said(verified, envelope.bytes()));
             }
             // A former member still sends its holdings.
             Ok(verified) if verified.signer == self.id(node) => {}

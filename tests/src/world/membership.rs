@@ -6,7 +6,7 @@ use witan_protocol::Roster;
 use witan_protocol::io::Input;
 use witan_protocol::ledger::{self, Audited};
 
-use super::agenda::Event;
+use super::queue::Event;
 use super::{Node, World, identity};
 use crate::model;
 

@@ -3,8 +3,9 @@
 use witan_protocol::io::Input;
 
 use super::World;
-use super::agenda::Event;
-use crate::faults::{Fault, Point, Seen};
+use super::queue::Event;
+use crate::coverage::Seen;
+use crate::faults::{Fault, Point};
 use crate::link::Cut;
 
 impl World {
@@ -15,7 +16,7 @@ impl World {
         }
         match fault {
             Fault::Cut(cut) => self.cut(cut),
-            Fault::Mend => self.mend(),
+            Fault::Reconnect => self.reconnect(),
             Fault::Crash { node, point: Point::Now, down_ms } => {
                 if self.nodes[node].participant.is_some() {
                     self.coverage.saw(Seen::Crash);
@@ -42,8 +43,8 @@ impl World {
     }
 
     /// Ends the oldest cut.
-    pub fn mend(&mut self) {
-        let Some(cut) = self.links.mend() else {
+    pub fn reconnect(&mut self) {
+        let Some(cut) = self.links.reconnect() else {
             return;
         };
         for (a, b) in self.across(&cut) {
@@ -56,7 +57,7 @@ impl World {
     /// Makes everything well but the liars, and holds the members to making progress.
     pub fn heal(&mut self) {
         while self.links.is_cut() {
-            self.mend();
+            self.reconnect();
         }
         self.links.weather.loss_permille = 0;
         self.links.weather.late_permille = 0;

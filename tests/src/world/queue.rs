@@ -45,12 +45,12 @@ pub struct Due {
 
 /// Everything that is going to happen.
 #[derive(Default)]
-pub struct Agenda {
+pub struct EventQueue {
     queue: BinaryHeap<Reverse<Due>>,
     planned: u64,
 }
 
-impl Agenda {
+impl EventQueue {
     /// Plans an event.
     pub fn push(&mut self, at: Time, whose: Option<(usize, u64)>, event: Event) {
         self.planned += 1;

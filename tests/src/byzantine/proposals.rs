@@ -5,7 +5,8 @@ use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::wire::{Absence, Absent, Message, Proposal, ProposalMessage};
 
 use super::accusations::{accusation, refutation};
-use super::{Liar, Lie, Mail, Workshop, copies};
+use super::{Liar, Mail, Workshop, copies};
+use crate::lies::Lie;
 use crate::model;
 use witan_protocol::wire::envelope::Opened;
 
@@ -17,7 +18,7 @@ pub fn rewrite(
     envelope: &Opened,
     to: &[usize],
 ) -> Mail {
-    let lies: Vec<_> = MOTION_LIES.into_iter().filter(|lie| liar.tells(*lie)).collect();
+    let lies: Vec<_> = PROPOSAL_LIES.into_iter().filter(|lie| liar.tells(*lie)).collect();
     if lies.is_empty() {
         return copies(envelope.bytes(), to);
     }
@@ -28,7 +29,7 @@ pub fn rewrite(
     }
     shop.saw(lie);
     let message = Message::Proposal(ProposalMessage { proposal, ..motion.clone() });
-    if lie == Lie::TwoMotions {
+    if lie == Lie::TwoProposals {
         return shop.split(envelope.bytes(), &message, to);
     }
     copies(&shop.seal(&message), to)
@@ -147,8 +148,8 @@ fn recompute(shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
     result.is_some()
 }
 
-const MOTION_LIES: [Lie; 9] = [
-    Lie::TwoMotions,
+const PROPOSAL_LIES: [Lie; 9] = [
+    Lie::TwoProposals,
     Lie::WrongAggregate,
     Lie::WrongField,
     Lie::ForgetsMembers,
