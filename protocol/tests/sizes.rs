@@ -94,9 +94,9 @@ fn proposal(present: u8) -> Proposal {
 #[test]
 fn a_proposal_of_64_members_fits_a_message_and_its_record_a_direct_one() {
     for present in [43, 64] {
-        let motion =
+        let proposed =
             ProposalMessage { view: View(9), valid_view: None, proposal: proposal(present) };
-        let sealed = envelope::seal(&identity(1), ID, &Message::Proposal(motion));
+        let sealed = envelope::seal(&identity(1), ID, &Message::Proposal(proposed));
         println!("{present} present: {} bytes", sealed.len());
         assert!(sealed.len() <= ENVELOPE_BYTES_MAX, "{present} present: {}", sealed.len());
         let certificate = Certificate { view: View(9), signatures: signatures(64) };

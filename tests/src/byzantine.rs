@@ -1,4 +1,4 @@
-//! Members that lie. A liar runs the real participant, which does not know: what it says is
+//! Members that lie. A liar runs the real participant, which does not know: what it sends is
 //! rewritten on the way out, and signed again with the liar's own key. It has no other key, and no
 //! more votes than one.
 
@@ -61,7 +61,7 @@ impl Liar {
         self.lies.contains(&lie)
     }
 
-    /// It heard something, and may use it against others.
+    /// It received a message, and may use it against others.
     pub fn keep(&mut self, envelope: &Rc<Opened>) {
         if self.heard.len() >= HEARD_MAX {
             self.heard.pop_front();
@@ -69,7 +69,7 @@ impl Liar {
         self.heard.push_back(envelope.clone());
     }
 
-    /// What goes out, and to whom, when its participant says `envelope` to these members.
+    /// What is sent, and to whom, when its participant sends `envelope` to these members.
     pub fn mail(&mut self, shop: &mut Workshop<'_>, envelope: &Rc<Opened>, to: &[usize]) -> Mail {
         let mut mail = match envelope.message() {
             Ok(said) if said.signer == shop.identity.member() => {
@@ -102,7 +102,7 @@ impl Liar {
                 let other = Message::Vote(Vote { value: self.other_value(shop, vote), ..*vote });
                 shop.split(envelope.bytes(), &other, to)
             }
-            Message::Proposal(motion) => proposals::rewrite(self, shop, motion, envelope, to),
+            Message::Proposal(proposed) => proposals::rewrite(self, shop, proposed, envelope, to),
             Message::Update(update) => updates::rewrite(self, shop, update, envelope, to),
             Message::Holdings(holdings) if self.tells(Lie::FalseHoldings) => {
                 shop.saw(Lie::FalseHoldings);
@@ -137,7 +137,7 @@ impl Liar {
         })
     }
 
-    /// Something it heard.
+    /// A message it received.
     fn any(&self, shop: &mut Workshop<'_>) -> Option<Rc<Opened>> {
         let index = shop.random.random_range(0..self.heard.len().max(1));
         self.heard.get(index).cloned()

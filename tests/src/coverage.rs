@@ -34,11 +34,11 @@ pub enum Seen {
     SlowTrainer,
     /// A member could not train.
     TrainFailed,
-    /// A view closed nothing.
+    /// A view ended without a decision.
     ViewFailed,
     /// A member caught up by a certified record.
     CaughtUp,
-    /// A member said that too few are there.
+    /// A member reported that too few members are reachable.
     Stalled,
     /// Rounds were left to decide when everything was well again.
     HealedInTime,

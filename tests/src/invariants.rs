@@ -39,7 +39,7 @@ pub trait Invariant {
     /// Its name, as in `docs/TESTING.md`.
     fn name(&self) -> &'static str;
 
-    /// Takes in what an honest member did; says what is wrong with it.
+    /// Takes in what an honest member did; an error if it breaks the invariant.
     fn observe(&mut self, scene: &Scene<'_>, observation: &Observation<'_>) -> Result<(), String>;
 }
 
@@ -82,7 +82,7 @@ pub enum Observation<'a> {
 
 impl Observation<'_> {
     /// A record made durable that is not yet among `seen`. All persist the same records in the same
-    /// order: whoever is first stands for all.
+    /// order: the first one is checked for all.
     fn new_record(&self, seen: &mut HashSet<Digest>) -> Option<&RoundRecord> {
         match self {
             Observation::Persisted(record) => {

@@ -17,7 +17,7 @@ pub enum Lie {
     WrongField,
     /// Proposes a record that leaves members unmentioned.
     ForgetsMembers,
-    /// Says that members it has updates of were absent.
+    /// Lists members as absent whose updates it has.
     LeavesOut,
     /// Proposes its own update, or a forged one, in another member's name.
     StolenName,
@@ -25,9 +25,9 @@ pub enum Lie {
     UnusableUpdate,
     /// Publishes an update with absurd numbers, or of another round or adapter.
     AbsurdUpdate,
-    /// Says things in other members' names, without their keys.
+    /// Sends messages in other members' names, without their keys.
     Forgery,
-    /// Sends again what was said in earlier rounds and views, by anyone.
+    /// Sends messages of earlier rounds and views again, its own and others'.
     Replay,
     /// Gives its blobs to one member only.
     Withholds,
@@ -37,9 +37,9 @@ pub enum Lie {
     OutOfTurn,
     /// Sends records with certificates that are none.
     ForgedRecord,
-    /// Says that it holds what it does not.
+    /// Claims to hold what it does not.
     FalseHoldings,
-    /// Says nothing to some of the others.
+    /// Sends nothing to some of the others.
     Silence,
     /// Counts an old update of a member, whether it counted before or is too late.
     CountsAgain,

@@ -27,7 +27,7 @@ pub struct Outcome {
     pub seed: u64,
     /// What went wrong in it, on purpose.
     pub coverage: Coverage,
-    /// What went wrong that must not; in words.
+    /// What is broken, if anything.
     pub failure: Option<String>,
     /// When it ended, in virtual milliseconds.
     pub ended_ms: u64,
@@ -38,7 +38,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// How it ended, in words; for a failure, with the line that replays it.
+    /// How it ended, in one line; for a failure, with the command that replays it.
     pub fn verdict(&self, Settings { members, rounds, .. }: Settings) -> String {
         let (seed, ended_ms) = (self.seed, self.ended_ms);
         match &self.failure {

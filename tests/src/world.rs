@@ -73,7 +73,7 @@ impl World {
         world
     }
 
-    /// A federation to which happens what `plan` says.
+    /// A federation with the faults of `plan`.
     pub fn planned(document: Document, seed: u64, plan: &Plan) -> Self {
         let mut world = Self::at_rest(document, seed, plan.weather);
         for (node, lies) in &plan.liars {
@@ -141,7 +141,7 @@ impl World {
         true
     }
 
-    /// Handles one event, if there is one until then; says so.
+    /// Handles one event; false if there is none until then.
     pub fn step(&mut self, until_ms: u64) -> Result<bool, Violation> {
         let Some(due) = self.events.pop(Time(until_ms)) else {
             return Ok(false);

@@ -1,4 +1,4 @@
-//! Proves that a member which says two things where one may be said is caught, named in a record
+//! Proves that a member that equivocates is caught, named in a record
 //! with both signatures, and leads no view from then on; and that nobody else can be accused.
 
 use witan_protocol::codec;
@@ -21,7 +21,7 @@ fn records(world: &World) -> Vec<RoundRecord> {
     world.nodes[0].records.iter().map(decode).collect()
 }
 
-/// A world of seven in which one says two things of a kind, run to its end.
+/// A world of seven in which one equivocates, run to its end.
 fn after(lie: Lie, seed: u64) -> World {
     let mut world = World::at_rest(world::document(7, ROUNDS), seed, FAIR);
     world.corrupt(LIAR, &[lie]);

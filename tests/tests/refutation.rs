@@ -1,5 +1,5 @@
-//! Proves that a wrong aggregate is told in the record that closes the round in its place, with
-//! both digests and by members among whom one is honest, and that fewer can tell nothing.
+//! Proves that the record that closes a round shows a wrong aggregate of an earlier view, with both
+//! digests and the signatures of members of whom one is honest, and that fewer cannot refute.
 
 use witan_protocol::codec;
 use witan_protocol::ledger;
@@ -36,7 +36,7 @@ fn the_record_after_a_wrong_aggregate_names_who_made_it_and_both_digests() {
     let failed = records.iter().filter(|record| record.proposal.view > View(0));
     assert!(failed.clone().count() > 0, "it never led");
     for RoundRecord { proposal, .. } in failed {
-        let refutation = proposal.refutation.as_ref().expect("all were told");
+        let refutation = proposal.refutation.as_ref().expect("all received it");
         let objection = &refutation.objection;
         assert_eq!((objection.against, objection.view), (liar, View(0)));
         assert_eq!(objection.expected, proposal.result.digest.to_string());
@@ -48,7 +48,7 @@ fn the_record_after_a_wrong_aggregate_names_who_made_it_and_both_digests() {
     );
 }
 
-fn told(record: &mut RoundRecord) -> &mut Refutation {
+fn refutation(record: &mut RoundRecord) -> &mut Refutation {
     record.proposal.refutation.as_mut().unwrap()
 }
 
@@ -65,17 +65,23 @@ fn a_refutation_that_is_not_signed_by_enough_or_not_of_this_fails_the_audit() {
         let all = bytes.iter().map(Vec::as_slice);
         ledger::audit(&world.federation, model::start(), all).unwrap_err().what.field
     };
-    assert_eq!(flaw(|it| told(it).signatures.truncate(2)), "refutation.signatures");
-    assert_eq!(flaw(|it| told(it).signatures.swap(0, 1)), "refutation.signatures[1]");
-    assert_eq!(flaw(|it| told(it).signatures[0].signature[7] ^= 1), "refutation.signatures[0]");
-    assert_eq!(flaw(|it| told(it).objection.found = "0".repeat(64)), "refutation.signatures[0]");
-    assert_eq!(flaw(|it| told(it).objection.found = "0".repeat(65)), "refutation");
-    assert_eq!(flaw(|it| told(it).objection.field = "included".into()), "refutation.field");
-    assert_eq!(flaw(|it| told(it).objection.view.0 += 1), "refutation.view");
-    assert_eq!(flaw(|it| told(it).objection.round.0 += 1), "refutation.round");
+    assert_eq!(flaw(|it| refutation(it).signatures.truncate(2)), "refutation.signatures");
+    assert_eq!(flaw(|it| refutation(it).signatures.swap(0, 1)), "refutation.signatures[1]");
+    assert_eq!(
+        flaw(|it| refutation(it).signatures[0].signature[7] ^= 1),
+        "refutation.signatures[0]"
+    );
+    assert_eq!(
+        flaw(|it| refutation(it).objection.found = "0".repeat(64)),
+        "refutation.signatures[0]"
+    );
+    assert_eq!(flaw(|it| refutation(it).objection.found = "0".repeat(65)), "refutation");
+    assert_eq!(flaw(|it| refutation(it).objection.field = "included".into()), "refutation.field");
+    assert_eq!(flaw(|it| refutation(it).objection.view.0 += 1), "refutation.view");
+    assert_eq!(flaw(|it| refutation(it).objection.round.0 += 1), "refutation.round");
     let other = |it: &mut RoundRecord| {
         let aggregator = it.proposal.aggregator;
-        told(it).objection.against = aggregator;
+        refutation(it).objection.against = aggregator;
     };
     assert_eq!(flaw(other), "refutation.against");
 }

@@ -61,16 +61,16 @@ fn a_delta_claimed_under_two_sizes_can_still_be_judged() {
     let mut claim = update_of(&stage.federation, liar, 0);
     let real = claim.delta;
     claim.delta.size_bytes += 1;
-    stage.hear(liar, &Message::Update(claim));
-    let (motion, value) = stage.motion();
-    stage.hear(stage.leader, &motion);
+    stage.receive(liar, &Message::Update(claim));
+    let (proposal, value) = stage.proposal();
+    stage.receive(stage.leader, &proposal);
     for delta in stage.deltas() {
         stage.take(Input::BlobStored(delta));
     }
     assert!(stage.asked_for(real), "the real blob is another one, and is asked for");
     stage.take(Input::BlobStored(real));
     stage.aggregate();
-    assert!(stage.said(VoteStep::Prevote, value), "the proposal is sound");
+    assert!(stage.sent(VoteStep::Prevote, value), "the proposal is sound");
 }
 
 /// A proposal used the update of a liar that had published two, and only the liar and the
@@ -80,13 +80,13 @@ fn a_delta_claimed_under_two_sizes_can_still_be_judged() {
 fn the_deltas_of_a_proposal_are_asked_of_those_who_voted_for_it() {
     let mut stage = Stage::new();
     let liar = stage.liar;
-    stage.hear(liar, &Message::Update(update_of(&stage.federation, liar, 1)));
-    let (motion, value) = stage.motion();
-    stage.hear(stage.leader, &motion);
+    stage.receive(liar, &Message::Update(update_of(&stage.federation, liar, 1)));
+    let (proposal, value) = stage.proposal();
+    stage.receive(stage.leader, &proposal);
     let (round, view) = (Round(1), View(0));
     let value = Some(value);
     let voter = stage.voter;
-    stage.hear(voter, &Message::Vote(Vote { round, view, step: VoteStep::Prevote, value }));
+    stage.receive(voter, &Message::Vote(Vote { round, view, step: VoteStep::Prevote, value }));
     stage.now.0 += 4_000;
     stage.take(Input::Tick);
     let missing = update_of(&stage.federation, liar, 0).delta;
@@ -98,7 +98,7 @@ fn the_deltas_of_a_proposal_are_asked_of_those_who_voted_for_it() {
     assert!(asked, "whoever voted for it has it");
 }
 
-/// Members told each other of the six newest views of which they held votes, and gave those votes
+/// Members listed the six newest views of which they held votes, and gave those votes
 /// only. One liar that voted nine views ahead was enough: votes of the view under way that had been
 /// lost were given no more, and a quorum once split by a cut never came together. Noticed as
 /// stalled runs, 10 of the first 4,010 seeds of 16 members, 673 the first.
@@ -113,8 +113,8 @@ fn a_vote_for_a_distant_view_does_not_hide_those_of_the_view_under_way() {
             value: None,
         })
     };
-    stage.hear(stage.voter, &vote(0));
-    stage.hear(stage.liar, &vote(9));
+    stage.receive(stage.voter, &vote(0));
+    stage.receive(stage.liar, &vote(9));
     let nothing = Holdings {
         round: Round(1),
         head: Tip::genesis(&stage.federation, model::start()).head,
@@ -125,12 +125,12 @@ fn a_vote_for_a_distant_view_does_not_hide_those_of_the_view_under_way() {
         polkas: Vec::new(),
         ballots: Vec::new(),
     };
-    stage.hear(stage.leader, &Message::Holdings(nothing));
+    stage.receive(stage.leader, &Message::Holdings(nothing));
     assert!(stage.gave(stage.leader, &vote(0)), "a vote of the view under way is given");
     assert!(!stage.gave(stage.leader, &vote(9)), "nobody is known to be that far");
 }
 
-/// From the eleventh view on, whoever is bound to a motion repeats it for those who may have missed
+/// From the eleventh view on, whoever is bound to a proposal repeats it for those who may have missed
 /// it. It was repeated in the name of who repeated it, under its leader's signature, so that nobody
 /// could open it. Noticed as a message that does not open, seed 2305 of 16 members.
 #[test]
@@ -184,15 +184,15 @@ impl Stage {
         self.outputs.extend(std::iter::from_fn(|| self.participant.poll_output()));
     }
 
-    fn hear(&mut self, from: usize, message: &Message) {
+    fn receive(&mut self, from: usize, message: &Message) {
         let bytes = envelope::seal(&world::identity(from), self.federation.id(), message);
         let via = self.federation.founders().members()[from].id();
         let opened = Box::new(Opened::new(bytes, self.federation.id()));
         self.take(Input::Message { via, opened });
     }
 
-    /// The leader's motion: it uses its own update, the voter's and the first one of the liar.
-    fn motion(&self) -> (Message, witan_protocol::digest::Digest) {
+    /// The leader's proposal: it uses its own update, the voter's and the first one of the liar.
+    fn proposal(&self) -> (Message, witan_protocol::digest::Digest) {
         let tip = Tip::genesis(&self.federation, model::start());
         let (mut included, mut absent) = (Vec::new(), Vec::new());
         for (place, member) in self.federation.founders().members().iter().enumerate() {
@@ -261,7 +261,7 @@ impl Stage {
         self.take(Input::Aggregated { job, result });
     }
 
-    fn said(&self, step: VoteStep, value: witan_protocol::digest::Digest) -> bool {
+    fn sent(&self, step: VoteStep, value: witan_protocol::digest::Digest) -> bool {
         self.outputs.iter().any(|output| match output {
             Output::Gossip(bytes) => {
                 let said = envelope::open(bytes, self.federation.founders()).unwrap().message;

@@ -89,8 +89,8 @@ impl Participant {
                 self.round.on_update(&mut self.outbox, signer, update, bytes.clone())
             }
             Message::Proposal(message) => {
-                let motion = Verified { signer, message, signature };
-                match self.round.on_proposal(now, &self.outbox, motion) {
+                let proposed = Verified { signer, message, signature };
+                match self.round.on_proposal(now, &self.outbox, proposed) {
                     Ok(true) => Admission::New,
                     Ok(false) => Admission::Known,
                     Err(reason) => Admission::Refused(reason),

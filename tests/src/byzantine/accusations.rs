@@ -1,4 +1,4 @@
-//! Proofs against others that prove nothing: of what they really said, or made up in their name.
+//! False proofs against others: of what they really sent, or made up in their name.
 
 use rand::RngExt;
 use witan_protocol::digest::Digest;
@@ -26,14 +26,14 @@ pub fn accusation(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Evidence> {
     let member = said.signer;
     let one = claim(said);
     let other = match shop.random.random_range(0..4) {
-        // Two things it really said, which go together.
+        // Two messages it really sent, which do not conflict.
         0 | 1 => {
             let others = claims.iter().filter(|c| c.signer == member && c.message != said.message);
             let others: Vec<_> = others.collect();
             (!others.is_empty())
                 .then(|| claim(others[shop.random.random_range(0..others.len())]))?
         }
-        // Something it never said, under this liar's signature: in the other's name or its own.
+        // Something it never sent, under this liar's signature: in the other's name or its own.
         2 => {
             let message = altered(&said.message);
             let signature = envelope::sign(shop.identity, shop.roster.federation(), &message);
@@ -48,16 +48,16 @@ pub fn accusation(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Evidence> {
     Some(Evidence { member, round, first, second })
 }
 
-/// What is wrong with the newest motion heard: nothing. Every liar finds the same in it, as if
+/// What is wrong with the newest proposal received: nothing. Every liar finds the same in it, as if
 /// agreed.
 pub fn objection(liar: &Liar) -> Option<Objection> {
     liar.heard.iter().rev().find_map(|envelope| {
         let said = envelope.message().ok()?;
-        let Message::Proposal(motion) = &said.message else { return None };
-        let proposal = &motion.proposal;
+        let Message::Proposal(proposed) = &said.message else { return None };
+        let proposal = &proposed.proposal;
         Some(Objection {
             round: proposal.round,
-            view: motion.view,
+            view: proposed.view,
             against: said.signer,
             value: proposal.digest(),
             field: AGGREGATE.to_owned(),
@@ -110,7 +110,7 @@ fn altered(message: &Message) -> Message {
     match &mut message {
         Message::Vote(Vote { value, .. }) => *value = Some(Digest([5; 32])),
         Message::Update(update) => update.steps = 1,
-        Message::Proposal(motion) => motion.proposal.strategy.clear(),
+        Message::Proposal(proposed) => proposed.proposal.strategy.clear(),
         _ => {}
     }
     message

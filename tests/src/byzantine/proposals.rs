@@ -10,11 +10,11 @@ use crate::lies::Lie;
 use crate::model;
 use witan_protocol::wire::envelope::Opened;
 
-/// What becomes of a motion.
+/// What a liar makes of its proposal.
 pub fn rewrite(
     liar: &Liar,
     shop: &mut Workshop<'_>,
-    motion: &ProposalMessage,
+    proposed: &ProposalMessage,
     envelope: &Opened,
     to: &[usize],
 ) -> Mail {
@@ -23,12 +23,12 @@ pub fn rewrite(
         return copies(envelope.bytes(), to);
     }
     let lie = lies[shop.random.random_range(0..lies.len())];
-    let mut proposal = motion.proposal.clone();
+    let mut proposal = proposed.proposal.clone();
     if !tell(lie, liar, shop, &mut proposal) {
         return copies(envelope.bytes(), to);
     }
     shop.saw(lie);
-    let message = Message::Proposal(ProposalMessage { proposal, ..motion.clone() });
+    let message = Message::Proposal(ProposalMessage { proposal, ..proposed.clone() });
     if lie == Lie::TwoProposals {
         return shop.split(envelope.bytes(), &message, to);
     }
@@ -61,7 +61,7 @@ fn tell(lie: Lie, liar: &Liar, shop: &mut Workshop<'_>, proposal: &mut Proposal)
     true
 }
 
-/// One or more of the members whose updates are here were absent, it says; all else is sound.
+/// Lists one or more members as absent whose updates it has; all else is sound.
 fn leave_out(shop: &mut Workshop<'_>, proposal: &mut Proposal) -> bool {
     let spare = proposal.included.len().saturating_sub(shop.roster.quorum());
     if spare == 0 {

@@ -1,4 +1,4 @@
-//! Messages nobody asked for: garbage, replays, forgeries, votes and motions out of turn.
+//! Messages nobody asked for: garbage, replays, forgeries, votes and proposals out of turn.
 
 use rand::RngExt;
 use witan_protocol::codec;
@@ -13,7 +13,7 @@ use super::accusations::{accusation, objection};
 use super::{Liar, Mail, Workshop};
 use crate::lies::Lie;
 
-/// What a liar sends besides, each time its participant says something to these members.
+/// What a liar sends besides, each time its participant sends something to these members.
 pub fn strays(liar: &Liar, shop: &mut Workshop<'_>, to: &[usize]) -> Mail {
     let mut mail = Vec::new();
     for lie in STRAYS {
@@ -105,29 +105,29 @@ fn out_of_turn(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
             };
             Message::Vote(Vote { round, view, step, value: vote.value })
         }
-        Message::Proposal(motion) => {
-            let view = View(motion.view.0 + shop.random.random_range(0..12));
-            let valid = (view > motion.view).then_some(motion.view);
-            Message::Proposal(ProposalMessage { view, valid_view: valid, ..motion.clone() })
+        Message::Proposal(proposed) => {
+            let view = View(proposed.view.0 + shop.random.random_range(0..12));
+            let valid = (view > proposed.view).then_some(proposed.view);
+            Message::Proposal(ProposalMessage { view, valid_view: valid, ..proposed.clone() })
         }
         _ => return None,
     };
     Some(shop.seal(&message))
 }
 
-/// A record of a proposal it heard, perhaps altered, under a certificate that is none.
+/// A record of a proposal it received, perhaps altered, with an invalid certificate.
 fn forged_record(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Vec<u8>> {
-    let motions = liar.heard.iter().rev().filter_map(|l| match &l.message().ok()?.message {
-        Message::Proposal(motion) => Some(motion),
+    let proposals = liar.heard.iter().rev().filter_map(|l| match &l.message().ok()?.message {
+        Message::Proposal(proposed) => Some(proposed),
         _ => None,
     });
-    let motion = motions.take(1).next()?;
-    let mut proposal = motion.proposal.clone();
+    let proposed = proposals.take(1).next()?;
+    let mut proposal = proposed.proposal.clone();
     if shop.random.random_bool(0.5) {
         proposal.result = witan_protocol::digest::BlobRef::of(b"mine");
     }
     let value = Some(proposal.digest());
-    let (round, view) = (proposal.round, motion.view);
+    let (round, view) = (proposal.round, proposed.view);
     let vote = Message::Vote(Vote { round, view, step: VoteStep::Precommit, value });
     let signature = envelope::sign(shop.identity, shop.roster.federation(), &vote);
     let members = shop.roster.members().iter().map(|member| member.id());

@@ -50,7 +50,7 @@ pub fn payload(envelope: &[u8]) -> Option<Vec<u8>> {
     Some(match said.message {
         Message::Heartbeat(payload) => codec::encode(&payload),
         Message::Update(payload) => codec::encode(&payload),
-        Message::Proposal(motion) => codec::encode(&motion.proposal),
+        Message::Proposal(proposed) => codec::encode(&proposed.proposal),
         Message::Vote(payload) => codec::encode(&payload),
         Message::Objection(payload) => codec::encode(&payload),
         Message::Holdings(payload) => codec::encode(&payload),

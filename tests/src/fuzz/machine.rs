@@ -24,7 +24,7 @@ use super::words::{MEMBERS, Moment, Words};
 use crate::invariants::{Observation, Scene, Watch};
 use crate::{model, world};
 
-/// Has a participant live through what `bytes` say; returns how many rounds it saw committed.
+/// Runs a participant through the script in `bytes`; returns how many rounds it saw committed.
 ///
 /// # Panics
 /// If something does not hold.

@@ -1,4 +1,5 @@
-//! What a script has members say: plausible enough to be believed now and then, wrong often enough.
+//! The messages a script has members send: plausible enough to be accepted now and then, wrong
+//! often enough.
 
 use witan_protocol::Identity;
 use witan_protocol::codec;
@@ -48,7 +49,7 @@ impl Words {
             Message::Update(update) => {
                 self.updates.push((said.signer, update.round, bytes.to_vec()));
             }
-            Message::Proposal(motion) => self.proposals.push(motion.proposal),
+            Message::Proposal(proposal_message) => self.proposals.push(proposal_message.proposal),
             _ => {}
         }
     }
@@ -60,12 +61,12 @@ impl Words {
         let message = match script.below(16) {
             0..=2 => Message::Update(update(script, moment, round, &signer)),
             3..=5 => {
-                let motion = self.motion(script, moment);
-                let elected = moment.tip.leaders().of(motion.view);
+                let proposal_message = self.proposal_message(script, moment);
+                let elected = moment.tip.leaders().of(proposal_message.view);
                 let places = (1..MEMBERS).map(world::identity);
                 let elected = places.into_iter().find(|identity| identity.member() == elected);
                 signer = elected.filter(|_| !script.once_in(8)).unwrap_or(signer);
-                Message::Proposal(motion)
+                Message::Proposal(proposal_message)
             }
             6..=9 => Message::Vote(self.vote(script, moment, round)),
             10 => Message::Heartbeat(progress(script, round)),
@@ -97,7 +98,7 @@ impl Words {
         Vote { round, view: view(script, moment), step, value: self.value(script) }
     }
 
-    fn motion(&self, script: &mut Script<'_>, moment: &Moment<'_>) -> ProposalMessage {
+    fn proposal_message(&self, script: &mut Script<'_>, moment: &Moment<'_>) -> ProposalMessage {
         let view = view(script, moment);
         if script.once_in(4) && !self.proposals.is_empty() {
             let proposal = script.one_of(&self.proposals);

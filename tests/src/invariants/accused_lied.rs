@@ -29,7 +29,7 @@ impl Invariant for AccusedLied {
                 let mut accused = proven.chain(refuted);
                 if let Some(member) = accused.find(|member| self.honest.contains(member)) {
                     let (round, name) = (record.proposal.round, scene.roster.name_of(&member));
-                    return Err(format!("round {round}: {name} is honest and stands accused"));
+                    return Err(format!("round {round}: {name} is honest but accused"));
                 }
             }
             _ => {}

@@ -4,7 +4,7 @@
 use super::{Invariant, Observation, Scene};
 use witan_protocol::status::Load;
 
-/// Nothing to remember: every look stands for itself.
+/// Stateless: each observation is checked by itself.
 #[derive(Default)]
 pub struct EverythingBounded;
 

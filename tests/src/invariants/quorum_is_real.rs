@@ -9,7 +9,7 @@ use witan_protocol::wire::{Message, RoundRecord, Vote, VoteStep, envelope};
 
 use super::{Invariant, Observation, Scene};
 
-/// The precommits that were really said.
+/// The precommits that were really sent.
 #[derive(Default)]
 pub struct QuorumIsReal {
     said: HashMap<(MemberId, [u8; 64]), Vote>,
@@ -58,7 +58,7 @@ impl QuorumIsReal {
                 return Err(format!("round {round}: {} is a stranger", commit.member.short()));
             }
             if commit.member == *me {
-                // Remembered before it is said: after a crash it may be counted and never said.
+                // Logged before it is sent: after a crash it may be counted and never sent.
                 self.said.insert(signed, vote);
             }
             let real = match self.said.get(&signed) {

@@ -1,5 +1,5 @@
 //! An honest member never signs two different things where it may sign one: a vote per view and
-//! step, a motion per view, an update per round. Across crashes at any point.
+//! step, a proposal per view, an update per round. Across crashes at any point.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ pub struct VoteOnce {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Once {
     Vote(Round, View, VoteStep),
-    Motion(Round, View),
+    Proposal(Round, View),
     Update(Round),
 }
 
@@ -37,7 +37,7 @@ impl Invariant for VoteOnce {
         }
         let (once, what) = match &verified.message {
             Message::Vote(v) => (Once::Vote(v.round, v.view, v.step), codec::encode(v)),
-            Message::Proposal(m) => (Once::Motion(m.proposal.round, m.view), codec::encode(m)),
+            Message::Proposal(m) => (Once::Proposal(m.proposal.round, m.view), codec::encode(m)),
             Message::Update(u) => (Once::Update(u.round), codec::encode(u)),
             _ => return Ok(()),
         };

@@ -1,4 +1,4 @@
-//! Carries out what participants want done: the disk, the network, the jobs. Outputs run in order,
+//! Carries out the outputs of participants: the disk, the network, the jobs. Outputs run in order,
 //! and a member may die between any two of them.
 
 use std::rc::Rc;
@@ -93,11 +93,11 @@ impl World {
             Output::Persist(Entry::Record { bytes, .. }) => self.persist_record(node, bytes),
             Output::Gossip(bytes) => {
                 let others: Vec<_> = (0..self.nodes.len()).filter(|n| *n != node).collect();
-                self.say(node, bytes, &others);
+                self.send(node, bytes, &others);
             }
             Output::Send { to, bytes } => {
                 let to = self.find(&to);
-                self.say(node, bytes, to.as_slice());
+                self.send(node, bytes, to.as_slice());
             }
             Output::Roster(roster) => self.follow(node, roster),
             Output::Train { job, round, start } => self.train(node, job, round, start),
@@ -126,13 +126,13 @@ impl World {
         self.nodes[node].records.push(bytes);
     }
 
-    /// A member says something; what a liar says instead is its own affair.
-    fn say(&mut self, node: usize, bytes: Vec<u8>, to: &[usize]) {
+    /// A member sends a message; a liar may send others instead.
+    fn send(&mut self, node: usize, bytes: Vec<u8>, to: &[usize]) {
         let roster = Arc::clone(&self.nodes[node].roster);
         let federation = self.federation.id();
         let envelope = self.envelopes.open(bytes, federation);
         if self.is_verbose {
-            self.trace(node).said(&envelope, to);
+            self.trace(node).sent(&envelope, to);
         }
         match envelope.message() {
             Ok(verified) if roster.contains(&verified.signer) => {
@@ -140,8 +140,10 @@ impl World {
             }
             // A former member still sends its holdings.
             Ok(verified) if verified.signer == self.id(node) => {}
-            Ok(verified) => self.watch.blame(node, "sends members' words", verified.signer.short()),
-            Err(refusal) => self.watch.blame(node, "says what opens", refusal.to_string()),
+            Ok(verified) => {
+                self.watch.blame(node, "sends messages of members", verified.signer.short())
+            }
+            Err(refusal) => self.watch.blame(node, "sends what opens", refusal.to_string()),
         }
         let Some(mut liar) = self.nodes[node].liar.take() else {
             to.iter().for_each(|to| self.deliver(node, *to, &envelope));

@@ -26,7 +26,7 @@ pub struct Node {
     pub wal: Vec<Vec<u8>>,
     /// On its disk: blobs.
     pub blobs: BTreeSet<BlobRef>,
-    /// What it told, but for messages sent and accepted.
+    /// Its notices, without those of messages sent and accepted.
     pub notices: Vec<(Time, Notice)>,
     /// Rounds it trained for, as often as it did.
     pub trained: Vec<Round>,
@@ -34,7 +34,7 @@ pub struct Node {
     pub fetched: Vec<BlobRef>,
     /// Records it accepted from members ahead.
     pub caught_up: u64,
-    /// It said, in this life, that every round is committed.
+    /// It reported since its last start that every round is committed.
     pub finished: bool,
     /// How it lies, if it does.
     pub liar: Option<Liar>,
@@ -73,7 +73,7 @@ impl Node {
         }
     }
 
-    /// Runs from now on; its first output says what roster it found on its disk.
+    /// Runs from now on; its first output is the roster it found on its disk.
     pub fn start(&mut self, participant: Participant, founders: &Arc<Roster>) {
         self.roster = Arc::clone(founders);
         self.finished = false;

@@ -1,4 +1,4 @@
-//! The lines of a replayed run: what each member receives, says and wants, by name.
+//! The lines of a replayed run: what each member receives, sends and asks for.
 
 use witan_protocol::Roster;
 use witan_protocol::io::{Entry, Input, Notice, Output, Time};
@@ -17,7 +17,7 @@ pub struct Trace<'a> {
 }
 
 impl Trace<'_> {
-    /// Something happens to it.
+    /// It is given an input.
     pub fn input(&self, input: &Input) {
         match input {
             Input::Tick => {}
@@ -34,7 +34,7 @@ impl Trace<'_> {
         }
     }
 
-    /// It wants something done.
+    /// It asks for something.
     pub fn output(&self, output: &Output) {
         match output {
             Output::Gossip(_) | Output::Send { .. } => {}
@@ -49,8 +49,8 @@ impl Trace<'_> {
         }
     }
 
-    /// It says something.
-    pub fn said(&self, envelope: &Opened, to: &[usize]) {
+    /// It sends a message.
+    pub fn sent(&self, envelope: &Opened, to: &[usize]) {
         if let Ok(said) = envelope.message() {
             let (kind, gist) = (said.message.kind(), said.message.gist());
             let signer = self.name(&said.signer);
