@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use crate::consensus::LoggedInput;
 use crate::consensus::{Action, Consensus, Diverged};
 use crate::digest::{BlobRef, Digest};
+use crate::flaw::Flaw;
 use crate::io::{Entry, JobId, Notice, Output, Time};
 use crate::ledger::Tip;
 use crate::member::{MemberId, View};
@@ -70,7 +71,7 @@ pub struct HeldUpdate {
     pub envelope: Vec<u8>,
 }
 
-/// What became of an update.
+/// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// New and accepted.
@@ -79,6 +80,20 @@ pub enum Admission {
     Known,
     /// Refused, for this reason.
     Refused(String),
+}
+
+impl From<bool> for Admission {
+    /// New, or known.
+    fn from(is_new: bool) -> Self {
+        if is_new { Self::New } else { Self::Known }
+    }
+}
+
+impl From<Flaw> for Admission {
+    /// Refused.
+    fn from(flaw: Flaw) -> Self {
+        Self::Refused(flaw.to_string())
+    }
 }
 
 /// One entry of the write-ahead log. The names on disk are those of its first version.
@@ -291,18 +306,24 @@ impl Round {
 
     /// A member equivocated: the proof is sent to everybody, once, and goes into a record.
     pub(super) fn accuse(&mut self, outbox: &mut Outbox, evidence: Evidence) {
-        let Ok(what) = evidence.check(&self.tip.roster) else {
-            return;
-        };
-        if self.pending.accuse(&self.tip, evidence.clone()) {
-            let (round, against) = (evidence.round, evidence.member);
+        if self.on_evidence(outbox, &evidence).is_ok_and(|is_new| is_new) {
             outbox.gossip(&Message::Evidence(evidence));
+        }
+    }
+
+    /// Takes evidence in, found here or sent by a member; checks it in full. Returns whether it is new.
+    pub fn on_evidence(&mut self, outbox: &mut Outbox, evidence: &Evidence) -> Result<bool, Flaw> {
+        let what = evidence.check(&self.tip.roster)?;
+        let is_new = self.pending.accuse(&self.tip, evidence.clone());
+        if is_new {
+            let (round, against) = (evidence.round, evidence.member);
             outbox.notice(Notice::Objection {
                 round,
                 against,
                 because: format!("it signed {what}"),
             });
         }
+        Ok(is_new)
     }
 
     fn record(&self, value: Digest, certificate: Certificate) -> Option<RoundRecord> {

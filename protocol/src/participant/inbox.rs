@@ -18,6 +18,22 @@ pub(super) struct Received {
     verified: Verified<Message>,
 }
 
+impl Received {
+    /// The event that it was accepted.
+    fn accepted(&self) -> Notice {
+        let Verified { signer, message, .. } = &self.verified;
+        Notice::Accepted {
+            kind: message.kind(),
+            round: message.round(),
+            from: *signer,
+            via: self.via,
+            digest: envelope::digest(&self.bytes),
+            size_bytes: self.bytes.len() as u64,
+            gist: gist(message),
+        }
+    }
+}
+
 impl Participant {
     /// An envelope from a peer.
     ///
@@ -61,8 +77,8 @@ impl Participant {
         match &message.verified.message {
             Message::Holdings(_) => self.on_holdings(message),
             Message::Record(_) => self.on_record(message),
-            Message::Evidence(_) => self.on_evidence(message),
-            Message::Ballot(_) if at <= here => self.on_ballot(message),
+            Message::Evidence(_) => self.on_round_message(message),
+            Message::Ballot(_) if at <= here => self.on_round_message(message),
             _ if self.outbox.place().is_none() => {}
             _ if at == here => self.on_round_message(message),
             _ if at == RoundNumber(here.0 + 1) && !self.round.is_last() => {
@@ -77,63 +93,55 @@ impl Participant {
     }
 
     fn on_round_message(&mut self, message: Received) {
+        let accepted = message.accepted();
         let Received { via, bytes, verified } = message;
-        let gist = gist(&verified.message);
+        match self.admit(verified, &bytes) {
+            Admission::Known => {}
+            Admission::Refused(reason) => self.refuse(via, &bytes, reason),
+            Admission::New => self.outbox.notice(accepted),
+        }
+    }
+
+    fn admit(&mut self, verified: Verified<Message>, bytes: &[u8]) -> Admission {
+        let (now, outbox, round) = (self.now, &mut self.outbox, &mut self.round);
         let Verified { signer, message, signature } = verified;
-        let (kind, round, now) = (message.kind(), message.round(), self.now);
-        let filed = match message {
-            Message::Update(update) if round < self.round.tip.round => {
-                self.round.on_late_update(&mut self.outbox, signer, update, bytes.clone())
+        match message {
+            Message::Update(update) if update.round < round.tip.round => {
+                round.on_late_update(outbox, signer, update, bytes.to_vec())
             }
-            Message::Update(update) => {
-                self.round.on_update(&mut self.outbox, signer, update, bytes.clone())
-            }
+            Message::Update(update) => round.on_update(outbox, signer, update, bytes.to_vec()),
             Message::Proposal(message) => {
-                let proposed = Verified { signer, message, signature };
-                match self.round.on_proposal(now, &self.outbox, proposed) {
-                    Ok(true) => Admission::New,
-                    Ok(false) => Admission::Known,
-                    Err(reason) => Admission::Refused(reason),
-                }
+                round.on_proposal(now, outbox, Verified { signer, message, signature })
             }
             Message::Vote(message) => {
-                let new =
-                    self.round.consensus.on_vote(now, Verified { signer, message, signature });
-                if new { Admission::New } else { Admission::Known }
+                round.consensus.on_vote(now, Verified { signer, message, signature }).into()
             }
-            Message::Polka(polka) => match ledger::check_polka(&self.outbox.roster, &polka) {
-                Err(flaw) => Admission::Refused(flaw.to_string()),
-                Ok(()) if self.round.consensus.on_polka(now, &polka) => Admission::New,
-                Ok(()) => Admission::Known,
+            Message::Polka(polka) => match ledger::check_polka(&outbox.roster, &polka) {
+                Err(flaw) => flaw.into(),
+                Ok(()) => round.consensus.on_polka(now, &polka).into(),
             },
-            Message::Heartbeat(progress) => {
-                self.round.on_heartbeat(&self.outbox, &signer, &progress, bytes.clone());
+            Message::Heartbeat(heartbeat) => {
+                round.on_heartbeat(outbox, &signer, &heartbeat, bytes.to_vec());
                 Admission::New
             }
             Message::Objection(message) => {
-                self.round.on_objection(&self.outbox, Verified { signer, message, signature });
+                round.on_objection(outbox, Verified { signer, message, signature });
                 Admission::New
             }
-            _ => Admission::New,
-        };
-        match filed {
-            Admission::Known => {}
-            Admission::Refused(reason) => self.refuse(via, &bytes, reason),
-            Admission::New => self.outbox.notice(Notice::Accepted {
-                kind,
-                round,
-                from: signer,
-                via,
-                digest: envelope::digest(&bytes),
-                size_bytes: bytes.len() as u64,
-                gist,
-            }),
+            Message::Ballot(message) => {
+                let ballot = Verified { signer, message, signature };
+                round.on_ballot(&ballot).map_or_else(Admission::from, Admission::from)
+            }
+            Message::Evidence(evidence) => {
+                round.on_evidence(outbox, &evidence).map_or_else(Admission::from, Admission::from)
+            }
+            Message::Holdings(_) | Message::Record(_) => Admission::Known,
         }
     }
 
     fn on_holdings(&mut self, message: Received) {
         let from = message.verified.signer;
-        self.accept(&message);
+        self.outbox.notice(message.accepted());
         let Message::Holdings(holdings) = message.verified.message else {
             return;
         };
@@ -156,7 +164,7 @@ impl Participant {
         match self.ledger.check(record) {
             Err(bad) => self.refuse(message.via, &message.bytes, bad.to_string()),
             Ok(record) => {
-                self.accept(&message);
+                self.outbox.notice(message.accepted());
                 self.commit(&record, Time(self.now.0 + CATCHING_UP_MS));
                 let from = message.verified.signer;
                 self.sync.on_records_used(&mut self.outbox, &self.round, from, *until);
@@ -171,51 +179,6 @@ impl Participant {
         if let Some(message) = self.ahead.remove(&here) {
             self.on_record(message);
         }
-    }
-
-    fn on_ballot(&mut self, message: Received) {
-        let Verified { signer, message: Message::Ballot(ballot), signature } =
-            message.verified.clone()
-        else {
-            return;
-        };
-        let ballot = Verified { signer, message: ballot, signature };
-        match self.round.on_ballot(&ballot) {
-            Ok(true) => self.accept(&message),
-            Ok(false) => {}
-            Err(flaw) => self.refuse(message.via, &message.bytes, flaw.to_string()),
-        }
-    }
-
-    /// Evidence from another member, checked in full.
-    fn on_evidence(&mut self, message: Received) {
-        let Message::Evidence(evidence) = &message.verified.message else {
-            return;
-        };
-        match evidence.check(&self.outbox.roster) {
-            Err(flaw) => self.refuse(message.via, &message.bytes, flaw.to_string()),
-            Ok(what) => {
-                if self.round.pending.accuse(&self.round.tip, evidence.clone()) {
-                    self.accept(&message);
-                    let (round, against) = (evidence.round, evidence.member);
-                    let because = format!("it signed {what}");
-                    self.outbox.notice(Notice::Objection { round, against, because });
-                }
-            }
-        }
-    }
-
-    fn accept(&mut self, message: &Received) {
-        let said = &message.verified.message;
-        self.outbox.notice(Notice::Accepted {
-            kind: said.kind(),
-            round: said.round(),
-            from: message.verified.signer,
-            via: message.via,
-            digest: envelope::digest(&message.bytes),
-            size_bytes: message.bytes.len() as u64,
-            gist: gist(said),
-        });
     }
 
     fn refuse(&mut self, via: MemberId, bytes: &[u8], reason: String) {

@@ -22,7 +22,7 @@ impl Round {
         envelope: Vec<u8>,
     ) -> Admission {
         if let Err(flaw) = ledger::check_update(&outbox.federation, &self.tip, &update) {
-            return Admission::Refused(flaw.to_string());
+            return flaw.into();
         }
         let place = self.place_of(outbox, &member);
         if let Some(held) = self.updates.get(&place) {

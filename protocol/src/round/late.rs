@@ -30,7 +30,7 @@ impl Round {
             return Admission::Refused(format!("round {} is closed", update.round));
         }
         if let Err(flaw) = ledger::check_late(&outbox.federation, &self.tip, &member, &update) {
-            return Admission::Refused(flaw.to_string());
+            return flaw.into();
         }
         self.keep_late(outbox, member, HeldUpdate { update, envelope })
     }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::aggregates::Outcome;
-use super::{HeldUpdate, Round};
+use super::{Admission, HeldUpdate, Round};
 use crate::digest::Digest;
 use crate::flaw::Flaw;
 use crate::io::{Aggregate, AggregateInput, JobId, Notice, Time};
@@ -33,19 +33,20 @@ impl Round {
         now: Time,
         outbox: &Outbox,
         proposed: Verified<ProposalMessage>,
-    ) -> Result<bool, String> {
+    ) -> Admission {
         let ProposalMessage { view, valid_view, proposal } = &proposed.message;
         let elected = self.consensus.aggregator(*view);
         if proposed.signer != elected {
             let name = outbox.roster.name_of(&elected);
-            return Err(format!("view {view} is led by {name}, not by its signer"));
+            return Admission::Refused(format!("view {view} is led by {name}, not by its signer"));
         }
         let fresh = valid_view.is_none() && proposal.view == *view;
         let again = valid_view.is_some_and(|valid| valid < *view && proposal.view <= valid);
         if !fresh && !again {
-            return Err(format!("a proposal of view {} is not valid here", proposal.view));
+            let reason = format!("a proposal of view {} is not valid here", proposal.view);
+            return Admission::Refused(reason);
         }
-        Ok(self.consensus.on_proposal(now, proposed))
+        self.consensus.on_proposal(now, proposed).into()
     }
 
     /// An aggregation is done: its result serves proposing and every verification with these
