@@ -172,13 +172,6 @@ pub struct Aggregate {
     pub naive_error: Vec<LayerError>,
 }
 
-impl From<BlobRef> for Aggregate {
-    /// The aggregate of a model without layers.
-    fn from(result: BlobRef) -> Self {
-        Self { result, naive_error: Vec::new() }
-    }
-}
-
 /// What must survive a crash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]

@@ -65,16 +65,6 @@ impl Ledger {
         &self.tip
     }
 
-    /// How many rounds are committed.
-    pub fn len(&self) -> usize {
-        self.records.len()
-    }
-
-    /// Whether no round is committed yet.
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
-    }
-
     /// The canonical bytes of a round's record.
     pub fn record(&self, round: Round) -> Option<&[u8]> {
         let index = usize::try_from(round.0.checked_sub(1)?).ok()?;

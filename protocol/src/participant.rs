@@ -21,7 +21,7 @@ use crate::round::{Round, WalEntry};
 use crate::status::{Load, Status};
 use crate::sync::Sync;
 use crate::wire::envelope::RECORD_BYTES_MAX;
-use crate::wire::{Ballot, Change, Evidence, Message, Petition, RecordCopy, RoundRecord, VoteStep};
+use crate::wire::{Ballot, Change, Message, Petition, RecordCopy, RoundRecord, VoteStep};
 use inbox::Received;
 
 /// What a participant is made from.
@@ -201,7 +201,7 @@ impl Participant {
             early: self.early.len(),
             updates: self.round.updates.len(),
             late: self.round.late_count(),
-            evidence: self.round.pending.evidence().count(),
+            evidence: self.round.pending.evidence_count(),
             petitions: self.round.pending.petitions.iter().count(),
             heard: self.round.heard_count(),
             blobs: self.round.blobs.len(),
@@ -236,11 +236,6 @@ impl Participant {
     /// The open petitions, oldest first.
     pub fn petitions(&self) -> impl Iterator<Item = &OpenPetition> {
         self.round.pending.petitions.iter()
-    }
-
-    /// Proofs of equivocation that are in no record yet.
-    pub fn evidence(&self) -> impl Iterator<Item = &Evidence> {
-        self.round.pending.evidence()
     }
 
     /// Once every round is committed: members that took no part in the last one and are not

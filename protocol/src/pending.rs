@@ -28,9 +28,9 @@ impl Pending {
         true
     }
 
-    /// All evidence, one proof a member.
-    pub fn evidence(&self) -> impl Iterator<Item = &Evidence> {
-        self.evidence.values()
+    /// How many proofs wait, one a member.
+    pub fn evidence_count(&self) -> usize {
+        self.evidence.len()
     }
 
     /// The evidence for the next proposal.

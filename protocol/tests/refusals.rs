@@ -10,7 +10,7 @@ use witan_protocol::io::{Input, Notice, Output, Time};
 use witan_protocol::member::{MemberId, Round, View};
 use witan_protocol::status::PhaseName;
 use witan_protocol::wire::envelope::{self, Opened, Refusal};
-use witan_protocol::wire::{Kind, Message, Scores, Update, Vote, VoteStep};
+use witan_protocol::wire::{Kind, Message, Scores, Update, Verified, Vote, VoteStep};
 use witan_protocol::{Config, Identity, Participant};
 
 fn identity(n: u8) -> Identity {
@@ -62,16 +62,18 @@ fn arrival(via: MemberId, bytes: Vec<u8>) -> Input {
     Input::Message { via, opened: Box::new(Opened::new(bytes, federation("a").id())) }
 }
 
-fn notices(participant: &mut Participant, bytes: Vec<u8>) -> Vec<Notice> {
+fn outputs(participant: &mut Participant, bytes: Vec<u8>) -> Vec<Output> {
     while participant.poll_output().is_some() {}
-    let via = identity(2).member();
-    participant.handle(Time(1), arrival(via, bytes));
-    std::iter::from_fn(|| participant.poll_output())
-        .filter_map(|output| match output {
-            Output::Notice(notice) => Some(notice),
-            _ => None,
-        })
-        .collect()
+    participant.handle(Time(1), arrival(identity(2).member(), bytes));
+    std::iter::from_fn(|| participant.poll_output()).collect()
+}
+
+fn notices(participant: &mut Participant, bytes: Vec<u8>) -> Vec<Notice> {
+    let notice = |output| match output {
+        Output::Notice(notice) => Some(notice),
+        _ => None,
+    };
+    outputs(participant, bytes).into_iter().filter_map(notice).collect()
 }
 
 #[test]
@@ -128,7 +130,7 @@ fn random_and_damaged_bytes_are_refused_and_told() {
 }
 
 #[test]
-fn a_second_different_update_is_refused_and_kept_as_evidence() {
+fn a_second_different_update_is_refused_and_gossiped_as_evidence() {
     let mut participant = participant();
     let id = federation("a").id();
     let first = envelope::seal(&identity(3), id, &update(b"x"));
@@ -136,12 +138,22 @@ fn a_second_different_update_is_refused_and_kept_as_evidence() {
     let told = notices(&mut participant, first.clone());
     assert!(matches!(&told[..], [Notice::Accepted { kind: Kind::Update, .. }]));
     assert!(notices(&mut participant, first.clone()).is_empty(), "a duplicate says nothing");
-    let told = notices(&mut participant, second.clone());
-    assert!(told.iter().any(|notice| matches!(notice, Notice::Refused { .. })));
-    assert!(told.iter().any(|notice| {
+    let outputs = outputs(&mut participant, second.clone());
+    let reports = |expected: fn(&Notice) -> bool| {
+        outputs.iter().any(|output| matches!(output, Output::Notice(notice) if expected(notice)))
+    };
+    assert!(reports(|notice| matches!(notice, Notice::Refused { .. })));
+    assert!(reports(|notice| {
         matches!(notice, Notice::Objection { against, .. } if *against == identity(3).member())
     }));
-    let evidence = participant.evidence().next().unwrap();
+    let evidence = outputs.iter().find_map(|output| match output {
+        Output::Gossip(bytes) => match envelope::open(bytes, federation("a").founders()) {
+            Ok(Verified { message: Message::Evidence(evidence), .. }) => Some(evidence),
+            _ => None,
+        },
+        _ => None,
+    });
+    let evidence = evidence.expect("the proof goes to everybody");
     let pair = if first < second { [&first, &second] } else { [&second, &first] };
     assert_eq!([&evidence.first, &evidence.second], pair);
 }

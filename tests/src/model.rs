@@ -3,7 +3,7 @@
 
 use witan_protocol::Roster;
 use witan_protocol::digest::{BlobRef, Digest};
-use witan_protocol::io::AggregateInput;
+use witan_protocol::io::{Aggregate, AggregateInput};
 use witan_protocol::member::{MemberId, Round};
 use witan_protocol::wire::{Message, Proposal, envelope};
 
@@ -47,6 +47,11 @@ pub fn aggregate(
         bytes.extend_from_slice(&input.weight.to_be_bytes());
     }
     Ok(BlobRef::of(&bytes))
+}
+
+/// An aggregation's result, of a model without layers.
+pub fn without_layers(result: BlobRef) -> Aggregate {
+    Aggregate { result, naive_error: Vec::new() }
 }
 
 /// The honest result of a proposal, if its inputs can be read and used. Weights are worked out here

@@ -257,7 +257,7 @@ impl Stage {
             _ => None,
         });
         let (job, start, inputs) = asked.expect("an aggregation was asked for");
-        let result = model::aggregate(start, &inputs).map(Into::into);
+        let result = model::aggregate(start, &inputs).map(model::without_layers);
         self.take(Input::Aggregated { job, result });
     }
 

@@ -109,7 +109,7 @@ impl Hello {
 
 impl Federation {
     /// Every agreed field with its value, long ones as the head of a digest.
-    pub fn fields(&self) -> Fields {
+    fn fields(&self) -> Fields {
         let document = self.document();
         let (lora, training, council) = (&document.lora, &document.training, &document.council);
         let mut fields = Fields::new();
@@ -142,11 +142,6 @@ impl Federation {
         let roster: Vec<_> = document.members.iter().map(|m| (&m.name, m.key, m.weight)).collect();
         field("members", summary(roster.len(), &roster));
         fields
-    }
-
-    /// The first agreed field in which this federation and a peer's differ.
-    pub fn difference(&self, theirs: &Fields) -> Option<FieldDifference> {
-        difference(&self.fields(), theirs)
     }
 }
 

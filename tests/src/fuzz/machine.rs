@@ -159,7 +159,7 @@ impl Machine {
                 Input::Trained { job, delta, examples: 128, steps, scores: Scores::default() }
             }
             Work::Aggregate(job, start, inputs) => {
-                let result = model::aggregate(start, &inputs).map(Into::into);
+                let result = model::aggregate(start, &inputs).map(model::without_layers);
                 Input::Aggregated { job, result }
             }
             Work::Fetch(blob) => Input::BlobStored(blob),

@@ -225,7 +225,7 @@ impl World {
         if let Ok(blob) = &result {
             self.nodes[node].blobs.insert(*blob);
         }
-        let result = result.map(Into::into);
+        let result = result.map(model::without_layers);
         self.push(node, 20, Event::Input(Input::Aggregated { job, result }));
     }
 

@@ -168,7 +168,10 @@ fn an_aggregate_of_something_else_is_named_with_its_round() {
 fn a_naive_error_of_something_else_is_named_with_its_round() {
     let filled = filled();
     let blobs = Blobs::open(filled.home.blobs()).unwrap();
-    let aggregate = |check: &AggregateCheck| Ok(BlobRef::of(&joined(&blobs, check)).into());
+    let aggregate = |check: &AggregateCheck| {
+        let result = BlobRef::of(&joined(&blobs, check));
+        Ok(Aggregate { result, naive_error: Vec::new() })
+    };
     let model = Model { start: BlobRef::of(START), aggregate: &aggregate };
     let fault = audit(&filled.home, &filled.federation, &model).unwrap_err();
     assert!(matches!(fault, Fault::NaiveError { round: Round(1) }), "{fault}");
