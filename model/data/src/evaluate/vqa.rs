@@ -10,7 +10,6 @@
 mod normalise;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use crate::evaluate::Tally;
 use crate::{AnswerType, VqaExample};
@@ -39,26 +38,6 @@ impl Report {
         *self.by_answer_type.entry(question.answer_type).or_default() += tally;
         *self.by_question_type.entry(question.question_type.clone()).or_default() += tally;
         *if question.is_new { &mut self.new } else { &mut self.old } += tally;
-    }
-
-    /// The overall accuracy, 0 to 1; 0 where nothing was asked.
-    pub fn accuracy(&self) -> f64 {
-        self.all.fraction().unwrap_or(0.0)
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |tally: Tally| match tally.fraction() {
-            Some(fraction) => format!("{:6.2} % of {}", fraction * 100.0, tally.asked),
-            None => "     – of 0".to_owned(),
-        };
-        for (kind, tally) in &self.by_answer_type {
-            writeln!(formatter, "{:<10}{}", kind.name(), percent(*tally))?;
-        }
-        writeln!(formatter, "{:<10}{}", "old words", percent(self.old))?;
-        writeln!(formatter, "{:<10}{}", "new words", percent(self.new))?;
-        write!(formatter, "{:<10}{}", "VQA", percent(self.all))
     }
 }
 
@@ -155,6 +134,5 @@ mod tests {
         assert_eq!(report.old.fraction(), Some(1.0));
         assert_eq!(report.by_answer_type[&AnswerType::Other].fraction(), Some(0.0));
         assert_eq!(report.by_question_type["what"].asked, 3);
-        assert!(report.to_string().ends_with("VQA        66.67 % of 3"), "{report}");
     }
 }

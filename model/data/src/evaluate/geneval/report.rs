@@ -1,7 +1,6 @@
 //! Scores of drawings: by tag, and apart for old and new words.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use super::{Prompt, Tag, detector};
 use crate::evaluate::Tally;
@@ -50,22 +49,6 @@ impl Report {
         for by_tag in [&mut self.all, part] {
             *by_tag.tags.entry(tag).or_default() += tally;
         }
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |fraction: Option<f64>| match fraction {
-            Some(fraction) => format!("{:5.1} %", fraction * 100.0),
-            None => "    –".to_owned(),
-        };
-        for (tag, tally) in &self.all.tags {
-            let name = tag.name();
-            let asked = tally.asked;
-            writeln!(formatter, "{name:<14}{} of {asked}", percent(tally.fraction()))?;
-        }
-        let [all, old, new] = [&self.all, &self.old, &self.new].map(|part| percent(part.overall()));
-        write!(formatter, "GenEval-Scenes{all} (old words {old}, new words {new})")
     }
 }
 

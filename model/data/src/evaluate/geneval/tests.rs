@@ -136,8 +136,7 @@ fn position_follows_geneval_slack_and_threshold() {
 #[test]
 fn clean_renders_reach_the_ceiling() {
     let ceiling = detector_ceiling(1, 600);
-    println!("{ceiling}");
-    assert!(ceiling.all.overall().unwrap() >= 0.99, "{ceiling}");
+    assert!(ceiling.all.overall().unwrap() >= 0.99, "{ceiling:?}");
 }
 
 #[test]
@@ -162,7 +161,7 @@ fn an_empty_or_random_picture_holds_nothing_asked_for() {
         .map(|_| Picture::new((0..64 * 64 * 3).map(|_| rng.random()).collect()))
         .collect();
     let report = score(&cases, &drawings);
-    assert!(report.all.overall().unwrap() < 0.05, "{report}");
+    assert!(report.all.overall().unwrap() < 0.05, "{report:?}");
 }
 
 /// How many objects come back with their shape, colour and place, of how many drawn.
