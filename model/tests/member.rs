@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use witan_adapter::tensor_files::TensorFiles;
 use witan_adapter::tensors::{Weights, encode, read_weights};
 use witan_adapter::{Adapter, LoraConfig};
-use witan_data::text::TextTokenizer;
+use witan_data::tokenizer::TextTokenizer;
 use witan_data::vqa_v2::Split;
 use witan_data::{AnswerType, Dataset, Picture, VqaExample, captions, image_file};
 use witan_model::families::blip3o::pixels::PixelBounds;

@@ -14,7 +14,7 @@ use witan_adapter::tensor_files::TensorFiles;
 use witan_adapter::tensors::{HostTensor, Weights, read_weights};
 use witan_adapter::{Adapter, LoraConfig};
 use witan_data::image_file::decode;
-use witan_data::text::TextTokenizer;
+use witan_data::tokenizer::TextTokenizer;
 use witan_model::families::blip3o::eva::{Eva, EvaConfig, pooled};
 use witan_model::families::blip3o::pixels::{Patches, PixelBounds};
 use witan_model::families::blip3o::training::{Captions, Question};

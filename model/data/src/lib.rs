@@ -21,7 +21,6 @@ pub mod scenes;
 pub mod sheet;
 pub mod source;
 pub mod summary;
-pub mod text;
 pub mod tokenizer;
 pub mod vocabulary;
 pub mod vqa_v2;

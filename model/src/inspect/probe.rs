@@ -6,7 +6,7 @@ use std::path::Path;
 
 use witan_adapter::{Adapter, LoraConfig, peft};
 use witan_data::fault::Fault;
-use witan_data::text::{TextError, TextTokenizer};
+use witan_data::tokenizer::{TextError, TextTokenizer};
 
 use crate::device::Device;
 use crate::families::blip3o::pixels::Patches;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use witan_data::text::TextError;
+use witan_data::tokenizer::TextError;
 use witan_data::{DataError, Picture};
 
 use super::pixels::{BoundsError, TooLong};

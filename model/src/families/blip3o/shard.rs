@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use image::RgbImage;
-use witan_data::text::TextTokenizer;
+use witan_data::tokenizer::TextTokenizer;
 use witan_data::{CaptionExample, Dataset, Picture, VqaExample};
 
 use super::error::ReadError;
