@@ -30,19 +30,13 @@ use witan_protocol::status::Status;
 pub use client::{Client, ControlError};
 use petitions::{CastRequest, PetitionRow};
 
-/// What the driver is asked; each is answered once. An answer nobody waits for any more is dropped.
+/// What the driver is asked. An answer nobody waits for any more is dropped.
 #[derive(Debug)]
-pub enum Request {
-    /// What is the node doing?
-    Status(oneshot::Sender<StatusReport>),
-    /// A page of the gossip log: the answer of `Store::log`.
-    Log(LogFilter, oneshot::Sender<Result<Vec<LogEntry>, StoreError>>),
-    /// Which petitions are open?
-    Petitions(oneshot::Sender<Vec<PetitionRow>>),
-    /// Cast a ballot; the answer names the petition, or says why it cannot be cast.
-    Cast(CastRequest, oneshot::Sender<Result<Digest, String>>),
-    /// Stop, in good order.
-    Stop(oneshot::Sender<()>),
+pub struct Request {
+    /// The client's query; of [`Query::Log`] it wants one page.
+    pub query: Query,
+    /// Takes the answer: one [`Reply`], or a page of entries.
+    pub reply: oneshot::Sender<Vec<Reply>>,
 }
 
 /// A status with the clock it was read by, so that "until when" can be told as "in 12 s".
@@ -57,14 +51,21 @@ pub struct StatusReport {
 /// One line from a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum Query {
+pub enum Query {
+    /// What is the node doing?
     Status,
+    /// Stop, in good order.
     Stop,
+    /// Which petitions are open?
     Petitions,
+    /// Cast a ballot.
     Cast(CastRequest),
+    /// Show the gossip log.
     Log {
+        /// Which entries.
         #[serde(default)]
         filter: LogFilter,
+        /// Whether to go on with those to come.
         #[serde(default)]
         follow: bool,
     },
@@ -73,13 +74,20 @@ enum Query {
 /// One line to a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Reply {
+pub enum Reply {
+    /// What the node is doing.
     Status(Box<StatusReport>),
+    /// The node stops.
     Stopping,
+    /// The open petitions.
     Petitions(Vec<PetitionRow>),
+    /// The petition of the ballot that was cast.
     Cast(Digest),
+    /// One entry of the log.
     Entry(LogEntry),
+    /// The log ends here.
     End,
+    /// Why the query is not answered.
     Refused(String),
 }
 
@@ -141,12 +149,8 @@ async fn serve(stream: UnixStream, requests: mpsc::Sender<Request>) -> Option<()
     let mut bounded = BufReader::new((&mut client.reader).take(QUERY_MAX_BYTES));
     timeout(CLIENT_TIMEOUT, bounded.read_line(&mut line)).await.ok()?.ok()?;
     match serde_json::from_str(&line) {
-        Ok(Query::Status) => client.status().await,
-        Ok(Query::Stop) => client.stop().await,
-        Ok(Query::Petitions) => client.petitions().await,
-        Ok(Query::Cast(request)) => client.cast(request).await,
-        Ok(Query::Log { filter, follow: false }) => client.log(filter).await,
-        Ok(Query::Log { filter, follow: true }) => client.follow(filter).await,
+        Ok(Query::Log { filter, follow }) => client.log(filter, follow).await,
+        Ok(query) => client.pass_on(query).await.map(drop),
         Err(error) => client.answer(&Reply::Refused(error.to_string())).await,
     }
 }
@@ -159,68 +163,31 @@ struct Connection {
 }
 
 impl Connection {
-    async fn status(&mut self) -> Option<()> {
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::Status(reply)).await.ok()?;
-        self.answer(&Reply::Status(Box::new(answer.await.ok()?))).await
+    /// Has the driver answer a query; returns what was sent last.
+    async fn pass_on(&mut self, query: Query) -> Option<Option<Reply>> {
+        let (reply, replies) = oneshot::channel();
+        self.requests.send(Request { query, reply }).await.ok()?;
+        let mut replies = replies.await.ok()?;
+        for reply in &replies {
+            self.answer(reply).await?;
+        }
+        Some(replies.pop())
     }
 
-    async fn stop(&mut self) -> Option<()> {
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::Stop(reply)).await.ok()?;
-        answer.await.ok()?;
-        self.answer(&Reply::Stopping).await
-    }
-
-    async fn petitions(&mut self) -> Option<()> {
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::Petitions(reply)).await.ok()?;
-        self.answer(&Reply::Petitions(answer.await.ok()?)).await
-    }
-
-    async fn cast(&mut self, request: CastRequest) -> Option<()> {
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::Cast(request, reply)).await.ok()?;
-        let answer = answer.await.ok()?.map_or_else(Reply::Refused, Reply::Cast);
-        self.answer(&answer).await
-    }
-
-    async fn log(&mut self, mut filter: LogFilter) -> Option<()> {
-        while self.page(&mut filter).await? > 0 {}
-        self.answer(&Reply::End).await
-    }
-
-    async fn follow(&mut self, mut filter: LogFilter) -> Option<()> {
-        let mut nothing = [0; 1];
+    /// The log page by page; with `follow` also what comes, until the client is gone.
+    async fn log(&mut self, mut filter: LogFilter, follow: bool) -> Option<()> {
         loop {
-            if self.page(&mut filter).await? > 0 {
-                continue;
-            }
-            // A client has nothing more to say: whatever can be read now is its end.
-            match timeout(FOLLOW_INTERVAL, self.reader.read(&mut nothing)).await {
-                Ok(_) => return None,
-                Err(_) => continue,
+            match self.pass_on(Query::Log { filter: filter.clone(), follow }).await? {
+                Some(Reply::Entry(last)) => filter.after = Some(last.seq),
+                Some(_) => return None,
+                None if !follow => return self.answer(&Reply::End).await,
+                // A client has nothing more to say: whatever can be read now is its end.
+                None => match timeout(FOLLOW_INTERVAL, self.reader.read(&mut [0])).await {
+                    Ok(_) => return None,
+                    Err(_) => continue,
+                },
             }
         }
-    }
-
-    /// Hands one page over and moves the filter past it; returns the length of the page.
-    async fn page(&mut self, filter: &mut LogFilter) -> Option<usize> {
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::Log(filter.clone(), reply)).await.ok()?;
-        let entries = match answer.await.ok()? {
-            Ok(entries) => entries,
-            Err(error) => {
-                self.answer(&Reply::Refused(error.to_string())).await?;
-                return None;
-            }
-        };
-        let count = entries.len();
-        for entry in entries {
-            filter.after = Some(entry.seq);
-            self.answer(&Reply::Entry(entry)).await?;
-        }
-        Some(count)
     }
 
     async fn answer(&mut self, answer: &Reply) -> Option<()> {

@@ -1,8 +1,6 @@
 //! The only loop: an event comes in, the participant decides, its outputs are carried out in order.
 //! Routes; decides nothing.
 
-mod execute;
-
 use std::collections::VecDeque;
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -12,14 +10,13 @@ use witan_files::Blobs;
 use witan_home::Failure;
 use witan_home::store::Store;
 use witan_net as net;
-use witan_net::NetHandle;
+use witan_net::{Command, NetHandle, Traffic};
 use witan_protocol::Participant;
-use witan_protocol::io::{Input, JobId, Notice, Time};
-use witan_protocol::member::Round;
+use witan_protocol::io::{Input, JobId, Notice, Output, Time};
 
-use crate::control::{self, StatusReport, petitions};
+use crate::control::{Query, Reply, Request, StatusReport, petitions};
 use crate::events::{NodeEvent, TimedEvent};
-use crate::jobs::{self, Jobs};
+use crate::jobs::{self, Jobs, Task};
 
 /// Everything a node is made of, ready to run.
 pub struct Driver {
@@ -48,16 +45,7 @@ pub struct Sources {
     /// From the work.
     pub jobs: mpsc::Receiver<jobs::Event>,
     /// From the control socket.
-    pub control: mpsc::Receiver<control::Request>,
-}
-
-/// One turn of the loop.
-enum Event {
-    Net(net::Event),
-    Job(jobs::Event),
-    Control(control::Request),
-    Timer,
-    Stop,
+    pub control: mpsc::Receiver<Request>,
 }
 
 impl Driver {
@@ -82,19 +70,25 @@ impl Driver {
                 self.participant.handle(self.now(), input);
                 self.carry_out(&mut inputs)?;
             }
-            let event = self.next_event(&mut sources, &mut stop).await;
-            match event {
-                Event::Stop => break,
-                Event::Timer => {
-                    self.store.write_log()?;
-                    inputs.push_back(Input::Tick);
+            let now = self.now();
+            let timer = self.participant.next_timeout().map_or(IDLE_MAX, |at| {
+                Duration::from_millis(at.0.saturating_sub(now.0)).min(IDLE_MAX)
+            });
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                Some(event) = sources.jobs.recv() => {
+                    inputs.extend(self.on_job(event, &mut heartbeat)?);
                 }
-                Event::Net(event) => inputs.extend(self.on_net(event)),
-                Event::Job(event) => inputs.extend(self.on_job(event, &mut heartbeat)?),
-                Event::Control(request) => {
+                Some(event) = sources.net.recv() => inputs.extend(self.on_net(event)),
+                Some(request) = sources.control.recv() => {
                     if self.on_control(request, &mut inputs) {
                         break;
                     }
+                }
+                () = tokio::time::sleep(timer) => {
+                    self.store.write_log()?;
+                    inputs.push_back(Input::Tick);
                 }
             }
         }
@@ -107,49 +101,67 @@ impl Driver {
         Ok(lost)
     }
 
-    async fn next_event(
-        &mut self,
-        sources: &mut Sources,
-        stop: &mut (impl Future<Output = ()> + Unpin),
-    ) -> Event {
-        let wait = self
-            .participant
-            .next_timeout()
-            .map_or(IDLE_MAX, |at| Duration::from_millis(at.0.saturating_sub(self.now().0)));
-        tokio::select! {
-            biased;
-            () = stop => Event::Stop,
-            Some(event) = sources.jobs.recv() => Event::Job(event),
-            Some(event) = sources.net.recv() => Event::Net(event),
-            Some(request) = sources.control.recv() => Event::Control(request),
-            () = tokio::time::sleep(wait.min(IDLE_MAX)) => Event::Timer,
+    /// Polls the participant dry. Inputs that arise at once (a blob that is here already) are
+    /// queued.
+    ///
+    /// A run of `Persist` is made durable by one sync, before the first output after it: that
+    /// output may tell the world what was persisted.
+    fn carry_out(&mut self, inputs: &mut VecDeque<Input>) -> Result<(), Failure> {
+        while let Some(output) = self.participant.poll_output() {
+            if !matches!(output, Output::Persist(_)) {
+                self.store.sync()?;
+            }
+            self.execute(output, inputs)?;
         }
+        Ok(self.store.sync()?)
+    }
+
+    fn execute(&mut self, output: Output, inputs: &mut VecDeque<Input>) -> Result<(), Failure> {
+        match output {
+            Output::Persist(entry) => self.store.append(&entry)?,
+            Output::Gossip(bytes) => self.net.send(Command::Gossip(bytes)),
+            Output::Send { to, bytes } => self.net.send(Command::Send { to, bytes }),
+            Output::Roster(roster) => self.net.follow(roster),
+            Output::Fetch { blob, holders } => {
+                if self.blobs.has(&blob) {
+                    inputs.push_back(Input::BlobStored(blob));
+                } else {
+                    self.net.send(Command::Fetch { blob, holders });
+                }
+            }
+            Output::Train { job, round, start } => {
+                self.jobs.submit(Task::Train { job, round, start })?;
+            }
+            Output::Aggregate { job, round, start, inputs } => {
+                self.jobs.submit(Task::Aggregate { job, round, start, inputs })?;
+            }
+            Output::Adopt { job, round, adapter } => {
+                self.jobs.submit(Task::Adopt { job, round, adapter })?;
+            }
+            Output::Notice(notice) => self.note(notice)?,
+        }
+        Ok(())
     }
 
     fn on_net(&mut self, event: net::Event) -> Option<Input> {
-        match event {
-            net::Event::Listening(address) => {
-                self.emit(NodeEvent::Listening { address });
-                None
-            }
+        let (kind, input) = match event {
+            net::Event::Listening(address) => (NodeEvent::Listening { address }, None),
             net::Event::PeerRefused { peer, reason } => {
-                self.emit(NodeEvent::PeerRefused { peer, reason });
-                None
+                (NodeEvent::PeerRefused { peer, reason }, None)
             }
             net::Event::Connected(member) => {
-                self.emit(NodeEvent::Connected { member });
-                Some(Input::PeerConnected(member))
+                (NodeEvent::Connected { member }, Some(Input::PeerConnected(member)))
             }
             net::Event::Disconnected(member) => {
-                self.emit(NodeEvent::Disconnected { member });
-                Some(Input::PeerDisconnected(member))
+                (NodeEvent::Disconnected { member }, Some(Input::PeerDisconnected(member)))
             }
-            net::Event::Message { via, opened } => Some(Input::Message { via, opened }),
+            net::Event::Message { via, opened } => return Some(Input::Message { via, opened }),
             net::Event::BlobStored(blob) => {
-                self.emit(NodeEvent::BlobStored { digest: blob.digest });
-                Some(Input::BlobStored(blob))
+                (NodeEvent::BlobStored { digest: blob.digest }, Some(Input::BlobStored(blob)))
             }
-        }
+        };
+        self.emit(kind);
+        input
     }
 
     fn on_job(
@@ -157,68 +169,62 @@ impl Driver {
         event: jobs::Event,
         heartbeat: &mut Heartbeat,
     ) -> Result<Option<Input>, Failure> {
-        Ok(match event {
+        let (kind, input) = match event {
             jobs::Event::Preparing { done, pictures } => {
-                self.emit(NodeEvent::Preparing { done, pictures });
-                None
+                (NodeEvent::Preparing { done, pictures }, None)
             }
             jobs::Event::Progress { job, round, step, steps, examples, loss } => {
-                self.emit(NodeEvent::Training { round, step, steps, examples, loss });
-                heartbeat.is_due(job).then_some(Input::Progress { job, step, steps, loss })
+                let input = Input::Progress { job, step, steps, loss };
+                let input = heartbeat.is_due(job).then_some(input);
+                (NodeEvent::Training { round, step, steps, examples, loss }, input)
             }
             jobs::Event::Done { round, input } => {
-                match &input {
+                let kind = match &input {
                     Input::Trained { delta, .. } => {
-                        self.emit(NodeEvent::Trained { round, delta: delta.digest });
+                        NodeEvent::Trained { round, delta: delta.digest }
                     }
                     Input::TrainFailed { reason, .. } => {
-                        self.emit(NodeEvent::SitsOut { round, reason: reason.clone() });
+                        NodeEvent::SitsOut { round, reason: reason.clone() }
                     }
-                    Input::Adopted { .. } => self.emit_adopted(round),
-                    _ => {}
-                }
-                Some(input)
+                    Input::Adopted { .. } => {
+                        let Traffic { bytes_in, bytes_out, .. } = self.net.traffic();
+                        NodeEvent::Adopted { round, bytes_in, bytes_out }
+                    }
+                    _ => return Ok(Some(input)),
+                };
+                (kind, Some(input))
             }
             jobs::Event::Broken(failure) => return Err(failure),
-        })
+        };
+        self.emit(kind);
+        Ok(input)
     }
 
     /// Answers a control request; true if it asks the node to stop.
-    fn on_control(&mut self, request: control::Request, inputs: &mut VecDeque<Input>) -> bool {
-        match request {
-            control::Request::Petitions(reply) => {
-                let _ = reply.send(petitions::rows(&self.participant));
-                false
-            }
-            control::Request::Cast(say, reply) => {
-                let ballot = petitions::ballot(&self.participant, &say);
-                let _ = reply.send(ballot.as_ref().map(|b| b.petition.id()).map_err(String::clone));
-                inputs.extend(ballot.ok().map(Input::Cast));
-                false
-            }
-            control::Request::Status(reply) => {
+    fn on_control(&mut self, request: Request, inputs: &mut VecDeque<Input>) -> bool {
+        let is_stop = request.query == Query::Stop;
+        let replies = match request.query {
+            Query::Status => {
                 let report = StatusReport { now: self.now(), status: self.participant.status() };
-                let _ = reply.send(report);
-                false
+                vec![Reply::Status(Box::new(report))]
             }
-            control::Request::Log(filter, reply) => {
-                let _ = reply.send(self.store.log(&filter));
-                false
-            }
-            control::Request::Stop(reply) => {
-                let _ = reply.send(());
-                true
-            }
-        }
-    }
-
-    fn emit_adopted(&mut self, round: Round) {
-        let traffic = self.net.traffic();
-        self.emit(NodeEvent::Adopted {
-            round,
-            bytes_in: traffic.bytes_in,
-            bytes_out: traffic.bytes_out,
-        });
+            Query::Petitions => vec![Reply::Petitions(petitions::rows(&self.participant))],
+            Query::Cast(say) => match petitions::ballot(&self.participant, &say) {
+                Ok(ballot) => {
+                    let id = ballot.petition.id();
+                    inputs.push_back(Input::Cast(ballot));
+                    vec![Reply::Cast(id)]
+                }
+                Err(why) => vec![Reply::Refused(why)],
+            },
+            Query::Log { filter, .. } => match self.store.log(&filter) {
+                Ok(entries) => entries.into_iter().map(Reply::Entry).collect(),
+                Err(error) => vec![Reply::Refused(error.to_string())],
+            },
+            Query::Stop => vec![Reply::Stopping],
+        };
+        let _ = request.reply.send(replies);
+        is_stop
     }
 
     /// Writes something to the gossip log, and reports it.

@@ -46,37 +46,33 @@ impl Client {
 
     /// What the node is doing.
     pub fn status(mut self) -> Result<StatusReport, ControlError> {
-        self.ask(&Query::Status)?;
-        match self.answer()? {
+        match self.ask(&Query::Status)? {
             Reply::Status(report) => Ok(*report),
-            other => Err(unexpected(other)),
+            _ => Err(ControlError::Unreadable),
         }
     }
 
     /// The open petitions.
     pub fn petitions(mut self) -> Result<Vec<PetitionRow>, ControlError> {
-        self.ask(&Query::Petitions)?;
-        match self.answer()? {
+        match self.ask(&Query::Petitions)? {
             Reply::Petitions(rows) => Ok(rows),
-            other => Err(unexpected(other)),
+            _ => Err(ControlError::Unreadable),
         }
     }
 
     /// Has the node cast a ballot; returns the petition's id.
     pub fn cast(mut self, request: &CastRequest) -> Result<Digest, ControlError> {
-        self.ask(&Query::Cast(request.clone()))?;
-        match self.answer()? {
+        match self.ask(&Query::Cast(request.clone()))? {
             Reply::Cast(id) => Ok(id),
-            other => Err(unexpected(other)),
+            _ => Err(ControlError::Unreadable),
         }
     }
 
     /// Asks the node to stop; it has taken note when this returns.
     pub fn stop(mut self) -> Result<(), ControlError> {
-        self.ask(&Query::Stop)?;
-        match self.answer()? {
+        match self.ask(&Query::Stop)? {
             Reply::Stopping => Ok(()),
-            other => Err(unexpected(other)),
+            _ => Err(ControlError::Unreadable),
         }
     }
 
@@ -91,22 +87,23 @@ impl Client {
         if follow {
             self.stream.get_ref().set_read_timeout(None)?;
         }
-        self.ask(&Query::Log { filter: filter.clone(), follow })?;
+        let mut answer = self.ask(&Query::Log { filter: filter.clone(), follow });
         loop {
-            match self.answer() {
-                Ok(Reply::Entry(entry)) if each(&entry) => {}
+            match answer {
+                Ok(Reply::Entry(entry)) if each(&entry) => answer = self.answer(),
                 Ok(Reply::Entry(_) | Reply::End) => return Ok(()),
                 Err(ControlError::Closed) if follow => return Ok(()),
-                Ok(other) => return Err(unexpected(other)),
+                Ok(_) => return Err(ControlError::Unreadable),
                 Err(error) => return Err(error),
             }
         }
     }
 
-    fn ask(&mut self, query: &Query) -> Result<(), ControlError> {
+    fn ask(&mut self, query: &Query) -> Result<Reply, ControlError> {
         let mut line = serde_json::to_vec(query).expect("a query is plain data");
         line.push(b'\n');
-        Ok(self.stream.get_mut().write_all(&line)?)
+        self.stream.get_mut().write_all(&line)?;
+        self.answer()
     }
 
     fn answer(&mut self) -> Result<Reply, ControlError> {
@@ -114,7 +111,11 @@ impl Client {
         if self.stream.read_line(&mut line)? == 0 {
             return Err(ControlError::Closed);
         }
-        serde_json::from_str(&line).map_err(|_| ControlError::Unreadable)
+        match serde_json::from_str(&line) {
+            Ok(Reply::Refused(why)) => Err(ControlError::Refused(why)),
+            Ok(reply) => Ok(reply),
+            Err(_) => Err(ControlError::Unreadable),
+        }
     }
 }
 
@@ -125,13 +126,6 @@ impl From<ControlError> for Failure {
         }
         Self::new(FailureKind::Environment, error)
             .hint("look at what the node itself prints, or stop it and ask again")
-    }
-}
-
-fn unexpected(answer: Reply) -> ControlError {
-    match answer {
-        Reply::Refused(why) => ControlError::Refused(why),
-        _ => ControlError::Unreadable,
     }
 }
 

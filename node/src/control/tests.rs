@@ -44,16 +44,17 @@ fn with_node(home: &Home, client: impl FnOnce(Home) + Send + 'static) {
         let (_socket, mut requests) = listen(home).unwrap();
         let driver = async {
             while let Some(request) = requests.recv().await {
-                match request {
-                    Request::Status(reply) => drop(reply.send(report())),
-                    Request::Stop(reply) => drop(reply.send(())),
-                    Request::Petitions(reply) => drop(reply.send(Vec::new())),
-                    Request::Cast(say, reply) => drop(reply.send(Err(format!("{say:?}")))),
-                    Request::Log(filter, reply) => {
+                let replies = match request.query {
+                    Query::Status => vec![Reply::Status(Box::new(report()))],
+                    Query::Stop => vec![Reply::Stopping],
+                    Query::Petitions => vec![Reply::Petitions(Vec::new())],
+                    Query::Cast(say) => vec![Reply::Refused(format!("{say:?}"))],
+                    Query::Log { filter, .. } => {
                         let all = (0..2500).map(entry).filter(|entry| filter.matches(entry));
-                        drop(reply.send(Ok(all.take(1000).collect())));
+                        all.take(1000).map(Reply::Entry).collect()
                     }
-                }
+                };
+                drop(request.reply.send(replies));
             }
         };
         let home = home.clone();
