@@ -2,62 +2,22 @@
 //! whether a key file may be used; never overwrites one.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use thiserror::Error;
 use witan_files::{SecretError, create_atomically, random_seed, read_secret};
 use witan_protocol::identity::Identity;
 
-/// Why there is no key.
-#[derive(Debug, Error)]
-pub enum KeyError {
-    /// The file system refused.
-    #[error("cannot use key file {path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Others than the owner may read it.
-    #[error("key file {path} is readable by others (mode {mode:03o})")]
-    Readable {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// It holds something else.
-    #[error("key file {path} is not an ed25519 private key in PKCS#8 PEM")]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
-impl KeyError {
-    /// What to do next, if that is known.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Readable { .. } => Some("take it from the others: chmod 600"),
-            Self::Malformed { .. } => {
-                Some("move the file away: the next start makes a new key, with another address")
-            }
-            Self::Io { .. } => None,
-        }
-    }
-}
+use super::BootstrapError;
 
 /// Reads the secret seed, or makes one on the first run.
-pub(crate) fn load_or_create(path: &Path) -> Result<[u8; 32], KeyError> {
-    let in_file = |source| KeyError::Io { path: path.to_owned(), source };
+pub(crate) fn load_or_create(path: &Path) -> Result<[u8; 32], BootstrapError> {
+    let in_file = |source| BootstrapError::Io { path: path.to_owned(), source };
     match read_secret(path) {
-        Ok(text) => match Identity::from_pem(&text) {
-            Ok(identity) => Ok(identity.seed()),
-            Err(_) => Err(KeyError::Malformed { path: path.to_owned() }),
-        },
+        Ok(text) => Identity::from_pem(&text)
+            .map(|identity| identity.seed())
+            .map_err(|_| BootstrapError::Malformed { path: path.to_owned() }),
         Err(SecretError::Exposed { mode }) => {
-            Err(KeyError::Readable { path: path.to_owned(), mode })
+            Err(BootstrapError::Readable { path: path.to_owned(), mode })
         }
         Err(SecretError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
             create(path).map_err(in_file)
@@ -99,7 +59,7 @@ mod tests {
         load_or_create(&path).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         let error = load_or_create(&path).unwrap_err();
-        assert!(matches!(error, KeyError::Readable { mode: 0o644, .. }), "{error}");
+        assert!(matches!(error, BootstrapError::Readable { mode: 0o644, .. }), "{error}");
     }
 
     #[test]
@@ -108,6 +68,6 @@ mod tests {
         let path = dir.path().join("key.pem");
         fs::write(&path, "garbage").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        assert!(matches!(load_or_create(&path), Err(KeyError::Malformed { .. })));
+        assert!(matches!(load_or_create(&path), Err(BootstrapError::Malformed { .. })));
     }
 }

@@ -7,12 +7,12 @@
 
 mod key;
 
+use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
-pub use witan_net::rendezvous::{Server, ServerError};
-
-pub use key::KeyError;
+use witan_net::NetError;
+use witan_net::rendezvous::Server;
 
 /// What a bootstrap peer needs.
 #[derive(Clone, Debug)]
@@ -26,20 +26,43 @@ pub struct Settings {
 /// Why the bootstrap peer does not run.
 #[derive(Debug, Error)]
 pub enum BootstrapError {
-    /// No usable key.
-    #[error(transparent)]
-    Key(#[from] KeyError),
+    /// The key file cannot be read or made.
+    #[error("cannot use key file {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Others than its owner may read the key file.
+    #[error("key file {path} is readable by others (mode {mode:03o})")]
+    Readable {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The key file holds something else.
+    #[error("key file {path} is not an ed25519 private key in PKCS#8 PEM")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+    },
     /// The server does not run.
     #[error(transparent)]
-    Server(#[from] ServerError),
+    Net(#[from] NetError),
 }
 
 impl BootstrapError {
     /// What to do next, if that is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Key(error) => error.hint(),
-            Self::Server(error) => error.hint(),
+            Self::Io { .. } => None,
+            Self::Readable { .. } => Some("take the permission from the others: chmod 600"),
+            Self::Malformed { .. } => {
+                Some("move the file away: the next start makes a new key, with another address")
+            }
+            Self::Net(error) => error.hint(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Opens a home and puts a node together: what it recovers, in what order, and what stops the
 //! start.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +10,6 @@ use witan_home::audit;
 use witan_home::settings::Settings;
 use witan_home::store::Store;
 use witan_home::{Failure, FailureKind, Home};
-use witan_net::listen::ListenError;
 use witan_net::{self as net, NetError, NetSettings};
 use witan_protocol::io::Time;
 use witan_protocol::member::MemberId;
@@ -108,26 +108,18 @@ pub async fn node(
     Ok(Node { driver, sources, name, rounds, socket })
 }
 
-fn no_network(error: NetError) -> Failure {
+/// What a network that does not start is to the caller of a command.
+pub fn no_network(error: NetError) -> Failure {
     let kind = match &error {
-        NetError::Blobs(_) | NetError::Transport(_) | NetError::Gossip(_) => {
-            FailureKind::Environment
+        NetError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+            FailureKind::Busy
         }
-        NetError::Listen(listen) => kind_of(listen),
         NetError::Address { .. } | NetError::Anonymous { .. } | NetError::NotAKey { .. } => {
             FailureKind::Input
         }
+        _ => FailureKind::Environment,
     };
     Failure { kind, message: error.to_string(), hint: error.hint().map(str::to_owned) }
-}
-
-/// What a refused address is to the caller of a command.
-pub fn kind_of(error: &ListenError) -> FailureKind {
-    match error {
-        ListenError::Address { .. } => FailureKind::Input,
-        ListenError::Refused { .. } if error.is_busy() => FailureKind::Busy,
-        ListenError::Refused { .. } => FailureKind::Environment,
-    }
 }
 
 fn not_a_member(home: &Home, key: &MemberId) -> Failure {

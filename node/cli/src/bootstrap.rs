@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use witan_bootstrap::{BootstrapError, KeyError, ServerError, Settings};
+use witan_bootstrap::{BootstrapError, Settings};
 use witan_home::{Failure, FailureKind};
-use witan_node::open::kind_of;
+use witan_node::open::no_network;
 
 use super::{block_on, output, stop_requested};
 
@@ -39,11 +39,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn failure(error: BootstrapError) -> Failure {
-    let kind = match &error {
-        BootstrapError::Key(KeyError::Io { .. }) => FailureKind::Environment,
-        BootstrapError::Key(_) => FailureKind::Input,
-        BootstrapError::Server(ServerError::Listen(listen)) => kind_of(listen),
-        BootstrapError::Server(_) => FailureKind::Environment,
+    let kind = match error {
+        BootstrapError::Net(error) => return no_network(error),
+        BootstrapError::Io { .. } => FailureKind::Environment,
+        BootstrapError::Readable { .. } | BootstrapError::Malformed { .. } => FailureKind::Input,
     };
     Failure { kind, message: error.to_string(), hint: error.hint().map(str::to_owned) }
 }

@@ -3,8 +3,10 @@
 
 use std::time::Instant;
 
-use libp2p::request_response::{self, Message as Exchange};
-use libp2p::{PeerId, gossipsub};
+use libp2p::PeerId;
+use libp2p::gossipsub::{self, MessageAcceptance};
+use libp2p::request_response::Message::{Request, Response};
+use libp2p::request_response::{self, OutboundFailure};
 use witan_protocol::member::MemberId;
 use witan_protocol::wire::envelope::Opened;
 
@@ -17,7 +19,7 @@ use super::serve::Ready;
 use super::service::Service;
 use super::{Event, limits};
 
-type ExchangeEvent = request_response::Event<Vec<u8>, Vec<u8>>;
+type Exchange = request_response::Event<Vec<u8>, Vec<u8>>;
 
 impl Service {
     /// Sends bytes to a connected member; to another, they are lost.
@@ -68,26 +70,20 @@ impl Service {
         }
     }
 
-    pub(super) fn on_hello(&mut self, event: ExchangeEvent) {
+    pub(super) fn on_hello(&mut self, event: Exchange) {
         let (peer, bytes) = match event {
-            ExchangeEvent::Message {
-                peer,
-                message: Exchange::Request { request, channel, .. },
-                ..
-            } => {
+            Exchange::Message { peer, message: Request { request, channel, .. }, .. } => {
                 let mine = self.handshakes.hello();
                 // An error says that the peer is gone already.
                 let _ = self.swarm.behaviour_mut().hello.send_response(channel, mine);
                 (peer, request)
             }
-            ExchangeEvent::Message {
-                peer, message: Exchange::Response { response, .. }, ..
-            } => (peer, response),
-            ExchangeEvent::OutboundFailure { peer, error, .. } => {
+            Exchange::Message { peer, message: Response { response, .. }, .. } => (peer, response),
+            Exchange::OutboundFailure { peer, error, .. } => {
                 self.on_no_hello(peer, &error);
                 return;
             }
-            ExchangeEvent::InboundFailure { .. } | ExchangeEvent::ResponseSent { .. } => return,
+            Exchange::InboundFailure { .. } | Exchange::ResponseSent { .. } => return,
         };
         let Some(member) = self.roster.member(&peer) else { return };
         match self.handshakes.on_hello(peer, &bytes) {
@@ -103,8 +99,8 @@ impl Service {
         }
     }
 
-    fn on_no_hello(&mut self, peer: PeerId, error: &request_response::OutboundFailure) {
-        use request_response::OutboundFailure::{ConnectionClosed, DialFailure};
+    fn on_no_hello(&mut self, peer: PeerId, error: &OutboundFailure) {
+        use OutboundFailure::{ConnectionClosed, DialFailure};
         let is_gone = matches!(error, ConnectionClosed | DialFailure);
         if is_gone || self.handshakes.is_accepted(&peer) {
             return;
@@ -118,19 +114,19 @@ impl Service {
     pub(super) fn on_gossip(&mut self, event: gossipsub::Event) {
         match event {
             gossipsub::Event::Message { propagation_source: via, message_id, message } => {
-                let judgement = gossip::judge(&self.roster, &via, &message);
-                let gossipsub = &mut self.swarm.behaviour_mut().gossip;
-                let acceptance = judgement.acceptance();
-                gossipsub.report_message_validation_result(&message_id, &via, acceptance);
-                match (judgement, self.roster.member(&via)) {
-                    (Judgement::Accept, Some(via)) => {
+                let acceptance = match gossip::judge(&self.roster, &via, &message) {
+                    Judgement::Accept(via) => {
                         self.receive(via, message.data);
+                        MessageAcceptance::Accept
                     }
-                    (Judgement::Reject(reason), _) => {
+                    Judgement::Ignore => MessageAcceptance::Ignore,
+                    Judgement::Reject(reason) => {
                         self.refuse(Party::Member, self.name(&via), reason.to_owned());
+                        MessageAcceptance::Reject
                     }
-                    (Judgement::Ignore, _) | (Judgement::Accept, None) => {}
-                }
+                };
+                let gossipsub = &mut self.swarm.behaviour_mut().gossip;
+                gossipsub.report_message_validation_result(&message_id, &via, acceptance);
             }
             gossipsub::Event::Subscribed { .. } => {
                 let gossipsub = &mut self.swarm.behaviour_mut().gossip;
@@ -149,26 +145,22 @@ impl Service {
         self.emit(Event::Message { via, opened });
     }
 
-    pub(super) fn on_direct(&mut self, event: ExchangeEvent) {
+    pub(super) fn on_direct(&mut self, event: Exchange) {
         match event {
-            ExchangeEvent::Message {
-                peer,
-                message: Exchange::Request { request, channel, .. },
-                ..
-            } => {
+            Exchange::Message { peer, message: Request { request, channel, .. }, .. } => {
                 let Some(via) = self.roster.member(&peer) else { return };
                 // An error says that the peer is gone already.
                 let _ = self.swarm.behaviour_mut().direct.send_response(channel, Vec::new());
                 self.receive(via, request);
             }
-            ExchangeEvent::Message { peer, message: Exchange::Response { .. }, .. } => {
+            Exchange::Message { peer, message: Response { .. }, .. } => {
                 self.on_direct_done(&peer);
             }
-            ExchangeEvent::OutboundFailure { peer, error, .. } => {
+            Exchange::OutboundFailure { peer, error, .. } => {
                 tracing::debug!(%peer, %error, "a direct message may be lost");
                 self.on_direct_done(&peer);
             }
-            ExchangeEvent::InboundFailure { .. } | ExchangeEvent::ResponseSent { .. } => {}
+            Exchange::InboundFailure { .. } | Exchange::ResponseSent { .. } => {}
         }
     }
 
@@ -178,32 +170,28 @@ impl Service {
         }
     }
 
-    pub(super) fn on_blob(&mut self, event: ExchangeEvent) {
+    pub(super) fn on_blob(&mut self, event: Exchange) {
         match event {
-            ExchangeEvent::Message {
-                peer,
-                message: Exchange::Request { request_id, request, channel },
-                ..
+            Exchange::Message {
+                peer, message: Request { request_id, request, channel }, ..
             } => {
                 if self.roster.member(&peer).is_none() {
                     return;
                 }
-                let answer = self.server.on_question(peer, request_id, &request, channel);
-                if let Some(ready) = answer {
+                let ready = self.server.on_question(peer, request_id, &request, channel);
+                if let Some(ready) = ready {
                     self.answer(ready);
                 }
             }
-            ExchangeEvent::Message {
-                message: Exchange::Response { request_id, response }, ..
-            } => {
+            Exchange::Message { message: Response { request_id, response }, .. } => {
                 self.fetching.on_answer(request_id, response);
             }
-            ExchangeEvent::OutboundFailure { request_id, peer, error, .. } => {
+            Exchange::OutboundFailure { request_id, peer, error, .. } => {
                 tracing::debug!(%peer, %error, "no answer about a blob");
                 self.fetching.on_failed(request_id);
             }
-            ExchangeEvent::InboundFailure { request_id, .. }
-            | ExchangeEvent::ResponseSent { request_id, .. } => {
+            Exchange::InboundFailure { request_id, .. }
+            | Exchange::ResponseSent { request_id, .. } => {
                 self.server.on_done(request_id);
             }
         }

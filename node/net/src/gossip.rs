@@ -9,12 +9,13 @@ use std::time::Instant;
 
 use libp2p::PeerId;
 use libp2p::gossipsub::{
-    Behaviour, ConfigBuilder, IdentTopic, IdentityTransform, Message, MessageAcceptance,
-    MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds, PublishError,
-    TopicScoreParams, ValidationMode, WhitelistSubscriptionFilter,
+    Behaviour, ConfigBuilder, IdentTopic, IdentityTransform, Message, MessageAuthenticity,
+    MessageId, PeerScoreParams, PeerScoreThresholds, PublishError, TopicScoreParams,
+    ValidationMode, WhitelistSubscriptionFilter,
 };
 use libp2p::identity::Keypair;
 use witan_protocol::federation::FederationId;
+use witan_protocol::member::MemberId;
 
 use super::limits;
 use super::roster::Roster;
@@ -135,37 +136,24 @@ impl Gossip {
 pub fn judge(roster: &Roster, via: &PeerId, message: &Message) -> Judgement {
     let author = message.source.unwrap_or(*via);
     let is_members = author == roster.me || roster.member(&author).is_some();
-    let reason = if roster.member(via).is_none() {
-        "it passed on a message but is no member"
-    } else if !is_members {
+    match roster.member(via) {
+        None => Judgement::Reject("it passed on a message but is no member"),
         // A member that is a round ahead may know members that we do not know yet.
-        return Judgement::Ignore;
-    } else if message.data.len() > limits::GOSSIP_BYTES_MAX {
-        "it passed on a message that is too large"
-    } else {
-        return Judgement::Accept;
-    };
-    Judgement::Reject(reason)
+        Some(_) if !is_members => Judgement::Ignore,
+        Some(_) if message.data.len() > limits::GOSSIP_BYTES_MAX => {
+            Judgement::Reject("it passed on a message that is too large")
+        }
+        Some(via) => Judgement::Accept(via),
+    }
 }
 
 /// The outcome of [`judge`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// Pass it on.
-    Accept,
+    /// Pass it on; a member handed it over.
+    Accept(MemberId),
     /// Drop it; whoever passed it on may have good reason.
     Ignore,
     /// Drop it; whoever passed it on should have too.
     Reject(&'static str),
-}
-
-impl Judgement {
-    /// As gossipsub says it.
-    pub fn acceptance(self) -> MessageAcceptance {
-        match self {
-            Self::Accept => MessageAcceptance::Accept,
-            Self::Ignore => MessageAcceptance::Ignore,
-            Self::Reject(_) => MessageAcceptance::Reject,
-        }
-    }
 }

@@ -21,15 +21,18 @@ pub struct Handshakes {
 pub enum Verdict {
     /// The same federation, heard for the first time on this connection.
     Accepted,
-    /// ExchangeEvent before.
+    /// Accepted before.
     Repeated,
     /// Another federation, or nonsense; in one line.
     Mismatch(String),
 }
 
+/// Where a peer's handshake stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+pub enum Outcome {
+    /// It is reported as connected.
     Accepted,
+    /// It is refused.
     Mismatch,
 }
 
@@ -46,18 +49,17 @@ impl Handshakes {
 
     /// A member's hello, whether as a question or as an answer.
     pub fn on_hello(&mut self, peer: PeerId, bytes: &[u8]) -> Verdict {
-        let mismatch = match Hello::decode(bytes) {
-            Ok(theirs) => self.mine.check(&theirs).err().map(|error| error.to_string()),
-            Err(error) => Some(format!("its hello cannot be read: {error}")),
+        let checked = match Hello::decode(bytes) {
+            Ok(theirs) => self.mine.check(&theirs).map_err(|error| error.to_string()),
+            Err(error) => Err(format!("its hello cannot be read: {error}")),
         };
-        let Some(mismatch) = mismatch else {
-            return match self.outcomes.insert(peer, Outcome::Accepted) {
-                Some(Outcome::Accepted) => Verdict::Repeated,
-                _ => Verdict::Accepted,
-            };
-        };
-        self.outcomes.insert(peer, Outcome::Mismatch);
-        Verdict::Mismatch(mismatch)
+        let outcome = if checked.is_ok() { Outcome::Accepted } else { Outcome::Mismatch };
+        let before = self.outcomes.insert(peer, outcome);
+        match checked {
+            Err(mismatch) => Verdict::Mismatch(mismatch),
+            Ok(()) if before == Some(Outcome::Accepted) => Verdict::Repeated,
+            Ok(()) => Verdict::Accepted,
+        }
     }
 
     /// Whether the peer's hello matched.
@@ -65,23 +67,8 @@ impl Handshakes {
         self.outcomes.get(peer) == Some(&Outcome::Accepted)
     }
 
-    /// The last connection closed. Returns whether anything was said on it.
-    pub fn on_closed(&mut self, peer: &PeerId) -> Ended {
-        match self.outcomes.remove(peer) {
-            Some(Outcome::Accepted) => Ended::Member,
-            Some(Outcome::Mismatch) => Ended::Refused,
-            None => Ended::Silent,
-        }
+    /// The last connection closed. Returns what the last hello on it led to, if there was one.
+    pub fn on_closed(&mut self, peer: &PeerId) -> Option<Outcome> {
+        self.outcomes.remove(peer)
     }
-}
-
-/// What kind of connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// One with a member that was reported as connected.
-    Member,
-    /// One that was refused in the handshake.
-    Refused,
-    /// One that ended before any hello.
-    Silent,
 }

@@ -11,6 +11,7 @@ mod behaviour;
 mod chunk;
 mod dial;
 mod discovery;
+mod error;
 mod exchange;
 mod fetch;
 mod fetching;
@@ -19,7 +20,7 @@ mod gossip;
 mod handshake;
 mod identity;
 pub mod limits;
-pub mod listen;
+mod listen;
 mod outbox;
 mod refusals;
 pub mod rendezvous;
@@ -29,23 +30,21 @@ mod serve;
 mod service;
 mod transport;
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use listen::ListenError;
-use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use witan_files::{BlobError, Blobs};
+use witan_files::Blobs;
 use witan_protocol::Roster;
 use witan_protocol::digest::BlobRef;
 use witan_protocol::federation::Federation;
 use witan_protocol::member::MemberId;
 use witan_protocol::wire::envelope::Opened;
 
+pub use error::NetError;
 pub use roster::is_address;
-use service::{Channels, Service};
+pub use service::start;
 use transport::Counters;
 
 /// What the network needs to know.
@@ -125,54 +124,6 @@ pub struct Traffic {
     pub peers: usize,
 }
 
-/// Why there is no network.
-#[derive(Debug, Error)]
-pub enum NetError {
-    /// Not a multiaddress.
-    #[error("{address} is not a multiaddress")]
-    Address {
-        /// As given.
-        address: String,
-    },
-    /// A bootstrap address that does not say who answers there.
-    #[error("bootstrap address {address} does not end in /p2p/ and a peer id")]
-    Anonymous {
-        /// As given.
-        address: String,
-    },
-    /// The key cannot be a peer's.
-    #[error("key {key} is no public key")]
-    NotAKey {
-        /// The public key, in full.
-        key: MemberId,
-    },
-    /// An address cannot be listened on.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The transports could not be set up.
-    #[error("cannot set up the transport: {0}")]
-    Transport(#[source] io::Error),
-    /// Gossip could not be set up.
-    #[error("cannot set up gossip: {0}")]
-    Gossip(String),
-    /// The blob folder cannot be used.
-    #[error(transparent)]
-    Blobs(#[from] BlobError),
-}
-
-impl NetError {
-    /// What to do next, if that is known.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Address { .. } => Some(listen::HINT),
-            Self::Anonymous { .. } => Some("the bootstrap peer prints its full address on start"),
-            Self::NotAKey { .. } => Some("make another with `witan keys`"),
-            Self::Listen(error) => error.hint(),
-            Self::Transport(_) | Self::Gossip(_) | Self::Blobs(_) => None,
-        }
-    }
-}
-
 /// The way to a running network. Dropping it ends the network.
 #[derive(Debug)]
 pub struct NetHandle {
@@ -216,24 +167,4 @@ impl NetHandle {
             stop.abort();
         }
     }
-}
-
-/// Starts the network on the current tokio runtime. Returns once every address is bound, so that a
-/// port in use is an error here; [`Event::Listening`] follows for each.
-pub fn start(settings: NetSettings) -> Result<(NetHandle, mpsc::Receiver<Event>), NetError> {
-    settings.blobs.sweep()?;
-    let (commands, to_do) = mpsc::channel(limits::COMMANDS_MAX);
-    let (events, reported) = mpsc::channel(limits::EVENTS_MAX);
-    let (roster, in_force) = watch::channel(Arc::clone(settings.federation.founders()));
-    let (counters, peers) = (Arc::<Counters>::default(), Arc::<AtomicUsize>::default());
-    let channels = Channels {
-        commands: to_do,
-        in_force,
-        events,
-        counters: counters.clone(),
-        connected: peers.clone(),
-    };
-    let service = Service::new(settings, channels)?;
-    let task = tokio::spawn(service.run());
-    Ok((NetHandle { commands, roster, counters, peers, task }, reported))
 }

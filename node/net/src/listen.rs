@@ -7,59 +7,16 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{Multiaddr, Swarm, TransportError};
-use thiserror::Error;
 
-/// Why nothing listens on an address.
-#[derive(Debug, Error)]
-pub enum ListenError {
-    /// Not a multiaddress, or one of a transport that is not spoken.
-    #[error("{address} is not an address to listen on")]
-    Address {
-        /// As given.
-        address: String,
-    },
-    /// The system refused.
-    #[error("cannot listen on {address}: {source}")]
-    Refused {
-        /// As given.
-        address: String,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-impl ListenError {
-    /// Whether another program has the port.
-    pub fn is_busy(&self) -> bool {
-        matches!(self, Self::Refused { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
-    }
-
-    /// What to do next, if that is known.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Address { .. } => Some(HINT),
-            Self::Refused { source, .. } => match source.kind() {
-                io::ErrorKind::AddrInUse => {
-                    Some("another program has this port; stop it, or listen on another port")
-                }
-                io::ErrorKind::AddrNotAvailable => {
-                    Some("this machine has no such address; /ip4/0.0.0.0/… takes all it has")
-                }
-                io::ErrorKind::PermissionDenied => Some("ports below 1024 belong to root"),
-                _ => None,
-            },
-        }
-    }
-}
-
-/// What an address to listen on looks like.
-pub const HINT: &str =
-    "an address looks like /ip4/0.0.0.0/tcp/4000 or /ip4/0.0.0.0/udp/4000/quic-v1";
+use super::NetError;
 
 /// Makes `swarm` listen on `address`.
-pub fn listen<B: NetworkBehaviour>(swarm: &mut Swarm<B>, address: &str) -> Result<(), ListenError> {
-    let wrong = || ListenError::Address { address: address.to_owned() };
-    let refused = |source| ListenError::Refused { address: address.to_owned(), source };
+pub(super) fn listen<B: NetworkBehaviour>(
+    swarm: &mut Swarm<B>,
+    address: &str,
+) -> Result<(), NetError> {
+    let wrong = || NetError::Address { address: address.to_owned() };
+    let refused = |source| NetError::Listen { address: address.to_owned(), source };
     let parsed: Multiaddr = address.parse().map_err(|_| wrong())?;
     probe(&parsed).map_err(refused)?;
     swarm.listen_on(parsed).map(|_| ()).map_err(|error| match error {
@@ -91,7 +48,7 @@ mod tests {
 
     use super::*;
 
-    fn refusal(address: &str) -> ListenError {
+    fn refusal(address: &str) -> NetError {
         let mut swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
             .with_quic()
@@ -104,9 +61,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_address_is_named() {
         let error = refusal("localhost:4000");
-        assert_eq!(error.to_string(), "localhost:4000 is not an address to listen on");
-        assert_eq!(error.hint(), Some(HINT));
-        assert!(matches!(refusal("/ip4/127.0.0.1/udp/0"), ListenError::Address { .. }));
+        assert_eq!(error.to_string(), "localhost:4000 is not a usable address");
+        assert!(error.hint().unwrap().contains("/ip4/0.0.0.0/tcp/4000"));
+        assert!(matches!(refusal("/ip4/127.0.0.1/udp/0"), NetError::Address { .. }));
     }
 
     #[tokio::test]

@@ -19,10 +19,6 @@ pub struct Outbox {
     lost: u64,
 }
 
-/// The driver is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gone;
-
 impl Outbox {
     /// An empty queue before `channel`.
     pub fn new(channel: mpsc::Sender<Event>) -> Self {
@@ -43,16 +39,16 @@ impl Outbox {
     }
 
     /// Hands over one event once there is room; waits for ever when there is none to hand over.
-    /// Nothing is lost if this is dropped while it waits.
-    pub async fn deliver(&mut self) -> Result<(), Gone> {
+    /// False once the driver is gone. Nothing is lost if this is dropped while it waits.
+    pub async fn deliver(&mut self) -> bool {
         if self.waiting.is_empty() {
             self.channel.closed().await;
-            return Err(Gone);
+            return false;
         }
-        let room = self.channel.reserve().await.map_err(|_| Gone)?;
+        let Ok(room) = self.channel.reserve().await else { return false };
         if let Some(event) = self.waiting.pop_front() {
             room.send(event);
         }
-        Ok(())
+        true
     }
 }

@@ -7,7 +7,6 @@
 
 use std::collections::HashSet;
 use std::future::Future;
-use std::io;
 
 use futures::{FutureExt, StreamExt};
 use libp2p::connection_limits::{self, ConnectionLimits};
@@ -15,38 +14,11 @@ use libp2p::identity::PublicKey;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{self, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, Swarm, identify, ping, rendezvous};
-use thiserror::Error;
 use tokio::time::timeout;
 
 use super::behaviour::PROTOCOL_VERSION;
 use super::limits::{self, rendezvous as bounds};
-use super::listen::{self, ListenError};
-use super::{identity, transport};
-
-/// Why the server does not run.
-#[derive(Debug, Error)]
-pub enum ServerError {
-    /// An address that cannot be listened on.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// No address was given, or none came up in time.
-    #[error("no address to listen on")]
-    Silent,
-    /// The transports could not be set up.
-    #[error("cannot set up the transport: {0}")]
-    Transport(#[source] io::Error),
-}
-
-impl ServerError {
-    /// What to do next, if that is known.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Silent => Some(listen::HINT),
-            Self::Listen(error) => error.hint(),
-            Self::Transport(_) => None,
-        }
-    }
-}
+use super::{NetError, identity, listen, transport};
 
 /// What the server speaks; limits come first so that nothing is spent on excess.
 #[derive(NetworkBehaviour)]
@@ -88,10 +60,9 @@ impl Server {
     ///
     /// # Errors
     /// An address that cannot be had, or none at all.
-    pub async fn start(seed: [u8; 32], listen: &[String]) -> Result<Self, ServerError> {
+    pub async fn start(seed: [u8; 32], listen: &[String]) -> Result<Self, NetError> {
         let key = identity::keypair(seed);
-        let transport =
-            transport::build(&key, &Default::default()).map_err(ServerError::Transport)?;
+        let transport = transport::build(&key, &Default::default()).map_err(NetError::Transport)?;
         let config =
             swarm::Config::with_tokio_executor().with_idle_connection_timeout(bounds::IDLE_TIMEOUT);
         let (behaviour, me) = (Behaviour::new(key.public()), key.public().to_peer_id());
@@ -103,7 +74,7 @@ impl Server {
         let listening = server.await_addresses(listen.len());
         match timeout(bounds::LISTEN_TIMEOUT, listening).await {
             Ok(()) if !server.addresses.is_empty() => Ok(server),
-            _ => Err(ServerError::Silent),
+            _ => Err(NetError::Silent),
         }
     }
 
@@ -166,7 +137,7 @@ fn log(event: SwarmEvent<BehaviourEvent>) {
 mod tests {
     use super::*;
 
-    async fn start(listen: &str) -> Result<Server, ServerError> {
+    async fn start(listen: &str) -> Result<Server, NetError> {
         Server::start([7; 32], &[listen.to_owned()]).await
     }
 

@@ -37,31 +37,30 @@ impl Roster {
         besides: &[String],
     ) -> Result<Self, NetError> {
         for member in federation.founders().members() {
-            parse_all(&member.addresses)?;
+            for address in &member.addresses {
+                parse(address)?;
+            }
         }
         let bootstrap = bootstrap_peers(federation.document().bootstrap.iter().chain(besides))?;
         let me = identity::peer_of(&my_id).ok_or(NetError::NotAKey { key: my_id })?;
-        let roster = Self {
+        Ok(Self::alone(me, bootstrap).after(federation.founders()))
+    }
+
+    fn alone(me: PeerId, bootstrap: BTreeMap<PeerId, Vec<Multiaddr>>) -> Self {
+        Self {
             me,
             my_addresses: Vec::new(),
             members: BTreeMap::new(),
             names: BTreeMap::new(),
             addresses: BTreeMap::new(),
             bootstrap,
-        };
-        Ok(roster.after(federation.founders()))
+        }
     }
 
     /// The same node among other members. What is no address in their entries is passed over: a
     /// vote has made it so, and the member may be found by other means.
     pub fn after(&self, in_force: &InForce) -> Self {
-        let mut roster = Self {
-            my_addresses: Vec::new(),
-            members: BTreeMap::new(),
-            names: BTreeMap::new(),
-            addresses: BTreeMap::new(),
-            ..self.clone()
-        };
+        let mut roster = Self::alone(self.me, self.bootstrap.clone());
         for member in in_force.members() {
             let addresses = member.addresses.iter().filter_map(|text| parse(text).ok());
             let addresses = addresses.map(without_peer).collect();
@@ -86,14 +85,10 @@ impl Roster {
     #[cfg(test)]
     pub fn of_two(me: PeerId, other: PeerId, addresses: Vec<Multiaddr>) -> Self {
         let member = identity::member_of(&other).expect("tests use ed25519 keys");
-        Self {
-            me,
-            my_addresses: Vec::new(),
-            members: BTreeMap::from([(other, member)]),
-            names: BTreeMap::new(),
-            addresses: BTreeMap::from([(other, addresses)]),
-            bootstrap: BTreeMap::new(),
-        }
+        let mut roster = Self::alone(me, BTreeMap::new());
+        roster.members.insert(other, member);
+        roster.addresses.insert(other, addresses);
+        roster
     }
 
     /// The other member that `peer` is.
@@ -129,10 +124,6 @@ fn bootstrap_peers<'a>(
         peers.entry(peer).or_default().push(address);
     }
     Ok(peers)
-}
-
-fn parse_all(texts: &[String]) -> Result<Vec<Multiaddr>, NetError> {
-    texts.iter().map(|text| parse(text).map(without_peer)).collect()
 }
 
 fn parse(text: &str) -> Result<Multiaddr, NetError> {

@@ -10,7 +10,7 @@ use libp2p::{Multiaddr, PeerId, allow_block_list, identify, ping, rendezvous};
 
 use super::behaviour::BehaviourEvent;
 use super::discovery::Step as DiscoveryStep;
-use super::handshake::Ended;
+use super::handshake::Outcome;
 use super::refusals::Party;
 use super::roster::without_peer;
 use super::service::Service;
@@ -117,10 +117,9 @@ impl Service {
         if self.roster.my_addresses.is_empty() {
             let others: Vec<_> = self.swarm.external_addresses().cloned().collect();
             if !is_loopback(&address) {
-                others
-                    .iter()
-                    .filter(|other| is_loopback(other))
-                    .for_each(|other| self.swarm.remove_external_address(other));
+                for other in others.iter().filter(|other| is_loopback(other)) {
+                    self.swarm.remove_external_address(other);
+                }
             }
             if !is_loopback(&address) || others.iter().all(is_loopback) {
                 self.swarm.add_external_address(address.clone());
@@ -162,12 +161,12 @@ impl Service {
         self.leaving.remove(&peer);
         let Some(member) = self.roster.member(&peer) else { return };
         match self.handshakes.on_closed(&peer) {
-            Ended::Member => {
+            Some(Outcome::Accepted) => {
                 self.dialer.on_closed(&peer, now);
                 self.emit(Event::Disconnected(member));
             }
-            Ended::Refused => self.dialer.on_refused(&peer, now),
-            Ended::Silent => {
+            Some(Outcome::Mismatch) => self.dialer.on_refused(&peer, now),
+            None => {
                 self.dialer.on_closed(&peer, now);
                 if self.dialer.failures(&peer) == SILENT_ENDS_REPORTED {
                     let reason = "it closes the connection before any handshake; \
@@ -242,11 +241,11 @@ fn namespace(federation: witan_protocol::federation::FederationId) -> rendezvous
 }
 
 /// The addresses worth dialling: loopback ones only if there are no others.
-fn reachable(addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
-    match addresses.iter().any(|address| !is_loopback(address)) {
-        true => addresses.into_iter().filter(|address| !is_loopback(address)).collect(),
-        false => addresses,
+fn reachable(mut addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
+    if !addresses.iter().all(is_loopback) {
+        addresses.retain(|address| !is_loopback(address));
     }
+    addresses
 }
 
 fn is_loopback(address: &Multiaddr) -> bool {
@@ -263,11 +262,7 @@ fn is_stranger(cause: &libp2p::swarm::ConnectionDenied) -> bool {
 }
 
 fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
+    error.source().map_or_else(|| error.to_string(), root_cause)
 }
 
 /// A member that ends so many connections without a word has a reason; its operator should know.

@@ -29,21 +29,7 @@ use super::refusals::{Party, Refusals};
 use super::roster::Roster;
 use super::serve::{Ready, Server};
 use super::transport::{self, Counters};
-use super::{Command, Event, NetError, NetSettings, identity, limits};
-
-/// The ends of the channels that the network holds.
-pub struct Channels {
-    /// What the driver asks.
-    pub commands: mpsc::Receiver<Command>,
-    /// Who the members are.
-    pub in_force: watch::Receiver<Arc<InForce>>,
-    /// What is reported to the driver.
-    pub events: mpsc::Sender<Event>,
-    /// Bytes counted.
-    pub counters: Arc<Counters>,
-    /// Members connected.
-    pub connected: Arc<AtomicUsize>,
-}
+use super::{Command, Event, NetError, NetHandle, NetSettings, identity, limits};
 
 /// Everything the network of one member holds.
 pub struct Service {
@@ -70,51 +56,60 @@ pub struct Service {
     connected: Arc<AtomicUsize>,
 }
 
-impl Service {
-    /// Builds the member's libp2p peer and binds its addresses.
-    pub fn new(settings: NetSettings, channels: Channels) -> Result<Self, NetError> {
-        let NetSettings { seed, federation, listen, bootstrap, blobs } = settings;
-        let key = identity::keypair(seed);
-        let me = key.public().to_peer_id();
-        let my_id = identity::member_of(&me).expect("an ed25519 key is inlined in its peer id");
-        let roster = Roster::new(&federation, my_id, &bootstrap)?;
-        let behaviour = Behaviour::new(&key, federation.id(), &roster)?;
-        let transport = transport::build(&key, &channels.counters).map_err(NetError::Transport)?;
-        let config =
-            swarm::Config::with_tokio_executor().with_idle_connection_timeout(limits::IDLE_TIMEOUT);
-        let mut swarm = Swarm::new(transport, behaviour, me, config);
-        for address in &listen {
-            listen::listen(&mut swarm, address)?;
-        }
-        for address in &roster.my_addresses {
-            swarm.add_external_address(address.clone());
-        }
-        let now = Instant::now();
-        let (server, ready) = Server::new(blobs.clone());
-        Ok(Self {
-            swarm,
-            dialer: Dialer::new(&roster, now),
-            discovery: Discovery::new(&roster, now),
-            handshakes: Handshakes::new(&federation),
-            gossip: Gossip::new(federation.id()),
-            server,
-            ready,
-            fetching: Fetching::new(blobs, &roster),
-            direct: BTreeMap::new(),
-            since: BTreeMap::new(),
-            leaving: BTreeMap::new(),
-            refusals: Refusals::default(),
-            outbox: Outbox::new(channels.events),
-            commands: channels.commands,
-            in_force: channels.in_force,
-            connected: channels.connected,
-            federation,
-            roster,
-        })
+/// Starts the network on the current tokio runtime. Returns once every address is bound, so that a
+/// port in use is an error here; [`Event::Listening`] follows for each.
+pub fn start(settings: NetSettings) -> Result<(NetHandle, mpsc::Receiver<Event>), NetError> {
+    let NetSettings { seed, federation, listen, bootstrap, blobs } = settings;
+    blobs.sweep()?;
+    let key = identity::keypair(seed);
+    let me = key.public().to_peer_id();
+    let my_id = identity::member_of(&me).expect("an ed25519 key is inlined in its peer id");
+    let roster = Roster::new(&federation, my_id, &bootstrap)?;
+    let behaviour = Behaviour::new(&key, federation.id(), &roster)?;
+    let counters = Arc::<Counters>::default();
+    let transport = transport::build(&key, &counters).map_err(NetError::Transport)?;
+    let config =
+        swarm::Config::with_tokio_executor().with_idle_connection_timeout(limits::IDLE_TIMEOUT);
+    let mut swarm = Swarm::new(transport, behaviour, me, config);
+    for address in &listen {
+        listen::listen(&mut swarm, address)?;
     }
+    for address in &roster.my_addresses {
+        swarm.add_external_address(address.clone());
+    }
+    let (commands, to_do) = mpsc::channel(limits::COMMANDS_MAX);
+    let (events, reported) = mpsc::channel(limits::EVENTS_MAX);
+    let (follow, in_force) = watch::channel(Arc::clone(federation.founders()));
+    let peers = Arc::<AtomicUsize>::default();
+    let now = Instant::now();
+    let (server, ready) = Server::new(blobs.clone());
+    let service = Service {
+        swarm,
+        dialer: Dialer::new(&roster, now),
+        discovery: Discovery::new(&roster, now),
+        handshakes: Handshakes::new(&federation),
+        gossip: Gossip::new(federation.id()),
+        server,
+        ready,
+        fetching: Fetching::new(blobs, &roster),
+        direct: BTreeMap::new(),
+        since: BTreeMap::new(),
+        leaving: BTreeMap::new(),
+        refusals: Refusals::default(),
+        outbox: Outbox::new(events),
+        commands: to_do,
+        in_force,
+        connected: Arc::clone(&peers),
+        federation,
+        roster,
+    };
+    let task = tokio::spawn(service.run());
+    Ok((NetHandle { commands, roster: follow, counters, peers, task }, reported))
+}
 
+impl Service {
     /// Runs until the handle or the receiver of events is dropped.
-    pub async fn run(mut self) {
+    async fn run(mut self) {
         let mut ticks = interval(limits::TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -132,8 +127,8 @@ impl Service {
                 Ok(()) = self.in_force.changed() => self.follow(),
                 Some(ready) = self.ready.recv() => self.answer(ready),
                 step = self.fetching.next() => self.on_fetching(step),
-                delivered = self.outbox.deliver() => {
-                    if delivered.is_err() {
+                is_delivered = self.outbox.deliver() => {
+                    if !is_delivered {
                         return;
                     }
                 }
