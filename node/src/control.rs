@@ -94,13 +94,14 @@ pub enum Reply {
 /// The open socket; dropping it closes it and removes its file.
 #[derive(Debug)]
 pub struct ControlSocket {
+    /// What clients ask.
+    pub requests: mpsc::Receiver<Request>,
     path: PathBuf,
     task: JoinHandle<()>,
 }
 
-/// Opens the socket of a home that this process has locked, inside a tokio runtime. The driver
-/// reads the returned channel.
-pub fn listen(home: &Home) -> Result<(ControlSocket, mpsc::Receiver<Request>), StoreError> {
+/// Opens the socket of a home that this process has locked, inside a tokio runtime.
+pub fn listen(home: &Home) -> Result<ControlSocket, StoreError> {
     let path = home.control_socket();
     let failed = |source| StoreError::io("cannot listen on", &path, source);
     // The lock is ours, so a socket that is there is left over from a node that was killed.
@@ -111,9 +112,9 @@ pub fn listen(home: &Home) -> Result<(ControlSocket, mpsc::Receiver<Request>), S
     let address = address::of(&path).map_err(failed)?;
     let listener = UnixListener::bind(address.path()).map_err(failed)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    let (requests, receiver) = mpsc::channel(REQUESTS_WAITING_MAX);
-    let task = tokio::spawn(accept(listener, requests));
-    Ok((ControlSocket { path, task }, receiver))
+    let (sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
+    let task = tokio::spawn(accept(listener, sender));
+    Ok(ControlSocket { requests, path, task })
 }
 
 impl Drop for ControlSocket {

@@ -14,38 +14,37 @@ use witan_net::{Command, NetHandle, Traffic};
 use witan_protocol::Participant;
 use witan_protocol::io::{Input, JobId, Notice, Output, Time};
 
-use crate::control::{Query, Reply, Request, StatusReport, petitions};
+use crate::control::{ControlSocket, Query, Reply, Request, StatusReport, petitions};
 use crate::events::{NodeEvent, TimedEvent};
 use crate::jobs::{self, Jobs, Task};
 
-/// Everything a node is made of, ready to run.
+/// A node, ready to run.
 pub struct Driver {
     /// The protocol.
     pub participant: Participant,
-    /// The history.
-    pub store: Store,
-    /// The blobs.
-    pub blobs: Blobs,
     /// The network.
     pub net: NetHandle,
-    /// The work.
-    pub jobs: Jobs,
+    /// Its name in the federation.
+    pub(crate) name: String,
+    /// Rounds in its ledger when it started.
+    pub(crate) rounds: u64,
+    pub(crate) store: Store,
+    pub(crate) blobs: Blobs,
+    pub(crate) jobs: Jobs,
+    pub(crate) sources: Sources,
     /// Receives every event, in order; must not block for long.
-    pub on_event: Box<dyn FnMut(&TimedEvent) + Send>,
+    pub(crate) on_event: Box<dyn FnMut(&TimedEvent) + Send>,
     /// The clock's zero.
-    pub started: Instant,
+    pub(crate) started: Instant,
     /// What was repaired when the store was opened; reported first.
-    pub repairs: Vec<String>,
+    pub(crate) repairs: Vec<String>,
 }
 
 /// Where events come from.
-pub struct Sources {
-    /// From the network.
+pub(crate) struct Sources {
     pub net: mpsc::Receiver<net::Event>,
-    /// From the work.
     pub jobs: mpsc::Receiver<jobs::Event>,
-    /// From the control socket.
-    pub control: mpsc::Receiver<Request>,
+    pub control: ControlSocket,
 }
 
 impl Driver {
@@ -54,14 +53,12 @@ impl Driver {
     ///
     /// # Errors
     /// If the disk refuses or a worker dies; everything persisted before stays so.
-    pub async fn run(
-        mut self,
-        mut sources: Sources,
-        stop: impl Future<Output = ()>,
-    ) -> Result<Vec<String>, Failure> {
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<Vec<String>, Failure> {
         tokio::pin!(stop);
         let mut inputs = VecDeque::from([Input::Tick]);
         let mut heartbeat = Heartbeat::default();
+        let (name, rounds) = (self.name.clone(), self.rounds);
+        self.emit(NodeEvent::Started { name, rounds });
         for what in std::mem::take(&mut self.repairs) {
             self.note(Notice::Repaired { what })?;
         }
@@ -77,11 +74,11 @@ impl Driver {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
-                Some(event) = sources.jobs.recv() => {
+                Some(event) = self.sources.jobs.recv() => {
                     inputs.extend(self.on_job(event, &mut heartbeat)?);
                 }
-                Some(event) = sources.net.recv() => inputs.extend(self.on_net(event)),
-                Some(request) = sources.control.recv() => {
+                Some(event) = self.sources.net.recv() => inputs.extend(self.on_net(event)),
+                Some(request) = self.sources.control.requests.recv() => {
                     if self.on_control(request, &mut inputs) {
                         break;
                     }

@@ -3,9 +3,11 @@
 //! alone.
 
 use serde::{Deserialize, Serialize};
+use witan_home::store::round_of;
 use witan_protocol::digest::Digest;
 use witan_protocol::io::Notice;
 use witan_protocol::member::{MemberId, Round};
+use witan_protocol::wire::Kind;
 
 /// One line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -131,46 +133,83 @@ impl NodeEvent {
             Self::SitsOut { round, reason } => format!("round {round}: sits out: {reason}"),
             Self::Adopted { round, .. } => format!("round {round}: adopted"),
             Self::Stopping => "stopping".to_owned(),
-            Self::Protocol { notice } => return notice_sentence(notice, name),
+            Self::Protocol { notice } => return protocol_sentence(notice, name),
             Self::Trained { .. } | Self::BlobStored { .. } => return None,
         })
     }
 }
 
-/// One sentence for people about what the protocol notices; `None` for its everyday traffic.
-pub fn notice_sentence(notice: &Notice, name: Namer<'_>) -> Option<String> {
+/// What the protocol notices, with its round; `None` for its everyday traffic.
+fn protocol_sentence(notice: &Notice, name: Namer<'_>) -> Option<String> {
+    use Notice::{Accepted, Refused, RoundStarted, Sent, ViewStarted};
+    let sentence = match notice {
+        Sent { .. } | Accepted { .. } | Refused { .. } => return None,
+        RoundStarted { .. } | ViewStarted { .. } => return None,
+        Notice::Finished => {
+            "every round is committed; still serving the others, Ctrl-C stops".to_owned()
+        }
+        notice => notice_sentence(notice, name),
+    };
+    Some(match round_of(notice) {
+        Some(round) => format!("round {round}: {sentence}"),
+        None => sentence,
+    })
+}
+
+/// One sentence for people about what the protocol notices, without the round, which [`round_of`]
+/// tells.
+pub fn notice_sentence(notice: &Notice, name: Namer<'_>) -> String {
     let names = |members: &[MemberId]| match members {
         [] => "nobody".to_owned(),
         members => members.iter().map(name).collect::<Vec<_>>().join(", "),
     };
-    Some(match notice {
-        Notice::Committed { round, view, included, votes, record, .. } => format!(
-            "round {round}: committed in view {view}, {included} updates, {votes} votes, record {}",
-            record.short()
+    let message = |what: &str, kind: Option<Kind>, route: &str, digest: &Digest, bytes: u64| {
+        let kind = kind.map_or("unknown", Kind::name);
+        format!("{what:<8} {kind:<9} {route}  [{}, {bytes} B]", digest.short())
+    };
+    match notice {
+        Notice::Sent { kind, to, digest, size_bytes, .. } => {
+            let to = to.as_ref().map_or_else(|| "everybody".into(), name);
+            message("sent", Some(*kind), &format!("to {to}"), digest, *size_bytes)
+        }
+        Notice::Accepted { kind, from, via, digest, size_bytes, gist, .. } => {
+            let route = match from == via {
+                true => format!("from {}: {gist}", name(from)),
+                false => format!("from {} via {}: {gist}", name(from), name(via)),
+            };
+            message("accepted", Some(*kind), &route, digest, *size_bytes)
+        }
+        Notice::Refused { via, kind, reason, digest, size_bytes } => {
+            message("refused", *kind, &format!("via {}: {reason}", name(via)), digest, *size_bytes)
+        }
+        Notice::RoundStarted { .. } => "began".to_owned(),
+        Notice::ViewStarted { view, aggregator, .. } => {
+            format!("view {view}, led by {}, began", name(aggregator))
+        }
+        Notice::ViewFailed { view, aggregator, .. } => {
+            format!("view {view}, led by {}, failed", name(aggregator))
+        }
+        Notice::Committed { view, aggregator, included, votes, record, result, .. } => format!(
+            "committed in view {view}, led by {}: {included} updates, {votes} votes, record {}, \
+             result {}",
+            name(aggregator),
+            record.short(),
+            result.digest.short()
         ),
-        Notice::ViewFailed { round, view, aggregator } => {
-            format!("round {round}: view {view}, led by {}, failed", name(aggregator))
+        Notice::Stalled { missing, votes, needed, .. } => {
+            format!("stalled with {votes} of {needed} votes; missing: {}", names(missing))
         }
-        Notice::Stalled { round, missing, votes, needed } => format!(
-            "round {round}: stalled with {votes} of {needed} votes; missing: {}",
-            names(missing)
-        ),
-        Notice::Objection { round, against, because } => {
-            format!("round {round}: objection against {}: {because}", name(against))
+        Notice::Objection { against, because, .. } => {
+            format!("objection against {}: {because}", name(against))
         }
-        Notice::Suspended { round, member, because } => {
-            format!("round {round}: {} no longer leads: it signed {because}", name(member))
+        Notice::Suspended { member, because, .. } => {
+            format!("{} no longer leads: it signed {because}", name(member))
         }
-        Notice::RosterChanged { round, what } => {
-            format!("from round {round} on, as decided: {what}")
-        }
+        Notice::RosterChanged { what, .. } => format!("the roster changes, as decided: {what}"),
         Notice::Missing { members } => {
             format!("the run LOST {} of its members: {}", members.len(), names(members))
         }
-        Notice::Finished => {
-            "every round is committed; still serving the others, Ctrl-C stops".to_owned()
-        }
+        Notice::Finished => "every round is committed".to_owned(),
         Notice::Repaired { what } => format!("repaired: {what}"),
-        _ => return None,
-    })
+    }
 }

@@ -15,7 +15,7 @@ use witan_protocol::io::Time;
 use witan_protocol::member::MemberId;
 use witan_protocol::{Config, Participant};
 
-use crate::control::{self, ControlSocket};
+use crate::control;
 use crate::driver::{Driver, Sources};
 use crate::events::TimedEvent;
 use crate::jobs::error_feedback::ErrorFeedback;
@@ -43,20 +43,6 @@ pub struct Start {
     pub bootstrap: Vec<String>,
 }
 
-/// A node ready to run.
-pub struct Node {
-    /// The loop.
-    pub driver: Driver,
-    /// Where its events come from.
-    pub sources: Sources,
-    /// Its name in the federation.
-    pub name: String,
-    /// Rounds in its ledger.
-    pub rounds: u64,
-    /// Closed when dropped.
-    pub socket: ControlSocket,
-}
-
 /// Opens `home` and starts everything but the loop.
 ///
 /// # Errors
@@ -65,7 +51,7 @@ pub async fn node(
     home: &Home,
     start: Start,
     on_event: Box<dyn FnMut(&TimedEvent) + Send>,
-) -> Result<Node, Failure> {
+) -> Result<Driver, Failure> {
     let federation = Arc::new(home.read_federation()?);
     let mut settings = Settings::read(&home.settings_file())?;
     settings.device = start.device.unwrap_or(settings.device);
@@ -102,10 +88,20 @@ pub async fn node(
         blobs: blobs.clone(),
     })
     .map_err(no_network)?;
-    let (socket, control) = control::listen(home)?;
-    let driver = Driver { participant, store, blobs, net, jobs, on_event, started, repairs };
-    let sources = Sources { net: net_events, jobs: job_events, control };
-    Ok(Node { driver, sources, name, rounds, socket })
+    let sources = Sources { net: net_events, jobs: job_events, control: control::listen(home)? };
+    Ok(Driver {
+        participant,
+        net,
+        name,
+        rounds,
+        store,
+        blobs,
+        jobs,
+        sources,
+        on_event,
+        started,
+        repairs,
+    })
 }
 
 /// What a network that does not start is to the caller of a command.

@@ -51,10 +51,10 @@ async fn run(home: &str, from: Round) -> Result<(), Failure> {
     };
     let start = Start { admission: Admission::Members, device: None, bootstrap: Vec::new() };
     let mut node = open::node(&home, start, Box::new(tell)).await?;
-    let roster = std::sync::Arc::clone(node.driver.participant.roster());
+    let roster = std::sync::Arc::clone(node.participant.roster());
     let liar = Liar { identity, roster, from };
     let (commands, mut asked) = mpsc::channel(COMMANDS_MAX);
-    let onward = std::mem::replace(&mut node.driver.net.commands, commands);
+    let onward = std::mem::replace(&mut node.net.commands, commands);
     tokio::spawn(async move {
         while let Some(command) = asked.recv().await {
             if onward.send(liar.rewrite(command)).await.is_err() {
@@ -62,7 +62,7 @@ async fn run(home: &str, from: Round) -> Result<(), Failure> {
             }
         }
     });
-    let _ = node.driver.run(node.sources, end_of_input()).await?;
+    let _ = node.run(end_of_input()).await?;
     Ok(())
 }
 

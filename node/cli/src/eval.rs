@@ -226,7 +226,7 @@ fn for_people(
         rows.push(vec![name.to_owned(), percent(part.overall()), asked, String::new()]);
     }
     let header = ["GenEval-Scenes", "right", "of", "ceiling"];
-    writeln!(out, "{}", output::trimmed(&output::table(&header, rows)))?;
+    writeln!(out, "{}", output::table(&header, rows))?;
     if report.images_per_prompt > 1 {
         let right = percent(report.prompts_right);
         writeln!(out, "{right} of the {} prompts have a right drawing", report.prompts)?;
@@ -262,7 +262,7 @@ fn answers(out: &mut dyn Write, evaluation: &Evaluation) -> io::Result<()> {
     for (name, tally) in &answered.by_question_type {
         rows.push(row(&format!("\"{name} …\""), tally.asked, tally.fraction()));
     }
-    writeln!(out, "{}", output::trimmed(&output::table(&["VQA v2", "right", "of"], rows)))
+    writeln!(out, "{}", output::table(&["VQA v2", "right", "of"], rows))
 }
 
 /// More drawings of a prompt than anyone compares.

@@ -4,12 +4,11 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use witan_home::store::{LogEntry, LogFilter, Snapshot};
+use witan_home::store::{LogEntry, LogFilter, Snapshot, round_of};
 use witan_home::{Failure, FailureKind, Home};
 use witan_node::control::Client;
+use witan_node::events::notice_sentence;
 use witan_protocol::Roster;
-use witan_protocol::digest::Digest;
-use witan_protocol::io::Notice;
 use witan_protocol::member::{MemberId, Round};
 use witan_protocol::wire::Kind;
 
@@ -104,65 +103,10 @@ fn summary(out: &mut dyn Write, home: &Home, shown: u64) -> io::Result<()> {
 }
 
 /// One entry on one line: when, round, what, and its evidence.
-pub fn line(roster: &Roster, entry: &LogEntry) -> String {
-    let name = |member: &MemberId| roster.name_of(member);
-    let (round, text) = match &entry.notice {
-        Notice::Sent { kind, round, to, digest, size_bytes } => {
-            let to = to.as_ref().map_or_else(|| "everybody".into(), name);
-            (Some(round), message("sent", Some(*kind), &format!("to {to}"), digest, *size_bytes))
-        }
-        Notice::Accepted { kind, round, from, via, digest, size_bytes, gist } => {
-            let route = match from == via {
-                true => format!("from {}: {gist}", name(from)),
-                false => format!("from {} via {}: {gist}", name(from), name(via)),
-            };
-            (Some(round), message("accepted", Some(*kind), &route, digest, *size_bytes))
-        }
-        Notice::Refused { via, kind, reason, digest, size_bytes } => {
-            let route = format!("via {}: {reason}", name(via));
-            (None, message("refused", *kind, &route, digest, *size_bytes))
-        }
-        Notice::RoundStarted { round } => (Some(round), "round    began".into()),
-        Notice::ViewStarted { round, view, aggregator } => {
-            (Some(round), format!("view {view:<4} began, led by {}", name(aggregator)))
-        }
-        Notice::ViewFailed { round, view, aggregator } => {
-            (Some(round), format!("view {view:<4} led by {} closed nothing", name(aggregator)))
-        }
-        Notice::Objection { round, against, because } => {
-            (Some(round), format!("object   against {}: {because}", name(against)))
-        }
-        Notice::Committed { round, view, aggregator, included, votes, record, result } => {
-            let text = format!(
-                "commit   in view {view} led by {}: {included} updates, {votes} votes, \
-                 record {}, result {}",
-                name(aggregator),
-                record.short(),
-                result.digest.short()
-            );
-            (Some(round), text)
-        }
-        Notice::Stalled { round, missing, votes, needed } => {
-            let missing = output::names(roster, missing, "nobody");
-            (Some(round), format!("stalled  {votes} of {needed} votes; missing: {missing}"))
-        }
-        Notice::Suspended { round, member, because } => {
-            (Some(round), format!("suspend  {}: it signed {because}", name(member)))
-        }
-        Notice::RosterChanged { round, what } => (Some(round), format!("roster   {what}")),
-        Notice::Missing { members } => {
-            (None, format!("lost     {}", output::names(roster, members, "nobody")))
-        }
-        Notice::Finished => (None, "finished all rounds are committed".into()),
-        Notice::Repaired { what } => (None, format!("repaired {what}")),
-    };
-    let round = round.map_or_else(|| "-".into(), |round| format!("r{round}"));
+fn line(roster: &Roster, entry: &LogEntry) -> String {
+    let round = round_of(&entry.notice).map_or_else(|| "-".into(), |round| format!("r{round}"));
+    let text = notice_sentence(&entry.notice, &|member| roster.name_of(member));
     format!("{}  {round:<5} {text}", output::moment(entry.at_ms))
-}
-
-fn message(what: &str, kind: Option<Kind>, route: &str, digest: &Digest, bytes: u64) -> String {
-    let kind = kind.map_or("unknown", Kind::name);
-    format!("{what:<8} {kind:<9} {route}  [{}, {bytes} B]", digest.short())
 }
 
 fn parse_kind(text: &str) -> Result<Kind, String> {
@@ -195,6 +139,9 @@ pub fn find_member(roster: &Roster, text: &str) -> Result<MemberId, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use witan_protocol::digest::Digest;
+    use witan_protocol::io::Notice;
+
     use super::*;
     use crate::filled::filled;
 
@@ -222,8 +169,8 @@ mod tests {
         let line = |notice| line(federation.founders(), &LogEntry { seq: 0, at_ms: 0, notice });
         assert_eq!(
             line(accepted),
-            "1970-01-01 00:00:00.000  r2    accepted update    from member-1 via member-2: 8 steps  \
-             [abababab, 370 B]"
+            "1970-01-01 00:00:00.000  r2    accepted update    from member-1 via member-2: \
+             8 steps  [abababab, 370 B]"
         );
         assert_eq!(
             line(refused),

@@ -122,15 +122,13 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 /// Resolves on the first interrupt or termination signal, or, if asked for, when standard input
 /// ends.
 async fn stop_requested(on_end_of_input: bool) {
-    use tokio::io::AsyncReadExt;
     let mut interrupt = Interrupt::listen();
     let input_ended = async {
         if !on_end_of_input {
             std::future::pending::<()>().await;
         }
-        let mut input = tokio::io::stdin();
-        let mut buffer = [0; 64];
-        while matches!(input.read(&mut buffer).await, Ok(count) if count > 0) {}
+        // An error ends the input too.
+        let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
     };
     tokio::select! {
         () = interrupt.told() => {}

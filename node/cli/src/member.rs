@@ -173,7 +173,7 @@ fn list_for_people(
         vec![member.name.clone(), member.key.to_string(), weight, member.addresses.join(" ")]
     });
     let table = output::table(&["name", "key", "weight", "addresses"], rows);
-    writeln!(out, "{}", output::trimmed(&table))?;
+    writeln!(out, "{}", table)?;
     let home = home.root().display();
     let Some(petitions) = petitions else {
         return writeln!(out, "the node is not running, so no petition can be seen or put");

@@ -41,18 +41,13 @@ pub fn json_report(report: &impl Serialize) -> Result<(), Failure> {
     print(|out| writeln!(out, "{json}"))
 }
 
-/// A table without lines, which survives copying into a mail.
-pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
+/// A table without lines and without blanks at line ends, which survives copying into a mail.
+pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.to_vec());
     for row in rows {
         table.add_row(row);
     }
-    table
-}
-
-/// A table's text without blanks at the ends of its lines.
-pub fn trimmed(table: &Table) -> String {
     table.trim_fmt() + "\n"
 }
 

@@ -92,7 +92,7 @@ fn for_people(out: &mut dyn Write, federation: &Federation, rows: &[RoundRow]) -
         "result",
     ];
     let cells = rows.iter().map(cells);
-    writeln!(out, "{}", output::trimmed(&output::table(&header, cells)))?;
+    writeln!(out, "{}", output::table(&header, cells))?;
     for row in rows {
         for FailedRow { view, aggregator, refuted } in &row.failed_views {
             let round = row.round;
@@ -137,7 +137,7 @@ fn layers_for_people(out: &mut dyn Write, row: &RoundRow) -> io::Result<()> {
         vec![layer.clone(), format!("{error:.5}"), format!("{norm:.5}"), format!("{share:.1} %")]
     });
     let header = ["layer", "|mean(BA) - mean(B)mean(A)|", "|mean(BA)|", "naive"];
-    writeln!(out, "{}\n", output::trimmed(&output::table(&header, cells)))
+    writeln!(out, "{}\n", output::table(&header, cells))
 }
 
 fn cells(row: &RoundRow) -> Vec<String> {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use witan_home::settings::Compute;
 use witan_home::{Failure, FailureKind, Home};
-use witan_node::driver::unix_ms;
 use witan_node::events::{NodeEvent, TimedEvent};
 use witan_node::open::{self, Admission, Start};
 use witan_protocol::Roster;
@@ -62,14 +61,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
                 writeln!(out, "federation {}, the same for all members", &id[..16])
             })?;
         }
-        let roster = Arc::clone(node.driver.participant.roster());
-        let started = NodeEvent::Started { name: node.name, rounds: node.rounds };
-        let started = TimedEvent { at_ms: unix_ms(), kind: started };
+        let roster = Arc::clone(node.participant.roster());
         let telling = std::thread::spawn(move || {
             let mut out = io::stdout();
             let mut began = None;
             // Whoever read this may go away; the node goes on.
-            for event in std::iter::once(started).chain(events) {
+            for event in events {
                 let written = match args.json {
                     true => output::json_line(&mut out, &event),
                     false => for_people(&mut out, &roster, &event, &mut began),
@@ -79,8 +76,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
                 }
             }
         });
-        let outcome = node.driver.run(node.sources, stop_requested(args.stop_on_eof)).await;
-        drop(node.socket);
+        let outcome = node.run(stop_requested(args.stop_on_eof)).await;
         let _ = telling.join();
         match outcome?.as_slice() {
             [_, ..] if args.allow_absent => Ok(()),

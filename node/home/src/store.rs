@@ -15,7 +15,7 @@ pub mod snapshot;
 use witan_protocol::io::{Entry, Notice};
 use witan_protocol::member::Round;
 
-pub use gossip_log::{LogEntry, LogFilter};
+pub use gossip_log::{LogEntry, LogFilter, round_of};
 pub use index::IndexState;
 pub use journal::{CutTail, RecordsFile, StoredRecord, WalEntry, check_wal, read_records};
 pub use snapshot::Snapshot;

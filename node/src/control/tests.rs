@@ -41,9 +41,9 @@ fn report() -> StatusReport {
 fn with_node(home: &Home, client: impl FnOnce(Home) + Send + 'static) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let (_socket, mut requests) = listen(home).unwrap();
+        let mut socket = listen(home).unwrap();
         let driver = async {
-            while let Some(request) = requests.recv().await {
+            while let Some(request) = socket.requests.recv().await {
                 let replies = match request.query {
                     Query::Status => vec![Reply::Status(Box::new(report()))],
                     Query::Stop => vec![Reply::Stopping],

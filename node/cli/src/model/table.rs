@@ -60,7 +60,7 @@ fn communication(out: &mut dyn Write) -> io::Result<()> {
         };
         preset.adapters().into_iter().map(row).collect::<Vec<_>>()
     });
-    write!(out, "{}", output::trimmed(&output::table(&header, rows)))?;
+    write!(out, "{}", output::table(&header, rows))?;
     writeln!(
         out,
         "\nless: the model over the adapter in the same number format, one direction of one member"
@@ -87,5 +87,5 @@ fn layers(out: &mut dyn Write, preset: Preset) -> io::Result<()> {
             count(part.numbers as u64),
         ]
     });
-    writeln!(out, "{}", output::trimmed(&output::table(&header, rows)))
+    writeln!(out, "{}", output::table(&header, rows))
 }

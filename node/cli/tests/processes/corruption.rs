@@ -65,7 +65,7 @@ fn a_damaged_index_is_built_again_and_both_outputs_say_so() {
     let mut node = Running::node(&home);
     node.until("repaired: the index could not be opened and was built again");
     let log = witan(&["log", "--home", path(&home)]);
-    assert!(log.out.contains("repaired the index"), "{log:?}");
+    assert!(log.out.contains("repaired: the index"), "{log:?}");
     assert_eq!(witan(&["verify", "--home", path(&home)]).code, Some(0));
 }
 

@@ -154,6 +154,11 @@ impl LogFilter {
     }
 }
 
+/// The round a notice is about, if it is about one.
+pub fn round_of(notice: &Notice) -> Option<Round> {
+    Subject::of(notice).round
+}
+
 /// What a notice is about.
 struct Subject {
     round: Option<Round>,
