@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 /// # Errors
 /// Whatever the system refused; `path` is then as it was.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    written(path, bytes, mode)?.persist(path).map_err(|refused| refused.error)?;
+    written(folder_of(path), bytes, mode)?.persist(path).map_err(|refused| refused.error)?;
     sync_folder_of(path)
 }
 
@@ -23,7 +23,9 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
 /// # Errors
 /// [`io::ErrorKind::AlreadyExists`] if there is a file; whatever the system refused.
 pub fn create_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    written(path, bytes, mode)?.persist_noclobber(path).map_err(|refused| refused.error)?;
+    written(folder_of(path), bytes, mode)?
+        .persist_noclobber(path)
+        .map_err(|refused| refused.error)?;
     sync_folder_of(path)
 }
 
@@ -35,11 +37,10 @@ pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }
 
-/// A file of another name beside `path`, with these bytes, on the disk.
-fn written(path: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> {
-    let mut file = tempfile::Builder::new()
-        .permissions(Permissions::from_mode(mode))
-        .tempfile_in(folder_of(path))?;
+/// A new file in `folder` with these bytes, on the disk, under a name of its own.
+pub(crate) fn written(folder: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> {
+    let mut file =
+        tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(folder)?;
     // The process's mask may have taken bits away.
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.write_all(bytes)?;

@@ -12,6 +12,8 @@ use data_encoding::HEXLOWER;
 use thiserror::Error;
 use witan_protocol::digest::{BlobRef, Digest};
 
+use super::atomic::{sync_folder_of, written};
+
 /// A folder of blobs; cheap to clone, every clone sees the same files.
 #[derive(Clone, Debug)]
 pub struct Blobs {
@@ -61,7 +63,7 @@ impl Blobs {
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, BlobError> {
         let root = dir.as_ref().to_owned();
         let unfinished = root.join(UNFINISHED);
-        fs::create_dir_all(&unfinished).map_err(|source| io_error("make", &unfinished, source))?;
+        fs::create_dir_all(&unfinished).map_err(io_error("make", &unfinished))?;
         Ok(Self { root })
     }
 
@@ -70,7 +72,7 @@ impl Blobs {
     pub fn sweep(&self) -> Result<(), BlobError> {
         for path in files(&self.root.join(UNFINISHED))? {
             if path.extension().is_none_or(|extension| extension != PART) {
-                fs::remove_file(&path).map_err(|source| io_error("remove", &path, source))?;
+                fs::remove_file(&path).map_err(io_error("remove", &path))?;
             }
         }
         Ok(())
@@ -94,12 +96,9 @@ impl Blobs {
             return Ok(blob);
         }
         let unfinished = self.root.join(UNFINISHED);
-        let file = tempfile::NamedTempFile::new_in(&unfinished)
-            .map_err(|source| io_error("create a file in", &unfinished, source))?;
-        file.as_file().write_all(bytes).map_err(|source| io_error("write", file.path(), source))?;
-        file.as_file().sync_all().map_err(|source| io_error("sync", file.path(), source))?;
-        let (_, kept) =
-            file.keep().map_err(|error| io_error("keep", error.file.path(), error.error))?;
+        let kept = written(&unfinished, bytes, 0o600)
+            .and_then(|file| Ok(file.into_temp_path().keep()?))
+            .map_err(io_error("write a blob in", &unfinished))?;
         self.publish(&kept, &blob.digest)?;
         Ok(blob)
     }
@@ -111,7 +110,7 @@ impl Blobs {
         if found != blob.size_bytes {
             return Err(BlobError::Size { path, expected: blob.size_bytes, found });
         }
-        let bytes = fs::read(&path).map_err(|source| io_error("read", &path, source))?;
+        let bytes = fs::read(&path).map_err(io_error("read", &path))?;
         let found = Digest::of(&bytes);
         if found != blob.digest {
             return Err(BlobError::Corrupt { path, expected: blob.digest, found });
@@ -124,12 +123,12 @@ impl Blobs {
     pub fn read_chunk(&self, digest: &Digest, offset: u64, len: u32) -> Result<Vec<u8>, BlobError> {
         let path = self.path(digest);
         let mut file = File::open(&path).map_err(|source| self.missing(*digest, source))?;
-        let size = file.metadata().map_err(|source| io_error("stat", &path, source))?.len();
+        let size = file.metadata().map_err(io_error("stat", &path))?.len();
         let len = size.saturating_sub(offset).min(u64::from(len));
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(offset))
             .and_then(|_| file.take(len).read_to_end(&mut bytes))
-            .map_err(|source| io_error("read", &path, source))?;
+            .map_err(io_error("read", &path))?;
         Ok(bytes)
     }
 
@@ -142,20 +141,11 @@ impl Blobs {
             .create(true)
             .truncate(false)
             .open(&path)
-            .map_err(|source| io_error("open", &path, source))?;
+            .map_err(io_error("open", &path))?;
         let mut hasher = blake3::Hasher::new();
-        let mut written = 0;
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            let count = file.read(&mut buffer).map_err(|source| io_error("read", &path, source))?;
-            if count == 0 {
-                break;
-            }
-            hasher.update(&buffer[..count]);
-            written += count as u64;
-        }
-        let mut part = Part { blobs: self.clone(), blob: *blob, path, file, hasher, written };
-        if written > blob.size_bytes {
+        io::copy(&mut file, &mut hasher).map_err(io_error("read", &path))?;
+        let mut part = Part { blobs: self.clone(), blob: *blob, path, file, hasher };
+        if part.written() > blob.size_bytes {
             part.restart()?;
         }
         Ok(part)
@@ -164,12 +154,12 @@ impl Blobs {
     /// Every blob here, in order of digest; files of other names are passed over.
     pub fn list(&self) -> Result<Vec<BlobRef>, BlobError> {
         let mut blobs = Vec::new();
-        for folder in folders(&self.root)? {
+        for folder in entries(&self.root)?.into_iter().filter(|path| path.is_dir()) {
             for path in files(&folder)? {
                 let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
                 let Some(digest) = parse_digest(name) else { continue };
-                let meta = fs::metadata(&path).map_err(|source| io_error("stat", &path, source))?;
-                blobs.push(BlobRef { digest, size_bytes: meta.len() });
+                let size_bytes = fs::metadata(&path).map_err(io_error("stat", &path))?.len();
+                blobs.push(BlobRef { digest, size_bytes });
             }
         }
         blobs.sort();
@@ -181,7 +171,7 @@ impl Blobs {
         let path = self.path(digest);
         match fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(io_error("remove", &path, source))
+                Err(io_error("remove", &path)(source))
             }
             _ => Ok(()),
         }
@@ -192,17 +182,18 @@ impl Blobs {
         let to = self.path(digest);
         let folder = to.parent().expect("a blob's path has the folder of its first byte");
         let is_new = !folder.exists();
-        fs::create_dir_all(folder).map_err(|source| io_error("make", folder, source))?;
-        fs::rename(from, &to).map_err(|source| io_error("rename", from, source))?;
-        sync_folder(folder)?;
-        if is_new { sync_folder(&self.root) } else { Ok(()) }
+        fs::create_dir_all(folder).map_err(io_error("make", folder))?;
+        fs::rename(from, &to).map_err(io_error("rename", from))?;
+        sync_folder_of(&to)
+            .and_then(|()| if is_new { sync_folder_of(folder) } else { Ok(()) })
+            .map_err(io_error("sync", folder))
     }
 
     fn missing(&self, digest: Digest, source: io::Error) -> BlobError {
         if source.kind() == io::ErrorKind::NotFound {
             return BlobError::Missing(digest);
         }
-        io_error("read", &self.path(&digest), source)
+        io_error("read", &self.path(&digest))(source)
     }
 }
 
@@ -214,30 +205,28 @@ pub struct Part {
     path: PathBuf,
     file: File,
     hasher: blake3::Hasher,
-    written: u64,
 }
 
 impl Part {
     /// Bytes written so far: where the next one belongs.
     pub fn written(&self) -> u64 {
-        self.written
+        self.hasher.count()
     }
 
     /// Bytes still to come.
     pub fn missing(&self) -> u64 {
-        self.blob.size_bytes - self.written
+        self.blob.size_bytes - self.written()
     }
 
     /// Appends bytes; more than the blob has is an error and writes nothing.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         if bytes.len() as u64 > self.missing() {
-            let found = self.written + bytes.len() as u64;
+            let found = self.written() + bytes.len() as u64;
             let (path, expected) = (self.path.clone(), self.blob.size_bytes);
             return Err(BlobError::Size { path, expected, found });
         }
-        self.file.write_all(bytes).map_err(|source| io_error("write", &self.path, source))?;
+        self.file.write_all(bytes).map_err(io_error("write", &self.path))?;
         self.hasher.update(bytes);
-        self.written += bytes.len() as u64;
         Ok(())
     }
 
@@ -246,9 +235,8 @@ impl Part {
         self.file
             .set_len(0)
             .and_then(|()| self.file.rewind())
-            .map_err(|source| io_error("empty", &self.path, source))?;
+            .map_err(io_error("empty", &self.path))?;
         self.hasher = blake3::Hasher::new();
-        self.written = 0;
         Ok(())
     }
 
@@ -256,7 +244,7 @@ impl Part {
     /// Wrong bytes are thrown away, so that the next attempt starts clean.
     pub fn finish(mut self) -> Result<(), BlobError> {
         if self.missing() > 0 {
-            let (expected, found) = (self.blob.size_bytes, self.written);
+            let (expected, found) = (self.blob.size_bytes, self.written());
             return Err(BlobError::Size { path: self.path, expected, found });
         }
         let found = Digest(*self.hasher.finalize().as_bytes());
@@ -264,35 +252,23 @@ impl Part {
             self.restart()?;
             return Err(BlobError::Corrupt { path: self.path, expected: self.blob.digest, found });
         }
-        self.file.sync_all().map_err(|source| io_error("sync", &self.path, source))?;
+        self.file.sync_all().map_err(io_error("sync", &self.path))?;
         self.blobs.publish(&self.path, &self.blob.digest)
     }
 }
 
-fn io_error(action: &'static str, path: &Path, source: io::Error) -> BlobError {
-    BlobError::Io { action, path: path.to_owned(), source }
-}
-
-fn sync_folder(folder: &Path) -> Result<(), BlobError> {
-    File::open(folder)
-        .and_then(|handle| handle.sync_all())
-        .map_err(|source| io_error("sync", folder, source))
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BlobError {
+    move |source| BlobError::Io { action, path: path.to_owned(), source }
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, BlobError> {
     Ok(entries(folder)?.into_iter().filter(|path| path.is_file()).collect())
 }
 
-fn folders(root: &Path) -> Result<Vec<PathBuf>, BlobError> {
-    let is_blob_folder =
-        |path: &PathBuf| path.is_dir() && path.file_name().is_some_and(|name| name.len() == 2);
-    Ok(entries(root)?.into_iter().filter(is_blob_folder).collect())
-}
-
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, BlobError> {
     fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
-        .map_err(|source| io_error("list", folder, source))
+        .map_err(io_error("list", folder))
 }
 
 fn parse_digest(name: &str) -> Option<Digest> {

@@ -21,9 +21,8 @@ pub struct Dialer {
 /// A dial that is due.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Dial {
-    /// Whom.
     pub peer: PeerId,
-    /// Where; at least one address.
+    /// At least one.
     pub addresses: Vec<Multiaddr>,
 }
 

@@ -20,11 +20,8 @@ use super::limits;
 /// A question for the network to ask; dropping `answer` means that it could not be asked.
 #[derive(Debug)]
 pub struct Ask {
-    /// Whom.
     pub peer: PeerId,
-    /// What.
     pub question: Question,
-    /// Where the answer goes.
     pub answer: oneshot::Sender<Answer>,
 }
 
@@ -192,7 +189,7 @@ impl Job {
                 Source::One(same) if same == holder => Source::One(holder),
                 _ => Source::Mixed,
             };
-            part = append(part, bytes).await?;
+            part = blocking(move || part.append(&bytes).map(|()| part)).await??;
             delivered = true;
         }
         match blocking(move || part.finish()).await? {
@@ -212,21 +209,10 @@ impl Job {
         let (answer, answered) = oneshot::channel();
         let ask = Ask { peer: holder, question, answer };
         self.fetcher.asks.send(ask).await.map_err(|_| Failure::Ending)?;
-        Ok(answered.await.ok().filter(|answer| match answer {
-            Answer::Data(bytes) => bytes.len() == len as usize,
-            _ => true,
-        }))
+        let is_short =
+            |answer: &Answer| matches!(answer, Answer::Data(bytes) if bytes.len() != len as usize);
+        Ok(answered.await.ok().filter(|answer| !is_short(answer)))
     }
-}
-
-async fn append(mut part: Part, bytes: Vec<u8>) -> Result<Part, Failure> {
-    let (part, result) = blocking(move || {
-        let result = part.append(&bytes);
-        (part, result)
-    })
-    .await?;
-    result?;
-    Ok(part)
 }
 
 /// Runs file work off the network's threads.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use libp2p::PeerId;
 use libp2p::request_response::{InboundRequestId, ResponseChannel};
 use tokio::sync::mpsc;
-use witan_files::Blobs;
+use witan_files::{BlobError, Blobs};
 
 use super::chunk::{Answer, Question};
 use super::limits;
@@ -21,14 +21,11 @@ pub struct Server {
     ready: mpsc::Sender<Ready>,
 }
 
-/// An answer that was read and can leave.
+/// The encoded answer to a question, which can leave.
 #[derive(Debug)]
 pub struct Ready {
-    /// To which question.
     pub id: InboundRequestId,
-    /// On which channel.
     pub channel: ResponseChannel<Vec<u8>>,
-    /// The encoded answer.
     pub bytes: Vec<u8>,
 }
 
@@ -80,7 +77,7 @@ fn read(blobs: &Blobs, question: &Question) -> Answer {
     match blobs.read_chunk(&question.digest, question.offset, question.len) {
         Ok(bytes) if bytes.is_empty() => Answer::NotFound,
         Ok(bytes) => Answer::Data(bytes),
-        Err(witan_files::BlobError::Missing(_)) => Answer::NotFound,
+        Err(BlobError::Missing(_)) => Answer::NotFound,
         Err(error) => {
             tracing::error!(%error, "a blob cannot be served");
             Answer::NotFound
