@@ -1,6 +1,7 @@
 //! The home folder of one node: its files, its history, its settings, and the audit of all of them.
 //! Knows neither the network nor how a model is computed.
 
+pub mod aggregation;
 pub mod audit;
 mod error;
 mod failure;

@@ -2,11 +2,14 @@
 //! blobs on disk.
 
 use std::fs;
+use std::sync::Arc;
 
 use tempfile::TempDir;
+use witan_adapter::{Adaptable, Adapter, LoraConfig};
 use witan_files::Blobs;
 use witan_home::Home;
-use witan_home::audit::{AggregateCheck, aggregate_of};
+use witan_home::aggregation::Aggregation;
+use witan_home::audit::aggregate_of;
 use witan_home::store::Store;
 use witan_protocol::digest::Digest;
 use witan_protocol::federation::{
@@ -14,16 +17,14 @@ use witan_protocol::federation::{
 };
 use witan_protocol::io::Entry;
 use witan_protocol::ledger::Tip;
-use witan_protocol::member::View;
+use witan_protocol::member::{Round, View};
 use witan_protocol::wire::envelope;
 use witan_protocol::wire::{
-    Absence, Absent, Certificate, Contribution, LayerError, MemberSignature, Message, Proposal,
-    RoundRecord, Scores, Update, Vote, VoteStep,
+    Absence, Absent, Certificate, Contribution, MemberSignature, Message, Proposal, RoundRecord,
+    Scores, Update, Vote, VoteStep,
 };
 use witan_protocol::{Federation, Identity};
 
-/// The bytes of the adapter before the first round.
-pub const START: &[u8] = b"the adapter before the first round";
 /// Rounds in it.
 pub const ROUNDS: u64 = 3;
 
@@ -80,11 +81,19 @@ fn federation() -> Federation {
     .unwrap()
 }
 
-/// Stands in for the model: joins what it reads.
-pub fn joined(blobs: &Blobs, check: &AggregateCheck) -> Vec<u8> {
-    let mut bytes = blobs.read(&check.start).unwrap();
-    check.inputs.iter().for_each(|input| bytes.extend(blobs.read(&input.delta).unwrap()));
-    bytes
+/// The arithmetic its members agreed on: plain averages over one small layer.
+pub fn aggregation(federation: &Federation) -> Aggregation {
+    let layers: Adaptable = [("layers.0.q".to_owned(), [4, 6])].into_iter().collect();
+    let Lora { rank, alpha, dropout, targets } = federation.document().lora.clone();
+    let lora = LoraConfig { rank: rank as usize, alpha, dropout, targets };
+    let initial = Arc::new(Adapter::init(&layers, &lora, federation.document().seed));
+    Aggregation::new(initial, &federation.document().training)
+}
+
+/// The delta of a member in a round; no two are alike.
+fn delta(aggregation: &Aggregation, number: u8, round: Round) -> Vec<u8> {
+    let change = aggregation.initial.times(0.01 * f32::from(number) + 0.1 * round.0 as f32);
+    aggregation.form(round, &aggregation.initial).encode(&change, aggregation.initial.rank())
 }
 
 /// Makes one.
@@ -95,10 +104,11 @@ pub fn filled() -> Filled {
     let (mut store, _) = Store::open(&home).unwrap();
     fs::write(home.federation_file(), federation.to_toml()).unwrap();
     let blobs = Blobs::open(home.blobs()).unwrap();
-    let start = blobs.put(START).unwrap();
+    let aggregation = aggregation(&federation);
+    let start = blobs.put(&aggregation.initial.to_bytes()).unwrap();
     let mut tip = Tip::genesis(&federation, start);
     for _ in 0..ROUNDS {
-        let record = committed(&federation, &tip, &blobs);
+        let record = committed(&federation, &aggregation, &tip, &blobs);
         let round = tip.round;
         store.persist(&Entry::Record { round, bytes: record.encode() }).unwrap();
         tip = tip.after(&record.proposal);
@@ -106,9 +116,14 @@ pub fn filled() -> Filled {
     Filled { _dir: dir, home, federation }
 }
 
-fn committed(federation: &Federation, tip: &Tip, blobs: &Blobs) -> RoundRecord {
+fn committed(
+    federation: &Federation,
+    aggregation: &Aggregation,
+    tip: &Tip,
+    blobs: &Blobs,
+) -> RoundRecord {
     let update = |number: u8| {
-        let delta = blobs.put(format!("delta {number} of round {}", tip.round).as_bytes()).unwrap();
+        let delta = blobs.put(&delta(aggregation, number, tip.round)).unwrap();
         let scores = Scores { loss: 1.0, vqa_accuracy: Some(0.5), drawing_accuracy: Some(0.25) };
         let (round, start) = (tip.round, tip.adapter.digest);
         let codec = Compression::None;
@@ -135,12 +150,14 @@ fn committed(federation: &Federation, tip: &Tip, blobs: &Blobs) -> RoundRecord {
             decision: None,
             strategy: "fedavg".into(),
             result: tip.adapter,
-            naive_error: vec![LayerError { error: 0.5, norm: 2.0 }],
+            naive_error: Vec::new(),
         },
         certificate: Certificate { view: View(0), signatures: Vec::new() },
     };
-    let result = joined(blobs, &aggregate_of(federation, &record, federation.founders()));
-    record.proposal.result = blobs.put(&result).unwrap();
+    let check = aggregate_of(federation, &record, federation.founders());
+    let aggregate = aggregation.recompute(blobs, &check).unwrap();
+    record.proposal.result = aggregate.result;
+    record.proposal.naive_error = aggregate.naive_error;
     record.certificate.signatures =
         (1..=3).map(|number| precommit(federation, &record, number)).collect();
     record

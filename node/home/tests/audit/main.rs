@@ -5,7 +5,7 @@ mod filled;
 use std::fs;
 use std::path::Path;
 
-use filled::{Filled, ROUNDS, START, filled, joined};
+use filled::{Filled, ROUNDS, aggregation, filled};
 use witan_files::Blobs;
 use witan_home::audit::{AggregateCheck, Fault, Model, Report, aggregate_of, audit};
 use witan_home::store::{self, Store};
@@ -13,19 +13,23 @@ use witan_home::{Failure, FailureKind};
 use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::io::{Aggregate, Entry, Notice};
 use witan_protocol::member::Round;
-use witan_protocol::wire::{LayerError, RoundRecord};
-
-/// What aggregation says of it.
-fn aggregated(bytes: &[u8]) -> Aggregate {
-    let naive_error = vec![LayerError { error: 0.5, norm: 2.0 }];
-    Aggregate { result: BlobRef::of(bytes), naive_error }
-}
+use witan_protocol::wire::RoundRecord;
 
 fn check(filled: &Filled) -> Result<Report, Fault> {
-    let blobs = Blobs::open(filled.home.blobs()).unwrap();
-    let aggregate = |check: &AggregateCheck| Ok(aggregated(&joined(&blobs, check)));
-    let model = Model { start: BlobRef::of(START), aggregate: &aggregate };
-    audit(&filled.home, &filled.federation, &model)
+    let (blobs, aggregation) = (blobs(filled), aggregation(&filled.federation));
+    check_with(filled, &|check| aggregation.recompute(&blobs, check))
+}
+
+fn check_with(
+    filled: &Filled,
+    aggregate: &dyn Fn(&AggregateCheck) -> Result<Aggregate, Failure>,
+) -> Result<Report, Fault> {
+    let start = aggregation(&filled.federation).start();
+    audit(&filled.home, &filled.federation, &Model { start, aggregate })
+}
+
+fn blobs(filled: &Filled) -> Blobs {
+    Blobs::open(filled.home.blobs()).unwrap()
 }
 
 /// Writes `path` with one byte altered at a time, at most about 400 of them; each must be found.
@@ -158,22 +162,17 @@ fn a_forged_record_in_a_sound_frame_is_named() {
 #[test]
 fn an_aggregate_of_something_else_is_named_with_its_round() {
     let filled = filled();
-    let aggregate = |check: &AggregateCheck| Ok(aggregated(&[check.round.0 as u8]));
-    let model = Model { start: BlobRef::of(START), aggregate: &aggregate };
-    let fault = audit(&filled.home, &filled.federation, &model).unwrap_err();
+    let fault = check_with(&filled, &|check| Ok(check.start.into())).unwrap_err();
     assert!(matches!(fault, Fault::Aggregate { round: Round(1), .. }), "{fault}");
 }
 
 #[test]
 fn a_naive_error_of_something_else_is_named_with_its_round() {
     let filled = filled();
-    let blobs = Blobs::open(filled.home.blobs()).unwrap();
-    let aggregate = |check: &AggregateCheck| {
-        let result = BlobRef::of(&joined(&blobs, check));
-        Ok(Aggregate { result, naive_error: Vec::new() })
-    };
-    let model = Model { start: BlobRef::of(START), aggregate: &aggregate };
-    let fault = audit(&filled.home, &filled.federation, &model).unwrap_err();
+    let (blobs, aggregation) = (blobs(&filled), aggregation(&filled.federation));
+    let aggregate =
+        |check: &AggregateCheck| Ok(aggregation.recompute(&blobs, check)?.result.into());
+    let fault = check_with(&filled, &aggregate).unwrap_err();
     assert!(matches!(fault, Fault::NaiveError { round: Round(1) }), "{fault}");
 }
 
