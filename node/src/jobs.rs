@@ -25,7 +25,7 @@ use witan_protocol::federation::Federation;
 use witan_protocol::io::{AggregateInput, Input, JobId};
 use witan_protocol::member::Round;
 
-pub use federated_model::{FederatedModel, strategy_of};
+pub use federated_model::FederatedModel;
 use train::Places;
 
 /// Work asked of the jobs.
@@ -124,14 +124,18 @@ impl Jobs {
         let blobs = places.blobs.clone();
         let stop = Arc::clone(&stopping);
         let trainer = train::Trainer::new(model.clone(), federation, settings, places, stop)?;
-        let aggregator = aggregate::Aggregator::new(model, blobs);
+        let aggregation = model.aggregation;
         let for_trainer = events.clone();
         let broken = |events: mpsc::Sender<Event>| {
             move |failure| drop(events.blocking_send(Event::Broken(failure)))
         };
         let (if_trainer, if_aggregator) = (broken(events.clone()), broken(events.clone()));
         spawn("witan-train", move || trainer.run(train_tasks, for_trainer), if_trainer)?;
-        spawn("witan-aggregate", move || aggregator.run(compute_tasks, events), if_aggregator)?;
+        spawn(
+            "witan-aggregate",
+            move || aggregate::run(&aggregation, &blobs, compute_tasks, events),
+            if_aggregator,
+        )?;
         Ok((Self { train, compute, stopping }, receiver))
     }
 

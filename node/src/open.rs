@@ -61,7 +61,7 @@ pub async fn node(
     blobs.sweep()?;
     let model = FederatedModel::of_home(home, &federation)?;
     model.check_base(&federation)?;
-    let start_adapter = blobs.put(&model.initial.to_bytes())?;
+    let start_adapter = blobs.put(&model.aggregation.initial.to_bytes())?;
     let started = Instant::now();
     let (rounds, repairs) = (recovered.records.len() as u64, recovered.repairs());
     let config =

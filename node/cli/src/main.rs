@@ -28,9 +28,8 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use witan_home::{Failure, Home};
+use witan_home::Failure;
 use witan_node::interrupt::Interrupt;
-use witan_node::jobs::check;
 
 /// Burn's many short-lived tensors are the main load; glibc hands each back to the kernel.
 #[global_allocator]
@@ -84,9 +83,7 @@ fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Rounds(args) => rounds::run(&args),
         Command::Log(args) => log::run(&args),
-        Command::Verify(args) => {
-            check::with_model(&Home::at(&args.home), |model| verify::run(&args, model))
-        }
+        Command::Verify(args) => verify::run(&args),
         Command::Keys(args) => keys::run(&args),
         Command::Member(args) => member::run(&args),
         Command::Ask(args) => ask::run(&args),

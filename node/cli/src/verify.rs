@@ -1,10 +1,11 @@
-//! `witan verify`: the audit, told to a person. The model comes in by argument.
+//! `witan verify`: the audit, reported to a person.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use witan_home::audit::{self, Model, Report};
+use witan_home::audit::Report;
 use witan_home::{Failure, Home};
+use witan_node::jobs::check;
 
 use super::output;
 
@@ -26,10 +27,9 @@ pub struct Args {
 ///
 /// # Errors
 /// The first thing that is not as it was written.
-pub fn run(args: &Args, model: &Model<'_>) -> Result<(), Failure> {
+pub fn run(args: &Args) -> Result<(), Failure> {
     let home = Home::existing(&args.home)?;
-    let federation = home.read_federation()?;
-    let report = audit::audit(&home, &federation, model)?;
+    let report = check::home(&home)?;
     output::print(|out| match args.json {
         true => output::json_line(out, &report),
         false => for_people(out, &home, &report),

@@ -15,7 +15,6 @@ use witan_protocol::io::{Aggregate, AggregateInput};
 use witan_protocol::member::{MemberId, Round};
 use witan_protocol::wire::LayerError;
 
-use crate::audit::AggregateCheck;
 use crate::failure::Failure;
 
 /// What all members agreed on of the arithmetic.
@@ -27,6 +26,17 @@ pub struct Aggregation {
     pub strategy: Strategy,
     /// How deltas are written.
     pub codec: Codec,
+}
+
+/// One aggregate to compute again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AggregateCheck {
+    /// The round.
+    pub round: Round,
+    /// The adapter it started from; stored and intact.
+    pub start: BlobRef,
+    /// The deltas, in roster order; stored and intact.
+    pub inputs: Vec<AggregateInput>,
 }
 
 /// The members whose deltas cannot be used, and why.

@@ -6,35 +6,17 @@ use std::path::PathBuf;
 
 use witan_files::{BlobError, Blobs};
 use witan_protocol::digest::{BlobRef, Digest};
-use witan_protocol::io::{Aggregate, AggregateInput};
+use witan_protocol::io::Aggregate;
 use witan_protocol::ledger::{self, Audited, BadRecord};
 use witan_protocol::member::Round;
 use witan_protocol::wire::RoundRecord;
 use witan_protocol::{Federation, Roster};
 
+use crate::aggregation::{AggregateCheck, Aggregation};
 use crate::error::StoreError;
 use crate::failure::{Failure, FailureKind};
 use crate::home::Home;
 use crate::store::{self, Snapshot, StoredRecord};
-
-/// What only the model knows, brought by the caller.
-pub struct Model<'a> {
-    /// The adapter that training began from, made from the base.
-    pub start: BlobRef,
-    /// Computes an aggregate from stored blobs.
-    pub aggregate: &'a dyn Fn(&AggregateCheck) -> Result<Aggregate, Failure>,
-}
-
-/// One aggregate to compute again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AggregateCheck {
-    /// The round.
-    pub round: Round,
-    /// The adapter it started from; stored and intact.
-    pub start: BlobRef,
-    /// The deltas, in roster order; stored and intact.
-    pub inputs: Vec<AggregateInput>,
-}
 
 /// What was checked and found as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -104,7 +86,7 @@ pub enum Fault {
         /// The round.
         round: Round,
     },
-    /// The model could not compute an aggregate of intact blobs.
+    /// The arithmetic could not compute an aggregate of intact blobs.
     #[error("round {round}: its aggregate cannot be computed again: {}", source.message)]
     Incomputable {
         /// The round.
@@ -138,10 +120,14 @@ pub fn verify_hint(home: &Home) -> String {
 }
 
 /// Checks a home, running or not.
-pub fn audit(home: &Home, federation: &Federation, model: &Model<'_>) -> Result<Report, Fault> {
-    let file = store::read_records(home)?;
+pub fn audit(
+    home: &Home,
+    federation: &Federation,
+    aggregation: &Aggregation,
+) -> Result<Report, Fault> {
+    let (start, file) = (aggregation.start(), store::read_records(home)?);
     let bytes = file.records.iter().map(|record| record.bytes.as_slice());
-    let records = ledger::audit(federation, model.start, bytes).map_err(|source| {
+    let records = ledger::audit(federation, start, bytes).map_err(|source| {
         let bad = file.records.iter().find(|record| record.round == source.round);
         let offset = bad.or(file.records.first()).map_or(0, |record| record.offset);
         Fault::Record { path: home.records_log(), offset, source }
@@ -171,7 +157,7 @@ pub fn audit(home: &Home, federation: &Federation, model: &Model<'_>) -> Result<
         not_held: Vec::new(),
         log_entries,
         unfinished_at: file.torn_at,
-        head: ledger::Tip::genesis(federation, model.start).head,
+        head: ledger::Tip::genesis(federation, start).head,
     };
     for Audited { record, roster } in &records {
         report.head = record.digest();
@@ -181,7 +167,7 @@ pub fn audit(home: &Home, federation: &Federation, model: &Model<'_>) -> Result<
         match needed.into_iter().all(|blob| blobs.has(&blob)) {
             false => report.not_held.push(round),
             true => {
-                recompute(record, &check, model)?;
+                recompute(record, &check, aggregation.recompute(&blobs, &check))?;
                 report.recomputed.push(round);
             }
         }
@@ -200,9 +186,13 @@ pub fn aggregate_of(
     AggregateCheck { round: proposal.round, start: proposal.start, inputs }
 }
 
-fn recompute(record: &RoundRecord, check: &AggregateCheck, model: &Model<'_>) -> Result<(), Fault> {
+fn recompute(
+    record: &RoundRecord,
+    check: &AggregateCheck,
+    computed: Result<Aggregate, Failure>,
+) -> Result<(), Fault> {
     let (round, expected) = (check.round, record.proposal.result);
-    match (model.aggregate)(check) {
+    match computed {
         Ok(Aggregate { result: found, .. }) if found != expected => {
             Err(Fault::Aggregate { round, expected: expected.digest, found: found.digest })
         }

@@ -108,7 +108,7 @@ impl Evaluator {
         let set = data.evaluation_set(Extent::Sample)?;
         let model = federated.base.load(&federated.lora, device)?;
         let evaluation = EvaluationData::read(&*federated.base, &*model, set)?;
-        let initial = Committed::plain(Adapter::clone(&federated.initial));
+        let initial = Committed::plain(Adapter::clone(&federated.aggregation.initial));
         let mut evaluator = Self { config, model, evaluation, observer };
         evaluator.describe();
         let Some(metrics) = evaluator.metrics(&initial)? else { return Ok(()) };
@@ -116,7 +116,7 @@ impl Evaluator {
         while let Some(request) = asked.blocking_recv() {
             match request {
                 Request::Round { round, adapter } => {
-                    let committed = evaluator.config.model.committed(&adapter);
+                    let committed = evaluator.config.model.aggregation.committed(&adapter);
                     let committed = committed.map_err(Failure::input)?;
                     let Some(metrics) = evaluator.metrics(&committed)? else { return Ok(()) };
                     evaluator.observer.say(Event::Evaluated { round, metrics });

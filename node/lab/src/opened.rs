@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use witan_data::source::Teachable;
 use witan_home::Failure;
+use witan_home::aggregation::strategy_of;
 use witan_model::device;
 use witan_model::trainable::{self, BaseModel, TOWER_FOLDER};
-use witan_node::jobs::strategy_of;
 
 use crate::spec::Spec;
 

@@ -184,8 +184,9 @@ impl Testnet {
 
     /// Bytes of one adapter as it travels, and of the whole model.
     fn sizes(&self) -> (u64, u64) {
-        let FederatedModel { initial, lora, base, .. } = &self.model;
-        let delta = self.model.form(Round(1), initial).encode(initial, lora.rank);
+        let FederatedModel { aggregation, lora, base } = &self.model;
+        let initial = &aggregation.initial;
+        let delta = aggregation.form(Round(1), initial).encode(initial, lora.rank);
         (delta.len() as u64, 4 * base.parameter_count())
     }
 }

@@ -225,7 +225,8 @@ impl Trainer {
             return Ok(None);
         }
         let paused = store.map_or(Ok(None), |store| store.paused(candidate))?;
-        let task = TrainTask { start: &config.model.initial, data, plan: &plan, paused };
+        let task =
+            TrainTask { start: &config.model.aggregation.initial, data, plan: &plan, paused };
         let mut run = Run { candidate, observer, store, kept: Instant::now(), failed: None };
         let trained = model.train(&task, &mut run);
         match run.failed {

@@ -3,15 +3,13 @@
 
 use std::sync::Arc;
 
-use witan_adapter::delta::Form;
-use witan_adapter::strategy::{self, Server};
-use witan_adapter::{Adapter, AdapterError, Codec, Committed, LoraConfig, Strategy};
+use witan_adapter::{LoraConfig, strategy};
+use witan_home::aggregation::{Aggregation, strategy_of};
 use witan_home::settings::Settings;
 use witan_home::{Failure, Home};
 use witan_model::trainable::{self, BaseModel, TOWER_FOLDER};
-use witan_protocol::digest::{BlobRef, Digest};
-use witan_protocol::federation::{self, Compression, Federation, Training};
-use witan_protocol::member::Round;
+use witan_protocol::digest::Digest;
+use witan_protocol::federation::{Federation, Training};
 
 /// What members adapt, and how.
 #[derive(Clone, Debug)]
@@ -20,12 +18,8 @@ pub struct FederatedModel {
     pub base: Arc<dyn BaseModel>,
     /// How the adapter is applied.
     pub lora: LoraConfig,
-    /// The adapter before round 1, the same on every member.
-    pub initial: Arc<Adapter>,
-    /// How updates are combined.
-    pub strategy: Strategy,
-    /// How updates are written.
-    pub codec: Codec,
+    /// The adapter that all start from, and how updates are written and combined.
+    pub aggregation: Aggregation,
 }
 
 impl FederatedModel {
@@ -67,8 +61,7 @@ impl FederatedModel {
     /// The same without a federation.
     pub fn of(base: Arc<dyn BaseModel>, lora: LoraConfig, training: &Training, seed: u64) -> Self {
         let initial = Arc::new(base.initial_adapter(&lora, seed));
-        let (strategy, codec) = (strategy_of(training.strategy), codec_of(training.compression));
-        Self { base, lora, initial, strategy, codec }
+        Self { base, lora, aggregation: Aggregation::new(initial, training) }
     }
 
     /// Reads all of the base and checks that it is the one the federation names.
@@ -110,25 +103,7 @@ impl FederatedModel {
 
     /// The adapted layers, in the order in which records list them.
     pub fn layers(&self) -> Vec<String> {
-        strategy::layers(&self.initial).map(|layer| layer.path).collect()
-    }
-
-    /// The adapter before round 1, as its blob is named.
-    pub fn start(&self) -> BlobRef {
-        BlobRef::of(&self.initial.to_bytes())
-    }
-
-    /// Reads what a round committed.
-    ///
-    /// # Errors
-    /// If the bytes are not what this federation commits.
-    pub fn committed(&self, bytes: &[u8]) -> Result<Committed, AdapterError> {
-        Committed::from_bytes(bytes, &self.initial, &self.strategy)
-    }
-
-    /// What both ends know of a delta of `round` from `start`.
-    pub fn form<'a>(&self, round: Round, start: &'a Adapter) -> Form<'a> {
-        Form { start, strategy: self.strategy, round: round.0, codec: self.codec }
+        strategy::layers(&self.aggregation.initial).map(|layer| layer.path).collect()
     }
 }
 
@@ -142,39 +117,4 @@ fn other_base(federation: &Federation, found: &Digest, whose: &str) -> Failure {
         "every member needs the same base: the same release of this program, or the same \
          checkpoint, whose folder node.toml names with `model`",
     )
-}
-
-/// A federation's strategy in the adapter crate's terms.
-pub fn strategy_of(strategy: federation::Strategy) -> Strategy {
-    use federation::Strategy as Agreed;
-    let members = |count| usize::try_from(count).expect("a number of members fits");
-    match strategy {
-        Agreed::FedAvg => Strategy::FedAvg,
-        Agreed::FedProx { mu } => Strategy::FedProx { mu },
-        Agreed::FedAvgM { momentum } => Strategy::FedAvgM { momentum },
-        Agreed::FedOpt { server, rate } => {
-            let server = match server {
-                federation::Server::Adam => Server::Adam,
-                federation::Server::Yogi => Server::Yogi,
-            };
-            Strategy::FedOpt { server, rate }
-        }
-        Agreed::Ffa => Strategy::Ffa,
-        Agreed::RoLora => Strategy::RoLora,
-        Agreed::FedEx => Strategy::FedEx,
-        Agreed::FlexLora => Strategy::FlexLora,
-        Agreed::NormClip { factor } => Strategy::NormClip { factor },
-        Agreed::TrimmedMean { trim } => Strategy::TrimmedMean { trim: members(trim) },
-        Agreed::GeometricMedian => Strategy::GeometricMedian,
-        Agreed::MultiKrum { f } => Strategy::MultiKrum { f: members(f) },
-    }
-}
-
-fn codec_of(compression: Compression) -> Codec {
-    match compression {
-        Compression::None => Codec::Float32,
-        Compression::Bf16 => Codec::Bf16,
-        Compression::Int8 => Codec::Int8,
-        Compression::TopK { keep } => Codec::TopK { keep },
-    }
 }

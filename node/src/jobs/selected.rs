@@ -91,7 +91,7 @@ impl AdaptedModel {
         let federation = home.read_federation()?;
         let model = FederatedModel::of_home(home, &federation)?;
         model.check_base(&federation)?;
-        let records = audit::committed(home, &federation, model.start())?;
+        let records = audit::committed(home, &federation, model.aggregation.start())?;
         let mut proposals = records.iter().map(|audited| &audited.record.proposal);
         let wanted = match round {
             None => proposals.next_back().map(|proposal| proposal.result),
@@ -102,7 +102,7 @@ impl AdaptedModel {
             }
         };
         let committed = match wanted {
-            None => Committed::plain((*model.initial).clone()),
+            None => Committed::plain((*model.aggregation.initial).clone()),
             Some(result) => read_committed(home, &model, &result)?,
         };
         Ok(Self { base: model.base, lora: model.lora, committed })
@@ -121,7 +121,7 @@ fn read_committed(
     result: &BlobRef,
 ) -> Result<Committed, Failure> {
     let bytes = Blobs::open(home.blobs())?.read(result)?;
-    model.committed(&bytes).map_err(Failure::input)
+    model.aggregation.committed(&bytes).map_err(Failure::input)
 }
 
 fn missing(round: u64, known: usize) -> Failure {

@@ -13,6 +13,7 @@ use witan_data::evaluation::EvaluationSet;
 use witan_data::metrics::Metrics;
 use witan_data::source::MemberData;
 use witan_files::Blobs;
+use witan_home::aggregation::Aggregation;
 use witan_home::settings::Settings;
 use witan_home::{Failure, FailureKind};
 use witan_model::device::{self, Device};
@@ -141,7 +142,7 @@ impl Trainer {
             Some(loaded) => loaded,
             None => loaded.insert(self.load(events)?),
         };
-        let whole = self.model.committed(&self.places.blobs.read(start)?);
+        let whole = self.model.aggregation.committed(&self.places.blobs.read(start)?);
         let whole = whole.map_err(Failure::input)?;
         let own = whole.cut(self.rank);
         model.adopt(&own)?;
@@ -175,8 +176,8 @@ impl Trainer {
         start: &Committed,
         change: Adapter,
     ) -> Result<BlobRef, Failure> {
-        let FederatedModel { strategy, codec, .. } = &self.model;
-        let form = self.model.form(round, &start.adapter);
+        let Aggregation { strategy, codec, .. } = &self.model.aggregation;
+        let form = self.model.aggregation.form(round, &start.adapter);
         let feeds_back = codec.owes() && strategy.keeps_factors();
         let residual = feeds_back.then(|| self.places.feedback.before(round, &change)).flatten();
         let change = residual.map_or_else(|| change.clone(), |residual| change.plus(&residual));
@@ -230,7 +231,7 @@ impl Trainer {
             },
             seed: self.seed.wrapping_mul(1_000_003).wrapping_add(round.0),
             threads: self.threads,
-            strategy: self.model.strategy,
+            strategy: self.model.aggregation.strategy,
             round: round.0,
             ..plan_of(&self.training)
         }
@@ -278,7 +279,7 @@ fn rank(model: &FederatedModel, settings: &Settings) -> Result<usize, Failure> {
     match settings.rank {
         None => Ok(whole),
         Some(rank) if rank == whole => Ok(whole),
-        Some(_) if !model.strategy.mixes_ranks() => {
+        Some(_) if !model.aggregation.strategy.mixes_ranks() => {
             Err(Failure::input("node.toml: rank: this federation's members all have one rank")
                 .hint("leave it out, or agree on training.strategy = \"flexlora\""))
         }
@@ -300,9 +301,10 @@ mod tests {
         let base = trainable::open(None).unwrap();
         let lora = LoraConfig::default();
         let initial = Arc::new(base.initial_adapter(&lora, 1));
-        let (strategy, codec) = (Strategy::FlexLora, Codec::Float32);
-        let flexible = FederatedModel { base, lora, initial, strategy, codec };
-        let rigid = FederatedModel { strategy: Strategy::FedAvg, ..flexible.clone() };
+        let flexible = Aggregation { initial, strategy: Strategy::FlexLora, codec: Codec::Float32 };
+        let rigid = Aggregation { strategy: Strategy::FedAvg, ..flexible.clone() };
+        let flexible = FederatedModel { base, lora, aggregation: flexible };
+        let rigid = FederatedModel { aggregation: rigid, ..flexible.clone() };
         let share = Share { index: 0, of: 1, alpha: None, by: None, seed: 1 };
         let data = DataSource::Scenes { seed: 1, share, count: None };
         let settings = |rank| Settings {

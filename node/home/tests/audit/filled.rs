@@ -15,7 +15,7 @@ use witan_protocol::digest::Digest;
 use witan_protocol::federation::{
     Compression, Council, Document, FaultModel, Lora, Member, Strategy, Training,
 };
-use witan_protocol::io::Entry;
+use witan_protocol::io::{Aggregate, Entry};
 use witan_protocol::ledger::Tip;
 use witan_protocol::member::{Round, View};
 use witan_protocol::wire::envelope;
@@ -98,6 +98,11 @@ fn delta(aggregation: &Aggregation, number: u8, round: Round) -> Vec<u8> {
 
 /// Makes one.
 pub fn filled() -> Filled {
+    filled_with(|_| {})
+}
+
+/// Makes one whose members agreed on aggregates that were altered.
+pub fn filled_with(alter: fn(&mut Aggregate)) -> Filled {
     let dir = tempfile::tempdir().unwrap();
     let home = Home::at(dir.path());
     let federation = federation();
@@ -108,7 +113,7 @@ pub fn filled() -> Filled {
     let start = blobs.put(&aggregation.initial.to_bytes()).unwrap();
     let mut tip = Tip::genesis(&federation, start);
     for _ in 0..ROUNDS {
-        let record = committed(&federation, &aggregation, &tip, &blobs);
+        let record = committed(&federation, (&aggregation, alter), &tip, &blobs);
         let round = tip.round;
         store.persist(&Entry::Record { round, bytes: record.encode() }).unwrap();
         tip = tip.after(&record.proposal);
@@ -118,7 +123,7 @@ pub fn filled() -> Filled {
 
 fn committed(
     federation: &Federation,
-    aggregation: &Aggregation,
+    (aggregation, alter): (&Aggregation, fn(&mut Aggregate)),
     tip: &Tip,
     blobs: &Blobs,
 ) -> RoundRecord {
@@ -155,7 +160,8 @@ fn committed(
         certificate: Certificate { view: View(0), signatures: Vec::new() },
     };
     let check = aggregate_of(federation, &record, federation.founders());
-    let aggregate = aggregation.recompute(blobs, &check).unwrap();
+    let mut aggregate = aggregation.recompute(blobs, &check).unwrap();
+    alter(&mut aggregate);
     record.proposal.result = aggregate.result;
     record.proposal.naive_error = aggregate.naive_error;
     record.certificate.signatures =

@@ -90,7 +90,7 @@ impl Homes {
     pub fn history(&self, federation: &Federation, model: &FederatedModel) -> History {
         let of = |holder: usize| {
             let home = Home::at(self.home(holder));
-            let records = audit::committed(&home, federation, model.start()).ok()?;
+            let records = audit::committed(&home, federation, model.aggregation.start()).ok()?;
             Some(History { holder, records })
         };
         let all = (0..self.spec.cohort.nodes).filter_map(of);

@@ -67,7 +67,7 @@ impl<'a> Store<'a> {
     /// # Errors
     /// If the file cannot be read, or is another training's.
     pub fn paused(&self, candidate: Candidate) -> Result<Option<TrainingState>, Failure> {
-        state::read(&self.state(candidate), self.terms(candidate), &self.model.initial)
+        state::read(&self.state(candidate), self.terms(candidate), &self.model.aggregation.initial)
     }
 
     /// Keeps where a candidate is.
