@@ -65,7 +65,7 @@ impl Testnet {
         attack: Option<Attack>,
     ) -> Result<Vec<RoundRow>, Failure> {
         let mut members = self.start_members()?;
-        let mut start = members.blobs.put(&self.model.initial.to_bytes())?;
+        let mut start = members.blobs.put(&self.model.aggregation.initial.to_bytes())?;
         let mut rows = Vec::new();
         for round in 1..=self.homes.spec.cohort.rounds {
             let (result, row) = self.round(&mut members, Round(round), start, attack).await?;
@@ -77,7 +77,7 @@ impl Testnet {
         for index in 0..members.jobs.len() {
             self.node_says(index, NodeEvent::Protocol { notice: Notice::Finished });
         }
-        let committed = self.model.committed(&members.blobs.read(&start)?);
+        let committed = self.model.aggregation.committed(&members.blobs.read(&start)?);
         let folder = self.homes.folder.path(ADAPTER);
         peft::export(&folder, &committed.map_err(Failure::input)?.adapter, &self.model.lora)
             .map_err(Failure::environment)?;
@@ -209,9 +209,9 @@ impl Testnet {
         match attack {
             Attack::Absent => *last = None,
             Attack::Times(factor) => {
-                let start = self.model.committed(&members.blobs.read(&start)?);
+                let start = self.model.aggregation.committed(&members.blobs.read(&start)?);
                 let start = start.map_err(Failure::input)?;
-                let form = self.model.form(round, &start.adapter);
+                let form = self.model.aggregation.form(round, &start.adapter);
                 let sent = form.decode(&members.blobs.read(delta)?).map_err(Failure::input)?;
                 let bytes = form.encode(&sent.times(factor), self.model.lora.rank);
                 *delta = members.blobs.put(&bytes)?;
