@@ -8,16 +8,16 @@ use witan_node::open::no_network;
 
 use super::{block_on, output, stop_requested};
 
-/// Run a bootstrap peer: through it nodes find each other. It sees no update and has no vote.
+/// Run a bootstrap peer, through which nodes find each other. It sees no update and has no vote.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The folder of its key; both are made if they are not there.
+    /// The folder of its key; both are created if they do not exist.
     #[arg(long, value_name = "FOLDER")]
     home: PathBuf,
-    /// A multiaddress to listen on; can be given more than once.
+    /// Listen on this multiaddress; may be repeated.
     #[arg(long, value_name = "ADDRESS", default_value = "/ip4/0.0.0.0/tcp/4000")]
     listen: Vec<String>,
-    /// Stop when standard input ends, so that it does not outlive whoever started it.
+    /// Stop when standard input ends, so that it does not outlive its parent.
     #[arg(long)]
     stop_on_eof: bool,
 }

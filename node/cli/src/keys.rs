@@ -10,13 +10,13 @@ use super::output;
 /// Show a member's public key; make the key first if there is none.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The node's home folder; made if it is not there.
+    /// The node's home folder; created if it does not exist.
     #[arg(long, value_name = "FOLDER")]
     pub home: PathBuf,
-    /// One JSON object.
+    /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
-    /// The public key alone, as a PEM document for `openssl` and others.
+    /// Print only the public key, as PEM for `openssl` and others.
     #[arg(long, conflicts_with = "json")]
     pub pem: bool,
 }
@@ -45,8 +45,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         writeln!(out, "public key {member}\n")?;
         writeln!(
             out,
-            "next: give the public key to whoever writes federation.toml; the file itself"
+            "next: send the public key to whoever writes federation.toml; keep the file itself"
         )?;
-        writeln!(out, "      never leaves this machine, and losing it loses the seat")
+        writeln!(out, "      on this machine: a lost key must be replaced by a vote of the members")
     })
 }

@@ -20,20 +20,21 @@ pub struct Args {
     /// The node's home folder.
     #[arg(long, value_name = "FOLDER")]
     pub home: PathBuf,
-    /// Only entries of this round.
+    /// Show only entries of this round.
     #[arg(long, value_name = "NUMBER")]
     pub round: Option<u64>,
-    /// Only messages of this kind: progress, update, proposal, vote, objection, holdings or record.
+    /// Show only messages of this kind: progress, update, proposal, vote, objection, holdings,
+    /// record, evidence or ballot.
     #[arg(long, value_name = "KIND", value_parser = parse_kind)]
     pub kind: Option<Kind>,
-    /// Only what was sent to, came from or through, or is about this member: a name, or the first
-    /// digits of a key.
+    /// Show only entries to, from, through or about this member: a name, or the first digits of a
+    /// key.
     #[arg(long, value_name = "MEMBER")]
     pub peer: Option<String>,
-    /// One JSON object an entry.
+    /// Print one JSON object per entry.
     #[arg(long)]
     pub json: bool,
-    /// Go on showing what comes, until Ctrl-C or the node's end.
+    /// Keep showing new entries until Ctrl-C or until the node stops.
     #[arg(long)]
     pub follow: bool,
 }

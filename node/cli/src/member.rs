@@ -16,13 +16,13 @@ use witan_protocol::wire::Change;
 
 use super::{log, output};
 
-/// Show the members, put a change of them to the vote, or vote on one.
+/// List the members, propose a change of membership, or vote on one.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The node's home folder; to put and to vote, the node must run.
+    /// The node's home folder; to propose and to vote, the node must run.
     #[arg(long, value_name = "FOLDER", global = true, default_value = ".")]
     home: PathBuf,
-    /// One JSON object.
+    /// Print one JSON object.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -31,9 +31,9 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// The members in force, and the open petitions with their ballots.
+    /// List the members in force, and the open petitions with their ballots.
     List,
-    /// Put a change to the vote; this member's yes is the first ballot.
+    /// Propose a change; this member's yes is its first ballot.
     #[command(subcommand)]
     Propose(Proposed),
     /// Cast this member's ballot on an open petition. A yes is final, a no may become a yes.
@@ -47,25 +47,25 @@ enum What {
 
 #[derive(Debug, clap::Subcommand)]
 enum Proposed {
-    /// A new member; its node is started with `witan run --join`.
+    /// Add a member; start its node with `witan run --join`.
     Add {
         /// What people call it.
         name: String,
         /// Its public key, as `witan keys` prints it.
         key: String,
-        /// Where it may be reached; may be given more than once.
+        /// An address to reach it at; may be repeated.
         #[arg(long = "address", value_name = "MULTIADDRESS")]
         addresses: Vec<String>,
-        /// Multiplies its steps when updates are averaged.
+        /// Multiply its training steps by this when updates are averaged.
         #[arg(long, default_value_t = 1)]
         weight: u32,
     },
-    /// A member leaves: its connections are closed and its messages refused.
+    /// Remove a member: close its connections and refuse its messages.
     Remove {
         /// Its name, or the first digits of its key.
         name: String,
     },
-    /// A member gets another key, and its standing back.
+    /// Give a member a new key; it may lead again.
     RotateKey {
         /// Its name, or the first digits of its key.
         name: String,
@@ -176,7 +176,7 @@ fn list_for_people(
     writeln!(out, "{}", table)?;
     let home = home.root().display();
     let Some(petitions) = petitions else {
-        return writeln!(out, "the node is not running, so no petition can be seen or put");
+        return writeln!(out, "the node is not running, so open petitions cannot be shown");
     };
     for row in petitions {
         let (id, change) = (row.id.short(), output::change(roster, &row.change));
@@ -203,8 +203,11 @@ fn parse_key(text: &str) -> Result<MemberId, Failure> {
 
 fn not_running(home: &Home) -> Failure {
     let home = home.root().display();
-    Failure::new(FailureKind::Input, "no node runs in this home, so nothing can be put or cast")
-        .hint(format!("start it with `witan run --home {home}`"))
+    Failure::new(
+        FailureKind::Input,
+        "no node runs in this home, so nothing can be proposed or voted on",
+    )
+    .hint(format!("start it with `witan run --home {home}`"))
 }
 
 #[cfg(test)]

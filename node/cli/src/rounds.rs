@@ -23,32 +23,32 @@ pub struct Args {
     /// The node's home folder.
     #[arg(long, value_name = "FOLDER")]
     pub home: PathBuf,
-    /// Only this round.
+    /// Show only this round, and its layers.
     #[arg(long, value_name = "NUMBER")]
     pub round: Option<u64>,
-    /// One JSON object a round.
+    /// Print one JSON object per round.
     #[arg(long)]
     pub json: bool,
-    /// The record of --round as it is stored and signed: canonical CBOR, for other programs.
+    /// Print the record of --round as it is stored and signed: canonical CBOR.
     #[arg(long, requires = "round", conflicts_with = "json")]
     pub raw: bool,
 }
+
 /// Prints the ledger.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let home = Home::existing(&args.home)?;
     let federation = home.read_federation()?;
     let file = store::read_records(&home)?;
     let rosters = output::rosters(&federation, &file.records);
-    let mut rows: Vec<_> = file
+    let model = FederatedModel::of_home(&home, &federation);
+    let layers = model.map_or_else(|_| Vec::new(), |model| model.layers());
+    let rows: Vec<_> = file
         .records
         .iter()
         .zip(&rosters)
         .filter(|(record, _)| args.round.is_none_or(|round| record.round.0 == round))
-        .map(|(record, roster)| row(&home, roster, record))
+        .map(|(record, roster)| row(&home, roster, record, &layers))
         .collect::<Result<_, _>>()?;
-    let model = FederatedModel::of_home(&home, &federation);
-    let names = model.map_or_else(|_| Vec::new(), |model| model.layers());
-    rows.iter_mut().for_each(|row| row.name_layers(&names));
     if let (Some(round), true) = (args.round, rows.is_empty() && file.damage.is_none()) {
         let hint = match file.records.len() {
             0 => "no round is committed here yet".to_owned(),
@@ -63,35 +63,24 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
         true => rows.iter().try_for_each(|row| output::json_line(out, row)),
         false => {
-            let alone = rows.iter().filter(|_| args.round.is_some());
-            alone.into_iter().try_for_each(|row| layers_for_people(out, row))?;
+            if args.round.is_some() {
+                rows.iter().try_for_each(|row| layers_for_people(out, row))?;
+            }
             for_people(out, &federation, &rows)?;
             next(out, &home, rows.last().map(|row| row.round))
         }
     })?;
     file.damage.map_or(Ok(()), |damage| Err(damage.into()))
 }
+
 fn for_people(out: &mut dyn Write, federation: &Federation, rows: &[RoundRow]) -> io::Result<()> {
     let document = federation.document();
     let Some(last) = rows.last() else {
         return writeln!(out, "{}: no round is committed yet", document.name);
     };
     writeln!(out, "{}: round {} of {}\n", document.name, last.round, document.training.rounds)?;
-    let header = [
-        "round",
-        "view",
-        "aggregator",
-        "present",
-        "updates",
-        "votes",
-        "loss",
-        "VQA",
-        "drawn",
-        "naive",
-        "record",
-        "result",
-    ];
-    let cells = rows.iter().map(cells);
+    let header = COLUMNS.map(|(header, _)| header);
+    let cells = rows.iter().map(|row| COLUMNS.iter().map(|(_, cell)| cell(row)).collect());
     writeln!(out, "{}", output::table(&header, cells))?;
     for row in rows {
         for FailedRow { view, aggregator, refuted } in &row.failed_views {
@@ -140,23 +129,25 @@ fn layers_for_people(out: &mut dyn Write, row: &RoundRow) -> io::Result<()> {
     writeln!(out, "{}\n", output::table(&header, cells))
 }
 
-fn cells(row: &RoundRow) -> Vec<String> {
-    let size = row.expected.len();
-    vec![
-        row.round.to_string(),
-        row.view.to_string(),
-        row.aggregator.clone(),
-        format!("{}/{size}", row.present.len()),
-        format!("{}/{size}", row.included.len()),
-        format!("{}/{size}", row.votes.len()),
-        format!("{:.3}", row.mean_scores.loss),
-        percent(row.mean_scores.vqa_accuracy.map(f64::from)),
-        percent(row.mean_scores.drawing_accuracy.map(f64::from)),
-        format!("{:.1} %", row.naive_error * 100.0),
-        row.record_digest.short(),
-        row.result_digest.short(),
-    ]
+fn of_roster(row: &RoundRow, members: usize) -> String {
+    format!("{members}/{}", row.expected.len())
 }
+
+/// What the table says of a round.
+const COLUMNS: [(&str, fn(&RoundRow) -> String); 12] = [
+    ("round", |row| row.round.to_string()),
+    ("view", |row| row.view.to_string()),
+    ("aggregator", |row| row.aggregator.clone()),
+    ("present", |row| of_roster(row, row.present.len())),
+    ("updates", |row| of_roster(row, row.included.len())),
+    ("votes", |row| of_roster(row, row.votes.len())),
+    ("loss", |row| format!("{:.3}", row.mean_scores.loss)),
+    ("VQA", |row| percent(row.mean_scores.vqa_accuracy.map(f64::from))),
+    ("drawn", |row| percent(row.mean_scores.drawing_accuracy.map(f64::from))),
+    ("naive", |row| format!("{:.1} %", row.naive_error * 100.0)),
+    ("record", |row| row.record_digest.short()),
+    ("result", |row| row.result_digest.short()),
+];
 
 #[cfg(test)]
 mod tests {
@@ -169,7 +160,7 @@ mod tests {
         let stored = store::read_records(&filled.home).unwrap().records;
         let rows: Vec<_> = stored
             .iter()
-            .map(|record| row(&filled.home, filled.federation.founders(), record).unwrap())
+            .map(|record| row(&filled.home, filled.federation.founders(), record, &[]).unwrap())
             .collect();
         let mut text = Vec::new();
         for_people(&mut text, &filled.federation, &rows).unwrap();
@@ -202,8 +193,8 @@ mod tests {
     fn a_round_alone_is_shown_layer_by_layer() {
         let filled = filled();
         let stored = store::read_records(&filled.home).unwrap().records;
-        let mut row = row(&filled.home, filled.federation.founders(), &stored[0]).unwrap();
-        row.name_layers(&["model.layers.0.q_proj".to_owned()]);
+        let layers = ["model.layers.0.q_proj".to_owned()];
+        let row = row(&filled.home, filled.federation.founders(), &stored[0], &layers).unwrap();
         let mut text = Vec::new();
         layers_for_people(&mut text, &row).unwrap();
         let text = String::from_utf8(text).unwrap();

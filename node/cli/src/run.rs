@@ -20,22 +20,22 @@ pub struct Args {
     /// The node's home folder, with key.pem, federation.toml and node.toml.
     #[arg(long, value_name = "FOLDER")]
     home: PathBuf,
-    /// Compute on cpu or cuda, whatever node.toml says.
+    /// Compute on cpu or cuda [default: what node.toml says].
     #[arg(long, value_name = "DEVICE")]
     device: Option<Compute>,
-    /// Ask this bootstrap peer too, besides those in federation.toml; can be given more than once.
+    /// Also ask this bootstrap peer, besides those in federation.toml; may be repeated.
     #[arg(long, value_name = "ADDRESS")]
     bootstrap: Vec<String>,
-    /// Print every event as one JSON object a line.
+    /// Print one JSON object per event.
     #[arg(long)]
     json: bool,
-    /// Stop when standard input ends, so that the node does not outlive whoever started it.
+    /// Stop when standard input ends, so that the node does not outlive its parent.
     #[arg(long)]
     stop_on_eof: bool,
-    /// Start although this key is no member's yet, and wait for the members to add it.
+    /// Start before this key is a member's, and wait for the members to add it.
     #[arg(long)]
     join: bool,
-    /// Exit with 0 even if the run lost members on the way.
+    /// Exit with 0 even if the run lost members.
     #[arg(long)]
     allow_absent: bool,
 }

@@ -21,7 +21,7 @@ pub struct Args {
     /// The node's home folder.
     #[arg(long, value_name = "FOLDER")]
     pub home: PathBuf,
-    /// One JSON object.
+    /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
 }
@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let file = store::read_records(&home)?;
     let rosters = output::rosters(&federation, &file.records);
     let last = file.records.last().zip(rosters.iter().rev().nth(1));
-    let last = last.map(|(record, roster)| rounds::row(&home, roster, record));
+    let last = last.map(|(record, roster)| rounds::row(&home, roster, record, &[]));
     let last_committed = last.transpose()?;
     let running = report.is_some() || is_locked;
     let rounds = federation.document().training.rounds;
@@ -166,7 +166,7 @@ mod tests {
     fn a_stopped_node_tells_where_it_stands_and_how_to_start_it() {
         let filled = filled();
         let record = store::read_records(&filled.home).unwrap().records.pop().unwrap();
-        let row = rounds::row(&filled.home, filled.federation.founders(), &record).unwrap();
+        let row = rounds::row(&filled.home, filled.federation.founders(), &record, &[]).unwrap();
         let answer = Answer {
             running: false,
             pid: None,

@@ -18,7 +18,7 @@ pub struct Args {
     /// The node's home folder.
     #[arg(long, value_name = "FOLDER")]
     pub home: PathBuf,
-    /// One JSON object.
+    /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
 }

@@ -1,4 +1,4 @@
-//! A round as `witan rounds` shows it, read from its record.
+//! A round as `witan rounds` shows it, to people and as JSON, read from its record.
 
 use serde::Serialize;
 use witan_home::store::StoredRecord;
@@ -8,23 +8,19 @@ use witan_protocol::codec;
 use witan_protocol::digest::Digest;
 use witan_protocol::member::{MemberId, Round, View};
 use witan_protocol::wire::envelope::{self, RECORD_BYTES_MAX};
-use witan_protocol::wire::{
-    Absence, Absent, Decision, Evidence, Heartbeat, LayerError, Refutation, RoundRecord, Scores,
-    Update,
-};
+use witan_protocol::wire::{Absence, Absent, Heartbeat, LayerError, RoundRecord, Scores, Update};
 
 use crate::output;
 
-/// A round as it is shown.
+/// One committed round.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RoundRow {
-    /// Which.
     pub round: Round,
     /// The view that closed it.
     pub view: View,
     /// Who led that view.
     pub aggregator: String,
-    /// Views that closed nothing, and who led them.
+    /// Views that closed nothing.
     pub failed_views: Vec<FailedRow>,
     /// The roster.
     pub expected: Vec<String>,
@@ -32,13 +28,13 @@ pub struct RoundRow {
     pub present: Vec<String>,
     /// Whose updates are in it, in roster order.
     pub included: Vec<UpdateRow>,
-    /// Who is not, and why.
+    /// Whose updates are not.
     pub absent: Vec<AbsentRow>,
     /// Who co-signed it.
     pub votes: Vec<String>,
-    /// Who is proven to have signed two things where only one may be, and what.
+    /// Who is proven to have signed two things where only one may be.
     pub evidence: Vec<EvidenceRow>,
-    /// The change of the roster it decides, in words.
+    /// The change of the roster it decides, in force from the next round on.
     pub decision: Option<DecisionRow>,
     /// The aggregation strategy with its numbers.
     pub strategy: String,
@@ -64,16 +60,13 @@ pub struct RoundRow {
 pub struct LayerRow {
     /// Its path in the base; its number if this program has another base.
     pub layer: String,
-    /// What averaging the factors apart would miss.
     pub error: f32,
-    /// The norm of the mean product.
     pub norm: f32,
 }
 
 /// A view that closed nothing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FailedRow {
-    /// Which.
     pub view: View,
     /// Who led it.
     pub aggregator: String,
@@ -95,16 +88,14 @@ pub struct RefutedRow {
 /// A member that signed twice.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EvidenceRow {
-    /// Who.
     pub member: String,
     /// What it signed; empty if the proof does not hold.
     pub signed: String,
 }
 
-/// A change of the roster, in force from the next round on.
+/// A change of the roster.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DecisionRow {
-    /// What.
     pub change: String,
     /// Who put it.
     pub by: String,
@@ -115,7 +106,6 @@ pub struct DecisionRow {
 /// One member's update.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UpdateRow {
-    /// Who.
     pub member: String,
     /// The signed claim; absent if the envelope in the record cannot be opened.
     pub update: Option<Update>,
@@ -124,25 +114,20 @@ pub struct UpdateRow {
 /// One member that is not in the round.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AbsentRow {
-    /// Who.
     pub member: String,
-    /// Why.
     pub why: String,
     /// Whether it signed anything that the record shows.
     pub is_present: bool,
 }
-impl RoundRow {
-    /// Takes the layers' names over, if there are as many.
-    pub fn name_layers(&mut self, names: &[String]) {
-        if names.len() == self.layers.len() {
-            let layers = self.layers.iter_mut().zip(names);
-            layers.for_each(|(layer, name)| layer.layer.clone_from(name));
-        }
-    }
-}
 
-/// Reads a stored record into what is shown, by the roster of its round.
-pub fn row(home: &Home, roster: &Roster, stored: &StoredRecord) -> Result<RoundRow, Failure> {
+/// Reads a stored record into what is shown, by the roster of its round and the base's layers; if
+/// there are not as many, they have numbers.
+pub fn row(
+    home: &Home,
+    roster: &Roster,
+    stored: &StoredRecord,
+    layers: &[String],
+) -> Result<RoundRow, Failure> {
     let record: RoundRecord = codec::decode(&stored.bytes, RECORD_BYTES_MAX).map_err(|error| {
         let path = home.records_log();
         let (path, at, round) = (path.display(), stored.offset, stored.round);
@@ -153,76 +138,55 @@ pub fn row(home: &Home, roster: &Roster, stored: &StoredRecord) -> Result<RoundR
     let record_digest = record.digest();
     let attendance = record.attendance(roster);
     let proposal = record.proposal;
-    let included: Vec<_> = proposal
-        .included
-        .iter()
-        .map(|part| UpdateRow {
-            member: name(&part.member),
-            update: envelope::open_update(&part.envelope, roster),
-        })
-        .collect();
-    let failed = proposal.failed_views.iter();
-    let refuted = proposal.refutation.as_deref();
-    let absent = proposal.absent.iter();
+    let included = proposal.included.iter().map(|part| UpdateRow {
+        member: name(&part.member),
+        update: envelope::open_update(&part.envelope, roster),
+    });
+    let included: Vec<_> = included.collect();
+    let failed = proposal.failed_views.iter().map(|failed| {
+        let refuted = proposal.refutation.as_deref();
+        let refuted = refuted.filter(|it| it.objection.view == failed.view).map(|it| RefutedRow {
+            proposed: it.objection.found.clone(),
+            computed: it.objection.expected.clone(),
+            by: it.signatures.iter().map(|signed| name(&signed.member)).collect(),
+        });
+        FailedRow { view: failed.view, aggregator: name(&failed.aggregator), refuted }
+    });
+    let absent = proposal.absent.iter().map(|absent| AbsentRow {
+        member: name(&absent.member),
+        why: reason(absent, roster),
+        is_present: attendance.present.contains(&absent.member),
+    });
+    let evidence = proposal.evidence.iter().map(|proof| EvidenceRow {
+        member: name(&proof.member),
+        signed: proof.check(roster).unwrap_or_default(),
+    });
+    let decision = proposal.decision.as_ref().map(|decision| DecisionRow {
+        change: output::change(roster, &decision.petition.change),
+        by: name(&decision.petition.by),
+        yes: decision.ballots.iter().map(|ballot| name(&ballot.member)).collect(),
+    });
     Ok(RoundRow {
         round: proposal.round,
         view: proposal.view,
         aggregator: name(&proposal.aggregator),
-        failed_views: failed
-            .map(|failed| FailedRow {
-                view: failed.view,
-                aggregator: name(&failed.aggregator),
-                refuted: refuted
-                    .filter(|it| it.objection.view == failed.view)
-                    .map(|it| wrong(it, roster)),
-            })
-            .collect(),
+        failed_views: failed.collect(),
         mean_scores: mean(included.iter().filter_map(|part| part.update.as_ref())),
         included,
-        absent: absent
-            .map(|absent| AbsentRow {
-                member: name(&absent.member),
-                why: reason(absent, roster),
-                is_present: attendance.present.contains(&absent.member),
-            })
-            .collect(),
+        absent: absent.collect(),
         votes: attendance.cosigned.iter().map(name).collect(),
         expected: attendance.expected.iter().map(name).collect(),
         present: attendance.present.iter().map(name).collect(),
-        evidence: proposal.evidence.iter().map(|proof| charge(proof, roster)).collect(),
-        decision: proposal.decision.map(|decision| decided(&decision, roster)),
-        strategy: proposal.strategy,
+        evidence: evidence.collect(),
+        decision,
         naive_error: total(&proposal.naive_error),
-        layers: layers(&proposal.naive_error),
+        layers: by_layer(&proposal.naive_error, layers),
         record_digest,
         previous_digest: proposal.previous,
         start_digest: proposal.start.digest,
         result_digest: proposal.result.digest,
+        strategy: proposal.strategy,
     })
-}
-
-fn wrong(refutation: &Refutation, roster: &Roster) -> RefutedRow {
-    let Refutation { objection, signatures } = refutation;
-    RefutedRow {
-        proposed: objection.found.clone(),
-        computed: objection.expected.clone(),
-        by: signatures.iter().map(|signed| roster.name_of(&signed.member)).collect(),
-    }
-}
-
-fn charge(proof: &Evidence, roster: &Roster) -> EvidenceRow {
-    EvidenceRow {
-        member: roster.name_of(&proof.member),
-        signed: proof.check(roster).unwrap_or_default(),
-    }
-}
-
-fn decided(decision: &Decision, roster: &Roster) -> DecisionRow {
-    DecisionRow {
-        change: output::change(roster, &decision.petition.change),
-        by: roster.name_of(&decision.petition.by),
-        yes: decision.ballots.iter().map(|ballot| roster.name_of(&ballot.member)).collect(),
-    }
 }
 
 fn reason(absent: &Absent, roster: &Roster) -> String {
@@ -244,11 +208,15 @@ fn reason(absent: &Absent, roster: &Roster) -> String {
     }
 }
 
-fn layers(errors: &[LayerError]) -> Vec<LayerRow> {
-    let numbered = errors.iter().enumerate();
-    numbered
+fn by_layer(errors: &[LayerError], names: &[String]) -> Vec<LayerRow> {
+    let layer = |number: usize| match names.len() == errors.len() {
+        true => names[number].clone(),
+        false => format!("layer {number}"),
+    };
+    let errors = errors.iter().enumerate();
+    errors
         .map(|(number, LayerError { error, norm })| LayerRow {
-            layer: format!("layer {number}"),
+            layer: layer(number),
             error: *error,
             norm: *norm,
         })
