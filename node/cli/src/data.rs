@@ -45,7 +45,7 @@ struct Show {
     /// A file of image and caption pairs; alone, or in place of the captions of --vqa.
     #[arg(long, value_name = "FILE")]
     captions: Option<PathBuf>,
-    /// Embedded scenes for all nodes together; 300 for each if left out.
+    /// Embedded scenes for all nodes together [default: 300 for each].
     #[arg(long, value_name = "COUNT", conflicts_with_all = ["vqa", "captions"])]
     scenes: Option<usize>,
     /// Which node, from 0.

@@ -1,4 +1,4 @@
-//! `witan model`: real checkpoints, and what their adapters weigh.
+//! `witan model`: checkpoints, and the sizes of their adapters.
 
 mod check;
 mod say;

@@ -20,20 +20,20 @@ use witan_protocol::digest::Digest;
 use super::{bytes, count};
 use crate::output;
 
-/// Look a checkpoint over: what is in it, what is missing, and whether this device can train it.
+/// Check a checkpoint: what is in it, what is missing, and whether this device can train it.
 ///
 /// Every number is read once. Exit code 3 if a tensor is missing, has another shape, or holds a
 /// number that is not finite. With --preset the sizes and the memory of a model known by name are
-/// reckoned, without any file.
+/// estimated, without any file.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The checkpoint's folder: config.json beside model.safetensors, or files with their index.
     #[arg(required_unless_present = "preset", conflicts_with = "preset")]
     folder: Option<PathBuf>,
-    /// tiny, blip3o-4b or blip3o-8b, in place of a folder.
+    /// Estimate for tiny, blip3o-4b or blip3o-8b instead of a folder.
     #[arg(long, value_name = "NAME", value_parser = preset)]
     preset: Option<Preset>,
-    /// Rank of the adapter whose training is reckoned with.
+    /// Rank of the adapter whose training is estimated.
     #[arg(
         long,
         value_name = "NUMBER",
@@ -68,7 +68,7 @@ pub struct Args {
     /// Look at the names and shapes only.
     #[arg(long, conflicts_with = "preset")]
     headers: bool,
-    /// Reckon with, and train with, layers that are computed again for backward, and weights kept
+    /// Estimate for, and train with, layers that are computed again for backward, and weights kept
     /// as they are stored: as members of a federation do.
     #[arg(long)]
     recompute: bool,
@@ -84,7 +84,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     match (&args.folder, args.preset) {
         (Some(folder), _) => check(folder, args),
-        (None, Some(preset)) => reckon(preset, args),
+        (None, Some(preset)) => estimate(preset, args),
         (None, None) => Err(Failure::usage("neither a folder nor --preset")),
     }
 }
@@ -95,7 +95,7 @@ fn preset(name: &str) -> Result<Preset, String> {
 }
 
 /// What the configuration of a model known by name tells.
-fn reckon(preset: Preset, args: &Args) -> Result<(), Failure> {
+fn estimate(preset: Preset, args: &Args) -> Result<(), Failure> {
     let (tensors, trunk) = (preset.tensors(), preset.trunk());
     let numbers = tensors.iter().map(|(_, shape)| shape.iter().product::<usize>() as u64);
     let numbers: u64 = numbers.sum();

@@ -10,7 +10,7 @@ use witan_model::inspect::preset::Preset;
 use super::{bytes, count};
 use crate::output;
 
-/// What an adapter of every preset weighs beside its model, from the configurations alone.
+/// Compare the size of every preset's adapters with its model's, from the configurations alone.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Every part of the models, layer by layer, too.
