@@ -27,14 +27,14 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, Flex, backend_extension};
 use burn::tensor::{DType, Tensor, TensorData};
 
 use crate::device::is_processor;
 use crate::precision::{Precision, computed};
 use attention::Attention;
 pub(crate) use attention::KEPT_COLUMNS;
-use cross_entropy::{CrossEntropy, Targets};
+use cross_entropy::CrossEntropy;
 pub use head::HeadLayout;
 use head::HeadLoss;
 use linear::LowRank;
@@ -42,41 +42,41 @@ pub use mask::{AttentionMask, Heads, frequency, rotate};
 use norm::Norm;
 use swiglu::SwiGlu;
 
-/// The operators as Burn dispatches them; each is described at the function of its name.
+/// How Burn finds the back end that the tensors lie on.
 #[backend_extension(Flex, Autodiff)]
 trait Fused: Backend {
-    fn fused_norm(
-        input: FloatTensor<Self>,
-        gain: FloatTensor<Self>,
-        epsilon: f32,
+    fn fused<O: Operator<N>, const N: usize>(
+        operator: O,
+        #[extension_type] inputs: Inputs<Self>,
     ) -> FloatTensor<Self>;
+}
 
-    fn fused_swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
+/// The tensors that an operator is given.
+#[derive(ExtensionType)]
+enum Inputs<B: Backend> {
+    One(FloatTensor<B>),
+    Two(FloatTensor<B>, FloatTensor<B>),
+    Three(FloatTensor<B>, FloatTensor<B>, FloatTensor<B>),
+    Four(FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>),
+}
 
-    fn fused_linear(
-        input: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        a: FloatTensor<Self>,
-        b: FloatTensor<Self>,
-        scale: f32,
-    ) -> FloatTensor<Self>;
+impl<B: Backend> Inputs<B> {
+    fn array<const N: usize>(self) -> [FloatTensor<B>; N] {
+        let all = match self {
+            Inputs::One(a) => vec![a],
+            Inputs::Two(a, b) => vec![a, b],
+            Inputs::Three(a, b, c) => vec![a, b, c],
+            Inputs::Four(a, b, c, d) => vec![a, b, c, d],
+        };
+        all.try_into().expect("an operator of N tensors is given N")
+    }
+}
 
-    fn fused_attention(
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        heads: Heads,
-        mask: AttentionMask,
-    ) -> FloatTensor<Self>;
-
-    fn fused_cross_entropy(logits: FloatTensor<Self>, targets: Targets) -> FloatTensor<Self>;
-
-    fn fused_head_loss(
-        hidden: FloatTensor<Self>,
-        head: FloatTensor<Self>,
-        layout: HeadLayout,
-        targets: Targets,
-    ) -> FloatTensor<Self>;
+fn fused<O: Operator<N>, const N: usize, const D: usize>(
+    operator: O,
+    inputs: Inputs<Dispatch>,
+) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::fused(operator, inputs))
 }
 
 /// Divides by the root of the mean square over the last axis, to which `epsilon` is added, and
@@ -87,11 +87,10 @@ trait Fused: Backend {
 /// - gain: `[width]`
 pub fn rms_norm<const D: usize>(input: Tensor<D>, gain: Tensor<1>, epsilon: f32) -> Tensor<D> {
     match runs_on_flex(&input, Precision::Float32) {
-        true => Tensor::from_dispatch(Dispatch::fused_norm(
-            input.into_dispatch(),
-            gain.into_dispatch(),
-            epsilon,
-        )),
+        true => {
+            let inputs = Inputs::Two(input.into_dispatch(), gain.into_dispatch());
+            fused(Norm { epsilon }, inputs)
+        }
         false => norm::plain(input, gain, epsilon),
     }
 }
@@ -102,9 +101,7 @@ pub fn rms_norm<const D: usize>(input: Tensor<D>, gain: Tensor<1>, epsilon: f32)
 /// - inputs and output: equal
 pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     match runs_on_flex(&gate, Precision::Float32) {
-        true => {
-            Tensor::from_dispatch(Dispatch::fused_swiglu(gate.into_dispatch(), up.into_dispatch()))
-        }
+        true => fused(SwiGlu, Inputs::Two(gate.into_dispatch(), up.into_dispatch())),
         false => swiglu::plain(gate, up),
     }
 }
@@ -123,13 +120,11 @@ pub fn lora_linear<const D: usize>(
     precision: Precision,
 ) -> Tensor<D> {
     match runs_on_flex(&input, precision) {
-        true => Tensor::from_dispatch(Dispatch::fused_linear(
-            input.into_dispatch(),
-            computed(weight).into_dispatch(),
-            a.into_dispatch(),
-            b.into_dispatch(),
-            scale as f32,
-        )),
+        true => {
+            let [weight, a, b] = [computed(weight), a, b].map(Tensor::into_dispatch);
+            let inputs = Inputs::Four(input.into_dispatch(), weight, a, b);
+            fused(LowRank { scale: scale as f32 }, inputs)
+        }
         false => linear::plain(input, weight, [a, b], scale, precision),
     }
 }
@@ -148,13 +143,11 @@ pub fn attention(
     precision: Precision,
 ) -> Tensor<3> {
     match runs_on_flex(&query, precision) {
-        true => Tensor::from_dispatch(Dispatch::fused_attention(
-            query.into_dispatch(),
-            key.into_dispatch(),
-            value.into_dispatch(),
-            heads,
-            mask.clone(),
-        )),
+        true => {
+            let [query, key, value] = [query, key, value].map(Tensor::into_dispatch);
+            let operator = Attention { heads, mask: mask.clone() };
+            fused(operator, Inputs::Three(query, key, value))
+        }
         false => mask::plain([query, key, value], heads, mask, precision),
     }
 }
@@ -166,10 +159,10 @@ pub fn attention(
 /// - targets: one class a row
 pub fn cross_entropy(logits: Tensor<2>, targets: &[u32]) -> Tensor<1> {
     match runs_on_flex(&logits, Precision::Float32) {
-        true => Tensor::from_dispatch(Dispatch::fused_cross_entropy(
-            logits.into_dispatch(),
-            targets.into(),
-        )),
+        true => {
+            let operator = CrossEntropy { targets: targets.into() };
+            fused(operator, Inputs::One(logits.into_dispatch()))
+        }
         false => cross_entropy::plain(logits, targets),
     }
 }
@@ -189,12 +182,10 @@ pub fn head_loss(
     precision: Precision,
 ) -> Tensor<1> {
     match runs_on_flex(&hidden, precision) && !head.is_tracked() {
-        true => Tensor::from_dispatch(Dispatch::fused_head_loss(
-            hidden.into_dispatch(),
-            computed(head).into_dispatch(),
-            layout,
-            targets.into(),
-        )),
+        true => {
+            let inputs = Inputs::Two(hidden.into_dispatch(), computed(head).into_dispatch());
+            fused(HeadLoss { layout, targets: targets.into() }, inputs)
+        }
         false => head::plain(hidden, head, layout, targets, precision),
     }
 }
@@ -207,88 +198,24 @@ fn runs_on_flex<const D: usize>(tensor: &Tensor<D>, precision: Precision) -> boo
 }
 
 impl Fused for Flex {
-    fn fused_norm(input: FlexTensor, gain: FlexTensor, epsilon: f32) -> FlexTensor {
-        output_of(Norm { epsilon }, [input, gain])
-    }
-
-    fn fused_swiglu(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
-        output_of(SwiGlu, [gate, up])
-    }
-
-    fn fused_linear(
-        input: FlexTensor,
-        weight: FlexTensor,
-        a: FlexTensor,
-        b: FlexTensor,
-        scale: f32,
-    ) -> FlexTensor {
-        output_of(LowRank { scale }, [input, weight, a, b])
-    }
-
-    fn fused_attention(
-        query: FlexTensor,
-        key: FlexTensor,
-        value: FlexTensor,
-        heads: Heads,
-        mask: AttentionMask,
-    ) -> FlexTensor {
-        output_of(Attention { heads, mask }, [query, key, value])
-    }
-
-    fn fused_cross_entropy(logits: FlexTensor, targets: Targets) -> FlexTensor {
-        output_of(CrossEntropy { targets }, [logits])
-    }
-
-    fn fused_head_loss(
-        hidden: FlexTensor,
-        head: FlexTensor,
-        layout: HeadLayout,
-        targets: Targets,
-    ) -> FlexTensor {
-        output_of(HeadLoss { layout, targets }, [hidden, head])
+    fn fused<O: Operator<N>, const N: usize>(operator: O, inputs: Inputs<Self>) -> FlexTensor {
+        operator.forward(inputs.array().map(whole)).0
     }
 }
 
 impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
-    fn fused_norm(input: Tracked, gain: Tracked, epsilon: f32) -> Tracked {
-        recorded::<C, _, _>(Norm { epsilon }, [input, gain])
-    }
-
-    fn fused_swiglu(gate: Tracked, up: Tracked) -> Tracked {
-        recorded::<C, _, _>(SwiGlu, [gate, up])
-    }
-
-    fn fused_linear(
-        input: Tracked,
-        weight: Tracked,
-        a: Tracked,
-        b: Tracked,
-        scale: f32,
-    ) -> Tracked {
-        recorded::<C, _, _>(LowRank { scale }, [input, weight, a, b])
-    }
-
-    fn fused_attention(
-        query: Tracked,
-        key: Tracked,
-        value: Tracked,
-        heads: Heads,
-        mask: AttentionMask,
-    ) -> Tracked {
-        recorded::<C, _, _>(Attention { heads, mask }, [query, key, value])
-    }
-
-    fn fused_cross_entropy(logits: Tracked, targets: Targets) -> Tracked {
-        recorded::<C, _, _>(CrossEntropy { targets }, [logits])
-    }
-
-    fn fused_head_loss(
-        hidden: Tracked,
-        head: Tracked,
-        layout: HeadLayout,
-        targets: Targets,
-    ) -> Tracked {
-        recorded::<C, _, _>(HeadLoss { layout, targets }, [hidden, head])
+    /// Enters the operator into the graph if one of its inputs wants a gradient.
+    fn fused<O: Operator<N>, const N: usize>(
+        operator: O,
+        inputs: Inputs<Self>,
+    ) -> FloatTensor<Self> {
+        let inputs = inputs.array::<N>();
+        let nodes = inputs.each_ref().map(|input| input.node());
+        let (output, saved) = operator.forward(inputs.map(|input| whole(input.into_primitive())));
+        match Step(operator).prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(saved, output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
     }
 }
 
@@ -306,23 +233,6 @@ trait Operator<const N: usize>: Debug + Send + 'static {
         gradient: FlexTensor,
         wanted: [bool; N],
     ) -> [Option<FlexTensor>; N];
-}
-
-fn output_of<O: Operator<N>, const N: usize>(operator: O, inputs: [FlexTensor; N]) -> FlexTensor {
-    operator.forward(inputs.map(whole)).0
-}
-
-/// Runs an operator, and enters it into the graph if one of its inputs wants a gradient.
-fn recorded<C: CheckpointStrategy, O: Operator<N>, const N: usize>(
-    operator: O,
-    inputs: [Tracked; N],
-) -> Tracked {
-    let nodes = inputs.each_ref().map(Tracked::node);
-    let (output, saved) = operator.forward(inputs.map(|input| whole(input.into_primitive())));
-    match Step(operator).prepare::<C>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(prep) => prep.finish(saved, output),
-        OpsKind::UnTracked(prep) => prep.finish(output),
-    }
 }
 
 #[derive(Debug)]
@@ -347,8 +257,6 @@ impl<O: Operator<N>, const N: usize> Backward<Flex, N> for Step<O> {
         }
     }
 }
-
-type Tracked = FloatTensor<Autodiff<Flex>>;
 
 /// The tensor with its values in one piece.
 fn whole(tensor: FlexTensor) -> FlexTensor {

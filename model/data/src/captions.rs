@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::catalogue::{Catalogue, Image};
+use super::error::Problem;
 use super::vocabulary::has_new_word;
 use super::vqa_v2::Split;
 use super::{CaptionExample, DataError, bounded};
@@ -33,33 +34,24 @@ struct Pair {
 /// Whatever is wrong with the file, an undecodable image apart.
 pub fn read(path: &Path, split: Split) -> Result<Catalogue, DataError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let pairs = bounded::json_lines::<Pair>(path)?;
-    if pairs.is_empty() {
-        return Err(DataError::NoLine { path: path.to_owned() });
-    }
-    // The images met so far: on which side, and there the how manieth.
+    // The images met so far: on which side, and their place there.
     let mut met: BTreeMap<PathBuf, (Split, usize)> = BTreeMap::new();
     let mut catalogue = Catalogue::default();
-    for (line, Pair { image, caption, prompt }) in pairs {
+    for (line, Pair { image, caption, prompt }) in bounded::some_json_lines(path)? {
         if caption.trim().is_empty() {
-            return Err(DataError::NoCaption { path: path.to_owned(), line });
+            return Err(Problem::NoCaption { path: path.to_owned(), line }.into());
         }
-        let number = met.len();
         let (side, picture) = match met.get(&image) {
             Some(known) => *known,
             None => {
                 let file = folder.join(&image);
                 if !file.is_file() {
-                    return Err(DataError::NoImageFile {
-                        path: path.to_owned(),
-                        line,
-                        image: file,
-                    });
+                    let path = path.to_owned();
+                    return Err(Problem::NoImageFile { path, line, image: file }.into());
                 }
-                let side = if (number + 1).is_multiple_of(HELD_OUT_EVERY) {
-                    Split::Val
-                } else {
-                    Split::Train
+                let side = match (met.len() + 1).is_multiple_of(HELD_OUT_EVERY) {
+                    true => Split::Val,
+                    false => Split::Train,
                 };
                 let place = (side, catalogue.images.len());
                 if side == split {

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 
+use super::error::Problem;
 use super::picture::FILE_BYTES_MAX;
 use super::select::{Selection, sample, select};
 use super::{
@@ -121,13 +122,13 @@ impl Image {
     }
 
     pub(super) fn check_header(&self) -> Result<(), DataError> {
-        let unreadable = |source| DataError::Unreadable { path: self.path.clone(), source };
+        let unreadable = |source| Problem::Unreadable { path: self.path.clone(), source };
         let file = File::open(&self.path).map_err(unreadable)?;
-        image_file::check_header(BufReader::new(file)).map_err(|source| self.bad(source))
+        Ok(image_file::check_header(BufReader::new(file)).map_err(|source| self.bad(source))?)
     }
 
-    fn bad(&self, source: PictureError) -> DataError {
-        DataError::Image { image: self.name.clone(), path: self.path.clone(), source }
+    fn bad(&self, source: PictureError) -> Problem {
+        Problem::Image { image: self.name.clone(), path: self.path.clone(), source }
     }
 }
 

@@ -1,4 +1,5 @@
-//! What can be wrong with files of data, with the file and the id or the line.
+//! What can be wrong with files of data: always the file, and the id or the line where there is
+//! one.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,157 +8,54 @@ use thiserror::Error;
 
 use crate::image_file::PictureError;
 
-/// What is wrong with files of data.
+/// What is wrong with files of data, in one line that names the file and the id or the line.
 #[derive(Debug, Error)]
-pub enum DataError {
-    /// A file is not there.
+#[error(transparent)]
+pub struct DataError(#[from] pub(crate) Problem);
+
+#[derive(Debug, Error)]
+pub(crate) enum Problem {
     #[error("missing file {path}")]
-    Missing {
-        /// The file looked for.
-        path: PathBuf,
-    },
-    /// A file is there and cannot be read.
+    Missing { path: PathBuf },
     #[error("cannot read {path}: {source}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A file is larger than any real one.
+    Unreadable { path: PathBuf, source: io::Error },
     #[error("{path} is larger than {bytes_max} bytes")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The limit.
-        bytes_max: u64,
-    },
-    /// A JSON file is cut, or a field is missing or of another type.
+    TooLarge { path: PathBuf, bytes_max: u64 },
     #[error("{path} is not what vqa v2 writes: {source}")]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// Line, column and what was expected.
-        source: serde_json::Error,
-    },
-    /// A line is no JSON value, or a field is missing or of another type.
+    Json { path: PathBuf, source: serde_json::Error },
     #[error("{path}, line {line}, column {}: {}", source.column(), without_place(source))]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// Column and what was expected.
-        source: serde_json::Error,
-    },
-    /// A line says nothing of its image.
+    Line { path: PathBuf, line: usize, source: serde_json::Error },
     #[error("{path}, line {line}: the caption is empty")]
-    NoCaption {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-    },
-    /// A line's image is not there.
+    NoCaption { path: PathBuf, line: usize },
     #[error("{path}, line {line}: there is no image {image}")]
-    NoImageFile {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// The image looked for.
-        image: PathBuf,
-    },
-    /// A file without a line.
+    NoImageFile { path: PathBuf, line: usize, image: PathBuf },
     #[error("{path} has no line")]
-    NoLine {
-        /// The file.
-        path: PathBuf,
-    },
+    NoLine { path: PathBuf },
     /// A split without a question.
     #[error("{path} has no question")]
-    Empty {
-        /// The questions file.
-        path: PathBuf,
-    },
-    /// Two entries have the same question id.
+    Empty { path: PathBuf },
     #[error("{path} has question {question_id} twice")]
-    Duplicate {
-        /// The file.
-        path: PathBuf,
-        /// The id.
-        question_id: u64,
-    },
-    /// A question has no annotation.
+    Duplicate { path: PathBuf, question_id: u64 },
     #[error("{path} has no annotation for question {question_id}")]
-    NoAnnotation {
-        /// The annotations file.
-        path: PathBuf,
-        /// The question.
-        question_id: u64,
-    },
-    /// An annotation has no question.
+    NoAnnotation { path: PathBuf, question_id: u64 },
     #[error("{path} annotates question {question_id}, which is not asked")]
-    NoQuestion {
-        /// The annotations file.
-        path: PathBuf,
-        /// The annotation's question.
-        question_id: u64,
-    },
-    /// Question and annotation are about different images.
+    NoQuestion { path: PathBuf, question_id: u64 },
     #[error(
         "{path}: question {question_id} is about image {asked}, its annotation about {annotated}"
     )]
-    OtherImage {
-        /// The annotations file.
-        path: PathBuf,
-        /// The question.
-        question_id: u64,
-        /// The question's image.
-        asked: u64,
-        /// The annotation's image.
-        annotated: u64,
-    },
-    /// A question does not have ten answers.
+    OtherImage { path: PathBuf, question_id: u64, asked: u64, annotated: u64 },
     #[error("{path}: question {question_id} has {found} answers, vqa v2 has ten")]
-    Answers {
-        /// The annotations file.
-        path: PathBuf,
-        /// The question.
-        question_id: u64,
-        /// How many there are.
-        found: usize,
-    },
-    /// An answer type that is none of the three.
+    Answers { path: PathBuf, question_id: u64, found: usize },
     #[error(
         "{path}: question {question_id} has answer type {found:?}; known: yes/no, number, other"
     )]
-    AnswerKind {
-        /// The annotations file.
-        path: PathBuf,
-        /// The question.
-        question_id: u64,
-        /// What it says.
-        found: String,
-    },
-    /// The image of a question or caption is not there.
+    AnswerKind { path: PathBuf, question_id: u64, found: String },
+    /// `path` is the first of the files looked for.
     #[error("image {image_id} is missing: no {path} (nor .png)")]
-    NoImage {
-        /// The image.
-        image_id: u64,
-        /// The file looked for.
-        path: PathBuf,
-    },
-    /// An image is there and does not decode.
+    NoImage { image_id: u64, path: PathBuf },
+    /// `image` is its id, or the line that names it.
     #[error("{image} in {path} cannot be read: {source}")]
-    Image {
-        /// Its id, or the line that names it.
-        image: String,
-        /// The file.
-        path: PathBuf,
-        /// What the decoder says.
-        source: PictureError,
-    },
+    Image { image: String, path: PathBuf, source: PictureError },
 }
 
 /// A line's own error says "line 1" of every line.

@@ -39,12 +39,7 @@ pub enum PictureError {
 /// Checks that a file begins as a PNG or JPEG under the limits of [`decode`] does. Reads
 /// the header and decodes no pixel.
 pub fn check_header(file: impl BufRead + Seek) -> Result<(), PictureError> {
-    let reader = ImageReader::new(file).with_guessed_format();
-    let reader = reader.map_err(image::ImageError::IoError)?;
-    let Some(ImageFormat::Png | ImageFormat::Jpeg) = reader.format() else {
-        return Err(PictureError::UnknownFormat);
-    };
-    let (width, height) = reader.into_dimensions()?;
+    let (width, height) = reader(file)?.into_dimensions()?;
     match width.max(height) > SOURCE_SIDE_MAX {
         true => Err(PictureError::TooWide { width, height }),
         false => Ok(()),
@@ -53,21 +48,23 @@ pub fn check_header(file: impl BufRead + Seek) -> Result<(), PictureError> {
 
 /// A PNG or JPEG of any size: at most 4096 pixels a side and 64 MiB of memory.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, PictureError> {
-    match image::guess_format(bytes) {
-        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => decode_as(bytes, format),
-        _ => Err(PictureError::UnknownFormat),
-    }
-}
-
-pub(crate) fn decode_as(bytes: &[u8], format: ImageFormat) -> Result<RgbImage, PictureError> {
     check_header(Cursor::new(bytes))?;
     let mut limits = Limits::default();
     limits.max_image_width = Some(SOURCE_SIDE_MAX);
     limits.max_image_height = Some(SOURCE_SIDE_MAX);
     limits.max_alloc = Some(SOURCE_BYTES_MAX);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut reader = reader(Cursor::new(bytes))?;
     reader.limits(limits);
     Ok(reader.decode()?.into_rgb8())
+}
+
+fn reader<R: BufRead + Seek>(file: R) -> Result<ImageReader<R>, PictureError> {
+    let reader = ImageReader::new(file).with_guessed_format();
+    let reader = reader.map_err(image::ImageError::IoError)?;
+    match reader.format() {
+        Some(ImageFormat::Png | ImageFormat::Jpeg) => Ok(reader),
+        _ => Err(PictureError::UnknownFormat),
+    }
 }
 
 /// A PNG of rows of RGB bytes.

@@ -19,7 +19,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Gamma};
 use thiserror::Error;
 
-use crate::{CaptionExample, Dataset, VqaExample};
+use crate::{CaptionExample, VqaExample};
 use kinds::{by_answer_type, by_modality};
 
 /// How examples are shared out.
@@ -90,38 +90,24 @@ pub fn parts(
     let subjects = || captions.iter().map(subject).collect::<Vec<_>>();
     // A seed of their own, or the first question and caption classes would be drawn alike.
     let caption_seed = seed ^ CAPTION_SEED;
+    let (asked, shown) = (questions.len(), captions.len());
     let (questions, captions) = match how {
         Partition::Dirichlet(alpha) => (
-            or_none(&answers(), members, |labels| dirichlet(labels, members, alpha, seed))?,
-            or_none(&subjects(), members, |labels| {
-                dirichlet(labels, members, alpha, caption_seed)
-            })?,
+            or_none(asked, members, || dirichlet(&answers(), members, alpha, seed))?,
+            or_none(shown, members, || dirichlet(&subjects(), members, alpha, caption_seed))?,
         ),
         Partition::Iid => (
-            or_none(questions, members, |questions| iid(questions.len(), members, seed))?,
-            or_none(captions, members, |captions| iid(captions.len(), members, caption_seed))?,
+            or_none(asked, members, || iid(asked, members, seed))?,
+            or_none(shown, members, || iid(shown, members, caption_seed))?,
         ),
         Partition::ByAnswerType => (
-            or_none(questions, members, |questions| by_answer_type(questions, members, seed))?,
-            or_none(captions, members, |captions| iid(captions.len(), members, caption_seed))?,
+            or_none(asked, members, || by_answer_type(questions, members, seed))?,
+            or_none(shown, members, || iid(shown, members, caption_seed))?,
         ),
-        Partition::ByModality => by_modality((questions.len(), captions.len()), members, seed)?,
+        Partition::ByModality => by_modality((asked, shown), members, seed)?,
     };
     let pairs = questions.into_iter().zip(captions);
     Ok(pairs.map(|(questions, captions)| Part { questions, captions }).collect())
-}
-
-/// The datasets of [`parts`].
-///
-/// Every part carries only the pictures its examples refer to, renumbered in their old order.
-pub fn partition(
-    dataset: &Dataset,
-    members: usize,
-    how: Partition,
-    seed: u64,
-) -> Result<Vec<Dataset>, PartitionError> {
-    let parts = parts(&dataset.questions, &dataset.captions, members, how, seed)?;
-    Ok(parts.iter().map(|part| dataset.subset(&part.questions, &part.captions)).collect())
 }
 
 /// The Dirichlet partition of labelled examples: for each member the sorted indices of its share.
@@ -202,15 +188,12 @@ fn fill_small(shares: &mut [Vec<usize>], examples: usize) {
 }
 
 /// The shares of examples; nobody has any where there are none.
-fn or_none<T>(
-    examples: &[T],
+fn or_none(
+    examples: usize,
     members: usize,
-    share: impl FnOnce(&[T]) -> Result<Vec<Vec<usize>>, PartitionError>,
+    share: impl FnOnce() -> Result<Vec<Vec<usize>>, PartitionError>,
 ) -> Result<Vec<Vec<usize>>, PartitionError> {
-    match examples.is_empty() && members > 0 {
-        true => Ok(vec![Vec::new(); members]),
-        false => share(examples),
-    }
+    if examples == 0 && members > 0 { Ok(vec![Vec::new(); members]) } else { share() }
 }
 
 fn check(examples: usize, members: usize) -> Result<(), PartitionError> {
@@ -322,7 +305,9 @@ mod tests {
     fn parts_carry_their_own_pictures_and_nothing_else() {
         let dataset = scenes::dataset(Vocabulary::Domain, 6, 200);
         for how in [Partition::Dirichlet(0.5), Partition::Iid] {
-            let parts = partition(&dataset, 8, how, 7).unwrap();
+            let parts = parts(&dataset.questions, &dataset.captions, 8, how, 7).unwrap();
+            let parts = parts.iter().map(|it| dataset.subset(&it.questions, &it.captions));
+            let parts: Vec<_> = parts.collect();
             let questions: usize = parts.iter().map(|part| part.questions.len()).sum();
             let captions: usize = parts.iter().map(|part| part.captions.len()).sum();
             assert_eq!((questions, captions), (dataset.questions.len(), dataset.captions.len()));

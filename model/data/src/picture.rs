@@ -6,12 +6,12 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
+use image::RgbImage;
 use image::imageops::{self, FilterType};
-use image::{ImageFormat, RgbImage};
 
 use super::bounded;
-use super::error::DataError;
-use super::image_file::{PictureError, decode, decode_as, encode};
+use super::error::{DataError, Problem};
+use super::image_file::{PictureError, decode, encode};
 
 /// Width and height of every [`Picture`], in pixels.
 pub const SIDE: usize = 64;
@@ -40,11 +40,11 @@ impl Picture {
     /// If the file is gone or changed to something that is no picture.
     pub fn whole(&self) -> Result<RgbImage, DataError> {
         match &self.file {
-            Some(path) => decode(&self.bytes()?).map_err(|source| DataError::Image {
+            Some(path) => Ok(decode(&self.bytes()?).map_err(|source| Problem::Image {
                 image: "the picture".into(),
                 path: path.to_path_buf(),
                 source,
-            }),
+            })?),
             None => {
                 let pixel = |x: u32, y: u32| image::Rgb(self.pixel(x as usize, y as usize));
                 Ok(RgbImage::from_fn(SIDE as u32, SIDE as u32, pixel))
@@ -74,14 +74,8 @@ impl Picture {
         [self.pixels[at], self.pixels[at + 1], self.pixels[at + 2]]
     }
 
-    /// Decodes a PNG. At most 4096 pixels a side and 64 MiB of memory; other sizes are resized to
-    /// 64×64.
-    pub fn from_png(bytes: &[u8]) -> Result<Self, PictureError> {
-        Ok(shrunk(decode_as(bytes, ImageFormat::Png)?))
-    }
-
-    /// Decodes a PNG or JPEG, told apart by their first bytes, under the limits of
-    /// [`Self::from_png`].
+    /// Decodes a PNG or JPEG, told apart by their first bytes. At most 4096 pixels a side and
+    /// 64 MiB of memory; other sizes are resized to 64×64.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PictureError> {
         Ok(shrunk(decode(bytes)?))
     }
@@ -146,14 +140,13 @@ mod tests {
     fn png_round_trips() {
         let picture = gradient();
         let png = picture.to_png().unwrap();
-        assert_eq!(Picture::from_png(&png).unwrap(), picture);
         assert_eq!(Picture::from_bytes(&png).unwrap(), picture);
     }
 
     #[test]
     fn other_sizes_are_resized() {
         let png = encode(&[200; 128 * 96 * 3], 128, 96).unwrap();
-        let picture = Picture::from_png(&png).unwrap();
+        let picture = Picture::from_bytes(&png).unwrap();
         assert_eq!(picture, Picture::plain([200; 3]));
     }
 
@@ -174,7 +167,7 @@ mod tests {
     #[test]
     fn cut_or_foreign_bytes_are_refused() {
         let png = gradient().to_png().unwrap();
-        assert!(Picture::from_png(&png[..png.len() / 2]).is_err());
+        assert!(Picture::from_bytes(&png[..png.len() / 2]).is_err());
         assert!(matches!(Picture::from_bytes(b"hello"), Err(PictureError::UnknownFormat)));
         assert!(Picture::new(vec![0; 5]).to_png().is_err());
         let header = |bytes: &[u8]| check_header(Cursor::new(bytes));

@@ -92,7 +92,7 @@ pub struct Include {
 
 /// Where objects lie, seen from those of another entry; `["left of", 0]` in the JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "(String, usize)", try_from = "(String, usize)")]
+#[serde(into = "(Relation, usize)", from = "(Relation, usize)")]
 pub struct Position {
     /// The direction.
     pub relation: Relation,
@@ -163,23 +163,15 @@ impl TryFrom<Written> for Prompt {
     }
 }
 
-/// A relation of the JSON that is none of the four.
-#[derive(Debug, thiserror::Error)]
-#[error("unknown relation {0:?}; known: left of, right of, above, below")]
-pub struct UnknownRelation(String);
-
-impl From<Position> for (String, usize) {
-    fn from(position: Position) -> Self {
-        (position.relation.name().to_owned(), position.of)
+impl From<Position> for (Relation, usize) {
+    fn from(Position { relation, of }: Position) -> Self {
+        (relation, of)
     }
 }
 
-impl TryFrom<(String, usize)> for Position {
-    type Error = UnknownRelation;
-
-    fn try_from((name, of): (String, usize)) -> Result<Self, Self::Error> {
-        let relation = Relation::from_name(&name).ok_or(UnknownRelation(name))?;
-        Ok(Self { relation, of })
+impl From<(Relation, usize)> for Position {
+    fn from((relation, of): (Relation, usize)) -> Self {
+        Self { relation, of }
     }
 }
 

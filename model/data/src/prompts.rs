@@ -16,12 +16,9 @@ use crate::prompt::Prompt;
 /// # Errors
 /// A line that is no prompt, or whose shapes or colours are unknown here, or no line at all.
 pub fn read(path: &Path) -> Result<Vec<(usize, PromptCase)>, DataError> {
-    let lines = bounded::json_lines::<Prompt>(path)?;
-    if lines.is_empty() {
-        return Err(DataError::NoLine { path: path.to_owned() });
-    }
     let case = |prompt: Prompt| PromptCase { is_new: has_new_word(&prompt.prompt), prompt };
-    Ok(lines.into_iter().map(|(line, prompt)| (line, case(prompt))).collect())
+    let lines = bounded::some_json_lines(path)?.into_iter();
+    Ok(lines.map(|(line, prompt)| (line, case(prompt))).collect())
 }
 
 /// A line of GenEval's file, whatever its classes.
@@ -39,11 +36,7 @@ pub struct Unread {
 /// # Errors
 /// A line without a prompt, or no line at all.
 pub fn read_any(path: &Path) -> Result<Vec<Unread>, DataError> {
-    let lines = bounded::json_lines(path)?;
-    if lines.is_empty() {
-        return Err(DataError::NoLine { path: path.to_owned() });
-    }
-    Ok(lines.into_iter().map(|(_, prompt)| prompt).collect())
+    Ok(bounded::some_json_lines(path)?.into_iter().map(|(_, prompt)| prompt).collect())
 }
 
 #[cfg(test)]

@@ -74,17 +74,6 @@ pub struct PromptCase {
     pub is_new: bool,
 }
 
-/// The federation's data: what members share out, and what no member ever trains on.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FederationSplit {
-    /// To be partitioned among the members.
-    pub train: Dataset,
-    /// Held-out questions and captions.
-    pub test: Dataset,
-    /// Held-out prompts, the same number of each tag.
-    pub prompts: Vec<PromptCase>,
-}
-
 /// Training data of `scenes` scenes: for each one caption and two to four questions.
 ///
 /// The caption is drawn first and the scene made to satisfy it. Every third scene's questions are
@@ -111,15 +100,8 @@ pub fn prompts(vocabulary: Vocabulary, seed: u64, per_tag: usize) -> Vec<PromptC
     cases
 }
 
-/// The default federation, in the domain's vocabulary: `members` × `per_member` training scenes,
-/// 240 test scenes (above 600 questions), 6 × 40 prompts, all from disjoint random streams.
-pub fn federation_split(seed: u64, members: usize, per_member: usize) -> FederationSplit {
-    let (test, prompts) = held_out(seed);
-    let train = dataset(Vocabulary::Domain, seed, members * per_member);
-    FederationSplit { train, test, prompts }
-}
-
-/// The test scenes and the prompts of [`federation_split`] alone.
+/// What no member ever trains on, in the domain's vocabulary: 240 test scenes (above 600
+/// questions) and 6 × 40 prompts, from random streams that no [`dataset`] of the seed uses.
 pub fn held_out(seed: u64) -> (Dataset, Vec<PromptCase>) {
     let test = generate(Vocabulary::Domain, Source { seed, part: Part::Test }, TEST_SCENES);
     (test, prompts(Vocabulary::Domain, seed, TEST_PROMPTS_PER_TAG))

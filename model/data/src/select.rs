@@ -1,4 +1,4 @@
-//! Datasets made of parts of datasets: a subset, several joined, some held out.
+//! Datasets made of parts of a dataset: a subset, some held out.
 //!
 //! Pictures follow their questions and captions; an index never points into another dataset.
 
@@ -19,32 +19,6 @@ impl Dataset {
             select((&self.questions, questions), (&self.captions, captions));
         let pictures = pictures.into_iter().map(|old| self.pictures[old].clone()).collect();
         Self { pictures, questions, captions }
-    }
-
-    /// All questions and captions, in order; equal pictures become one.
-    ///
-    /// Question ids stay as they are: they are unique where the parts come from one dataset.
-    pub fn join(parts: &[Self]) -> Self {
-        let mut joined = Self::default();
-        let mut places: HashMap<&[u8], usize> = HashMap::new();
-        for part in parts {
-            let mut place = |picture: &'_ usize| -> usize {
-                let picture = &part.pictures[*picture];
-                *places.entry(&picture.pixels).or_insert_with(|| {
-                    joined.pictures.push(picture.clone());
-                    joined.pictures.len() - 1
-                })
-            };
-            for question in &part.questions {
-                let picture = place(&question.picture);
-                joined.questions.push(VqaExample { picture, ..question.clone() });
-            }
-            for caption in &part.captions {
-                let picture = place(&caption.picture);
-                joined.captions.push(CaptionExample { picture, ..caption.clone() });
-            }
-        }
-        joined
     }
 
     /// Kept and held out: about `per_mille` thousandths of the pictures, with all that is said of
@@ -128,24 +102,8 @@ const FNV_PRIME: u64 = 0x0000_0100_0000_01B3;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::partition::{Partition, partition};
     use crate::scenes;
     use crate::vocabulary::Vocabulary;
-
-    #[test]
-    fn parts_join_to_the_whole() {
-        let whole = scenes::dataset(Vocabulary::Domain, 1, 60);
-        let parts = partition(&whole, 4, Partition::Iid, 2).unwrap();
-        let joined = Dataset::join(&parts);
-        assert_eq!(joined.pictures.len(), whole.pictures.len());
-        assert_eq!(joined.captions.len(), whole.captions.len());
-        for question in &joined.questions {
-            let id = question.question_id;
-            let same = whole.questions.iter().find(|one| one.question_id == id).unwrap();
-            assert_eq!(question.question, same.question);
-            assert_eq!(joined.pictures[question.picture], whole.pictures[same.picture]);
-        }
-    }
 
     #[test]
     fn a_picture_is_held_out_or_kept() {

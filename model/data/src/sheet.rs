@@ -42,13 +42,6 @@ pub struct Tile {
     pub text: String,
 }
 
-impl Tile {
-    /// A picture without words.
-    pub fn plain(picture: Picture) -> Self {
-        Self { picture, text: String::new() }
-    }
-}
-
 impl Sheet {
     /// The sheet as PNG; equal sheets give equal bytes.
     ///
@@ -229,7 +222,7 @@ mod tests {
     #[test]
     fn an_empty_sheet_is_a_picture_and_a_foreign_picture_is_refused() {
         assert!(image::load_from_memory(&Sheet::default().to_png().unwrap()).is_ok());
-        let tiles = vec![Tile::plain(Picture::new(vec![0; 5]))];
+        let tiles = vec![Tile { picture: Picture::new(vec![0; 5]), text: String::new() }];
         let refusal = Sheet { tiles, ..Sheet::default() }.to_png().unwrap_err();
         assert!(matches!(refusal, PictureError::Length { found: 5, .. }));
     }

@@ -5,6 +5,8 @@
 //! word, and names for concepts that pre-training shows but never names (triangle; black, gray,
 //! teal, brown). Those are the *new words*, and every report keeps old and new apart.
 
+use serde::{Deserialize, Serialize};
+
 /// The shape of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Shape {
@@ -38,22 +40,28 @@ impl Shape {
 
     /// Its plain name, which GenEval-Scenes uses as class.
     pub fn name(self) -> &'static str {
+        self.names().0
+    }
+
+    /// Its name in the base vocabulary, and in the domain's.
+    fn names(self) -> (&'static str, &'static str) {
         match self {
-            Self::Circle => "circle",
-            Self::Square => "square",
-            Self::Rectangle => "rectangle",
-            Self::Triangle => "triangle",
-            Self::Star => "star",
-            Self::Diamond => "diamond",
-            Self::Cross => "cross",
+            Self::Circle => ("circle", "disc"),
+            Self::Square => ("square", "square"),
+            Self::Rectangle => ("rectangle", "rectangle"),
+            Self::Triangle => ("triangle", "triangle"),
+            Self::Star => ("star", "star"),
+            Self::Diamond => ("diamond", "lozenge"),
+            Self::Cross => ("cross", "plus"),
         }
     }
 
     /// The shape of a word, singular or plural, old or dialect.
     pub fn from_word(word: &str) -> Option<Self> {
+        let is_name = |name: &str| word == name || word == plural(name);
         Self::ALL.into_iter().find(|shape| {
-            let words = [shape.name(), dialect_shape(*shape)];
-            words.iter().any(|name| word == *name || word == plural(name))
+            let (plain, dialect) = shape.names();
+            is_name(plain) || is_name(dialect)
         })
     }
 
@@ -108,42 +116,36 @@ impl Colour {
 
     /// Its plain name.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Red => "red",
-            Self::Green => "green",
-            Self::Blue => "blue",
-            Self::Yellow => "yellow",
-            Self::Orange => "orange",
-            Self::Purple => "purple",
-            Self::Pink => "pink",
-            Self::Black => "black",
-            Self::Gray => "gray",
-            Self::Teal => "teal",
-            Self::Brown => "brown",
-        }
+        self.names_and_rgb().0
     }
 
     /// The colour of a word, old or dialect.
     pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|colour| word == colour.name() || word == dialect_colour(*colour))
+        Self::ALL.into_iter().find(|colour| {
+            let (plain, dialect, _) = colour.names_and_rgb();
+            word == plain || word == dialect
+        })
     }
 
     /// What the palette paints it with; easy-VQA's value where easy-VQA has the colour.
     pub fn rgb(self) -> [u8; 3] {
+        self.names_and_rgb().2
+    }
+
+    /// Its name in the base vocabulary and in the domain's, and what it is painted with.
+    fn names_and_rgb(self) -> (&'static str, &'static str, [u8; 3]) {
         match self {
-            Self::Red => [255, 0, 0],
-            Self::Green => [0, 255, 0],
-            Self::Blue => [0, 0, 255],
-            Self::Yellow => [255, 255, 0],
-            Self::Orange => [255, 128, 0],
-            Self::Purple => [148, 0, 211],
-            Self::Pink => [255, 105, 180],
-            Self::Black => [0, 0, 0],
-            Self::Gray => [128, 128, 128],
-            Self::Teal => [0, 128, 128],
-            Self::Brown => [165, 42, 42],
+            Self::Red => ("red", "crimson", [255, 0, 0]),
+            Self::Green => ("green", "emerald", [0, 255, 0]),
+            Self::Blue => ("blue", "azure", [0, 0, 255]),
+            Self::Yellow => ("yellow", "yellow", [255, 255, 0]),
+            Self::Orange => ("orange", "amber", [255, 128, 0]),
+            Self::Purple => ("purple", "violet", [148, 0, 211]),
+            Self::Pink => ("pink", "pink", [255, 105, 180]),
+            Self::Black => ("black", "black", [0, 0, 0]),
+            Self::Gray => ("gray", "gray", [128, 128, 128]),
+            Self::Teal => ("teal", "teal", [0, 128, 128]),
+            Self::Brown => ("brown", "brown", [165, 42, 42]),
         }
     }
 
@@ -180,7 +182,7 @@ impl Vocabulary {
         match (self, shape) {
             (Self::Base, Shape::Triangle) => None,
             (Self::Base, shape) => Some(shape.name()),
-            (Self::Domain, shape) => Some(dialect_shape(shape)),
+            (Self::Domain, shape) => Some(shape.names().1),
         }
     }
 
@@ -189,17 +191,20 @@ impl Vocabulary {
         match (self, colour) {
             (Self::Base, Colour::Black | Colour::Gray | Colour::Teal | Colour::Brown) => None,
             (Self::Base, colour) => Some(colour.name()),
-            (Self::Domain, colour) => Some(dialect_colour(colour)),
+            (Self::Domain, colour) => Some(colour.names_and_rgb().1),
         }
     }
 }
 
 /// Where one object lies, seen from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Relation {
     /// Its centre is further left.
+    #[serde(rename = "left of")]
     LeftOf,
     /// Its centre is further right.
+    #[serde(rename = "right of")]
     RightOf,
     /// Its centre is further up.
     Above,
@@ -221,11 +226,6 @@ impl Relation {
         }
     }
 
-    /// The relation of those words.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|relation| relation.name() == name)
-    }
-
     /// The same pair seen from the other object.
     pub fn opposite(self) -> Self {
         match self {
@@ -238,29 +238,12 @@ impl Relation {
 }
 
 /// The words held out of pre-training, the plurals of the shapes among them last.
-pub const NEW_WORDS: [&str; 17] = [
-    "crimson",
-    "azure",
-    "emerald",
-    "violet",
-    "amber",
-    "disc",
-    "lozenge",
-    "plus",
-    "triangle",
-    "black",
-    "gray",
-    "teal",
-    "brown",
-    "discs",
-    "lozenges",
-    "pluses",
-    "triangles",
-];
+pub const NEW_WORDS: &str = "crimson azure emerald violet amber disc lozenge plus triangle black \
+    gray teal brown discs lozenges pluses triangles";
 
 /// Whether a lower-case word is held out of pre-training.
 pub fn is_new_word(word: &str) -> bool {
-    NEW_WORDS.contains(&word)
+    NEW_WORDS.split(' ').any(|new| new == word)
 }
 
 /// Whether a text holds a word held out of pre-training, whatever its case and punctuation.
@@ -278,26 +261,6 @@ pub fn plural(word: &str) -> String {
 /// The number words of the scenes, "one" to "four"; empty outside.
 pub fn number_word(count: usize) -> &'static str {
     ["", "one", "two", "three", "four"].get(count).copied().unwrap_or("")
-}
-
-fn dialect_shape(shape: Shape) -> &'static str {
-    match shape {
-        Shape::Circle => "disc",
-        Shape::Diamond => "lozenge",
-        Shape::Cross => "plus",
-        shape => shape.name(),
-    }
-}
-
-fn dialect_colour(colour: Colour) -> &'static str {
-    match colour {
-        Colour::Red => "crimson",
-        Colour::Blue => "azure",
-        Colour::Green => "emerald",
-        Colour::Purple => "violet",
-        Colour::Orange => "amber",
-        colour => colour.name(),
-    }
 }
 
 #[cfg(test)]
@@ -333,7 +296,7 @@ mod tests {
         assert!(words(Vocabulary::Base).iter().all(|word| !is_new_word(word)));
         let named = words(Vocabulary::Domain);
         assert_eq!(named.len(), 18);
-        assert!(NEW_WORDS[..13].iter().all(|new| named.contains(new)));
+        assert!(NEW_WORDS.split(' ').take(13).all(|new| named.contains(&new)));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use super::catalogue::{Catalogue, Image};
+use super::error::Problem;
 use super::vocabulary::has_new_word;
 use super::{AnswerType, CaptionExample, DataError, VqaExample, bounded};
 pub use layout::Split;
@@ -31,18 +32,18 @@ pub fn read(dir: &Path, split: Split) -> Result<Catalogue, DataError> {
     for question in asked.questions {
         let question_id = question.question_id;
         if !known.insert(question_id) {
-            return Err(DataError::Duplicate { path: questions_path, question_id });
+            return Err(Problem::Duplicate { path: questions_path, question_id }.into());
         }
         let Some(annotation) = annotations.remove(&question_id) else {
-            return Err(DataError::NoAnnotation { path: annotations_path, question_id });
+            return Err(Problem::NoAnnotation { path: annotations_path, question_id }.into());
         };
         questions.push(example(&annotations_path, question, annotation, &mut album)?);
     }
     if let Some(&question_id) = annotations.keys().min() {
-        return Err(DataError::NoQuestion { path: annotations_path, question_id });
+        return Err(Problem::NoQuestion { path: annotations_path, question_id }.into());
     }
     if questions.is_empty() {
-        return Err(DataError::Empty { path: questions_path });
+        return Err(Problem::Empty { path: questions_path }.into());
     }
     let captions = captions(&dir.join(split.captions_file()), &mut album)?;
     Ok(Catalogue { questions, captions, images: album.images })
@@ -65,7 +66,7 @@ impl Album<'_> {
         let candidates = self.split.image_files(self.dir, image_id);
         let Some(path) = candidates.iter().find(|path| path.is_file()).cloned() else {
             let [path, ..] = candidates;
-            return Err(DataError::NoImage { image_id, path });
+            return Err(Problem::NoImage { image_id, path }.into());
         };
         self.images.push(Image { name: format!("image {image_id}"), path });
         self.places.insert(image_id, self.images.len() - 1);
@@ -73,12 +74,12 @@ impl Album<'_> {
     }
 }
 
-fn by_question(file: Annotations, path: &Path) -> Result<HashMap<u64, Annotation>, DataError> {
+fn by_question(file: Annotations, path: &Path) -> Result<HashMap<u64, Annotation>, Problem> {
     let mut annotations = HashMap::with_capacity(file.annotations.len());
     for annotation in file.annotations {
         let question_id = annotation.question_id;
         if annotations.insert(question_id, annotation).is_some() {
-            return Err(DataError::Duplicate { path: path.to_owned(), question_id });
+            return Err(Problem::Duplicate { path: path.to_owned(), question_id });
         }
     }
     Ok(annotations)
@@ -95,14 +96,15 @@ fn example(
     let path = path.to_owned();
     if annotation.image_id != image_id {
         let annotated = annotation.image_id;
-        return Err(DataError::OtherImage { path, question_id, asked: image_id, annotated });
+        return Err(Problem::OtherImage { path, question_id, asked: image_id, annotated }.into());
     }
     let answers: Vec<String> = annotation.answers.into_iter().map(|one| one.answer).collect();
     if answers.len() != ANSWERS {
-        return Err(DataError::Answers { path, question_id, found: answers.len() });
+        return Err(Problem::Answers { path, question_id, found: answers.len() }.into());
     }
     let Some(answer_type) = AnswerType::from_name(&annotation.answer_type) else {
-        return Err(DataError::AnswerKind { path, question_id, found: annotation.answer_type });
+        let found = annotation.answer_type;
+        return Err(Problem::AnswerKind { path, question_id, found }.into());
     };
     let answer = annotation.multiple_choice_answer;
     Ok(VqaExample {

@@ -115,8 +115,8 @@ fn record(
     device: &Device,
 ) -> Result<Record, Box<dyn Error>> {
     let parameters = base.parameter_count();
-    let held_out = scenes::federation_split(EVALUATION_SEED, 1, 1);
-    let set = EvaluationSet { dataset: held_out.test, prompts: held_out.prompts };
+    let (dataset, prompts) = scenes::held_out(EVALUATION_SEED);
+    let set = EvaluationSet { dataset, prompts };
     let umm = Umm::new(&base, &LoraConfig::default(), device)?;
     let rebuilt = set.score_pictures(&umm.reconstruct(&set.dataset.pictures));
     let base = Embedded::of(base);

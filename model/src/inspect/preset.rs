@@ -84,12 +84,7 @@ impl Preset {
     /// Adapters to compare, each with what it adapts: for `tiny` the default of a federation; for
     /// BLIP3o FedUMM's (queries, keys and values of the language model) and wider ones.
     pub fn adapters(self) -> Vec<(&'static str, LoraConfig)> {
-        let wide = |targets: &[&str]| LoraConfig {
-            rank: 16,
-            alpha: 32.0,
-            dropout: 0.0,
-            targets: targets.iter().map(|target| target.to_string()).collect(),
-        };
+        let wide = |targets: &[&str]| adapting(targets, 16);
         match self {
             Preset::Tiny => vec![("every linear layer and the embeddings", LoraConfig::default())],
             Preset::Blip3o4b | Preset::Blip3o8b => vec![
@@ -99,6 +94,12 @@ impl Preset {
             ],
         }
     }
+}
+
+/// The LoRA of this rank on these layers, without dropout.
+pub(super) fn adapting(targets: &[&str], rank: usize) -> LoraConfig {
+    let targets = targets.iter().map(|target| target.to_string()).collect();
+    LoraConfig { rank, alpha: 2.0 * rank as f64, dropout: 0.0, targets }
 }
 
 /// Every linear layer of the attention of BLIP3o's language model and diffusion transformer.

@@ -16,7 +16,7 @@ use crate::families::language::causal::Causal;
 use crate::families::trunk::flow::{Noise, start_noise};
 use crate::inspect::checkpoint::CheckpointInfo;
 use crate::inspect::memory::{PICTURE_SIDE, StepShape};
-use crate::inspect::preset::{ATTENTION, Preset};
+use crate::inspect::preset::{ATTENTION, Preset, adapting};
 use crate::optimizer::Optimizer;
 use crate::precision::WeightFormat;
 
@@ -81,11 +81,6 @@ pub fn preset_lora(preset: Preset, rank: usize) -> LoraConfig {
         Preset::Tiny => LoraConfig { rank, ..LoraConfig::default() },
         Preset::Blip3o4b | Preset::Blip3o8b => adapting(&ATTENTION, rank),
     }
-}
-
-fn adapting(targets: &[&str], rank: usize) -> LoraConfig {
-    let targets = targets.iter().map(|target| target.to_string()).collect();
-    LoraConfig { rank, alpha: 2.0 * rank as f64, dropout: 0.0, targets }
 }
 
 /// A training step of a fresh adapter on made-up examples, of a BLIP3o on both tasks: every call

@@ -5,9 +5,10 @@
 
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
+use witan_adapter::tensors::transpose;
 
 use super::outer::add_outer;
-use super::product::{Panels, Rows, product, transposed};
+use super::product::{Panels, Rows, product};
 use super::{Operator, axes, tensor, values};
 use crate::precision::Precision;
 
@@ -65,8 +66,7 @@ impl Operator<4> for LowRank {
         let b = Panels::of(Rows::new(b, outputs), [rank, outputs]);
         let out = product((x, &weight), Some((Rows::new(&low, rank), &b)), rows);
         let mut shape = axes(&tensors[0]).to_vec();
-        shape.pop();
-        shape.push(outputs);
+        *shape.last_mut().expect("an input has an axis") = outputs;
         (tensor(out, &shape), Saved { inputs: tensors, low })
     }
 
@@ -98,7 +98,7 @@ impl Operator<4> for LowRank {
         // A tile is eight rows of thirty-two columns, hence the rank goes down its side.
         let a_gradient = wants_a.then(|| {
             let turned = outer(dlow, x, [rank, inputs]);
-            tensor(transposed(&turned, rank, inputs), &[inputs, rank])
+            tensor(transpose(&turned, rank, inputs), &[inputs, rank])
         });
         let b_gradient = wants_b
             .then(|| tensor(outer(Rows::new(&low, rank), dy, [rank, outputs]), &[rank, outputs]));

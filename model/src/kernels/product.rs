@@ -266,11 +266,6 @@ fn add_tile<S: pulp::Simd, const R: usize, const V: usize>(
     *sums = held;
 }
 
-/// The `[columns, rows]` transpose of `[rows, columns]`.
-pub fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    witan_adapter::tensors::transpose(values, rows, columns)
-}
-
 /// Places of a panel filled together from all its columns.
 const PACKED_DEPTH: usize = 64;
 /// Rows of a product that are computed together: few enough that they stay in the nearest cache.
@@ -278,6 +273,8 @@ const PART_ROWS: usize = 32;
 
 #[cfg(test)]
 mod tests {
+    use witan_adapter::tensors::transpose;
+
     use super::*;
     use crate::kernels::outer::add_outer;
 
@@ -312,7 +309,7 @@ mod tests {
             let [rows, depth, columns] = shape;
             let (left, right) = (numbers(rows * depth, 1), numbers(depth * columns, 2));
             let expected = plain(&left, &right, shape);
-            let turned = transposed(&right, depth, columns);
+            let turned = transpose(&right, depth, columns);
             let packed = [
                 Panels::of(Rows::new(&right, columns), [depth, columns]),
                 Panels::of_transposed(Rows::new(&turned, depth), [columns, depth]),
@@ -325,7 +322,7 @@ mod tests {
                 assert_close(&out, &expected);
             }
             let mut out = vec![0.0; rows * columns];
-            let turned = transposed(&left, rows, depth);
+            let turned = transpose(&left, rows, depth);
             add_outer(
                 Rows::new(&turned, rows),
                 Rows::new(&right, columns),

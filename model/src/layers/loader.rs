@@ -131,7 +131,7 @@ impl Loader {
         bias: bool,
     ) -> Result<Frozen, WeightError> {
         let init = Init::Uniform((1.0 / inputs as f32).sqrt());
-        let weight = self.matrix(&format!("{path}.weight"), [inputs, outputs], init)?;
+        let weight = self.matrix(path, [outputs, inputs], init, true)?;
         let bias = match bias {
             true => Some(self.tensor(&format!("{path}.bias"), [outputs], Init::Zeros)?),
             false => None,
@@ -140,9 +140,13 @@ impl Loader {
     }
 
     /// A linear layer that starts as the zero map, for gates and last layers.
-    pub fn zero_linear(&mut self, path: &str, sizes: [usize; 2]) -> Result<Frozen, WeightError> {
-        let weight = self.matrix(&format!("{path}.weight"), sizes, Init::Zeros)?;
-        let bias = self.tensor(&format!("{path}.bias"), [sizes[1]], Init::Zeros)?;
+    pub fn zero_linear(
+        &mut self,
+        path: &str,
+        [inputs, outputs]: [usize; 2],
+    ) -> Result<Frozen, WeightError> {
+        let weight = self.matrix(path, [outputs, inputs], Init::Zeros, true)?;
+        let bias = self.tensor(&format!("{path}.bias"), [outputs], Init::Zeros)?;
         Ok(Frozen { weight, bias: Some(bias), precision: self.precision() })
     }
 
@@ -188,7 +192,7 @@ impl Loader {
         [tokens, width]: [usize; 2],
         init: Init,
     ) -> Result<LoraEmbedding, WeightError> {
-        let base = self.rows(path, [tokens, width], init)?;
+        let base = self.matrix(path, [tokens, width], init, false)?;
         self.list_adaptable(path, [tokens, width]);
         let Some(lora) = self.lora.clone().filter(|lora| lora.adapts(path)) else {
             return Ok(LoraEmbedding { base, shift: None, lora_a: None, lora_b: None, scale: 0.0 });
@@ -208,20 +212,6 @@ impl Loader {
         }
     }
 
-    /// The matrix at `path` as it is: `[rows, width]`.
-    fn rows(
-        &mut self,
-        path: &str,
-        sizes: [usize; 2],
-        init: Init,
-    ) -> Result<Param<Tensor<2>>, WeightError> {
-        let name = format!("{path}.weight");
-        let host = self.host(&name, &sizes, init)?;
-        let tensor = tensor_of(&host, false, &self.device);
-        let tensor = self.kept(&name, tensor);
-        Ok(self.parameter(&name, tensor, false))
-    }
-
     /// The weights, with those that were sampled.
     pub fn into_weights(self) -> Weights {
         self.weights
@@ -237,15 +227,18 @@ impl Loader {
         self.names
     }
 
+    /// The matrix of the layer at `path`, as its file has it or transposed.
     fn matrix(
         &mut self,
-        name: &str,
-        [inputs, outputs]: [usize; 2],
+        path: &str,
+        shape: [usize; 2],
         init: Init,
+        transposed: bool,
     ) -> Result<Param<Tensor<2>>, WeightError> {
-        let host = self.host(name, &[outputs, inputs], init)?;
-        let tensor = self.kept(name, tensor_of(&host, true, &self.device));
-        Ok(self.parameter(name, tensor, true))
+        let name = &format!("{path}.weight");
+        let host = self.host(name, &shape, init)?;
+        let tensor = self.kept(name, tensor_of(&host, transposed, &self.device));
+        Ok(self.parameter(name, tensor, transposed))
     }
 
     /// The matrix in the number format it is kept in.

@@ -4,14 +4,14 @@
 //! Ghosh et al., "GenEval" (NeurIPS 2023). Classes are shapes, and [`detector`] stands where
 //! GenEval has Mask2Former and CLIP, so the figures are not GenEval figures and are never called
 //! so. Colours are the palette's nearest. Beside every score belongs the detector's own ceiling
-//! ([`detector_ceiling`]).
+//! ([`ceiling`](crate::evaluation::EvaluationSet::ceiling)).
 
 pub mod detector;
 pub mod folder;
 mod report;
 
 pub use crate::prompt::{Exclude, Found, Include, Position, Prompt, PromptError, Tag};
-pub use report::{ByTag, Report, detector_ceiling, is_right, score};
+pub use report::{ByTag, Report, is_right, score};
 
 #[cfg(test)]
 mod tests;

@@ -128,13 +128,13 @@ fn each_scene_has_two_to_four_questions() {
 
 #[test]
 fn the_test_set_shares_no_picture_with_training() {
-    let split = federation_split(11, 16, 150);
-    assert!(split.test.questions.len() >= 600);
-    assert_eq!(split.prompts.len(), 240);
-    let train: HashSet<&Vec<u8>> =
-        split.train.pictures.iter().map(|picture| &picture.pixels).collect();
-    assert!(split.test.pictures.iter().all(|picture| !train.contains(&picture.pixels)));
-    let count = |new| split.test.questions.iter().filter(|one| one.is_new == new).count();
+    let (test, prompts) = held_out(11);
+    let train = dataset(Vocabulary::Domain, 11, 16 * 150);
+    assert!(test.questions.len() >= 600);
+    assert_eq!(prompts.len(), 240);
+    let train: HashSet<&Vec<u8>> = train.pictures.iter().map(|picture| &picture.pixels).collect();
+    assert!(test.pictures.iter().all(|picture| !train.contains(&picture.pixels)));
+    let count = |new| test.questions.iter().filter(|one| one.is_new == new).count();
     assert!(count(true) >= 200 && count(false) >= 150, "{} new, {} old", count(true), count(false));
 }
 

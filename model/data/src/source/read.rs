@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::{By, DataSource, Share};
 use crate::catalogue::Catalogue;
+use crate::error::Problem;
 use crate::evaluation::{EvaluationSet, prompt_case};
 use crate::fault::Fault;
 use crate::partition::{self, Part, Partition, PartitionError};
@@ -230,21 +231,18 @@ fn too_few(error: PartitionError) -> Fault {
 }
 
 fn bad_data(error: DataError) -> Fault {
-    let is_of_pairs = matches!(
-        error,
-        DataError::Line { .. }
-            | DataError::NoLine { .. }
-            | DataError::NoCaption { .. }
-            | DataError::NoImageFile { .. }
-    );
-    Fault::input(error).hint(match is_of_pairs {
-        true => {
-            "a line of captions is such as {\"image\": \"a.png\", \"caption\": \"a red circle\"}"
-        }
-        false => "`python3 scripts/easy_vqa.py DIR` makes a folder that can be read",
-    })
+    let hint = match &error.0 {
+        Problem::Line { .. }
+        | Problem::NoLine { .. }
+        | Problem::NoCaption { .. }
+        | Problem::NoImageFile { .. } => PAIR_HINT,
+        _ => "`python3 scripts/easy_vqa.py DIR` makes a folder that can be read",
+    };
+    Fault::input(error).hint(hint)
 }
 
+const PAIR_HINT: &str =
+    "a line of captions is such as {\"image\": \"a.png\", \"caption\": \"a red circle\"}";
 /// Scenes of the embedded data for each member of a testnet.
 pub const SCENES_PER_MEMBER: usize = 300;
 /// The part of its pictures that a member keeps aside for its own scores, in thousandths.

@@ -162,7 +162,7 @@ fn word_list() -> Vec<String> {
             add(word.to_owned());
         });
     }
-    NEW_WORDS.iter().for_each(|word| add((*word).to_owned()));
+    NEW_WORDS.split(' ').for_each(|word| add(word.to_owned()));
     let missing = words.len().next_multiple_of(8) - words.len();
     words.extend((0..missing).map(|number| format!("<reserved{number}>")));
     words

@@ -5,16 +5,6 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::families::language::Language;
-use crate::kernels::cross_entropy;
-
-/// The mean cross-entropy of the answers.
-///
-/// # Shapes
-/// - logits: `[batch, vocabulary]`
-/// - answers: `batch` token ids
-pub fn answer_loss(logits: Tensor<2>, answers: &[u32]) -> Tensor<1> {
-    cross_entropy(logits, answers)
-}
 
 /// The mean cross-entropy of answers of several tokens.
 ///
@@ -68,6 +58,7 @@ pub fn text_losses(logits: Tensor<3>, questions: &[&[u32]], answers: &[u32]) -> 
 mod tests {
     use super::*;
     use crate::host::floats;
+    use crate::kernels::cross_entropy;
     use burn::tensor::Device;
 
     #[test]
@@ -76,7 +67,7 @@ mod tests {
         let logits = Tensor::<3>::from_data(TensorData::new(logits, [2, 3, 4]), &Device::flex());
         let [answers, questions] = text_losses(logits.clone(), &[&[1, 2, 3], &[3, 1]], &[0, 2]);
         let last = logits.clone().narrow(1, 2, 1).reshape([2, 4]);
-        assert_close(floats(answers)[0], floats(answer_loss(last, &[0, 2]))[0]);
+        assert_close(floats(answers)[0], floats(cross_entropy(last, &[0, 2]))[0]);
         let all = floats(log_softmax(logits, 2));
         let said = |row: usize, place: usize, word: usize| -all[(row * 3 + place) * 4 + word];
         assert_close(floats(questions)[0], (said(0, 0, 2) + said(0, 1, 3) + said(1, 1, 1)) / 3.0);

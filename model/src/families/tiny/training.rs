@@ -6,11 +6,11 @@ use burn_optim::GradientsParams;
 use super::shard::EncodedShard;
 use super::variant::PLAIN;
 use super::{Network, Umm};
-use crate::families::language::losses::answer_loss;
 use crate::families::language::rows::Rows;
 use crate::families::lora_model::{Batch, Examples, LoraModel, Losses, Unreadable};
 use crate::families::trunk::flow::Noise;
 use crate::host::floats;
+use crate::kernels::cross_entropy;
 use crate::layers::adapted::Adapted;
 
 /// Questions of one step: whose pictures, what is asked, what is right.
@@ -95,7 +95,7 @@ impl Asked {
         let pictures = shard.tokens.rows(&self.pictures, device).flatten(0, 1);
         let logits =
             umm.adapted.network.trunk.answer_logits(pictures, &self.rows, &umm.config.trunk());
-        answer_loss(logits, &self.answers)
+        cross_entropy(logits, &self.answers)
     }
 }
 

@@ -111,7 +111,7 @@ mod tests {
         let metadata = fs::read_to_string(root.join("00007/metadata.jsonl")).unwrap();
         assert_eq!(metadata, line + "\n");
         let third = fs::read(root.join("00007/samples/0003.png")).unwrap();
-        assert_eq!(Picture::from_png(&third).unwrap(), Picture::plain([3; 3]));
+        assert_eq!(Picture::from_bytes(&third).unwrap(), Picture::plain([3; 3]));
         let refusal = Folder::create(&root).unwrap_err().to_string();
         assert!(refusal.ends_with("new/drawings is not empty"), "{refusal}");
     }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::{Prompt, Tag, detector};
+use crate::Picture;
 use crate::evaluate::Tally;
-use crate::scenes::{self, PromptCase};
-use crate::vocabulary::Vocabulary;
-use crate::{Dataset, Picture};
+use crate::scenes::PromptCase;
 
-/// The score of a suite of drawings. Print it beside [`detector_ceiling`]'s.
+/// The score of a suite of drawings. Print it beside
+/// [`ceiling`](crate::evaluation::EvaluationSet::ceiling)'s.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
     /// Every prompt.
@@ -62,18 +62,6 @@ pub fn score(cases: &[PromptCase], drawings: &[Picture]) -> Report {
     let mut report = Report::default();
     for (case, drawing) in cases.iter().zip(drawings) {
         report.add(case.prompt.tag, case.is_new, is_right(&case.prompt, drawing));
-    }
-    report
-}
-
-/// What a faultless drawer would score: clean renders of `scenes` captioned scenes, judged by
-/// pixels.
-pub fn detector_ceiling(seed: u64, scenes: usize) -> Report {
-    let Dataset { pictures, captions, .. } = scenes::dataset(Vocabulary::Domain, seed, scenes);
-    let mut report = Report::default();
-    for caption in &captions {
-        let Some(prompt) = &caption.prompt else { continue };
-        report.add(prompt.tag, caption.is_new, is_right(prompt, &pictures[caption.picture]));
     }
     report
 }

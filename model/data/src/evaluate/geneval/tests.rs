@@ -2,9 +2,9 @@
 
 use super::detector::detect;
 use super::*;
-use crate::Picture;
-use crate::scenes::{Object, Scene};
-use crate::vocabulary::{Colour, Relation, Shape};
+use crate::scenes::{self, Object, Scene};
+use crate::vocabulary::{Colour, Relation, Shape, Vocabulary};
+use crate::{Dataset, Picture};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -211,4 +211,16 @@ fn blurred(picture: &Picture) -> Picture {
 fn noisy(picture: &Picture, rng: &mut ChaCha8Rng) -> Picture {
     let shake = |value: &u8| (i16::from(*value) + rng.random_range(-12..=12)).clamp(0, 255) as u8;
     Picture::new(picture.pixels.iter().map(shake).collect())
+}
+
+/// What a faultless drawer would score: clean renders of `scenes` captioned scenes, judged by
+/// pixels.
+fn detector_ceiling(seed: u64, scenes: usize) -> Report {
+    let Dataset { pictures, captions, .. } = scenes::dataset(Vocabulary::Domain, seed, scenes);
+    let mut report = Report::default();
+    for caption in &captions {
+        let Some(prompt) = &caption.prompt else { continue };
+        report.add(prompt.tag, caption.is_new, is_right(prompt, &pictures[caption.picture]));
+    }
+    report
 }
