@@ -11,8 +11,9 @@ pub mod hello;
 pub mod roster;
 pub mod strategy;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -259,90 +260,86 @@ fn syntax(text: &str, error: &toml::de::Error) -> FederationError {
 }
 
 fn check(document: &Document) -> Result<(), Flaw> {
-    require(is_name(&document.name), "name", "1 to 64 printable characters", &document.name)?;
+    require(is_name(&document.name), "name", NAME_EXPECTED, &document.name)?;
     check_members(&document.members)?;
     check_lora(&document.lora)?;
     check_training(&document.training)?;
     let council = &document.council;
-    let deadline = council.round_deadline_s;
-    let expected = "1 to 604800 seconds";
-    require((1..=604_800).contains(&deadline), "council.round_deadline_s", expected, deadline)?;
-    let timeout = council.view_timeout_ms;
-    let expected = "50 to 600000 milliseconds";
-    require((50..=600_000).contains(&timeout), "council.view_timeout_ms", expected, timeout)?;
+    within("council.round_deadline_s", council.round_deadline_s, 1..=604_800)?;
+    within("council.view_timeout_ms", council.view_timeout_ms, 50..=600_000)?;
     let late = council.late_rounds;
-    require(late <= LATE_ROUNDS_MAX, "council.late_rounds", "0 to 4", late)?;
+    within("council.late_rounds", late, 0..=LATE_ROUNDS_MAX)?;
     let fits = late == 0 || document.training.strategy.takes_late_updates();
     require(fits, "council.late_rounds", "0 with this strategy: see docs/STRATEGIES.md", late)
 }
 
-/// Whether members make a roster; the places in what is wrong are those in `members`.
+/// Whether members make a roster; the places in a flaw's field are those in `members`.
 pub(crate) fn check_members(members: &[Member]) -> Result<(), Flaw> {
     let count = members.len();
     require((1..=MEMBERS_MAX).contains(&count), "members", "1 to 64 members", count)?;
-    let (mut names, mut keys) = (BTreeSet::new(), BTreeMap::new());
+    let (mut names, mut keys) = (BTreeSet::new(), BTreeSet::new());
     for (place, member) in members.iter().enumerate() {
         let field = |name: &str| format!("members[{place}].{name}");
-        let name = &member.name;
-        require(is_name(name), &field("name"), "1 to 64 printable characters", name)?;
+        let Member { name, key, addresses, weight } = member;
+        require(is_name(name), &field("name"), NAME_EXPECTED, name)?;
         require(names.insert(name), &field("name"), "a name no other member has", name)?;
-        let key = member.key;
-        require(keys.insert(key, name).is_none(), &field("key"), "a key no other member has", key)?;
-        let usable = identity::is_public_key(&member.id());
-        require(usable, &field("key"), "an ed25519 public key", key)?;
-        let weight = member.weight;
-        require((1..=1_000_000).contains(&weight), &field("weight"), "1 to 1000000", weight)?;
-        let addresses = member.addresses.len();
-        require(addresses <= 16, &field("addresses"), "at most 16 addresses", addresses)?;
+        require(keys.insert(key), &field("key"), "a key no other member has", key)?;
+        require(identity::is_public_key(key), &field("key"), "an ed25519 public key", key)?;
+        within(&field("weight"), *weight, 1..=1_000_000)?;
+        let count = addresses.len();
+        require(count <= 16, &field("addresses"), "at most 16 addresses", count)?;
     }
     Ok(())
 }
 
 fn check_lora(lora: &Lora) -> Result<(), Flaw> {
-    require((1..=1024).contains(&lora.rank), "lora.rank", "1 to 1024", lora.rank)?;
-    let alpha = lora.alpha;
-    require(alpha.is_finite() && alpha > 0.0, "lora.alpha", "a positive number", alpha)?;
-    let dropout = lora.dropout;
-    require((0.0..1.0).contains(&dropout), "lora.dropout", "at least 0, less than 1", dropout)?;
-    let targets = lora.targets.len();
-    require((1..=64).contains(&targets), "lora.targets", "1 to 64 layer names", targets)?;
-    let distinct: BTreeSet<_> = lora.targets.iter().collect();
-    require(distinct.len() == targets, "lora.targets", "names without repetition", targets)
+    let Lora { rank, alpha, dropout, targets } = lora;
+    within("lora.rank", *rank, 1..=1024)?;
+    require(alpha.is_finite() && *alpha > 0.0, "lora.alpha", "a positive number", alpha)?;
+    require((0.0..1.0).contains(dropout), "lora.dropout", "at least 0, less than 1", dropout)?;
+    let count = targets.len();
+    require((1..=64).contains(&count), "lora.targets", "1 to 64 layer names", count)?;
+    let distinct: BTreeSet<_> = targets.iter().collect();
+    require(distinct.len() == count, "lora.targets", "names without repetition", count)
 }
 
 fn check_training(training: &Training) -> Result<(), Flaw> {
     let t = training;
-    require((1..=ROUNDS_MAX).contains(&t.rounds), "training.rounds", "1 to 4096", t.rounds)?;
-    let steps = t.local_steps;
-    require((1..=1_000_000).contains(&steps), "training.local_steps", "1 to 1000000", steps)?;
+    within("training.rounds", t.rounds, 1..=ROUNDS_MAX)?;
+    within("training.local_steps", t.local_steps, 1..=1_000_000)?;
     let batch = u64::from(t.batch_questions) + u64::from(t.batch_captions);
-    let field = "training.batch_questions + training.batch_captions";
-    require((1..=65_536).contains(&batch), field, "1 to 65536", batch)?;
-    let field = "training.accumulation";
-    require((1..=65_536).contains(&t.accumulation), field, "1 to 65536", t.accumulation)?;
+    within("training.batch_questions + training.batch_captions", batch, 1..=65_536)?;
+    within("training.accumulation", t.accumulation, 1..=65_536)?;
     let norm = t.gradient_norm_max.unwrap_or(1.0);
     let field = "training.gradient_norm_max";
     require((1e-30..=1e30).contains(&norm), field, "1e-30 to 1e30", norm)?;
-    let rate = t.learning_rate;
+    let (rate, last) = (t.learning_rate, t.learning_rate_final);
     let field = "training.learning_rate";
     require(rate.is_finite() && rate > 0.0, field, "a positive number", rate)?;
-    let last = t.learning_rate_final;
-    let field = "training.learning_rate_final";
-    require(
-        (0.0..=rate).contains(&last),
-        field,
-        "at least 0, at most training.learning_rate",
-        last,
-    )?;
-    let decay = t.weight_decay;
-    let field = "training.weight_decay";
+    let (field, expected) =
+        ("training.learning_rate_final", "at least 0, at most training.learning_rate");
+    require((0.0..=rate).contains(&last), field, expected, last)?;
+    let (field, decay) = ("training.weight_decay", t.weight_decay);
     require(decay.is_finite() && decay >= 0.0, field, "zero or a positive number", decay)
+}
+
+/// A flaw unless `number` is in `range`.
+fn within<T: PartialOrd + fmt::Display>(
+    field: &str,
+    number: T,
+    range: RangeInclusive<T>,
+) -> Result<(), Flaw> {
+    let expected = format!("{} to {}", range.start(), range.end());
+    require(range.contains(&number), field, expected, number)
 }
 
 fn is_name(name: &str) -> bool {
     let length = name.chars().count();
     (1..=64).contains(&length) && !name.chars().any(char::is_control)
 }
+
+/// What [`is_name`] asks for.
+const NAME_EXPECTED: &str = "1 to 64 printable characters";
 
 fn one() -> u32 {
     1

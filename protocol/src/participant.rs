@@ -196,20 +196,7 @@ impl Participant {
 
     /// How much it holds: for tests.
     pub fn load(&self) -> Load {
-        let council = self.round.consensus.load();
-        Load {
-            early: self.early.len(),
-            updates: self.round.updates.len(),
-            late: self.round.late_count(),
-            evidence: self.round.pending.evidence_count(),
-            petitions: self.round.pending.petitions.iter().count(),
-            heard: self.round.heard_count(),
-            blobs: self.round.blobs.len(),
-            verifications: self.round.verifications(),
-            aggregations: self.round.aggregations(),
-            outputs: self.outbox.queued(),
-            ..council
-        }
+        Load { early: self.early.len(), outputs: self.outbox.queued(), ..self.round.load() }
     }
 
     /// The members of the current round.

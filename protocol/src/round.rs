@@ -25,7 +25,7 @@ use crate::member::{MemberId, View};
 use crate::outbox::Outbox;
 use crate::peers::Peers;
 use crate::pending::Pending;
-use crate::status::PhaseName;
+use crate::status::{Load, PhaseName};
 use crate::wire::{Certificate, Evidence, MemberSet, Message, RoundRecord, Update};
 use aggregates::Aggregates;
 use blobs::Blobs;
@@ -179,24 +179,19 @@ impl Round {
         self.last
     }
 
-    /// How many proposals are being verified.
-    pub fn verifications(&self) -> usize {
-        self.verifications.len()
-    }
-
-    /// How many updates of earlier rounds are kept.
-    pub fn late_count(&self) -> usize {
-        self.late.len()
-    }
-
-    /// How many heartbeats are kept.
-    pub fn heard_count(&self) -> usize {
-        self.heard.len()
-    }
-
-    /// How many aggregations run or are done.
-    pub fn aggregations(&self) -> usize {
-        self.aggregates.len()
+    /// How much it holds.
+    pub fn load(&self) -> Load {
+        Load {
+            updates: self.updates.len(),
+            late: self.late.len(),
+            evidence: self.pending.evidence_count(),
+            petitions: self.pending.petitions.iter().count(),
+            heard: self.heard.len(),
+            blobs: self.blobs.len(),
+            verifications: self.verifications.len(),
+            aggregations: self.aggregates.len(),
+            ..self.consensus.load()
+        }
     }
 
     /// The phase of the round.

@@ -78,9 +78,9 @@ pub struct Load {
     pub evidence: usize,
     /// Open petitions.
     pub petitions: usize,
-    /// Heartbeats kept to show who was there.
+    /// Heartbeats kept as proof of presence.
     pub heard: usize,
-    /// Blobs here or asked for.
+    /// Blobs stored or wanted.
     pub blobs: usize,
     /// Views with a proposal.
     pub views_proposed: usize,

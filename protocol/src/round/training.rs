@@ -117,7 +117,7 @@ impl Round {
         }
     }
 
-    /// The job failed: others are told not to wait.
+    /// The job failed: publishes that there will be no update.
     pub fn on_train_failed(&mut self, outbox: &mut Outbox, job: JobId, reason: &str) {
         let Some((of, _)) = self.trains(job) else {
             return;
