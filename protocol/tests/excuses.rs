@@ -20,7 +20,8 @@ fn federation() -> Arc<Federation> {
         "name = \"f\"\nseed = 1\nbase = \"{}\"\n\
          [lora]\nrank = 4\nalpha = 8.0\ndropout = 0.0\ntargets = [\"q\"]\n\
          [training]\nrounds = 2\nlocal_steps = 1\nbatch_questions = 1\nbatch_captions = 1\n\
-         learning_rate = 0.1\nlearning_rate_final = 0.1\nweight_decay = 0.0\nstrategy = \"fedavg\"\n\
+         learning_rate = 0.1\nlearning_rate_final = 0.1\nweight_decay = 0.0\n\
+         strategy = \"fedavg\"\n\
          [council]\nround_deadline_s = 60\n{members}",
         Digest([7; 32])
     );
@@ -28,7 +29,7 @@ fn federation() -> Arc<Federation> {
 }
 
 #[test]
-fn who_connects_late_is_told_that_a_member_sits_out() {
+fn a_peer_that_connects_late_learns_that_a_member_sits_out() {
     let (federation, start_adapter) = (federation(), BlobRef::of(b"start"));
     let config = Config { federation: federation.clone(), identity: identity(1), start_adapter };
     let mut member = Participant::new(config, Time(0)).unwrap();
@@ -43,12 +44,12 @@ fn who_connects_late_is_told_that_a_member_sits_out() {
 
     let late = identity(2).member();
     member.handle(Time(2), Input::PeerConnected(late));
-    let told = std::iter::from_fn(|| member.poll_output()).any(|output| match output {
+    let is_sent = std::iter::from_fn(|| member.poll_output()).any(|output| match output {
         Output::Send { to, bytes } if to == late => {
             let opened = envelope::open(&bytes, federation.founders()).unwrap().message;
             matches!(opened, Message::Heartbeat(said) if said.sits_out == Some(reason.clone()))
         }
         _ => false,
     });
-    assert!(told);
+    assert!(is_sent);
 }

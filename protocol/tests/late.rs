@@ -28,7 +28,8 @@ fn federation(late_rounds: u64) -> Arc<Federation> {
         "name = \"a\"\nseed = 1\nbase = \"{}\"\n\
          [lora]\nrank = 4\nalpha = 8.0\ndropout = 0.0\ntargets = [\"q\"]\n\
          [training]\nrounds = 9\nlocal_steps = 8\nbatch_questions = 1\nbatch_captions = 1\n\
-         learning_rate = 0.1\nlearning_rate_final = 0.1\nweight_decay = 0.0\nstrategy = \"fedavg\"\n\
+         learning_rate = 0.1\nlearning_rate_final = 0.1\nweight_decay = 0.0\n\
+         strategy = \"fedavg\"\n\
          [council]\nround_deadline_s = 60\nlate_rounds = {late_rounds}\n{members}",
         Digest([7; 32])
     );

@@ -25,7 +25,8 @@ fn federation(name: &str) -> Arc<Federation> {
         "name = \"{name}\"\nseed = 1\nbase = \"{}\"\n\
          [lora]\nrank = 4\nalpha = 8.0\ndropout = 0.0\ntargets = [\"q\"]\n\
          [training]\nrounds = 2\nlocal_steps = 1\nbatch_questions = 1\nbatch_captions = 1\n\
-         learning_rate = 0.1\nlearning_rate_final = 0.1\nweight_decay = 0.0\nstrategy = \"fedavg\"\n\
+         learning_rate = 0.1\nlearning_rate_final = 0.1\nweight_decay = 0.0\n\
+         strategy = \"fedavg\"\n\
          [council]\nround_deadline_s = 60\n{members}",
         Digest([7; 32])
     );
@@ -109,7 +110,7 @@ fn a_message_resealed_is_the_same_bytes() {
 }
 
 #[test]
-fn random_and_damaged_bytes_are_refused_and_told() {
+fn random_and_damaged_bytes_are_refused_and_reported() {
     let mut participant = participant();
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let sealed = envelope::seal(&identity(2), federation("a").id(), &update(b"x"));

@@ -134,7 +134,7 @@ fn a_vote_for_a_distant_view_does_not_hide_those_of_the_view_under_way() {
 /// it. It was repeated in the name of who repeated it, under its leader's signature, so that nobody
 /// could open it. Noticed as a message that does not open, seed 2305 of 16 members.
 #[test]
-fn a_motion_repeated_after_many_views_is_its_leaders() {
+fn a_proposal_repeated_after_many_views_is_its_leaders() {
     let mut document = world::document(7, 1);
     document.council.view_timeout_ms = 500;
     let mut world = World::at_rest(document, 1, Weather { delay_ms: 80_000, ..FAIR });
