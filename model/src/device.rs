@@ -5,9 +5,10 @@
 //! anything is computed: Burn panics, on a thread of its own, where one is missing later.
 
 use burn::backend::DispatchDevice;
+use witan_data::fault::Fault;
+
 pub use burn::tensor::Device;
 pub use witan_data::compute::Compute;
-use witan_data::fault::Fault;
 
 /// The device, ready to hold tensors that record no gradients.
 ///

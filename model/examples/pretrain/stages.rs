@@ -18,7 +18,6 @@ use burn_optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use serde::{Deserialize, Serialize};
 use witan_adapter::tensors::{WeightError, Weights};
 use witan_data::tokenizer::{Tokenizer, WordError};
-
 use witan_model::families::tiny::Network;
 use witan_model::families::tiny::base::{Base, BaseError, fresh, saved};
 use witan_model::families::tiny::config::ModelConfig;

@@ -24,7 +24,8 @@ use witan_adapter::{Adapter, AdapterError, LoraConfig};
 use witan_data::tokenizer::Tokenizer;
 
 use crate::families::tiny::base::{Base, BaseError};
-use crate::families::tiny::config::{MERGE, ModelConfig};
+use crate::families::tiny::cells::MERGE;
+use crate::families::tiny::config::ModelConfig;
 use crate::families::trunk::Trunk;
 use crate::layers::adapted::Adapted;
 use crate::layers::frozen::Frozen;

@@ -13,8 +13,6 @@ use witan_adapter::tensors::Weights;
 use witan_data::scenes;
 use witan_data::tokenizer::Tokenizer;
 use witan_data::vocabulary::Vocabulary;
-
-use super::{Event, PretrainError, PretrainPlan, Progress, Setup, Stage};
 use witan_model::families::language::losses::text_losses;
 use witan_model::families::tiny::base::Base;
 use witan_model::families::tiny::config::ModelConfig;
@@ -22,6 +20,8 @@ use witan_model::families::tiny::shard::{EncodedShard, picture_features};
 use witan_model::families::tiny::variant::PLAIN;
 use witan_model::families::trunk::flow::Noise;
 use witan_model::train::ShuffledSampler;
+
+use super::{Event, PretrainError, PretrainPlan, Progress, Setup, Stage};
 
 /// Trains everything but the encoder and the painter.
 pub fn train(

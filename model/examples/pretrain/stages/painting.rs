@@ -13,12 +13,12 @@ use rand_distr::StandardNormal;
 use witan_adapter::tensors::Weights;
 use witan_data::Picture;
 use witan_data::scenes::Scene;
-
-use super::{PretrainError, Progress, Setup, Stage};
-use witan_model::families::tiny::config::CELL_PIXELS;
+use witan_model::families::tiny::cells::CELL_PIXELS;
 use witan_model::families::tiny::painter::{Sketch, pixel_index, sketch};
 use witan_model::families::tiny::vision::pixels;
 use witan_model::host::floats;
+
+use super::{PretrainError, Progress, Setup, Stage};
 
 /// Trains the painter; everything else stays.
 pub fn train(

@@ -11,16 +11,15 @@ use rand_chacha::ChaCha8Rng;
 use witan_adapter::tensors::{HostTensor, Weights};
 use witan_data::Picture;
 use witan_data::scenes::Scene;
-
-use super::{PretrainError, Progress, Setup, Stage};
 use witan_model::families::tiny::Network;
 use witan_model::families::tiny::cells::{
-    BACKGROUND, CHANNELS, COLOUR, LENGTH_UNIT, OCCUPANCY, SHAPE, SIZE,
+    BACKGROUND, CHANNELS, COLOUR, GRID_CELLS, LENGTH_UNIT, OCCUPANCY, PICTURE_SIDE, SHAPE, SIZE,
 };
-use witan_model::families::tiny::config::{GRID_CELLS, PICTURE_SIDE};
 use witan_model::families::tiny::vision::{CellReading, pixels};
 use witan_model::host::floats;
 use witan_model::layers::loader::Loader;
+
+use super::{PretrainError, Progress, Setup, Stage};
 
 /// Trains the encoder and its head; everything else stays.
 pub fn train(

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use super::cells::{CELL_PIXELS, GRID_CELLS, GRID_SIDE, MERGE, PICTURE_SIDE, PICTURE_TOKENS};
+use super::cells::{MERGE, PICTURE_TOKENS};
 use crate::families::language::config::{Family, LanguageConfig};
 use crate::families::language::rows::Rows;
 use crate::families::tiny::variant::PLAIN;

@@ -7,7 +7,8 @@ use witan_data::Picture;
 use witan_data::tokenizer::WordError;
 
 use crate::families::language::causal::likeliest;
-use crate::families::tiny::config::{CELL_PIXELS, GRID_CELLS, ModelConfig, PICTURE_TOKENS};
+use crate::families::tiny::cells::{CELL_PIXELS, GRID_CELLS, PICTURE_TOKENS};
+use crate::families::tiny::config::ModelConfig;
 use crate::families::tiny::painter::{Sketch, pixel_index, sketch};
 use crate::families::tiny::patches::to_cells;
 use crate::families::tiny::shard::{

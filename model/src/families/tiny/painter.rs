@@ -11,9 +11,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use witan_adapter::tensors::WeightError;
 
 use crate::families::tiny::cells::{
-    BACKGROUND, CHANNELS, COLOUR, LENGTH_UNIT, OFFSET, SHAPE, SHAPE_CLASSES, SIZE,
+    BACKGROUND, CELL_PIXELS, CHANNELS, COLOUR, GRID_CELLS, GRID_SIDE, LENGTH_UNIT, OFFSET, SHAPE,
+    SHAPE_CLASSES, SIZE,
 };
-use crate::families::tiny::config::{CELL_PIXELS, GRID_CELLS, GRID_SIDE, ModelConfig};
+use crate::families::tiny::config::ModelConfig;
 use crate::layers::frozen::Frozen;
 use crate::layers::loader::Loader;
 

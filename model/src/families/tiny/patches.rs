@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::config::{GRID_SIDE, MERGE};
+use super::cells::{GRID_SIDE, MERGE};
 
 /// Cells gathered into the patches the transformer denoises.
 ///

@@ -10,7 +10,8 @@ use witan_data::partition::Part;
 use witan_data::tokenizer::{ANS, IMG, Tokenizer, WordError};
 use witan_data::{Dataset, Picture};
 
-use crate::families::tiny::config::{ModelConfig, PICTURE_SIDE, PICTURE_TOKENS};
+use crate::families::tiny::cells::{PICTURE_SIDE, PICTURE_TOKENS};
+use crate::families::tiny::config::ModelConfig;
 use crate::families::tiny::patches::to_patches;
 use crate::families::tiny::vision::pixels;
 use crate::families::tiny::{Network, Umm};

@@ -10,8 +10,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use witan_adapter::fresh::Init;
 use witan_adapter::tensors::WeightError;
 
-use crate::families::tiny::cells;
-use crate::families::tiny::config::{GRID_CELLS, ModelConfig, PICTURE_SIDE};
+use crate::families::tiny::cells::{self, GRID_CELLS, PICTURE_SIDE};
+use crate::families::tiny::config::ModelConfig;
 use crate::layers::frozen::Frozen;
 use crate::layers::loader::Loader;
 use crate::layers::transformer::{
