@@ -110,7 +110,7 @@ pub fn listen(home: &Home) -> Result<ControlSocket, StoreError> {
         _ => {}
     }
     let address = address::of(&path).map_err(failed)?;
-    let listener = UnixListener::bind(address.path()).map_err(failed)?;
+    let listener = UnixListener::bind(&address.path).map_err(failed)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
     let (sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
     let task = tokio::spawn(accept(listener, sender));

@@ -24,10 +24,6 @@ pub struct Driver {
     pub participant: Participant,
     /// The network.
     pub net: NetHandle,
-    /// Its name in the federation.
-    pub(crate) name: String,
-    /// Rounds in its ledger when it started.
-    pub(crate) rounds: u64,
     pub(crate) store: Store,
     pub(crate) blobs: Blobs,
     pub(crate) jobs: Jobs,
@@ -57,8 +53,6 @@ impl Driver {
         tokio::pin!(stop);
         let mut inputs = VecDeque::from([Input::Tick]);
         let mut heartbeat = Heartbeat::default();
-        let (name, rounds) = (self.name.clone(), self.rounds);
-        self.emit(NodeEvent::Started { name, rounds });
         for what in std::mem::take(&mut self.repairs) {
             self.note(Notice::Repaired { what })?;
         }

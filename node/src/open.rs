@@ -16,27 +16,18 @@ use witan_protocol::member::MemberId;
 use witan_protocol::{Config, Participant};
 
 use crate::control;
-use crate::driver::{Driver, Sources};
-use crate::events::TimedEvent;
+use crate::driver::{Driver, Sources, unix_ms};
+use crate::events::{NodeEvent, TimedEvent};
 use crate::jobs::error_feedback::ErrorFeedback;
 use crate::jobs::train::Places;
 use crate::jobs::{FederatedModel, Jobs};
 use witan_home::settings::Compute;
 
-/// Whose key may start a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// A member's.
-    Members,
-    /// Anybody's: it watches until the members have added it.
-    Joining,
-}
-
 /// What a start is asked besides what the home says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Start {
-    /// Whose key may start it.
-    pub admission: Admission,
+    /// Whether to start with a key that is no member's: it watches until the members have added it.
+    pub join: bool,
     /// Where to compute, in place of what the settings say.
     pub device: Option<Compute>,
     /// Bootstrap peers to ask besides the federation's.
@@ -50,7 +41,7 @@ pub struct Start {
 pub async fn node(
     home: &Home,
     start: Start,
-    on_event: Box<dyn FnMut(&TimedEvent) + Send>,
+    mut on_event: Box<dyn FnMut(&TimedEvent) + Send>,
 ) -> Result<Driver, Failure> {
     let federation = Arc::new(home.read_federation()?);
     let mut settings = Settings::read(&home.settings_file())?;
@@ -73,7 +64,7 @@ pub async fn node(
             .hint(audit::verify_hint(home))
     })?;
     let (me, roster) = (identity.member(), participant.roster());
-    if !roster.contains(&me) && start.admission == Admission::Members {
+    if !roster.contains(&me) && !start.join {
         return Err(not_a_member(home, &me));
     }
     let name = roster.name_of(&me);
@@ -89,19 +80,8 @@ pub async fn node(
     })
     .map_err(no_network)?;
     let sources = Sources { net: net_events, jobs: job_events, control: control::listen(home)? };
-    Ok(Driver {
-        participant,
-        net,
-        name,
-        rounds,
-        store,
-        blobs,
-        jobs,
-        sources,
-        on_event,
-        started,
-        repairs,
-    })
+    on_event(&TimedEvent { at_ms: unix_ms(), kind: NodeEvent::Started { name, rounds } });
+    Ok(Driver { participant, net, store, blobs, jobs, sources, on_event, started, repairs })
 }
 
 /// What a network that does not start is to the caller of a command.

@@ -10,7 +10,7 @@ use witan_home::{Failure, Home};
 use witan_net::Command;
 use witan_net::limits::COMMANDS_MAX;
 use witan_node::events::TimedEvent;
-use witan_node::open::{self, Admission, Start};
+use witan_node::open::{self, Start};
 use witan_protocol::digest::BlobRef;
 use witan_protocol::member::Round;
 use witan_protocol::wire::{Message, Verified, envelope};
@@ -49,8 +49,7 @@ async fn run(home: &str, from: Round) -> Result<(), Failure> {
     let tell = |event: &TimedEvent| {
         println!("{}", serde_json::to_string(event).expect("an event is plain JSON"));
     };
-    let start = Start { admission: Admission::Members, device: None, bootstrap: Vec::new() };
-    let mut node = open::node(&home, start, Box::new(tell)).await?;
+    let mut node = open::node(&home, Start::default(), Box::new(tell)).await?;
     let roster = std::sync::Arc::clone(node.participant.roster());
     let liar = Liar { identity, roster, from };
     let (commands, mut asked) = mpsc::channel(COMMANDS_MAX);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use witan_home::settings::Compute;
 use witan_home::{Failure, FailureKind, Home};
 use witan_node::events::{NodeEvent, TimedEvent};
-use witan_node::open::{self, Admission, Start};
+use witan_node::open::{self, Start};
 use witan_protocol::Roster;
 use witan_protocol::member::Round;
 
@@ -43,11 +43,7 @@ pub struct Args {
 /// Opens the home and runs the node.
 pub fn run(args: Args) -> Result<(), Failure> {
     let home = Home::existing(&args.home)?;
-    let start = Start {
-        admission: if args.join { Admission::Joining } else { Admission::Members },
-        device: args.device,
-        bootstrap: args.bootstrap,
-    };
+    let start = Start { join: args.join, device: args.device, bootstrap: args.bootstrap };
     block_on(async move {
         let (sender, events) = std::sync::mpsc::sync_channel::<TimedEvent>(EVENTS_MAX);
         let queue = move |event: &TimedEvent| {

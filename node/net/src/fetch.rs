@@ -28,10 +28,12 @@ pub struct Ask {
 /// What all fetches share: where blobs go, how questions are asked, and how many at once.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
-    blobs: Blobs,
-    asks: mpsc::Sender<Ask>,
-    fetches: Arc<Semaphore>,
-    peers: Arc<BTreeMap<PeerId, Arc<Semaphore>>>,
+    pub blobs: Blobs,
+    pub asks: mpsc::Sender<Ask>,
+    /// A place for each blob.
+    pub fetches: Arc<Semaphore>,
+    /// Places for chunks, by the peer that is asked; nobody else is.
+    pub peers: Arc<BTreeMap<PeerId, Arc<Semaphore>>>,
 }
 
 /// What became of a fetch.
@@ -63,25 +65,6 @@ pub enum Failure {
 }
 
 impl Fetcher {
-    /// Fetches into `blobs` from `peers`; questions come out of the returned channel.
-    pub fn new(blobs: Blobs, peers: impl Iterator<Item = PeerId>) -> (Self, mpsc::Receiver<Ask>) {
-        let (asks, questions) = mpsc::channel(limits::FETCHES_MAX);
-        let fetches = Arc::new(Semaphore::new(limits::FETCHES_MAX));
-        let mut fetcher = Self { blobs, asks, fetches, peers: Arc::default() };
-        fetcher.follow(peers);
-        (fetcher, questions)
-    }
-
-    /// Later fetches ask these peers.
-    pub fn follow(&mut self, peers: impl Iterator<Item = PeerId>) {
-        let slots = |peer| {
-            let known = self.peers.get(&peer).cloned();
-            let new = || Arc::new(Semaphore::new(limits::CHUNKS_PER_PEER_MAX));
-            (peer, known.unwrap_or_else(new))
-        };
-        self.peers = Arc::new(peers.map(slots).collect());
-    }
-
     /// Fetches `blob` from `holders`, which may grow meanwhile; durable once done without failure.
     pub async fn fetch(self, blob: BlobRef, holders: watch::Receiver<Vec<PeerId>>) -> Outcome {
         let mut job = Job { fetcher: self, blob, holders, outcome: Outcome::default() };

@@ -1,10 +1,11 @@
 //! The fetches under way, seen from the loop: which blobs, whom they ask, what became of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use libp2p::PeerId;
 use libp2p::request_response::OutboundRequestId;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use witan_files::Blobs;
 use witan_protocol::digest::{BlobRef, Digest};
@@ -36,19 +37,27 @@ pub enum Step {
 impl Fetching {
     /// Fetches into `blobs` from the members of `roster`.
     pub fn new(blobs: Blobs, roster: &Roster) -> Self {
-        let (fetcher, asks) = Fetcher::new(blobs, roster.peers());
-        Self {
-            fetcher,
+        let (sender, asks) = mpsc::channel(limits::FETCHES_MAX);
+        let fetches = Arc::new(Semaphore::new(limits::FETCHES_MAX));
+        let mut fetching = Self {
+            fetcher: Fetcher { blobs, asks: sender, fetches, peers: Arc::default() },
             asks,
             holders: BTreeMap::new(),
             tasks: JoinSet::new(),
             asked: BTreeMap::new(),
-        }
+        };
+        fetching.follow(roster);
+        fetching
     }
 
     /// Later fetches ask the members of this roster.
     pub fn follow(&mut self, roster: &Roster) {
-        self.fetcher.follow(roster.peers());
+        let places = |peer| {
+            let known = self.fetcher.peers.get(&peer).cloned();
+            let new = || Arc::new(Semaphore::new(limits::CHUNKS_PER_PEER_MAX));
+            (peer, known.unwrap_or_else(new))
+        };
+        self.fetcher.peers = Arc::new(roster.peers().map(places).collect());
     }
 
     /// Starts a fetch, or adds holders to the one under way.

@@ -31,7 +31,7 @@ mod service;
 mod transport;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -131,7 +131,6 @@ pub struct NetHandle {
     pub commands: mpsc::Sender<Command>,
     roster: watch::Sender<Arc<Roster>>,
     counters: Arc<Counters>,
-    peers: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -154,7 +153,7 @@ impl NetHandle {
         Traffic {
             bytes_in: self.counters.bytes_in.load(Ordering::Relaxed),
             bytes_out: self.counters.bytes_out.load(Ordering::Relaxed),
-            peers: self.peers.load(Ordering::Relaxed),
+            peers: self.counters.peers.load(Ordering::Relaxed),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use futures::StreamExt;
@@ -53,7 +53,7 @@ pub struct Service {
     outbox: Outbox,
     commands: mpsc::Receiver<Command>,
     in_force: watch::Receiver<Arc<InForce>>,
-    connected: Arc<AtomicUsize>,
+    counters: Arc<Counters>,
 }
 
 /// Starts the network on the current tokio runtime. Returns once every address is bound, so that a
@@ -80,7 +80,6 @@ pub fn start(settings: NetSettings) -> Result<(NetHandle, mpsc::Receiver<Event>)
     let (commands, to_do) = mpsc::channel(limits::COMMANDS_MAX);
     let (events, reported) = mpsc::channel(limits::EVENTS_MAX);
     let (follow, in_force) = watch::channel(Arc::clone(federation.founders()));
-    let peers = Arc::<AtomicUsize>::default();
     let now = Instant::now();
     let (server, ready) = Server::new(blobs.clone());
     let service = Service {
@@ -99,12 +98,12 @@ pub fn start(settings: NetSettings) -> Result<(NetHandle, mpsc::Receiver<Event>)
         outbox: Outbox::new(events),
         commands: to_do,
         in_force,
-        connected: Arc::clone(&peers),
+        counters: Arc::clone(&counters),
         federation,
         roster,
     };
     let task = tokio::spawn(service.run());
-    Ok((NetHandle { commands, roster: follow, counters, peers, task }, reported))
+    Ok((NetHandle { commands, roster: follow, counters, task }, reported))
 }
 
 impl Service {
@@ -201,8 +200,8 @@ impl Service {
     /// Reports something to the driver.
     pub(super) fn emit(&mut self, event: Event) {
         match event {
-            Event::Connected(_) => self.connected.fetch_add(1, Ordering::Relaxed),
-            Event::Disconnected(_) => self.connected.fetch_sub(1, Ordering::Relaxed),
+            Event::Connected(_) => self.counters.peers.fetch_add(1, Ordering::Relaxed),
+            Event::Disconnected(_) => self.counters.peers.fetch_sub(1, Ordering::Relaxed),
             _ => 0,
         };
         self.outbox.push(event);

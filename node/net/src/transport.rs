@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use futures::{AsyncRead, AsyncWrite};
@@ -19,14 +19,13 @@ use libp2p::{PeerId, dns, noise, quic, tcp, yamux};
 
 use super::limits;
 
-/// Bytes carried by all streams of this node, without the framing of Noise, Yamux, TCP and QUIC
-/// around them (some 2 % for blobs).
+/// What [`super::Traffic`] is read from. Bytes are those of all streams, without the framing of
+/// Noise, Yamux, TCP and QUIC around them (some 2 % for blobs).
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Received.
     pub bytes_in: AtomicU64,
-    /// Sent.
     pub bytes_out: AtomicU64,
+    pub peers: AtomicUsize,
 }
 
 /// The transport of the peer with this key.
@@ -80,7 +79,7 @@ struct CountedMuxer {
 }
 
 impl CountedMuxer {
-    fn counted(&self, stream: Result<SubstreamBox, io::Error>) -> Result<CountedStream, io::Error> {
+    fn counted(&self, stream: io::Result<SubstreamBox>) -> io::Result<CountedStream> {
         Ok(CountedStream { inner: stream?, counters: self.counters.clone() })
     }
 }
@@ -92,7 +91,7 @@ impl StreamMuxer for CountedMuxer {
     fn poll_inbound(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<CountedStream, io::Error>> {
+    ) -> Poll<io::Result<CountedStream>> {
         let stream = ready!(Pin::new(&mut self.inner).poll_inbound(cx));
         Poll::Ready(self.counted(stream))
     }
@@ -100,7 +99,7 @@ impl StreamMuxer for CountedMuxer {
     fn poll_outbound(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<CountedStream, io::Error>> {
+    ) -> Poll<io::Result<CountedStream>> {
         let stream = ready!(Pin::new(&mut self.inner).poll_outbound(cx));
         Poll::Ready(self.counted(stream))
     }

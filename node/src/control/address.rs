@@ -8,28 +8,20 @@ use std::path::{Path, PathBuf};
 
 /// A path to a socket that is short enough; valid while this value lives.
 pub struct Address {
-    path: PathBuf,
+    /// What to bind or connect to.
+    pub path: PathBuf,
     _folder: Option<File>,
 }
 
 /// The address of the socket at `path`.
 pub fn of(path: &Path) -> io::Result<Address> {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+    let parts = path.parent().zip(path.file_name());
+    let Some((folder, name)) = parts.filter(|_| path.as_os_str().len() > PATH_MAX_BYTES) else {
         return Ok(Address { path: path.to_owned(), _folder: None });
     };
-    if path.as_os_str().len() <= PATH_MAX_BYTES {
-        return Ok(Address { path: path.to_owned(), _folder: None });
-    }
     let folder = File::open(folder)?;
     let path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name);
     Ok(Address { path, _folder: Some(folder) })
-}
-
-impl Address {
-    /// What to bind or connect to.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
 /// `sun_path` of Linux, less its closing zero.

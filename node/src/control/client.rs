@@ -38,7 +38,7 @@ impl Client {
     /// Connects to the node that runs in a home; `None` if none answers there.
     pub fn connect(home: &Home) -> Option<Self> {
         let address = address::of(&home.control_socket()).ok()?;
-        let stream = UnixStream::connect(address.path()).ok()?;
+        let stream = UnixStream::connect(&address.path).ok()?;
         stream.set_read_timeout(Some(CLIENT_TIMEOUT)).ok()?;
         stream.set_write_timeout(Some(CLIENT_TIMEOUT)).ok()?;
         Some(Self { stream: BufReader::new(stream) })
