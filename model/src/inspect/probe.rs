@@ -173,8 +173,8 @@ pub fn continue_texts(
             match info.blip3o {
                 None => fault,
                 Some(_) => fault.hint(
-                    "only its language model says texts; an adapter of all of it is for `witan ask` \
-                     and `witan draw` with --model",
+                    "only its language model says texts; an adapter of all of it is for `witan \
+                     ask` and `witan draw` with --model",
                 ),
             }
         })

@@ -139,8 +139,8 @@ fn for_people(out: &mut dyn Write, title: &str, shown: &Summary, show: &Show) ->
         let taught = shown.taught;
         writeln!(
             out,
-            "{taught:>7} of the {all} it trains on can be taught to the embedded model: it knows few \
-             words"
+            "{taught:>7} of the {all} it trains on can be taught to the embedded model: it knows \
+             few words"
         )?;
     }
     for (title, labels) in shown.charts() {

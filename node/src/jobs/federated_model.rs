@@ -93,8 +93,8 @@ impl FederatedModel {
                     found.short()
                 ))
                 .hint(
-                    "every member that learns to draw needs the same tower; one without it learns to \
-                     answer",
+                    "every member that learns to draw needs the same tower; one without it learns \
+                     to answer",
                 ))
             }
             _ => Ok(found.is_some()),

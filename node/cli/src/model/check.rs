@@ -286,8 +286,8 @@ fn needed(
     };
     writeln!(
         out,
-        "training   rank {rank}, {rows} of {tokens} tokens a step: {} (weights {}, adapter with its \
-         optimizer {}, activations {}, the rest {}{seen})",
+        "training   rank {rank}, {rows} of {tokens} tokens a step: {} (weights {}, adapter \
+         with its optimizer {}, activations {}, the rest {}{seen})",
         bytes(memory.total()),
         bytes(memory.weights),
         bytes(memory.adapter),

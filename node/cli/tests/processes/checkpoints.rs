@@ -151,7 +151,8 @@ fn what_was_exported_is_evaluated_as_the_home_is(home: &Path, model: &Path, fold
 fn prompts_of_any_class_are_drawn_into_folders_as_genevals() {
     let folder = tempfile::tempdir().unwrap();
     let (prompts, out) = (folder.path().join("prompts.jsonl"), folder.path().join("drawn"));
-    let line = r#"{"tag": "single_object", "include": [{"class": "bench", "count": 1}], "prompt": "a bench"}"#;
+    let include = r#""include": [{"class": "bench", "count": 1}]"#;
+    let line = format!(r#"{{"tag": "single_object", {include}, "prompt": "a bench"}}"#);
     fs::write(&prompts, format!("{line}\n{}\n", line.replace("bench", "cow"))).unwrap();
     let model = pinned("blip3o");
     let draw = ["draw", "--model", path(&model), "--prompts", path(&prompts), "--images", "2"];
