@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use witan_home::{Failure, shell};
-use witan_lab::spec::{Cohort, Exchange, FLAGS, Learning, Spec};
+use witan_lab::spec::{Cohort, Exchange, Learning, Spec};
 use witan_lab::train::{self, Request, TrainReport, TrainSpec};
 use witan_model::trainable;
 use witan_node::interrupt::Interrupt;
@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER", default_value = "witan-train")]
     dir: PathBuf,
     /// Continue the training in --dir, which knows its settings.
-    #[arg(long, conflicts_with_all = FLAGS, conflicts_with = "How")]
+    #[arg(long, conflicts_with_all = ["Cohort", "Learning", "Lora", "How"])]
     resume: bool,
     /// Print report.json on standard output, and neither progress nor tables.
     #[arg(long)]
