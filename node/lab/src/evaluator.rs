@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 use witan_adapter::{Adapter, Committed};
-use witan_data::metrics::{Metrics, by_task};
+use witan_data::metrics::Metrics;
 use witan_data::source::{DataSource, Extent};
 use witan_home::{Failure, FailureKind};
 use witan_model::device::Device;
@@ -19,6 +19,7 @@ use witan_protocol::federation::Federation;
 
 use crate::compare::compare;
 use crate::event::{Event, Observer};
+use crate::tables::Ceiling;
 use crate::testnet::Heard;
 
 /// What is evaluated, and on what.
@@ -136,12 +137,9 @@ impl Evaluator {
 
     /// Says what the evaluation set is.
     fn describe(&self) {
-        let EvaluationData { ceiling, skipped, .. } = &self.evaluation;
-        if let Some(overall) = ceiling.all.overall() {
-            self.observer.say(Event::Ceiling { overall, by_task: by_task(ceiling) });
-        }
-        if skipped.count > 0 {
-            self.observer.say(Event::Skipped(skipped.clone()));
+        self.observer.say(Event::Ceiling(Ceiling::of(&self.evaluation)));
+        if self.evaluation.skipped.count > 0 {
+            self.observer.say(Event::Skipped(self.evaluation.skipped.clone()));
         }
     }
 

@@ -1,6 +1,5 @@
 //! Everything an experiment can say while it runs, whatever it is. A view is a fold over these.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use witan_protocol::member::MemberId;
 use witan_protocol::wire::RoundRecord;
 
 use crate::compare::Comparison;
+use crate::tables::Ceiling;
 use crate::train::TrainedRow;
 use crate::trainer::{Candidate, Step};
 
@@ -98,14 +98,8 @@ pub enum Event {
         /// Its metrics.
         metrics: Metrics,
     },
-    /// How many of the evaluation set's own pictures the detector finds right: no drawing can be
-    /// expected to do better.
-    Ceiling {
-        /// The mean over the tasks.
-        overall: f64,
-        /// Each task's.
-        by_task: BTreeMap<String, f64>,
-    },
+    /// What no drawing can be expected to exceed.
+    Ceiling(Ceiling),
     /// Some of the evaluation set's prompts are not drawn.
     Skipped(Skipped),
     /// The adapters that a federation is compared with are trained and evaluated.

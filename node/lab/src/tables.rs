@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use comfy_table::{Table, presets};
-use witan_data::metrics::Metrics;
+use serde::{Deserialize, Serialize};
+use witan_data::metrics::{Metrics, by_task};
+use witan_model::trainable::EvaluationData;
 
 /// One of the metrics that every report shows.
 pub struct Metric {
@@ -69,6 +71,32 @@ impl Mean {
     }
 }
 
+/// How many of the evaluation set's own pictures the detector accepts: no drawing can be expected
+/// to do better.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ceiling {
+    /// The mean over the tasks.
+    #[serde(rename = "drawing_ceiling")]
+    pub overall: Option<f64>,
+    /// Each task's.
+    #[serde(rename = "drawing_ceiling_by_task", default)]
+    pub by_task: BTreeMap<String, f64>,
+}
+
+impl Ceiling {
+    /// That of an evaluation set.
+    pub fn of(data: &EvaluationData) -> Self {
+        Self { overall: data.ceiling.all.overall(), by_task: by_task(&data.ceiling) }
+    }
+
+    /// A line below a table; none if nothing is drawn.
+    pub fn to_text(&self) -> String {
+        let Some(share) = self.overall else { return String::new() };
+        let share = percent(Some(share));
+        format!("drawings: the detector accepts {share} of the real pictures\n")
+    }
+}
+
 /// An empty table.
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
@@ -92,12 +120,6 @@ pub fn of_metrics(rows: &[(String, Values)]) -> Table {
 /// Such as "12.5 %".
 pub fn percent(fraction: Option<f64>) -> String {
     fraction.map_or_else(|| "-".to_owned(), |fraction| format!("{:.1} %", 100.0 * fraction))
-}
-
-/// What no drawing can be expected to exceed, in words; empty if it is unknown.
-pub fn ceiling(share: Option<f64>) -> String {
-    let said = |share| format!("drawings: the detector accepts {share} of the real pictures\n");
-    share.map_or(String::new(), |share| said(percent(Some(share))))
 }
 
 /// "single_object 80.0 %, …"; none without any.

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
-use witan_data::metrics::by_task;
 use witan_data::source::Extent;
 use witan_home::{Failure, FailureKind};
 use witan_model::device;
@@ -32,6 +31,7 @@ use crate::event::{Event, Listener, Observer};
 use crate::folder::{Folder, Kind};
 use crate::opened::Opened;
 use crate::spec::{Spec, expect};
+use crate::tables::Ceiling;
 use crate::trainer::{Candidate, Identity, Store, Trainer, TrainerConfig};
 pub use report::{TrainReport, TrainedRow};
 
@@ -145,13 +145,8 @@ fn train_in(
         false => vec![Candidate::Centralized],
     };
     let trained = trainer.train_all(&candidates, &evaluation, Some(&store))?;
-    let report = TrainReport {
-        spec: spec.clone(),
-        base,
-        drawing_ceiling: evaluation.ceiling.all.overall(),
-        drawing_ceiling_by_task: by_task(&evaluation.ceiling),
-        trained,
-    };
+    let report =
+        TrainReport { spec: spec.clone(), base, ceiling: Ceiling::of(&evaluation), trained };
     folder.write_json("report.json", &report)?;
     Ok(report)
 }

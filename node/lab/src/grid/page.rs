@@ -41,7 +41,7 @@ impl Results {
         text += &self.by_kind(|metrics| &metrics.vqa_accuracy_by_answer_type, None);
         text += &self.by_kind(
             |metrics| &metrics.drawing_accuracy_by_task,
-            Some(|report| &report.drawing_ceiling_by_task),
+            Some(|report| &report.ceiling.by_task),
         );
         text += &self.costs_table();
         text += "\nSamples: what the updates in the aggregates say they have drawn, by their \

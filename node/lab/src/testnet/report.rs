@@ -13,8 +13,8 @@ use witan_protocol::wire::envelope;
 
 use super::fault::{Fault, Killed, MembersKilled};
 use super::watch::Watch;
-use crate::spec::{Cohort, Spec};
-use crate::tables::{self, DRAWINGS, VQA, percent, table};
+use crate::spec::{Cohort, Exchange, Spec};
+use crate::tables::{self, Ceiling, DRAWINGS, VQA, percent, table};
 
 /// A finished run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,10 +34,9 @@ pub struct TestnetReport {
     /// The checkpoint that was trained; left out for the embedded model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<PathBuf>,
-    /// How updates were combined.
-    pub strategy: String,
-    /// How deltas were written.
-    pub compression: String,
+    /// How updates travelled and were combined.
+    #[serde(flatten)]
+    pub exchange: Exchange,
     /// The rounds, oldest first.
     pub rounds: Vec<RoundRow>,
     /// Nodes that did not end with every round: the run lost them.
@@ -54,11 +53,9 @@ pub struct TestnetReport {
     pub losses: Option<MembersKilled>,
     /// The federation beside what it is compared with.
     pub comparison: ComparisonRows,
-    /// Share of the held-out pictures themselves that the detector finds right.
-    pub drawing_ceiling: Option<f64>,
-    /// The same by task.
-    #[serde(default)]
-    pub drawing_ceiling_by_task: BTreeMap<String, f64>,
+    /// What no drawing can be expected to exceed.
+    #[serde(flatten)]
+    pub ceiling: Ceiling,
     /// What it cost.
     #[serde(flatten)]
     pub cost: Cost,
@@ -159,7 +156,6 @@ impl TestnetReport {
         for row in &mut rounds {
             row.metrics = watch.metrics.get(&row.round).cloned();
         }
-        let (drawing_ceiling, by_task) = watch.ceiling.clone().unzip();
         let lost = watch.lost();
         let kept = (0..spec.cohort.nodes).filter(|index| !lost.contains(index));
         let all_agree =
@@ -185,8 +181,7 @@ impl TestnetReport {
             model: spec.learning.model.clone(),
             vqa: spec.learning.vqa.clone(),
             captions: spec.learning.captions.clone(),
-            strategy: spec.exchange.strategy.to_string(),
-            compression: spec.exchange.compression.to_string(),
+            exchange: spec.exchange,
             killed,
             losses,
             rounds,
@@ -195,8 +190,7 @@ impl TestnetReport {
             verified: checked.heads.len(),
             flaws: checked.flaws,
             comparison,
-            drawing_ceiling,
-            drawing_ceiling_by_task: by_task.unwrap_or_default(),
+            ceiling: watch.ceiling.clone(),
             cost,
         }
     }
@@ -233,7 +227,7 @@ impl TestnetReport {
         };
         let compared = tables::of_metrics(&rows.into_iter().filter_map(known).collect::<Vec<_>>());
         let mut text = format!("{}\n\n{compared}\n", self.rounds_table());
-        text += &tables::ceiling(self.drawing_ceiling);
+        text += &self.ceiling.to_text();
         if let Some(federated) = &self.comparison.federated {
             let kinds = [
                 ("VQA", &federated.vqa_accuracy_by_answer_type),

@@ -11,6 +11,7 @@ use witan_protocol::wire::{Kind, RoundRecord};
 
 use crate::compare::Comparison;
 use crate::event::Event;
+use crate::tables::Ceiling;
 
 /// One node, as its events tell it.
 #[derive(Clone, Debug, Default)]
@@ -103,7 +104,7 @@ pub struct Watch {
     /// The metrics of every committed adapter that was evaluated; of the base under 0.
     pub metrics: BTreeMap<u64, Metrics>,
     /// How many of the evaluation set's own pictures the detector finds right, and by task.
-    pub ceiling: Option<(f64, BTreeMap<String, f64>)>,
+    pub ceiling: Ceiling,
     /// What the federation is compared with.
     pub comparison: Option<Comparison>,
     members: Vec<MemberId>,
@@ -137,9 +138,7 @@ impl Watch {
             Event::Evaluated { round, metrics } => {
                 self.metrics.insert(*round, metrics.clone());
             }
-            Event::Ceiling { overall, by_task } => {
-                self.ceiling = Some((*overall, by_task.clone()));
-            }
+            Event::Ceiling(ceiling) => self.ceiling.clone_from(ceiling),
             Event::Compared(comparison) => self.comparison = Some(Comparison::clone(comparison)),
             _ => {}
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use witan_data::metrics::Metrics;
 
 use super::TrainSpec;
-use crate::tables::{self, DRAWINGS, METRICS, Mean, VQA, percent, table, values};
+use crate::tables::{self, Ceiling, DRAWINGS, METRICS, Mean, VQA, percent, table, values};
 use crate::trainer::Candidate;
 
 /// One trained adapter.
@@ -52,11 +52,9 @@ pub struct TrainReport {
     pub spec: TrainSpec,
     /// The base before any training.
     pub base: Metrics,
-    /// Share of the held-out pictures themselves that the detector accepts.
-    pub drawing_ceiling: Option<f64>,
-    /// The same by task.
-    #[serde(default)]
-    pub drawing_ceiling_by_task: BTreeMap<String, f64>,
+    /// What no drawing can be expected to exceed.
+    #[serde(flatten)]
+    pub ceiling: Ceiling,
     /// What was trained, by roster number.
     pub trained: Vec<TrainedRow>,
 }
@@ -89,7 +87,7 @@ impl TrainReport {
             let drawings = [
                 &before.drawing_accuracy_by_task,
                 &after.drawing_accuracy_by_task,
-                &self.drawing_ceiling_by_task,
+                &self.ceiling.by_task,
             ];
             let kinds = [kinds("answers", &answers), kinds("drawings", &drawings)];
             for table in kinds.into_iter().flatten() {
@@ -97,7 +95,7 @@ impl TrainReport {
             }
             text += &format!("{} steps, {} questions and captions\n", row.steps, row.examples);
         }
-        text + &tables::ceiling(self.drawing_ceiling)
+        text + &self.ceiling.to_text()
     }
 }
 
