@@ -35,16 +35,7 @@ pub struct Folder {
 }
 
 impl Kind {
-    /// The file that says what was asked for; a folder that holds it is this experiment's.
-    pub const fn spec_file(self) -> &'static str {
-        match self {
-            Self::Testnet => "testnet.json",
-            Self::Train => "train.json",
-            Self::Grid => "grid.json",
-        }
-    }
-
-    const fn command(self) -> &'static str {
+    fn command(self) -> &'static str {
         match self {
             Self::Testnet => "testnet",
             Self::Train => "train",
@@ -52,11 +43,9 @@ impl Kind {
         }
     }
 
-    const fn noun(self) -> &'static str {
-        match self {
-            Self::Train => "training",
-            other => other.command(),
-        }
+    /// The file that says what was asked for; a folder that holds it is this experiment's.
+    fn spec_file(self) -> String {
+        format!("{}.json", self.command())
     }
 
     /// Whether `dir` is the folder of such an experiment.
@@ -66,23 +55,23 @@ impl Kind {
 
     /// Checks that `dir` can become its folder: it is empty, or not there.
     pub fn fits(self, dir: &Path) -> Result<(), Failure> {
-        let (noun, other) = (self.noun(), "choose another folder with --dir");
-        let mut entries = match dir.read_dir() {
-            Ok(entries) => entries,
+        let other = "choose another folder with --dir";
+        let noun = if self == Self::Train { "training" } else { self.command() };
+        let at = dir.display();
+        let (message, hint) = match dir.read_dir().map(|mut entries| entries.next().is_some()) {
+            Ok(false) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => {
-                let message = format!("cannot use {}: {error}", dir.display());
-                return Err(Failure::input(message).hint(other));
+            Err(error) => (format!("cannot use {at}: {error}"), other.to_owned()),
+            Ok(true) if self.is_in(dir) => {
+                let hint = format!("continue it with --resume, or {other}");
+                (format!("{at} holds a {noun} already"), hint)
+            }
+            Ok(true) => {
+                let hint = format!("{other}, or empty this one");
+                (format!("{at} is not empty and holds no {noun}"), hint)
             }
         };
-        let (message, hint) = if self.is_in(dir) {
-            (format!("holds a {noun} already"), format!("continue it with --resume, or {other}"))
-        } else if entries.next().is_some() {
-            (format!("is not empty and holds no {noun}"), format!("{other}, or empty this one"))
-        } else {
-            return Ok(());
-        };
-        Err(Failure::input(format!("{} {message}", dir.display())).hint(hint))
+        Err(Failure::input(message).hint(hint))
     }
 }
 
@@ -91,7 +80,7 @@ impl Folder {
     pub fn new(dir: &Path, kind: Kind) -> Result<Self, Failure> {
         kind.fits(dir)?;
         let folder = Self { dir: dir.to_owned(), kind, lock: None };
-        fs::create_dir_all(dir).map_err(|error| folder.cannot_write(dir, &error))?;
+        fs::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))?;
         Ok(folder)
     }
 
@@ -143,7 +132,10 @@ impl Folder {
 
     /// Writes a file as a whole or not at all, and the folders it lies in.
     pub fn write(&self, name: impl AsRef<Path>, bytes: &[u8]) -> Result<(), Failure> {
-        write(&self.path(name), bytes).map_err(|failure| failure.hint(self.way_on()))
+        write(&self.path(name), bytes).map_err(|failure| {
+            let way_on = self.resume_command();
+            failure.hint(format!("free space on its disk, then continue with: {way_on}"))
+        })
     }
 
     /// The same of a value, as JSON.
@@ -177,9 +169,7 @@ impl Folder {
     pub fn remove(&self, name: impl AsRef<Path>) -> Result<(), Failure> {
         let path = self.path(name);
         match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(self.cannot_write(&path, &error))
-            }
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(cannot_write(&path, &error)),
             _ => Ok(()),
         }
     }
@@ -193,14 +183,6 @@ impl Folder {
                 format!("{witan} {} --resume --dir {dir}", kind.command())
             }
         }
-    }
-
-    fn cannot_write(&self, path: &Path, error: &std::io::Error) -> Failure {
-        cannot_write(path, error).hint(self.way_on())
-    }
-
-    fn way_on(&self) -> String {
-        format!("free space on its disk, then continue with: {}", self.resume_command())
     }
 }
 
