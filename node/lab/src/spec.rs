@@ -117,9 +117,9 @@ pub struct Learning {
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub accumulation: u32,
     /// Scale gradients down to this norm, over all layers, if theirs is larger [default: never].
-    #[arg(long = "clip", id = "clip", value_name = "NORM", allow_negative_numbers = true)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gradient_norm_max: Option<f64>,
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
+    #[serde(default, rename = "gradient_norm_max", skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f64>,
     /// AdamW's first learning rate for one trainer, which falls along a cosine to a tenth; the
     /// members of a federation take √members times that [default: 0.0015, for a checkpoint
     /// 0.00002].
@@ -135,33 +135,22 @@ pub struct Learning {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]
 pub struct Lora {
     /// Rank of the adapter [default: 8, for a checkpoint 16].
-    #[arg(
-        long = "lora-rank",
-        id = "lora-rank",
-        value_name = "NUMBER",
-        value_parser = clap::value_parser!(u16).range(1..=1024)
-    )]
-    pub rank: Option<u16>,
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[serde(rename = "rank")]
+    pub lora_rank: Option<u16>,
     /// Alpha of the adapter [default: twice its rank].
-    #[arg(
-        long = "lora-alpha",
-        id = "lora-alpha",
-        value_name = "NUMBER",
-        allow_negative_numbers = true
-    )]
-    pub alpha: Option<f64>,
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    #[serde(rename = "alpha")]
+    pub lora_alpha: Option<f64>,
     /// Share of the adapter's input that a training step drops [default: 0].
-    #[arg(
-        long = "lora-dropout",
-        id = "lora-dropout",
-        value_name = "SHARE",
-        allow_negative_numbers = true
-    )]
-    pub dropout: Option<f64>,
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    #[serde(rename = "dropout")]
+    pub lora_dropout: Option<f64>,
     /// Suffixes of the names of the layers that carry the adapter, such as q_proj,k_proj,v_proj
     /// [default: those of attention, in the embedded model all].
-    #[arg(long = "lora-targets", id = "lora-targets", value_name = "NAMES", value_delimiter = ',')]
-    pub targets: Option<Vec<String>>,
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[serde(rename = "targets")]
+    pub lora_targets: Option<Vec<String>>,
 }
 
 /// The groups of flags that say what a new experiment is; one that is resumed knows.
@@ -187,7 +176,7 @@ impl Spec {
             batch_questions: learning.batch_questions,
             batch_captions: learning.batch_captions,
             accumulation: learning.accumulation,
-            gradient_norm_max: learning.gradient_norm_max,
+            gradient_norm_max: learning.clip,
             learning_rate,
             // So that the members end where they agree.
             learning_rate_final: learning_rate / 10.0,
@@ -228,7 +217,7 @@ impl Learning {
     /// # Errors
     /// The first setting that is out of range.
     pub fn checked(mut self) -> Result<Self, Failure> {
-        let Self { batch_questions, batch_captions, accumulation, gradient_norm_max, .. } = self;
+        let Self { batch_questions, batch_captions, accumulation, clip, .. } = self;
         let scenes = self.scenes.unwrap_or(1);
         let hint = format!("leave it out for {SCENES_PER_MEMBER} each");
         expect(scenes > 0, ("scenes", scenes), "at least one for each member", &hint)?;
@@ -241,7 +230,7 @@ impl Learning {
         let hint = "1 is the default: every batch makes a step";
         let is_right = (1..=ACCUMULATION_MAX).contains(&accumulation);
         expect(is_right, ("accumulation", accumulation), &expected, hint)?;
-        let norm = gradient_norm_max.unwrap_or(1.0);
+        let norm = clip.unwrap_or(1.0);
         let hint = "1.0 is usual; leave it out, and gradients stay as they are";
         expect((1e-30..=1e30).contains(&norm), ("clip", norm), "1e-30 to 1e30", hint)?;
         let (rate, usual) = (self.rate(), Self { learning_rate: None, ..self.clone() }.rate());
@@ -272,18 +261,18 @@ impl Learning {
 impl Lora {
     /// An adapter like the usual one but for what is given here.
     pub fn of(&self, usual: LoraConfig) -> LoraConfig {
-        let rank = self.rank.map(usize::from);
+        let rank = self.lora_rank.map(usize::from);
         let doubled = rank.map(|rank| 2.0 * rank as f64);
         LoraConfig {
             rank: rank.unwrap_or(usual.rank),
-            alpha: self.alpha.or(doubled).unwrap_or(usual.alpha),
-            dropout: self.dropout.unwrap_or(usual.dropout),
-            targets: self.targets.clone().unwrap_or(usual.targets),
+            alpha: self.lora_alpha.or(doubled).unwrap_or(usual.alpha),
+            dropout: self.lora_dropout.unwrap_or(usual.dropout),
+            targets: self.lora_targets.clone().unwrap_or(usual.targets),
         }
     }
 
     fn check(&self) -> Result<(), Failure> {
-        let (alpha, dropout) = (self.alpha.unwrap_or(1.0), self.dropout.unwrap_or(0.0));
+        let (alpha, dropout) = (self.lora_alpha.unwrap_or(1.0), self.lora_dropout.unwrap_or(0.0));
         let is_right = alpha > 0.0 && alpha.is_finite();
         expect(is_right, ("lora-alpha", alpha), "a positive number", "twice the rank is usual")?;
         let expected = "at least 0, less than 1";
@@ -323,7 +312,7 @@ impl Default for Learning {
             batch_questions: 12,
             batch_captions: 4,
             accumulation: 1,
-            gradient_norm_max: None,
+            clip: None,
             learning_rate: None,
             lora: Lora::default(),
         }

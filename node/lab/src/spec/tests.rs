@@ -36,7 +36,7 @@ fn a_file_of_an_earlier_version_is_read() {
         "targets":null}}"#;
     let spec: Spec = serde_json::from_str(text).unwrap();
     assert_eq!((spec.cohort.nodes, spec.cohort.alpha), (2, None));
-    assert_eq!((spec.learning.learning_rate, spec.learning.lora.rank), (Some(0.25), Some(4)));
+    assert_eq!((spec.learning.learning_rate, spec.learning.lora.lora_rank), (Some(0.25), Some(4)));
     let compact: String = text.split_whitespace().collect();
     assert_eq!(serde_json::to_string(&spec).unwrap(), compact, "as that version wrote it");
 }
@@ -45,9 +45,9 @@ fn a_file_of_an_earlier_version_is_read() {
 fn settings_name_the_flags_that_make_them() {
     let flags_of = |learning: &Learning| flags(learning, &["batch_questions"]);
     assert_eq!(flags_of(&Learning::default()), " --batch-questions 12");
-    let lora = Lora { rank: Some(4), ..Lora::default() };
+    let lora = Lora { lora_rank: Some(4), ..Lora::default() };
     let learning = Learning {
-        gradient_norm_max: Some(1.5),
+        clip: Some(1.5),
         vqa: Some("/a folder".into()),
         batch_captions: 0,
         lora,
