@@ -121,6 +121,25 @@ fn an_audit_needs_neither_burn_nor_the_network() {
 }
 
 #[test]
+fn the_map_names_files_that_exist() {
+    let map = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    let named = map.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs"));
+    let is_pattern = |name: &str| name.contains(char::is_uppercase) || name.contains(['{', '(']);
+    let sources = sources();
+    let named: Vec<_> = named.filter(|name| !is_pattern(name)).collect();
+    assert!(named.len() > 20, "only {named:?}");
+    let exists = |name: &&str| {
+        sources.iter().any(|source| {
+            source
+                .path
+                .strip_suffix(name)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+        })
+    };
+    none(named.into_iter().filter(|name| !exists(name)).map(|name| format!("{name} is gone")));
+}
+
+#[test]
 fn the_measure_of_functions_finds_them() {
     let text = "fn a() {\n    b();\n}\n\nimpl C {\n    \
                 pub async fn d(\n        e: F,\n    ) {\n    }\n}\n\
