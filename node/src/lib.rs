@@ -1,4 +1,5 @@
-//! One running node of a Witan federation: the only crate that knows both the protocol and the model.
+//! One running node of a Witan federation: the only crate that knows both the protocol and the
+//! model.
 //!
 //! `open` puts a node together, `driver` loops, `control` answers its person, `jobs` compute.
 

@@ -1,6 +1,6 @@
-//! What a round's deltas come to: the same arithmetic for the member that aggregates, for those that
-//! check it before they vote, and for an auditor later. Plain numbers on the host, without Burn; must
-//! never depend on whose home it runs in.
+//! What a round's deltas come to: the same arithmetic for the member that aggregates, for those
+//! that check it before they vote, and for an auditor later. Plain numbers on the host, without
+//! Burn; must never depend on whose home it runs in.
 
 use std::sync::Arc;
 

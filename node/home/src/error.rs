@@ -35,7 +35,7 @@ pub enum StoreError {
         damage: Damage,
     },
     /// A record was given out of order; a fault of the caller.
-    #[error("the ledger in {} continues with round {expected}, not with round {found}", path.display())]
+    #[error("the ledger in {} continues with round {expected}, not {found}", path.display())]
     OutOfOrder {
         /// The journal file.
         path: PathBuf,
@@ -200,7 +200,7 @@ impl StoreError {
                     .into(),
             ),
             Self::Index { path, .. } | Self::IndexRow { path, .. } => Some(format!(
-                "stop the node and remove {}: it is built again from the journal, except the gossip log",
+                "stop the node and remove {}: it is rebuilt from the journal, except the gossip log",
                 path.display()
             )),
             Self::Federation { .. } => {

@@ -1,11 +1,17 @@
 //! The home folder of one node: where each thing lies, and the lock that keeps a second node out.
 //!
 //! ```text
-//! key.pem          the member's secret key, mode 0600        lock            held while a node runs
-//! federation.toml  what all members agreed on                control.sock    answers `witan status`
-//! node.toml        this node's own settings                  blobs/ab/abcd…  adapters, named by digest
-//! journal/records.log, journal/wal.log   the truth           db/             sled: an index over it
-//! owed/7           what compression lost in round 7      targets/ab12…   what drawings should become
+//! key.pem               the member's secret key, mode 0600
+//! federation.toml       what all members agreed on
+//! node.toml             this node's own settings
+//! journal/records.log   the ledger: the truth
+//! journal/wal.log       the vote's steps of the rounds not yet committed
+//! db/                   sled: an index over the journal, and the gossip log
+//! blobs/ab/abcd…        adapters and deltas, named by digest
+//! owed/7                what compression lost in round 7
+//! targets/ab12…         image targets of captioned pictures
+//! lock                  held while a node runs
+//! control.sock          answers `witan status`
 //! ```
 //! Nothing else in the program spells one of these names.
 

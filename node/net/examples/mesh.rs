@@ -99,7 +99,8 @@ fn federation(size: u8, bootstrap: &str) -> Result<Arc<Federation>, Failure> {
         "name = \"mesh\"\nseed = 1\nbase = \"{}\"\nbootstrap = [{bootstrap:?}]\n\
          [lora]\nrank = 8\nalpha = 16.0\ndropout = 0.0\ntargets = [\"q\"]\n\
          [training]\nrounds = 1\nlocal_steps = 1\nbatch_questions = 1\nbatch_captions = 1\n\
-         learning_rate = 0.001\nlearning_rate_final = 0.001\nweight_decay = 0.0\nstrategy = \"fedavg\"\n\
+         learning_rate = 0.001\nlearning_rate_final = 0.001\nweight_decay = 0.0\n\
+         strategy = \"fedavg\"\n\
          [council]\nfault_model = \"byzantine\"\nround_deadline_s = 60\n",
         "00".repeat(32)
     );

@@ -17,7 +17,7 @@ use super::roster::Roster;
 
 /// The protocols of a node.
 #[derive(NetworkBehaviour)]
-pub struct Behaviour {
+pub(crate) struct Behaviour {
     limits: connection_limits::Behaviour,
     /// Who may be connected.
     pub allowed: allow_block_list::Behaviour<AllowedPeers>,
@@ -37,7 +37,11 @@ pub struct Behaviour {
 
 impl Behaviour {
     /// The behaviour of the member with this key.
-    pub fn new(key: &Keypair, federation: FederationId, roster: &Roster) -> Result<Self, NetError> {
+    pub(crate) fn new(
+        key: &Keypair,
+        federation: FederationId,
+        roster: &Roster,
+    ) -> Result<Self, NetError> {
         let mut allowed = allow_block_list::Behaviour::default();
         for peer in roster.allowed() {
             allowed.allow_peer(peer);
@@ -83,7 +87,7 @@ fn protocol(federation: FederationId, name: &str) -> StreamProtocol {
 }
 
 /// The handshake's protocol, which members of different federations share.
-pub const HELLO_PROTOCOL: &str = "/witan/hello/1";
+pub(crate) const HELLO_PROTOCOL: &str = "/witan/hello/1";
 
 /// What identify reports; the handshake that matters is [`HELLO_PROTOCOL`].
-pub const PROTOCOL_VERSION: &str = "/witan/1";
+pub(crate) const PROTOCOL_VERSION: &str = "/witan/1";

@@ -12,7 +12,7 @@ use super::limits;
 
 /// "These bytes of that blob, please."
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Question {
+pub(crate) struct Question {
     /// Which blob.
     pub digest: Digest,
     /// From where.
@@ -23,7 +23,7 @@ pub struct Question {
 
 /// What a holder answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// The bytes; never empty.
     Data(Vec<u8>),
     /// It has no such blob, or not that far.
@@ -34,15 +34,15 @@ pub enum Answer {
 
 impl Question {
     /// Bytes of a question.
-    pub const BYTES: usize = 44;
+    pub(crate) const BYTES: usize = 44;
 
     /// As it travels.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         [&self.digest.0[..], &self.offset.to_be_bytes(), &self.len.to_be_bytes()].concat()
     }
 
     /// Reads a question; `None` if it is none, or asks for more than may be asked.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (digest, rest) = bytes.split_first_chunk()?;
         let (offset, rest) = rest.split_first_chunk()?;
         let len = u32::from_be_bytes(rest.try_into().ok()?);
@@ -53,10 +53,10 @@ impl Question {
 
 impl Answer {
     /// Bytes an answer may have.
-    pub const BYTES_MAX: usize = 1 + limits::CHUNK_BYTES_MAX as usize;
+    pub(crate) const BYTES_MAX: usize = 1 + limits::CHUNK_BYTES_MAX as usize;
 
     /// As it travels.
-    pub fn encode(self) -> Vec<u8> {
+    pub(crate) fn encode(self) -> Vec<u8> {
         match self {
             Self::Data(mut bytes) => {
                 bytes.insert(0, DATA);
@@ -71,7 +71,7 @@ impl Answer {
     }
 
     /// Reads an answer; `None` if it is none.
-    pub fn decode(mut bytes: Vec<u8>) -> Option<Self> {
+    pub(crate) fn decode(mut bytes: Vec<u8>) -> Option<Self> {
         match (*bytes.first()?, bytes.len()) {
             (DATA, 2..) => {
                 bytes.remove(0);

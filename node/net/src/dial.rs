@@ -14,13 +14,13 @@ use super::roster::Roster;
 
 /// The state of each other member.
 #[derive(Debug)]
-pub struct Dialer {
+pub(crate) struct Dialer {
     targets: BTreeMap<PeerId, Target>,
 }
 
 /// A dial that is due.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Dial {
+pub(crate) struct Dial {
     pub peer: PeerId,
     /// At least one.
     pub addresses: Vec<Multiaddr>,
@@ -44,7 +44,7 @@ enum State {
 
 impl Dialer {
     /// Every other member, to be dialled from `now` on.
-    pub fn new(roster: &Roster, now: Instant) -> Self {
+    pub(crate) fn new(roster: &Roster, now: Instant) -> Self {
         let mut dialer = Self { targets: BTreeMap::new() };
         dialer.follow(roster, now);
         dialer
@@ -52,7 +52,7 @@ impl Dialer {
 
     /// Other members are in force: those who left are dialled no more, those who came from `now`
     /// on.
-    pub fn follow(&mut self, roster: &Roster, now: Instant) {
+    pub(crate) fn follow(&mut self, roster: &Roster, now: Instant) {
         self.targets.retain(|peer, _| roster.member(peer).is_some());
         for peer in roster.peers() {
             self.targets.entry(peer).or_insert_with(|| {
@@ -67,7 +67,7 @@ impl Dialer {
 
     /// Addresses heard of a member; the newest set replaces the one before. New ones are tried
     /// soon, whatever the pause was.
-    pub fn learn(&mut self, peer: &PeerId, addresses: Vec<Multiaddr>, now: Instant) {
+    pub(crate) fn learn(&mut self, peer: &PeerId, addresses: Vec<Multiaddr>, now: Instant) {
         let Some(target) = self.targets.get_mut(peer) else { return };
         let is_new = |address: &Multiaddr| !target.knows(address);
         let has_new = addresses.iter().any(is_new);
@@ -80,7 +80,7 @@ impl Dialer {
     }
 
     /// The dials to make now; each is under way once returned.
-    pub fn due(&mut self, now: Instant) -> Vec<Dial> {
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<Dial> {
         let mut dials = Vec::new();
         for (peer, target) in &mut self.targets {
             let addresses = target.turn();
@@ -94,7 +94,7 @@ impl Dialer {
     }
 
     /// A dial failed.
-    pub fn on_failed(&mut self, peer: &PeerId, now: Instant) {
+    pub(crate) fn on_failed(&mut self, peer: &PeerId, now: Instant) {
         let Some(target) = self.targets.get_mut(peer) else { return };
         if target.state == State::Dialing {
             let pause = limits::REDIAL_PAUSE * 2u32.saturating_pow(target.failures.min(16));
@@ -105,21 +105,21 @@ impl Dialer {
     }
 
     /// A connection is up, whoever dialled.
-    pub fn on_connected(&mut self, peer: &PeerId) {
+    pub(crate) fn on_connected(&mut self, peer: &PeerId) {
         if let Some(target) = self.targets.get_mut(peer) {
             target.state = State::Connected;
         }
     }
 
     /// The handshake went through: the next failure is the first again.
-    pub fn on_handshake(&mut self, peer: &PeerId) {
+    pub(crate) fn on_handshake(&mut self, peer: &PeerId) {
         if let Some(target) = self.targets.get_mut(peer) {
             target.failures = 0;
         }
     }
 
     /// The last connection closed, before or after the handshake.
-    pub fn on_closed(&mut self, peer: &PeerId, now: Instant) {
+    pub(crate) fn on_closed(&mut self, peer: &PeerId, now: Instant) {
         if let Some(target) = self.targets.get_mut(peer) {
             target.state = State::Dialing;
             self.on_failed(peer, now);
@@ -127,19 +127,19 @@ impl Dialer {
     }
 
     /// The member was refused: dialling again soon would end the same.
-    pub fn on_refused(&mut self, peer: &PeerId, now: Instant) {
+    pub(crate) fn on_refused(&mut self, peer: &PeerId, now: Instant) {
         if let Some(target) = self.targets.get_mut(peer) {
             target.state = State::Waiting { until: now + limits::REFUSED_PAUSE };
         }
     }
 
     /// How often in a row this member could not be kept.
-    pub fn failures(&self, peer: &PeerId) -> u32 {
+    pub(crate) fn failures(&self, peer: &PeerId) -> u32 {
         self.targets.get(peer).map_or(0, |target| target.failures)
     }
 
     /// Whether every member is connected.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.targets.values().all(|target| target.state == State::Connected)
     }
 }

@@ -14,13 +14,13 @@ use super::roster::Roster;
 
 /// The state of each bootstrap peer.
 #[derive(Debug)]
-pub struct Discovery {
+pub(crate) struct Discovery {
     peers: BTreeMap<PeerId, Bootstrap>,
 }
 
 /// A step that is due.
 #[derive(Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// Connect to the bootstrap peer at one of its addresses.
     Dial(PeerId, Vec<Multiaddr>),
     /// Register with it; what follows the answer is [`Discovery::on_registered`].
@@ -41,7 +41,7 @@ struct Bootstrap {
 
 impl Discovery {
     /// Every bootstrap peer of the federation, to be asked from `now` on.
-    pub fn new(roster: &Roster, now: Instant) -> Self {
+    pub(crate) fn new(roster: &Roster, now: Instant) -> Self {
         let bootstrap = |addresses: &Vec<Multiaddr>| Bootstrap {
             addresses: addresses.clone(),
             is_connected: false,
@@ -54,7 +54,7 @@ impl Discovery {
     }
 
     /// The steps to take now. `is_complete`: every member is connected.
-    pub fn due(&mut self, now: Instant, is_complete: bool) -> Vec<Step> {
+    pub(crate) fn due(&mut self, now: Instant, is_complete: bool) -> Vec<Step> {
         let mut steps = Vec::new();
         for (peer, bootstrap) in &mut self.peers {
             if !is_complete && bootstrap.pause > limits::DISCOVER_PAUSE_MAX {
@@ -75,7 +75,7 @@ impl Discovery {
     }
 
     /// Connected: ask at once.
-    pub fn on_connected(&mut self, peer: &PeerId, now: Instant) {
+    pub(crate) fn on_connected(&mut self, peer: &PeerId, now: Instant) {
         if let Some(bootstrap) = self.peers.get_mut(peer) {
             bootstrap.is_connected = true;
             bootstrap.next = now;
@@ -83,7 +83,7 @@ impl Discovery {
     }
 
     /// The last connection to it closed; it may have restarted and forgotten us.
-    pub fn on_closed(&mut self, peer: &PeerId) {
+    pub(crate) fn on_closed(&mut self, peer: &PeerId) {
         if let Some(bootstrap) = self.peers.get_mut(peer) {
             bootstrap.is_connected = false;
             bootstrap.registered = None;
@@ -91,7 +91,7 @@ impl Discovery {
     }
 
     /// Registered: ask for the others at once.
-    pub fn on_registered(&mut self, peer: &PeerId, now: Instant) {
+    pub(crate) fn on_registered(&mut self, peer: &PeerId, now: Instant) {
         if let Some(bootstrap) = self.peers.get_mut(peer) {
             bootstrap.registered = Some(now);
             bootstrap.next = now;
@@ -99,7 +99,13 @@ impl Discovery {
     }
 
     /// It answered; `has_new` says whether a member with a new address was among the answer.
-    pub fn on_discovered(&mut self, peer: &PeerId, cookie: Cookie, has_new: bool, now: Instant) {
+    pub(crate) fn on_discovered(
+        &mut self,
+        peer: &PeerId,
+        cookie: Cookie,
+        has_new: bool,
+        now: Instant,
+    ) {
         if let Some(bootstrap) = self.peers.get_mut(peer) {
             bootstrap.cookie = Some(cookie);
             if has_new {
@@ -110,7 +116,7 @@ impl Discovery {
     }
 
     /// It did not take the cookie, or is in trouble: ask for everything next time.
-    pub fn on_discover_failed(&mut self, peer: &PeerId) {
+    pub(crate) fn on_discover_failed(&mut self, peer: &PeerId) {
         if let Some(bootstrap) = self.peers.get_mut(peer) {
             bootstrap.cookie = None;
         }

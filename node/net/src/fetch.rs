@@ -19,7 +19,7 @@ use super::limits;
 
 /// A question for the network to ask; dropping `answer` means that it could not be asked.
 #[derive(Debug)]
-pub struct Ask {
+pub(crate) struct Ask {
     pub peer: PeerId,
     pub question: Question,
     pub answer: oneshot::Sender<Answer>,
@@ -27,7 +27,7 @@ pub struct Ask {
 
 /// What all fetches share: where blobs go, how questions are asked, and how many at once.
 #[derive(Clone, Debug)]
-pub struct Fetcher {
+pub(crate) struct Fetcher {
     pub blobs: Blobs,
     pub asks: mpsc::Sender<Ask>,
     /// A place for each blob.
@@ -38,7 +38,7 @@ pub struct Fetcher {
 
 /// What became of a fetch.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Why the blob is not stored; `None` if it is.
     pub failure: Option<Failure>,
     /// Holders that sent wrong bytes.
@@ -47,7 +47,7 @@ pub struct Outcome {
 
 /// Why a blob was not fetched.
 #[derive(Debug, Error)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// No holder delivered.
     #[error("no holder delivered {missing} of {} bytes of blob {}", blob.size_bytes, blob.digest)]
     NoHolder {
@@ -66,7 +66,11 @@ pub enum Failure {
 
 impl Fetcher {
     /// Fetches `blob` from `holders`, which may grow meanwhile; durable once done without failure.
-    pub async fn fetch(self, blob: BlobRef, holders: watch::Receiver<Vec<PeerId>>) -> Outcome {
+    pub(crate) async fn fetch(
+        self,
+        blob: BlobRef,
+        holders: watch::Receiver<Vec<PeerId>>,
+    ) -> Outcome {
         let mut job = Job { fetcher: self, blob, holders, outcome: Outcome::default() };
         if let Err(failure) = job.run().await {
             job.outcome.failure = Some(failure);

@@ -17,7 +17,7 @@ use super::roster::Roster;
 
 /// All fetches of one node.
 #[derive(Debug)]
-pub struct Fetching {
+pub(crate) struct Fetching {
     fetcher: Fetcher,
     asks: mpsc::Receiver<Ask>,
     holders: BTreeMap<Digest, watch::Sender<Vec<PeerId>>>,
@@ -27,7 +27,7 @@ pub struct Fetching {
 
 /// What the loop must do for a fetch.
 #[derive(Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// Ask this question, then tell [`Fetching::on_asked`].
     Ask(Ask),
     /// A fetch ended.
@@ -36,7 +36,7 @@ pub enum Step {
 
 impl Fetching {
     /// Fetches into `blobs` from the members of `roster`.
-    pub fn new(blobs: Blobs, roster: &Roster) -> Self {
+    pub(crate) fn new(blobs: Blobs, roster: &Roster) -> Self {
         let (sender, asks) = mpsc::channel(limits::FETCHES_MAX);
         let fetches = Arc::new(Semaphore::new(limits::FETCHES_MAX));
         let mut fetching = Self {
@@ -51,7 +51,7 @@ impl Fetching {
     }
 
     /// Later fetches ask the members of this roster.
-    pub fn follow(&mut self, roster: &Roster) {
+    pub(crate) fn follow(&mut self, roster: &Roster) {
         let places = |peer| {
             let known = self.fetcher.peers.get(&peer).cloned();
             let new = || Arc::new(Semaphore::new(limits::CHUNKS_PER_PEER_MAX));
@@ -61,7 +61,7 @@ impl Fetching {
     }
 
     /// Starts a fetch, or adds holders to the one under way.
-    pub fn start(&mut self, blob: BlobRef, holders: Vec<PeerId>) {
+    pub(crate) fn start(&mut self, blob: BlobRef, holders: Vec<PeerId>) {
         if let Some(known) = self.holders.get(&blob.digest) {
             known.send_if_modified(|known| add(known, holders));
             return;
@@ -83,7 +83,7 @@ impl Fetching {
     }
 
     /// The next step; waits for ever if there is none.
-    pub async fn next(&mut self) -> Step {
+    pub(crate) async fn next(&mut self) -> Step {
         loop {
             tokio::select! {
                 Some(ask) = self.asks.recv() => return Step::Ask(ask),
@@ -100,12 +100,12 @@ impl Fetching {
     }
 
     /// A question left; its answer will come under `id`.
-    pub fn on_asked(&mut self, id: OutboundRequestId, answer: oneshot::Sender<Answer>) {
+    pub(crate) fn on_asked(&mut self, id: OutboundRequestId, answer: oneshot::Sender<Answer>) {
         self.asked.insert(id, answer);
     }
 
     /// An answer came. Nonsense is no answer.
-    pub fn on_answer(&mut self, id: OutboundRequestId, bytes: Vec<u8>) {
+    pub(crate) fn on_answer(&mut self, id: OutboundRequestId, bytes: Vec<u8>) {
         if let (Some(asked), Some(answer)) = (self.asked.remove(&id), Answer::decode(bytes)) {
             // No receiver: the fetch has ended meanwhile.
             let _ = asked.send(answer);
@@ -113,7 +113,7 @@ impl Fetching {
     }
 
     /// There will be no answer.
-    pub fn on_failed(&mut self, id: OutboundRequestId) {
+    pub(crate) fn on_failed(&mut self, id: OutboundRequestId) {
         self.asked.remove(&id);
     }
 }

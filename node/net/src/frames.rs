@@ -13,7 +13,7 @@ use super::limits;
 
 /// Reads and writes frames within two caps.
 #[derive(Clone, Copy, Debug)]
-pub struct Frames {
+pub(crate) struct Frames {
     /// Bytes a request may have.
     pub request_bytes_max: usize,
     /// Bytes an answer may have.
@@ -22,7 +22,7 @@ pub struct Frames {
 
 impl Frames {
     /// The request-response behaviour of one protocol.
-    pub fn behaviour(self, protocol: StreamProtocol) -> Behaviour<Frames> {
+    pub(crate) fn behaviour(self, protocol: StreamProtocol) -> Behaviour<Frames> {
         let config = Config::default()
             .with_request_timeout(limits::REQUEST_TIMEOUT)
             .with_max_concurrent_streams(limits::STREAMS_PER_PEER_MAX);

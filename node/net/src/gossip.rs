@@ -21,11 +21,11 @@ use super::limits;
 use super::roster::Roster;
 
 /// Gossipsub with our one topic.
-pub type Gossipsub = Behaviour<IdentityTransform, WhitelistSubscriptionFilter>;
+pub(crate) type Gossipsub = Behaviour<IdentityTransform, WhitelistSubscriptionFilter>;
 
 /// Own messages on their way out.
 #[derive(Debug)]
-pub struct Gossip {
+pub(crate) struct Gossip {
     topic: IdentTopic,
     waiting: VecDeque<Waiting>,
 }
@@ -37,12 +37,12 @@ struct Waiting {
 }
 
 /// The topic of a federation.
-pub fn topic(federation: FederationId) -> IdentTopic {
+pub(crate) fn topic(federation: FederationId) -> IdentTopic {
     IdentTopic::new(format!("/witan/{federation}/1"))
 }
 
 /// Gossipsub for the member with this key, subscribed to the federation's topic.
-pub fn behaviour(key: &Keypair, federation: FederationId) -> Result<Gossipsub, String> {
+pub(crate) fn behaviour(key: &Keypair, federation: FederationId) -> Result<Gossipsub, String> {
     let topic = topic(federation);
     let config = ConfigBuilder::default()
         .validation_mode(ValidationMode::Strict)
@@ -95,13 +95,13 @@ fn score(topic: &IdentTopic) -> PeerScoreParams {
 
 impl Gossip {
     /// Nothing published yet.
-    pub fn new(federation: FederationId) -> Self {
+    pub(crate) fn new(federation: FederationId) -> Self {
         Self { topic: topic(federation), waiting: VecDeque::new() }
     }
 
     /// Publishes bytes, or keeps them until a peer is there. Bytes past the cap are a fault of
     /// the caller, and are dropped with an error in the log.
-    pub fn publish(&mut self, gossipsub: &mut Gossipsub, bytes: Vec<u8>, now: Instant) {
+    pub(crate) fn publish(&mut self, gossipsub: &mut Gossipsub, bytes: Vec<u8>, now: Instant) {
         if bytes.len() > limits::GOSSIP_BYTES_MAX {
             tracing::error!(size = bytes.len(), "a message is too large for gossip");
             return;
@@ -114,7 +114,7 @@ impl Gossip {
     }
 
     /// Publishes what waits, oldest first, as far as peers take it.
-    pub fn retry(&mut self, gossipsub: &mut Gossipsub, now: Instant) {
+    pub(crate) fn retry(&mut self, gossipsub: &mut Gossipsub, now: Instant) {
         while let Some(first) = self.waiting.front() {
             let is_stale = now >= first.since + limits::GOSSIP_WAITING_TIME;
             match gossipsub.publish(self.topic.clone(), first.bytes.clone()) {
@@ -133,7 +133,7 @@ impl Gossip {
 }
 
 /// What to do with a message that `via` passed on.
-pub fn judge(roster: &Roster, via: &PeerId, message: &Message) -> Judgement {
+pub(crate) fn judge(roster: &Roster, via: &PeerId, message: &Message) -> Judgement {
     let author = message.source.unwrap_or(*via);
     let is_members = author == roster.me || roster.member(&author).is_some();
     match roster.member(via) {
@@ -149,7 +149,7 @@ pub fn judge(roster: &Roster, via: &PeerId, message: &Message) -> Judgement {
 
 /// The outcome of [`judge`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Judgement {
+pub(crate) enum Judgement {
     /// Pass it on; a member handed it over.
     Accept(MemberId),
     /// Drop it; whoever passed it on may have good reason.

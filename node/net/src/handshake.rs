@@ -11,14 +11,14 @@ use witan_protocol::federation::hello::Hello;
 
 /// What this node says, and what it made of what others said.
 #[derive(Debug)]
-pub struct Handshakes {
+pub(crate) struct Handshakes {
     mine: Hello,
     outcomes: BTreeMap<PeerId, Outcome>,
 }
 
 /// What a hello led to.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The same federation, heard for the first time on this connection.
     Accepted,
     /// Accepted before.
@@ -29,7 +29,7 @@ pub enum Verdict {
 
 /// Where a peer's handshake stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It is reported as connected.
     Accepted,
     /// It is refused.
@@ -38,17 +38,17 @@ pub enum Outcome {
 
 impl Handshakes {
     /// What a member of this federation says.
-    pub fn new(federation: &Federation) -> Self {
+    pub(crate) fn new(federation: &Federation) -> Self {
         Self { mine: Hello::new(federation), outcomes: BTreeMap::new() }
     }
 
     /// The bytes of this node's hello.
-    pub fn hello(&self) -> Vec<u8> {
+    pub(crate) fn hello(&self) -> Vec<u8> {
         self.mine.encode()
     }
 
     /// A member's hello, whether as a question or as an answer.
-    pub fn on_hello(&mut self, peer: PeerId, bytes: &[u8]) -> Verdict {
+    pub(crate) fn on_hello(&mut self, peer: PeerId, bytes: &[u8]) -> Verdict {
         let checked = match Hello::decode(bytes) {
             Ok(theirs) => self.mine.check(&theirs).map_err(|error| error.to_string()),
             Err(error) => Err(format!("its hello cannot be read: {error}")),
@@ -63,12 +63,12 @@ impl Handshakes {
     }
 
     /// Whether the peer's hello matched.
-    pub fn is_accepted(&self, peer: &PeerId) -> bool {
+    pub(crate) fn is_accepted(&self, peer: &PeerId) -> bool {
         self.outcomes.get(peer) == Some(&Outcome::Accepted)
     }
 
     /// The last connection closed. Returns what the last hello on it led to, if there was one.
-    pub fn on_closed(&mut self, peer: &PeerId) -> Option<Outcome> {
+    pub(crate) fn on_closed(&mut self, peer: &PeerId) -> Option<Outcome> {
         self.outcomes.remove(peer)
     }
 }

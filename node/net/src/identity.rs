@@ -6,18 +6,18 @@ use libp2p::identity::{Keypair, PublicKey, ed25519};
 use witan_protocol::member::MemberId;
 
 /// The key pair of a member's secret seed.
-pub fn keypair(seed: [u8; 32]) -> Keypair {
+pub(crate) fn keypair(seed: [u8; 32]) -> Keypair {
     Keypair::ed25519_from_bytes(seed).expect("any 32 bytes are an ed25519 seed")
 }
 
 /// The peer a member is; `None` if its key is no point on the curve.
-pub fn peer_of(member: &MemberId) -> Option<PeerId> {
+pub(crate) fn peer_of(member: &MemberId) -> Option<PeerId> {
     let key = ed25519::PublicKey::try_from_bytes(&member.0).ok()?;
     Some(PublicKey::from(key).to_peer_id())
 }
 
 /// The member a peer would be; `None` if its key is of another kind, or hashed into the id.
-pub fn member_of(peer: &PeerId) -> Option<MemberId> {
+pub(crate) fn member_of(peer: &PeerId) -> Option<MemberId> {
     let inlined = peer.as_ref();
     if inlined.code() != IDENTITY_MULTIHASH {
         return None;

@@ -1,11 +1,13 @@
 //! The network of one member: connections to all others, gossip, direct messages and blobs.
 //!
-//! Decides who is connected (members whose handshake matched). It opens the envelopes that arrive, so
-//! that signatures are checked beside the driver's loop, and decides nothing by their messages. One
-//! task owns libp2p; callers hold a [`NetHandle`] and a channel of
-//! [`Event`]s. Only this folder says libp2p. Gossip and direct messages may be lost, and the
-//! protocol's anti-entropy must make up for it; a blob is fetched until it is there or no holder
-//! is. Everything is bounded, in [`limits`].
+//! Decides who is connected (members whose handshake matched). It opens the envelopes that arrive,
+//! so that signatures are checked beside the driver's loop, and decides nothing by their messages.
+//! One task owns libp2p; callers hold a [`NetHandle`] and a channel of [`Event`]s. Only this folder
+//! says libp2p. Gossip and direct messages may be lost, and the protocol's anti-entropy must make
+//! up for it; a blob is fetched until it is there or no holder is. Everything is bounded, in
+//! [`limits`].
+
+#![warn(missing_docs, unreachable_pub)]
 
 mod behaviour;
 mod chunk;

@@ -13,7 +13,7 @@ use super::limits;
 
 /// The queue before the driver's channel.
 #[derive(Debug)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     waiting: VecDeque<Event>,
     channel: mpsc::Sender<Event>,
     lost: u64,
@@ -21,12 +21,12 @@ pub struct Outbox {
 
 impl Outbox {
     /// An empty queue before `channel`.
-    pub fn new(channel: mpsc::Sender<Event>) -> Self {
+    pub(crate) fn new(channel: mpsc::Sender<Event>) -> Self {
         Self { waiting: VecDeque::new(), channel, lost: 0 }
     }
 
     /// Queues an event.
-    pub fn push(&mut self, event: Event) {
+    pub(crate) fn push(&mut self, event: Event) {
         let may_be_lost = matches!(event, Event::Message { .. } | Event::PeerRefused { .. });
         if may_be_lost && self.waiting.len() >= limits::EVENTS_WAITING_MAX {
             self.lost += 1;
@@ -40,7 +40,7 @@ impl Outbox {
 
     /// Hands over one event once there is room; waits for ever when there is none to hand over.
     /// False once the driver is gone. Nothing is lost if this is dropped while it waits.
-    pub async fn deliver(&mut self) -> bool {
+    pub(crate) async fn deliver(&mut self) -> bool {
         if self.waiting.is_empty() {
             self.channel.closed().await;
             return false;

@@ -10,7 +10,7 @@ use super::limits;
 
 /// What was reported lately.
 #[derive(Debug, Default)]
-pub struct Refusals {
+pub(crate) struct Refusals {
     reported: BTreeMap<(String, String), Instant>,
     window: Option<Instant>,
     strangers: usize,
@@ -19,7 +19,7 @@ pub struct Refusals {
 
 /// Whose refusal it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Party {
+pub(crate) enum Party {
     /// A member of the federation.
     Member,
     /// Anyone else.
@@ -28,7 +28,7 @@ pub enum Party {
 
 impl Refusals {
     /// Whether to report this refusal now.
-    pub fn admit(&mut self, party: Party, peer: &str, reason: &str, now: Instant) -> bool {
+    pub(crate) fn admit(&mut self, party: Party, peer: &str, reason: &str, now: Instant) -> bool {
         if self.window.is_none_or(|since| now >= since + limits::REFUSALS_WINDOW) {
             if self.suppressed > 0 {
                 tracing::info!(count = self.suppressed, "further refusals in the last minute");

@@ -14,7 +14,7 @@ use super::identity;
 
 /// The peers of a federation, as libp2p names them.
 #[derive(Clone, Debug)]
-pub struct Roster {
+pub(crate) struct Roster {
     /// This node.
     pub me: PeerId,
     /// Where the roster says this node may be reached.
@@ -31,7 +31,7 @@ pub struct Roster {
 impl Roster {
     /// The founders and bootstrap peers of a federation, and bootstrap peers `besides`, as the node
     /// `my_id` sees them. It need not be a founder: members may be added later.
-    pub fn new(
+    pub(crate) fn new(
         federation: &Federation,
         my_id: MemberId,
         besides: &[String],
@@ -59,7 +59,7 @@ impl Roster {
 
     /// The same node among other members. What is no address in their entries is passed over: a
     /// vote has made it so, and the member may be found by other means.
-    pub fn after(&self, in_force: &InForce) -> Self {
+    pub(crate) fn after(&self, in_force: &InForce) -> Self {
         let mut roster = Self::alone(self.me, self.bootstrap.clone());
         for member in in_force.members() {
             let addresses = member.addresses.iter().filter_map(|text| parse(text).ok());
@@ -77,7 +77,7 @@ impl Roster {
     }
 
     /// A member's name, or its whole key if it is a stranger.
-    pub fn name_of(&self, member: &MemberId) -> String {
+    pub(crate) fn name_of(&self, member: &MemberId) -> String {
         self.names.get(member).cloned().unwrap_or_else(|| member.to_string())
     }
 
@@ -92,22 +92,22 @@ impl Roster {
     }
 
     /// The other member that `peer` is.
-    pub fn member(&self, peer: &PeerId) -> Option<MemberId> {
+    pub(crate) fn member(&self, peer: &PeerId) -> Option<MemberId> {
         self.members.get(peer).copied()
     }
 
     /// The peer that another member is.
-    pub fn peer(&self, member: &MemberId) -> Option<PeerId> {
+    pub(crate) fn peer(&self, member: &MemberId) -> Option<PeerId> {
         identity::peer_of(member).filter(|peer| self.members.contains_key(peer))
     }
 
     /// The other members as peers, in order of peer id.
-    pub fn peers(&self) -> impl Iterator<Item = PeerId> + '_ {
+    pub(crate) fn peers(&self) -> impl Iterator<Item = PeerId> + '_ {
         self.members.keys().copied()
     }
 
     /// Everyone a connection is kept with.
-    pub fn allowed(&self) -> BTreeSet<PeerId> {
+    pub(crate) fn allowed(&self) -> BTreeSet<PeerId> {
         self.members.keys().chain(self.bootstrap.keys()).copied().collect()
     }
 }
@@ -131,7 +131,7 @@ fn parse(text: &str) -> Result<Multiaddr, NetError> {
 }
 
 /// An address without the peer id at its end: who answers there is checked on connecting.
-pub fn without_peer(mut address: Multiaddr) -> Multiaddr {
+pub(crate) fn without_peer(mut address: Multiaddr) -> Multiaddr {
     if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
         address.pop();
     }

@@ -15,7 +15,7 @@ use super::limits;
 
 /// The chunks being served.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     blobs: Blobs,
     serving: BTreeMap<InboundRequestId, PeerId>,
     ready: mpsc::Sender<Ready>,
@@ -23,7 +23,7 @@ pub struct Server {
 
 /// The encoded answer to a question, which can leave.
 #[derive(Debug)]
-pub struct Ready {
+pub(crate) struct Ready {
     pub id: InboundRequestId,
     pub channel: ResponseChannel<Vec<u8>>,
     pub bytes: Vec<u8>,
@@ -31,14 +31,14 @@ pub struct Ready {
 
 impl Server {
     /// Serves `blobs`; answers come out of the returned channel.
-    pub fn new(blobs: Blobs) -> (Self, mpsc::Receiver<Ready>) {
+    pub(crate) fn new(blobs: Blobs) -> (Self, mpsc::Receiver<Ready>) {
         let (ready, answers) = mpsc::channel(limits::SERVED_MAX);
         (Self { blobs, serving: BTreeMap::new(), ready }, answers)
     }
 
     /// A question from a member. Returns an answer that can leave at once, if there is one; else
     /// it follows on the channel.
-    pub fn on_question(
+    pub(crate) fn on_question(
         &mut self,
         peer: PeerId,
         id: InboundRequestId,
@@ -63,12 +63,12 @@ impl Server {
     }
 
     /// An answer left, or could not.
-    pub fn on_done(&mut self, id: InboundRequestId) {
+    pub(crate) fn on_done(&mut self, id: InboundRequestId) {
         self.serving.remove(&id);
     }
 
     /// The last connection to a peer closed, and with it whatever was being served.
-    pub fn on_closed(&mut self, peer: &PeerId) {
+    pub(crate) fn on_closed(&mut self, peer: &PeerId) {
         self.serving.retain(|_, other| other != peer);
     }
 }

@@ -32,7 +32,7 @@ use super::transport::{self, Counters};
 use super::{Command, Event, NetError, NetHandle, NetSettings, identity, limits};
 
 /// Everything the network of one member holds.
-pub struct Service {
+pub(crate) struct Service {
     pub(super) swarm: Swarm<Behaviour>,
     pub(super) federation: Arc<Federation>,
     pub(super) roster: Roster,

@@ -22,14 +22,14 @@ use super::limits;
 /// What [`super::Traffic`] is read from. Bytes are those of all streams, without the framing of
 /// Noise, Yamux, TCP and QUIC around them (some 2 % for blobs).
 #[derive(Debug, Default)]
-pub struct Counters {
+pub(crate) struct Counters {
     pub bytes_in: AtomicU64,
     pub bytes_out: AtomicU64,
     pub peers: AtomicUsize,
 }
 
 /// The transport of the peer with this key.
-pub fn build(
+pub(crate) fn build(
     key: &Keypair,
     counters: &Arc<Counters>,
 ) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {

@@ -66,7 +66,8 @@ fn who_has_nothing_to_train_on_sits_out_and_the_rest_go_on() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     for told in [
         "has nothing the model can be taught: it sits out",
-        "sits out round 1: no question with a one-word answer and no caption: unknown word \"zyzzyva\"",
+        "sits out round 1: no question with a one-word answer and no caption: \
+         unknown word \"zyzzyva\"",
         "1 of the 2 captions to be drawn are left out: unknown word \"zyzzyva\"",
     ] {
         assert!(ended.err.contains(told), "{told} in {ended:?}");

@@ -43,7 +43,8 @@ impl Plan {
             "name = \"test\"\nseed = 1\nbase = \"{}\"\nbootstrap = {:?}\n\
              [lora]\nrank = {rank}\nalpha = 16.0\ndropout = 0.0\ntargets = [\"q\"]\n\
              [training]\nrounds = 2\nlocal_steps = 2\nbatch_questions = 2\nbatch_captions = 2\n\
-             learning_rate = 0.001\nlearning_rate_final = 0.001\nweight_decay = 0.0\nstrategy = \"fedavg\"\n\
+             learning_rate = 0.001\nlearning_rate_final = 0.001\nweight_decay = 0.0\n\
+             strategy = \"fedavg\"\n\
              [council]\nfault_model = \"byzantine\"\nround_deadline_s = 60\n",
             "09".repeat(32),
             self.bootstrap
@@ -54,7 +55,8 @@ impl Plan {
             let key = member(*seed);
             writeln!(
                 text,
-                "[[members]]\nname = \"member-{seed:02}\"\nkey = \"{key}\"\naddresses = {addresses:?}"
+                "[[members]]\nname = \"member-{seed:02}\"\nkey = \"{key}\"\n\
+                 addresses = {addresses:?}"
             )
             .unwrap();
         }
