@@ -38,7 +38,7 @@ use cross_entropy::CrossEntropy;
 pub use head::HeadLayout;
 use head::HeadLoss;
 use linear::LowRank;
-pub use mask::{AttentionMask, Heads, frequency, rotate};
+pub use mask::{AttentionMask, Heads, angle_tables, frequency, rotate, rotate_pairs};
 use norm::Norm;
 use swiglu::SwiGlu;
 
@@ -79,8 +79,7 @@ fn fused<O: Operator<N>, const N: usize, const D: usize>(
     Tensor::from_dispatch(Dispatch::fused(operator, inputs))
 }
 
-/// Divides by the root of the mean square over the last axis, to which `epsilon` is added, and
-/// multiplies by a gain.
+/// Divides by the root of `epsilon` plus the last axis's mean square, and multiplies by a gain.
 ///
 /// # Shapes
 /// - input and output: `[..., width]`
@@ -129,8 +128,7 @@ pub fn lora_linear<const D: usize>(
     }
 }
 
-/// Scaled dot-product attention of heads that lie side by side, each query head with the key head
-/// of its group.
+/// Scaled dot-product attention of heads side by side, each query head with its group's key head.
 ///
 /// # Shapes
 /// - query: `[batch, rows, heads * width]`, the last `rows` positions
@@ -167,8 +165,7 @@ pub fn cross_entropy(logits: Tensor<2>, targets: &[u32]) -> Tensor<1> {
     }
 }
 
-/// The [`cross_entropy`] of what an output head says; a head that is trained itself takes the way
-/// of plain operators.
+/// The [`cross_entropy`] of an output head's logits; by plain operators if the head is trained.
 ///
 /// # Shapes
 /// - hidden: `[rows, width]`

@@ -32,8 +32,7 @@ pub(super) fn json<T: DeserializeOwned>(path: &Path) -> Result<T, DataError> {
     Ok(value.map_err(|source| Problem::Json { path: path.to_owned(), source })?)
 }
 
-/// A file of JSON values, one a line, each with its line's number from 1; empty lines are passed
-/// over.
+/// A file of JSON values, one a line, each with its line's number from 1; skips empty lines.
 pub(super) fn json_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<(usize, T)>, DataError> {
     let bytes = bytes(path, JSON_BYTES_MAX)?;
     let lines = bytes.split(|byte| *byte == b'\n').zip(1..);

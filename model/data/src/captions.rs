@@ -1,10 +1,8 @@
-//! Reads image and caption pairs: JSON lines such as `{"image": "cat.png", "caption": "a red
-//! circle"}`.
+//! Reads image and caption pairs: JSON lines such as `{"image": "a.png", "caption": "a red cat"}`.
 //!
 //! Images lie relative to the file's folder. A line may add `"prompt"`, a rule in GenEval's schema
 //! that a drawing of the caption must satisfy; a caption without one is trained on and never
-//! scored. Every tenth image, in the order they are first named, is held out with all that is said
-//! of it.
+//! scored. Every tenth image, in the order of first mention, is held out with all its captions.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
-//! What can be wrong with files of data: always the file, and the id or the line where there is
-//! one.
+//! What can be wrong with files of data: always the file, and the id or line if there is one.
 
 use std::io;
 use std::path::PathBuf;

@@ -54,8 +54,7 @@ impl Evaluation {
 }
 
 impl EvaluationSet {
-    /// A member's own small set: some of its held-out questions, and of the captions of its
-    /// held-out pictures.
+    /// A member's own small set: some of its held-out questions and captions.
     pub fn of_member(held_out: &Dataset) -> Self {
         let first = |count_max: usize, count: usize| (0..count.min(count_max)).collect::<Vec<_>>();
         let dataset = held_out.subset(

@@ -1,7 +1,6 @@
 //! PNG and JPEG files: decoded within bounds, encoded canonically.
 //!
-//! The header's size is checked before a pixel is allocated, so a small file that unfolds into
-//! gigabytes is refused.
+//! The header's size is checked before a pixel is allocated: a decompression bomb is refused.
 
 use std::io::{BufRead, Cursor, Seek};
 

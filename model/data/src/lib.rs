@@ -2,8 +2,7 @@
 //!
 //! Three sources make a [`Dataset`]: [`scenes`] draws one from a seed, [`vqa_v2`] reads VQA v2's
 //! own file layout, [`captions`] pairs of image and caption. Everything downstream (tokenizer,
-//! partition, training, evaluation) sees only this form. Nothing here knows the model: no tensor,
-//! no device.
+//! partition, training, evaluation) sees only this form. Nothing here knows tensors or devices.
 
 pub mod captions;
 pub mod catalogue;

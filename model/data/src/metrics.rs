@@ -1,5 +1,4 @@
-//! The metrics of a model: answers by VQA v2's rule, drawings by GenEval's rules on the decoded
-//! pixels.
+//! The metrics of a model: answers by VQA v2's rule, drawings by GenEval's rules on pixels.
 
 use std::collections::BTreeMap;
 

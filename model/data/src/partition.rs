@@ -25,8 +25,7 @@ use kinds::{by_answer_type, by_modality};
 /// How examples are shared out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Partition {
-    /// Each class by its own Dirichlet draw; the smaller the value, the more uneven. FedUMM reports
-    /// 0.1, 0.5 and 1.
+    /// Each class by its own Dirichlet draw; smaller is less even. FedUMM reports 0.1, 0.5 and 1.
     Dirichlet(f64),
     /// Every member alike: shuffled, then dealt in turn.
     Iid,
@@ -136,8 +135,7 @@ pub fn dirichlet(
         for (member, weight) in weights.into_iter().enumerate() {
             sum += weight;
             let is_last = member + 1 == members;
-            // A vanishing alpha can round every weight to zero; then the last member takes the
-            // class.
+            // A tiny alpha can round every weight to zero; then the last member takes the class.
             let reached = if total > 0.0 { sum / total * indices.len() as f64 } else { 0.0 };
             let cut = (reached as usize).clamp(start, indices.len());
             let end = if is_last { indices.len() } else { cut };
@@ -166,8 +164,7 @@ pub fn iid(examples: usize, members: usize, seed: u64) -> Result<Vec<Vec<usize>>
 /// Gives every member its minimum: a quarter of an even share, at least one.
 ///
 /// The member with least takes the last example of the member with most, over and over, until all
-/// have the minimum; of equals the first member is meant. No random draw, so every node does the
-/// same.
+/// have the minimum; of equals the first member is meant. Without chance: all nodes do the same.
 fn fill_small(shares: &mut [Vec<usize>], examples: usize) {
     let minimum = (examples / shares.len() / MINIMUM_DIVISOR).max(1);
     loop {

@@ -1,8 +1,7 @@
 //! A prompt in GenEval's own JSON lines schema.
 //!
 //! `{"tag": …, "include": [{"class", "count", "color"?, "position"?: [relation, index]}],
-//! "exclude"?: …, "prompt": …}`. Classes are shape names, or "shape" for any of them; colours are
-//! palette names.
+//! "exclude"?: …, "prompt": …}`. Classes are shapes, or "shape" for any; colours are the palette's.
 
 mod rule;
 

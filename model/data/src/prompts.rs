@@ -1,5 +1,4 @@
-//! Reads prompts to draw from in GenEval's own file form (`evaluation_metadata.jsonl`): one JSON
-//! object a line.
+//! Reads prompts to draw from in GenEval's own form, JSON lines (`evaluation_metadata.jsonl`).
 
 use std::path::Path;
 

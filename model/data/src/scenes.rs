@@ -82,8 +82,7 @@ pub fn dataset(vocabulary: Vocabulary, seed: u64, scenes: usize) -> Dataset {
     generate(vocabulary, Source { seed, part: Part::Train }, scenes)
 }
 
-/// Evaluation prompts, `per_tag` of each of the six tags in turn, held out by their own random
-/// stream.
+/// Evaluation prompts, `per_tag` of each of the six tags in turn, from their own random stream.
 ///
 /// The words combine in few enough ways that short prompts recur in training captions ("a circle");
 /// what is held out is the draw, not the combination.
@@ -122,9 +121,8 @@ impl Concepts {
         Self { drawn_shapes: shapes.clone(), drawn_colours: colours.clone(), shapes, colours }
     }
 
-    /// The concepts of one scene. In the domain a share of the scenes keeps to the words that it
-    /// has in common with the base, or too few examples would be old to tell whether they are
-    /// forgotten.
+    /// The concepts of one scene. In the domain a share of the scenes keeps to the base's words, or
+    /// too few examples would tell whether they are forgotten.
     fn draw(rng: &mut ChaCha8Rng, vocabulary: Vocabulary) -> Self {
         let mut concepts = Self::everything();
         concepts.shapes.retain(|shape| vocabulary.shape(*shape).is_some());

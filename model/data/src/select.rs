@@ -21,13 +21,11 @@ impl Dataset {
         Self { pictures, questions, captions }
     }
 
-    /// Kept and held out: about `per_mille` thousandths of the pictures, with all that is said of
-    /// them.
+    /// Kept and held out: about `per_mille` of the pictures, with all that is said of them.
     ///
     /// A picture is on one side only. Which one follows from its pixels alone, not from its place,
-    /// so that it is held out again in any larger dataset that is split alike, give or take the
-    /// rounding. At least one picture is held out, and one kept, where there are two and
-    /// `per_mille` is 1 to 999.
+    /// so that it is held out again in any larger dataset that is split alike, but for rounding. Of
+    /// two pictures or more at least one is held out and one kept if `per_mille` is 1 to 999.
     pub fn split_held_out(self, per_mille: u32) -> (Self, Self) {
         let total = self.pictures.len();
         let wanted = (total as u64 * u64::from(per_mille.min(1000))).div_ceil(1000) as usize;
@@ -60,8 +58,7 @@ pub(super) struct Selection {
     pub pictures: Vec<usize>,
 }
 
-/// Selects by index from all questions and from all captions. Panics where an index is out of
-/// range.
+/// Selects by index from all questions and captions. Panics where an index is out of range.
 pub(super) fn select(
     (questions, asked): (&[VqaExample], &[usize]),
     (captions, shown): (&[CaptionExample], &[usize]),

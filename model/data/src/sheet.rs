@@ -1,10 +1,10 @@
-//! Contact sheets: pictures in a grid with what was said of them, below a title and bars that
-//! count.
+//! Contact sheets: pictures in a grid with what was said of them, below a title and bar charts.
 //!
 //! For people only; nothing is ever read back from a sheet. Letters are 8×8 pixels of the
 //! public-domain font that `font8x8` carries; what it has no letter for is shown as "?".
 
 use font8x8::legacy::BASIC_LEGACY;
+use image::{Rgb, RgbImage};
 
 use crate::picture::{PICTURE_BYTES, SIDE};
 use crate::{Picture, PictureError, image_file};
@@ -65,7 +65,8 @@ impl Sheet {
         let row_height = cell + lines * LINE + GAP;
         let head = self.head_height();
         let width = (columns * (cell + GAP) + GAP).max(self.head_width());
-        let mut canvas = Canvas::new(width, head + rows * row_height + GAP);
+        let height = head + rows * row_height + GAP;
+        let mut canvas = Canvas(RgbImage::from_pixel(width as u32, height as u32, PAPER));
         self.draw_head(&mut canvas);
         for (index, (tile, text)) in self.tiles.iter().zip(&texts).enumerate() {
             let left = GAP + (index % columns) * (cell + GAP);
@@ -75,7 +76,7 @@ impl Sheet {
                 canvas.text((left, top + cell + 2 + number * LINE), line);
             }
         }
-        image_file::encode(&canvas.pixels, canvas.width, canvas.height)
+        image_file::encode(canvas.0.as_raw(), width, height)
     }
 
     fn draw_head(&self, canvas: &mut Canvas) {
@@ -115,37 +116,25 @@ impl Sheet {
     }
 }
 
-/// Pixels to draw on.
-struct Canvas {
-    pixels: Vec<u8>,
-    width: usize,
-    height: usize,
-}
+/// Pixels to draw on; what lies outside is not drawn.
+struct Canvas(RgbImage);
 
 impl Canvas {
-    fn new(width: usize, height: usize) -> Self {
-        Self { pixels: PAPER.repeat(width * height), width, height }
-    }
-
-    /// Sets a pixel; outside nothing happens.
-    fn set(&mut self, (x, y): (usize, usize), rgb: [u8; 3]) {
-        if x < self.width && y < self.height {
-            let at = (y * self.width + x) * 3;
-            self.pixels[at..at + 3].copy_from_slice(&rgb);
+    fn set(&mut self, (x, y): (usize, usize), rgb: Rgb<u8>) {
+        if let Some(pixel) = self.0.get_pixel_mut_checked(x as u32, y as u32) {
+            *pixel = rgb;
         }
     }
 
-    fn fill(&mut self, (left, top): (usize, usize), (width, height): (usize, usize), rgb: [u8; 3]) {
+    fn fill(&mut self, (left, top): (usize, usize), (width, height): (usize, usize), rgb: Rgb<u8>) {
         for y in top..top + height {
             (left..left + width).for_each(|x| self.set((x, y), rgb));
         }
     }
 
     fn picture(&mut self, (left, top): (usize, usize), picture: &Picture, scale: usize) {
-        for y in 0..SIDE * scale {
-            for x in 0..SIDE * scale {
-                self.set((left + x, top + y), picture.pixel(x / scale, y / scale));
-            }
+        for (x, y) in (0..SIDE * scale).flat_map(|y| (0..SIDE * scale).map(move |x| (x, y))) {
+            self.set((left + x, top + y), Rgb(picture.pixel(x / scale, y / scale)));
         }
     }
 
@@ -181,9 +170,9 @@ const LINE: usize = 11;
 const GAP: usize = 6;
 const BAR_WIDTH: usize = 240;
 const COUNT_WIDTH: usize = 8 * LETTER;
-const PAPER: [u8; 3] = [252, 252, 250];
-const INK: [u8; 3] = [40, 40, 48];
-const BAR: [u8; 3] = [90, 130, 180];
+const PAPER: Rgb<u8> = Rgb([252, 252, 250]);
+const INK: Rgb<u8> = Rgb([40, 40, 48]);
+const BAR: Rgb<u8> = Rgb([90, 130, 180]);
 
 #[cfg(test)]
 mod tests {
@@ -204,8 +193,8 @@ mod tests {
     #[test]
     fn a_sheet_holds_every_picture_with_its_words_and_bars_as_long_as_their_counts() {
         let image = image::load_from_memory(&sheet().to_png().unwrap()).unwrap().into_rgb8();
-        let count = |wanted: [u8; 3]| image.pixels().filter(|pixel| pixel.0 == wanted).count();
-        assert_eq!(count([9; 3]), 3 * 128 * 128);
+        let count = |wanted: Rgb<u8>| image.pixels().filter(|pixel| **pixel == wanted).count();
+        assert_eq!(count(Rgb([9; 3])), 3 * 128 * 128);
         assert_eq!(count(BAR), (240 + 6) * LETTER);
         assert!(count(INK) > 500, "{} pixels of ink", count(INK));
         let again = image::load_from_memory(&sheet().to_png().unwrap()).unwrap().into_rgb8();

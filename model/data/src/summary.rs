@@ -53,8 +53,7 @@ pub struct Label {
 }
 
 impl Summary {
-    /// Reads a member's share, to be taught to a model that knows only these words, if it does not
-    /// know all.
+    /// Reads a member's share, to be taught to a model that knows only these words, or all if none.
     ///
     /// # Errors
     /// If the source is wrong, or has too little for so many members.

@@ -23,7 +23,7 @@ use witan_adapter::tensors::WeightError;
 
 use crate::families::blip3o::vision::{QwenVision, QwenVisionConfig};
 use crate::families::language::config::{
-    Family, LanguageConfig, LanguageConfigError, number, part,
+    ConfigProblem, Family, LanguageConfig, LanguageConfigError, number, part,
 };
 use crate::families::trunk::diffusion::DiffusionConfig;
 use crate::families::trunk::{Trunk, TrunkConfig};
@@ -88,10 +88,10 @@ impl Blip3oConfig {
     /// Reads `config.json`, and from the files' headers the sizes that it leaves out.
     pub fn read(config: &[u8], files: &TensorFiles) -> Result<Blip3oConfig, LanguageConfigError> {
         let own: Map<String, Value> =
-            serde_json::from_slice(config).map_err(LanguageConfigError::Json)?;
+            serde_json::from_slice(config).map_err(ConfigProblem::Json)?;
         let mut whole = Blip3oConfig::of(LanguageConfig::from_hugging_face(config)?);
         let LanguageConfig { hidden_size: width, vocab_size, .. } = whole.trunk.language;
-        let unlike = |key, expected| move |found| LanguageConfigError::Key { key, found, expected };
+        let unlike = |key, expected| move |found| ConfigProblem::Key { key, found, expected };
         let (key, expected) = ("n_query", "a square number from 1 to 4096");
         let queries = number(&own, key, whole.trunk.queries, &(1..=QUERIES_MAX))
             .and_then(|count| match count.isqrt().pow(2) == count {
@@ -104,7 +104,7 @@ impl Blip3oConfig {
         if let Some(sizes) = DiffusionConfig::of(files) {
             if !sizes.shares_out() {
                 let DiffusionConfig { hidden_size: width, heads, keys, .. } = sizes;
-                return Err(LanguageConfigError::Drawing { width, heads, keys });
+                return Err(ConfigProblem::Drawing { width, heads, keys }.into());
             }
             whole.trunk.diffusion = DiffusionConfig { places: queries, condition: width, ..sizes };
         }

@@ -54,8 +54,7 @@ struct Reading {
 }
 
 impl Reading {
-    /// Positions stand one after the other, unless the rows tell their places. The first `read`
-    /// were read before.
+    /// Positions follow each other, unless the rows tell their places. The first `read` are cached.
     fn new(rows: &Rows, read: usize, last: usize, config: &LanguageConfig) -> Reading {
         let Rows { padding, length, places, .. } = rows;
         let looking = read..*length;
@@ -64,8 +63,7 @@ impl Reading {
             return Reading { mask, last };
         };
         let (theta, half) = (f64::from(config.rope_theta), config.head_dim / 2);
-        // Qwen2.5-VL's: the first pairs of channels rotate by time, the next by row, the last by
-        // column.
+        // Qwen2.5-VL's: the first pairs of channels rotate by time, the next by row, then column.
         let [time, down, _] = config.mrope_section.unwrap_or([half, 0, 0]);
         let axis = |pair: usize| usize::from(pair >= time) + usize::from(pair >= time + down);
         let angle = |[row, position, pair]: [usize; 3]| match position.checked_sub(padding[row]) {
@@ -90,8 +88,7 @@ impl Language {
     /// Loads the tensors below `model.`, and `lm_head`.
     pub fn load(loader: &mut Loader, config: &LanguageConfig) -> Result<Language, WeightError> {
         let width = config.hidden_size;
-        // Rows of norm about one: held-out words keep these rows, and trained rows end near that
-        // norm.
+        // Rows of norm about one, near which trained rows end: held-out words keep these.
         let rows = Init::Normal((1.0 / width as f32).sqrt());
         let embed_tokens =
             loader.lora_embedding("model.embed_tokens", [config.vocab_size, width], rows)?;
@@ -141,8 +138,7 @@ impl Language {
         self.norm.forward(x)
     }
 
-    /// The same of rows that go on where the cache ends, which then ends with them; `last` of the
-    /// new positions.
+    /// The same of rows that go on where the cache ends, and extend it; `last` new positions.
     ///
     /// Panics unless every row has become longer, and by as much.
     fn read_on(&self, cache: &mut KvCache, task: Task<'_>) -> Tensor<3> {
@@ -157,8 +153,7 @@ impl Language {
         self.norm.forward(x)
     }
 
-    /// The logits of what follows rows that go on where the cache ends, which then ends with
-    /// them.
+    /// The logits of what follows rows that go on where the cache ends, and extend it.
     ///
     /// Panics as [`Language::read_on`] does, or if more than the last position is asked for.
     ///

@@ -11,7 +11,7 @@ use witan_adapter::tensors::WeightError;
 
 use crate::families::blip3o::{Blip3oConfig, Network};
 use crate::families::language::Language;
-use crate::families::language::config::{LanguageConfig, LanguageConfigError};
+use crate::families::language::config::{ConfigProblem, LanguageConfig, LanguageConfigError};
 use crate::inspect::memory::{Memory, ModelShape, StepShape};
 
 /// What a checkpoint's configuration and headers say.
@@ -62,11 +62,12 @@ pub enum CheckpointError {
 impl CheckpointInfo {
     /// Reads the configuration and the files' headers.
     pub fn read(folder: &Path) -> Result<CheckpointInfo, CheckpointError> {
+        let json = |error| LanguageConfigError::from(ConfigProblem::Json(error));
         let path = folder.join("config.json");
         let bytes =
             std::fs::read(&path).map_err(|source| CheckpointError::File { path, source })?;
         let language = LanguageConfig::from_hugging_face(&bytes)?;
-        let kind = serde_json::from_slice::<Value>(&bytes).map_err(LanguageConfigError::Json)?;
+        let kind: Value = serde_json::from_slice(&bytes).map_err(json)?;
         let kind = kind["model_type"].as_str().unwrap_or_default().to_owned();
         let files = TensorFiles::open(folder)?;
         let blip3o = match kind.as_str() {
@@ -124,8 +125,7 @@ impl CheckpointInfo {
         found.collect()
     }
 
-    /// Reads every number of every tensor that must be there, and names the first one that is not
-    /// finite.
+    /// Reads every tensor that must be there, and names the first that is not finite.
     pub fn read_all(&self) -> Result<(), WeightError> {
         for (name, _) in &self.expected {
             self.files.read(name)?;

@@ -35,8 +35,7 @@ pub struct StepShape {
     pub questions: usize,
     /// Captions of a batch.
     pub captions: usize,
-    /// Tokens of the text of each. A question has a picture's beside them, a caption the image
-    /// queries.
+    /// Tokens of the text of each, without a question's picture or a caption's image queries.
     pub tokens: usize,
     /// What backward finds.
     pub activations: Activations,

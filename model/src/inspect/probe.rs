@@ -1,5 +1,4 @@
-//! Probes a checkpoint: is it whole, can this device train it for a step, what text does it
-//! continue.
+//! Probes a checkpoint: is it whole, can this device train it, how does it continue a text.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -65,8 +64,7 @@ pub fn read_all(folder: &Path, info: &CheckpointInfo) -> Result<(), Fault> {
         .map_err(|error| bad(folder, &error).hint("copy the files again from where they came from"))
 }
 
-/// The LoRA of this rank on every linear layer of a language model; of a BLIP3o, on its attention
-/// and diffusion's.
+/// The LoRA of this rank on every linear layer of a language model; of a BLIP3o, on all attention.
 pub fn lora(info: &CheckpointInfo, rank: usize) -> LoraConfig {
     let targets: &[&str] = match info.blip3o {
         None => &["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],

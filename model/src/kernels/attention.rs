@@ -2,8 +2,7 @@
 //!
 //! One key head and its group of query heads at a time: their vectors are gathered and rotated,
 //! scored, mixed and written where the output projection reads them. Columns that no row of a block
-//! reads are not computed. Only the probabilities are kept for backward, and of long rows not even
-//! they.
+//! reads are not computed. Only the probabilities of short rows are kept for backward.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -116,8 +115,7 @@ impl Sizes {
     }
 }
 
-/// What one head's gradients are, before they are rotated back: of its group's queries, its keys,
-/// its values.
+/// One head's gradients, before they are rotated back.
 struct HeadGradients {
     queries: Vec<f32>,
     keys: Vec<f32>,

@@ -1,5 +1,4 @@
-//! The mean cross-entropy of what a frozen output head says, without a gradient as large as its
-//! logits.
+//! The mean cross-entropy of a frozen output head, without a gradient as large as its logits.
 //!
 //! Logits are made a block of classes at a time, turned into their own gradients where they stand,
 //! and multiplied by the head at once: backward only scales. A vocabulary's logits are

@@ -1,5 +1,4 @@
-//! A frozen linear layer and its low-rank update in one product (LoRA, Hu et al., arXiv
-//! 2106.09685).
+//! A frozen linear layer and its low-rank update in one product (LoRA, arXiv 2106.09685).
 //!
 //! The update's share is added to a tile of the output while it is still in registers.
 
@@ -36,8 +35,7 @@ pub(super) struct Saved {
     low: Vec<f32>,
 }
 
-/// Lengths of the axes: of the input without its last, of its last, of the output's last, of the
-/// update.
+/// Rows of the input, widths of a row and of an output's row, rank of the update.
 struct Sizes {
     rows: usize,
     inputs: usize,

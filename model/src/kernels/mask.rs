@@ -36,8 +36,7 @@ pub(super) struct CausalRows {
     dense: OnceLock<Dense>,
 }
 
-/// The cosines and sines of rotary positions: `[rows, positions, width / 2]` each, where one row
-/// may serve all.
+/// The cosines and sines of rotary positions: `[rows or 1, positions, width / 2]` each.
 #[derive(Debug)]
 pub(super) struct Angles {
     cosine: Vec<f32>,
@@ -100,8 +99,7 @@ pub fn frequency(theta: f64, pair: usize, half: usize) -> f64 {
 }
 
 impl CausalRows {
-    /// The columns that position `position` of row `row` attends to; a padded one attends to
-    /// itself.
+    /// The columns that a position of a row attends to; a padded one attends to itself.
     pub(super) fn visible(&self, row: usize, position: usize) -> Range<usize> {
         self.padding[row].min(position)..position + 1
     }
@@ -181,8 +179,7 @@ pub(super) fn plain(
         .reshape([batch, rows, count * width])
 }
 
-/// Rotates the vectors of the last positions: the first half of each head's channels with the
-/// second.
+/// Rotates the vectors of the last positions, each head's first half of channels with its second.
 ///
 /// # Shapes
 /// - vectors and output: `[batch, rows, heads, width]`
@@ -194,9 +191,25 @@ pub fn rotate(vectors: Tensor<4>, angles: &[Tensor<4>; 2]) -> Tensor<4> {
         angles.each_ref().map(|table| table.clone().narrow(1, length - rows, rows));
     let first = vectors.clone().narrow(3, 0, half);
     let second = vectors.narrow(3, half, width - half);
-    let rotated_first = first.clone().mul(cosine.clone()).sub(second.clone().mul(sine.clone()));
-    let rotated_second = second.mul(cosine).add(first.mul(sine));
-    Tensor::cat(vec![rotated_first, rotated_second], 3)
+    Tensor::cat(rotate_pairs([first, second], [cosine, sine]).to_vec(), 3)
+}
+
+/// Rotates pairs of channels, of which these are all first and all second ones.
+pub fn rotate_pairs(
+    [first, second]: [Tensor<4>; 2],
+    [cosine, sine]: [Tensor<4>; 2],
+) -> [Tensor<4>; 2] {
+    let rotated = first.clone().mul(cosine.clone()).sub(second.clone().mul(sine.clone()));
+    [rotated, second.mul(cosine).add(first.mul(sine))]
+}
+
+/// The cosines and sines of the angles of `half` pairs of channels at each place:
+/// `[1, places, 1, half]` each.
+pub fn angle_tables(angles: &[f64], half: usize, device: &Device) -> [Tensor<4>; 2] {
+    [f64::cos as fn(f64) -> f64, f64::sin].map(|of| {
+        let values: Vec<f32> = angles.iter().map(|angle| of(*angle) as f32).collect();
+        Tensor::from_data(TensorData::new(values, [1, angles.len() / half, 1, half]), device)
+    })
 }
 
 /// How the heads of a projection lie in one row of the batch, and how they are rotated.

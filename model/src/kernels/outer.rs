@@ -1,7 +1,6 @@
 //! Sums of outer products: the gradients of weights and of attention.
 //!
-//! Tiles in registers, as in [`super::product`], with the same promise: every element is summed in
-//! one order.
+//! Tiles in registers, as in [`super::product`]; every element is summed in one order too.
 
 use rayon::prelude::*;
 use witan_adapter::vector::widest;

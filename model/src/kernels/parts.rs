@@ -1,5 +1,4 @@
-//! Outputs made part by part: for one thread in a part that stays in its cache, for many in
-//! parallel.
+//! Outputs made part by part: on one thread in a part that stays cached, on many in parallel.
 
 use rayon::prelude::*;
 

@@ -73,8 +73,7 @@ impl Panels {
         })
     }
 
-    /// `pack` fills a panel of some width with the columns of a range; where they are fewer, the
-    /// rest is zero.
+    /// `pack` fills a panel of some width with a range of columns; the rest of it is zero.
     fn packed(
         [depth, columns]: [usize; 2],
         pack: impl Fn(&mut [f32], [usize; 2], usize) + Sync,
@@ -111,8 +110,7 @@ impl pulp::WithSimd for Lanes {
     }
 }
 
-/// Where a panel of columns begins and how wide it is kept: two vectors, or one for what is left at
-/// the end.
+/// Where a panel of columns begins and its width: two vectors, or one for what is left at the end.
 pub(super) fn panels(columns: usize, lanes: usize) -> impl Iterator<Item = (usize, usize)> {
     let wide = 2 * lanes;
     (0..columns).step_by(wide).map(move |start| match columns - start <= lanes {

@@ -29,8 +29,7 @@ pub struct Listed {
     pub adaptable: Vec<(String, [usize; 2])>,
 }
 
-/// Hands named tensors to modules while they are built, and remembers which parameter got which
-/// name.
+/// Hands named tensors to modules while they are built, and remembers the names of parameters.
 pub struct Loader {
     weights: Weights,
     files: Option<TensorFiles>,
@@ -150,8 +149,7 @@ impl Loader {
         Ok(Frozen { weight, bias: Some(bias), precision: self.precision() })
     }
 
-    /// The linear layer at `path` without bias, with an adapter beside it if the configuration
-    /// names it.
+    /// The linear layer at `path` without bias, with an adapter if the configuration names it.
     pub fn lora_linear(
         &mut self,
         path: &str,

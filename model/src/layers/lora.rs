@@ -1,7 +1,6 @@
 //! Frozen layers with a low-rank update beside them: y = W x + (alpha / rank) B (A x).
 //!
-//! Follows LoRA (Hu et al., arXiv 2106.09685). B starts at zero, hence a fresh adapter changes
-//! nothing.
+//! Follows LoRA (arXiv 2106.09685). B starts at zero, hence a fresh adapter changes nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,8 +31,7 @@ pub struct LoraLinear {
     pub(crate) drops: Option<Drops>,
 }
 
-/// What a network's adapters drop of their inputs while they train; clones share the number that
-/// decides it.
+/// What adapters drop of their inputs while they train; clones share the number that decides it.
 #[derive(Clone, Debug, Default)]
 pub struct Dropout(Arc<AtomicU64>);
 

@@ -260,8 +260,7 @@ fn by_head(norm: &Norm, vectors: Tensor<3>, width: usize) -> Tensor<3> {
     norm.forward(vectors.reshape([batch, rows * all / width, width])).reshape([batch, rows, all])
 }
 
-/// One layer of a transformer: attention, then SwiGLU, each of the normalised input and added to
-/// it.
+/// One layer of a transformer: attention, then SwiGLU, each of the normed input and added to it.
 #[derive(Module, Debug)]
 pub struct Layer {
     attention_norm: Norm,

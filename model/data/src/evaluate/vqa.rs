@@ -50,8 +50,7 @@ pub fn score(questions: &[VqaExample], answers: &[String]) -> Report {
     report
 }
 
-/// The accuracy of one answer in tenths: 0, 3, 6, 9 or 10 for none, one, two, three or more
-/// matches.
+/// The accuracy of one answer in tenths: 0, 3, 6, 9 or 10 for 0, 1, 2, 3 or more matches.
 ///
 /// That closed form of the leave-one-out mean holds for ten references, which VQA v2 always has.
 /// Where all ten are equal, the answer must be equal to the letter (newlines, tabs and outer spaces

@@ -23,8 +23,7 @@ impl Found {
     /// GenEval's position rule: whether this object is in `relation` to `other`.
     ///
     /// The offset of the centres, less a tenth of both boxes on each axis, over the length of the
-    /// whole offset must exceed one half in the relation's direction. An object may be left and
-    /// above at once.
+    /// whole offset must exceed one half in the relation's direction. Two relations may hold.
     pub fn is(&self, relation: Relation, other: &Self) -> bool {
         self.lean(relation, other) > POSITION_THRESHOLD
     }
@@ -55,8 +54,7 @@ impl Prompt {
     /// Every include entry must hold and no exclude entry may (GenEval's `evaluate`): of each
     /// included class the `count` most confident objects are taken, fewer is wrong; at least
     /// `count` of them have the asked colour; each stands in the asked relation to each object of
-    /// the entry referred to. An entry of any class means the objects whose class no other entry
-    /// names.
+    /// the entry referred to. An entry of any class means objects of a class no entry names.
     pub fn is_satisfied(&self, objects: &[Found]) -> bool {
         let mut sorted = objects.to_vec();
         sorted.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));

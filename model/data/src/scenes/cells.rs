@@ -1,5 +1,4 @@
-//! Dense labels: what each of the 8×8 cells of a picture shows, for pre-training the vision
-//! encoder.
+//! Dense labels: what each of the 8×8 cells of a picture shows, to pre-train the vision encoder.
 //!
 //! These labels come from the renderer and are only ever a training target for an encoder that sees
 //! pixels. No score reads them.

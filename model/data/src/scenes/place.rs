@@ -25,8 +25,7 @@ pub(super) fn free(rng: &mut ChaCha8Rng, concepts: &Concepts, count: usize) -> S
     scene(rng, &things, None)
 }
 
-/// A scene of these things; with a relation, the second is in it to the first, clear of the rule's
-/// edge.
+/// A scene of these things; with a relation, the second is clearly in it to the first.
 ///
 /// Tries sizes and places until all fit. Each failure lowers the sizes a little, so that it ends.
 pub(super) fn scene(rng: &mut ChaCha8Rng, things: &[Thing], relation: Option<Relation>) -> Scene {

@@ -1,8 +1,7 @@
 //! Paints a scene: each pixel's share of each object, then a blend.
 //!
 //! Shapes are polygons (and one ellipse) in the unit box, stretched to the object's box. Coverage
-//! is exact along x and sampled four times along y. The detector uses the same outlines as
-//! templates.
+//! is exact along x, sampled four times along y. The detector's templates are the same outlines.
 
 use super::{SIDE, Scene};
 use crate::picture::{self, Picture};
@@ -56,8 +55,7 @@ pub fn coverage(
     }
 }
 
-/// Where the shape's outline crosses the horizontal `line` of the unit box, from left to right, in
-/// pairs.
+/// Where the outline crosses the horizontal `line` of the unit box, in pairs from left to right.
 fn cross(shape: Shape, line: f32, crossings: &mut Vec<f32>) {
     crossings.clear();
     let corners: &[[f32; 2]] = match shape {

@@ -1,5 +1,4 @@
-//! Reads a data source: one member's share, the pool of all of them, the evaluation set nobody
-//! trains on.
+//! Reads a data source: a member's share, the pool of all, the evaluation set nobody trains on.
 
 use std::fmt::Write;
 
@@ -34,8 +33,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// One line for every question, caption and picture, pictures by their names: what a digest of
-    /// the pool is of.
+    /// One line for every question, caption and picture by name: what a digest of the pool is of.
     pub fn listing(&self) -> String {
         let mut all = String::new();
         for VqaExample { picture, question_id, question, answer, .. } in &self.whole.questions {

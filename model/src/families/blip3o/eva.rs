@@ -108,8 +108,7 @@ impl Eva {
     }
 }
 
-/// Averages over squares of `square` patches a side: what BLIP3o's diffusion transformer is to
-/// make.
+/// Averages over squares of `square` patches a side: what BLIP3o's diffusion transformer makes.
 ///
 /// # Shapes
 /// - features: `[batch, side * side, width]`

@@ -1,8 +1,7 @@
 //! Pictures as BLIP3o's encoders read them, to the last bit of PIL's bicubic.
 //!
-//! For questions Qwen2.5-VL's processor: sides that are whole tokens, a number of pixels within
-//! bounds, patches of one token side by side. For targets EVA-CLIP's: the short side made to fit,
-//! the middle cut out.
+//! For questions Qwen2.5-VL's processor: sides of whole tokens, pixels within bounds, patches of
+//! one token side by side. For targets EVA-CLIP's: the short side made to fit, the middle cut out.
 
 use std::io::ErrorKind;
 use std::path::Path;

@@ -14,14 +14,13 @@ use serde_json::{Map, Value};
 use witan_adapter::fresh::Init;
 use witan_adapter::tensors::WeightError;
 
-use crate::families::language::config::{LanguageConfigError, number};
-use crate::kernels::{attention, frequency, rotate};
+use crate::families::language::config::{ConfigProblem, LanguageConfigError, number};
+use crate::kernels::{angle_tables, attention, frequency, rotate};
 use crate::layers::frozen::Frozen;
 use crate::layers::loader::Loader;
 use crate::layers::transformer::{AttentionMask, EPSILON, FeedForward, Heads, Norm};
 
-/// Sizes of the encoder: `vision_config` of a Qwen2.5-VL model; a key that is left out is as
-/// transformers has it.
+/// Sizes of the encoder: `vision_config` of a Qwen2.5-VL model, with transformers' defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QwenVisionConfig {
     /// Blocks.
@@ -76,7 +75,7 @@ impl QwenVisionConfig {
     pub fn read(part: &Map<String, Value>) -> Result<QwenVisionConfig, LanguageConfigError> {
         let usual = QwenVisionConfig::default();
         let size = |key: &'static str, usual: usize, possible: RangeInclusive<usize>| {
-            number(part, key, usual, &possible).map_err(|found| LanguageConfigError::Vision {
+            number(part, key, usual, &possible).map_err(|found| ConfigProblem::Vision {
                 key,
                 found,
                 possible,
@@ -86,12 +85,12 @@ impl QwenVisionConfig {
         let heads = size("num_heads", usual.num_heads, 1..=(width / 4).max(1))?;
         // Pairs of channels are rotated by row and by column.
         if !width.is_multiple_of(4 * heads) {
-            return Err(LanguageConfigError::VisionHeads { width, heads });
+            return Err(ConfigProblem::VisionHeads { width, heads }.into());
         }
         let patch_size = size("patch_size", usual.patch_size, 1..=256)?;
         let merge = size("spatial_merge_size", usual.spatial_merge_size, 1..=16)?;
         if !part.get("hidden_act").is_none_or(|act| act.is_null() || act == "silu") {
-            return Err(unlike(part, "hidden_act", "vision_config.hidden_act", "silu"));
+            return Err(unlike(part, "hidden_act", "vision_config.hidden_act", "silu").into());
         }
         Ok(QwenVisionConfig {
             depth: size("depth", usual.depth, 1..=1024)?,
@@ -110,7 +109,7 @@ impl QwenVisionConfig {
 }
 
 /// The blocks that look at the whole picture, if the file says which.
-fn whole_blocks(part: &Map<String, Value>) -> Result<Option<Vec<usize>>, LanguageConfigError> {
+fn whole_blocks(part: &Map<String, Value>) -> Result<Option<Vec<usize>>, ConfigProblem> {
     let key = "fullatt_block_indexes";
     let Some(found) = part.get(key).filter(|found| !found.is_null()) else { return Ok(None) };
     let blocks = serde_json::from_value(found.clone());
@@ -123,9 +122,9 @@ fn unlike(
     key: &str,
     named: &'static str,
     expected: &'static str,
-) -> LanguageConfigError {
+) -> ConfigProblem {
     let found = part.get(key).cloned().unwrap_or_default();
-    LanguageConfigError::Key { key: named, found, expected }
+    ConfigProblem::Key { key: named, found, expected }
 }
 
 /// Patches to tokens.
@@ -147,8 +146,7 @@ struct Block {
     feed_forward: FeedForward,
 }
 
-/// A picture's places: in which order its tokens are, window by window, and how its patches are
-/// rotated.
+/// The order of a picture's tokens, window by window, and how its patches are rotated.
 struct Places {
     /// The tokens' own numbers, in window order.
     order: Vec<usize>,
@@ -283,12 +281,7 @@ impl Places {
                 angles.extend((0..half / 2).map(|at| angle(column, at)));
             }
         }
-        let table = |of: fn(f64) -> f64| {
-            let values: Vec<f32> = angles.iter().map(|angle| of(*angle) as f32).collect();
-            let shape = [1, order.len() * merge * merge, 1, half];
-            Tensor::from_data(TensorData::new(values, shape), device)
-        };
-        Places { angles: [table(f64::cos), table(f64::sin)], order, windows }
+        Places { angles: angle_tables(&angles, half, device), order, windows }
     }
 }
 

@@ -1,5 +1,4 @@
-//! A language model alone, out of a checkpoint of the Llama and Qwen families: logits, greedy text,
-//! LoRA steps.
+//! A language model alone, of the Llama and Qwen families: logits, greedy text, LoRA steps.
 //!
 //! The same modules as the language model inside [`crate::Umm`]; only what is asked of them
 //! differs.

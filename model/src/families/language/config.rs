@@ -1,10 +1,8 @@
-//! Sizes of a decoder-only language model of the Llama and Qwen families, read from Hugging Face's
-//! `config.json`.
+//! Sizes of a language model of the Llama and Qwen families, from Hugging Face's `config.json`.
 //!
 //! What the file asks for and this program does not compute is refused by name, and so is a value
-//! of the wrong kind: a key that is absent or null has its usual value, never one that cannot be
-//! read. Keys that change nothing here (token ids, generation settings, the number format) are
-//! passed over.
+//! of the wrong kind: a key that is absent or null has its default, never one that cannot be read.
+//! Keys that change nothing here (token ids, generation settings, the number format) are ignored.
 
 use std::ops::RangeInclusive;
 
@@ -31,8 +29,7 @@ pub struct LanguageConfig {
     pub head_dim: usize,
     /// Base of the rotary position angles.
     pub rope_theta: u32,
-    /// How many pairs of channels are rotated by time, by row and by column, where positions have
-    /// all three.
+    /// Pairs of channels rotated by time, by row and by column, where positions have all three.
     pub mrope_section: Option<[usize; 3]>,
     /// Keeps the norms' division away from zero.
     pub rms_norm_eps: f64,
@@ -53,74 +50,41 @@ pub enum Family {
 
 /// Why a `config.json` describes no language model that this program computes.
 #[derive(Debug, thiserror::Error)]
-pub enum LanguageConfigError {
-    /// It is no JSON object, or one of its values has another form.
+#[error(transparent)]
+pub struct LanguageConfigError(#[from] ConfigProblem);
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigProblem {
     #[error("config.json is malformed: {0}")]
-    Json(#[source] serde_json::Error),
-    /// A key is absent, of the wrong kind or out of range.
+    Json(#[from] serde_json::Error),
+    /// A key is of the wrong kind or out of range, or absent, which is `null`.
     #[error("config.json: {key} is {found}, expected {expected}")]
-    Key {
-        /// The key.
-        key: &'static str,
-        /// What it is: `null` if it is absent.
-        found: Value,
-        /// What it should be.
-        expected: &'static str,
-    },
-    /// A size of the vision encoder of the wrong kind or out of range.
+    Key { key: &'static str, found: Value, expected: &'static str },
     #[error(
         "config.json: vision_config.{key} is {found}, expected a number from {} to {}",
         possible.start(),
         possible.end()
     )]
-    Vision {
-        /// The key.
-        key: &'static str,
-        /// What it is.
-        found: Value,
-        /// What it may be.
-        possible: RangeInclusive<usize>,
-    },
-    /// The vision encoder's width does not share out among its heads.
+    Vision { key: &'static str, found: Value, possible: RangeInclusive<usize> },
     #[error(
         "config.json: vision_config.hidden_size is {width}, expected a multiple of four times \
          num_heads, which is {heads}"
     )]
-    VisionHeads {
-        /// The width.
-        width: usize,
-        /// The heads.
-        heads: usize,
-    },
-    /// The diffusion transformer's heads do not divide its tensors' widths.
+    VisionHeads { width: usize, heads: usize },
     #[error(
         "of a diffusion transformer of width {width}, {heads} heads cannot share keys of width \
          {keys}"
     )]
-    Drawing {
-        /// The width.
-        width: usize,
-        /// Query heads.
-        heads: usize,
-        /// Width of all keys.
-        keys: usize,
-    },
-    /// Heads do not share out evenly.
+    Drawing { width: usize, heads: usize, keys: usize },
     #[error("config.json: {queries} query heads cannot share {keys} key heads")]
-    Heads {
-        /// Query heads.
-        queries: usize,
-        /// Key heads.
-        keys: usize,
-    },
+    Heads { queries: usize, keys: usize },
 }
 
 impl LanguageConfig {
-    /// Reads `config.json`: of a language model, or of Qwen2.5-VL or BLIP3o, whose language model
-    /// is then meant.
+    /// Reads `config.json`: of a language model, or the one inside Qwen2.5-VL or BLIP3o.
     pub fn from_hugging_face(bytes: &[u8]) -> Result<LanguageConfig, LanguageConfigError> {
         let whole: Map<String, Value> =
-            serde_json::from_slice(bytes).map_err(LanguageConfigError::Json)?;
+            serde_json::from_slice(bytes).map_err(ConfigProblem::Json)?;
         // Newer Qwen2.5-VL files have the language model's keys in a part of their own.
         let text = part(&whole, "text_config")?;
         let keys = Keys { whole: &whole, text };
@@ -129,7 +93,7 @@ impl LanguageConfig {
         let heads = keys.positive("num_attention_heads")?;
         let shared = keys.positive_or("num_key_value_heads", heads)?;
         if !heads.is_multiple_of(shared) {
-            return Err(LanguageConfigError::Heads { queries: heads, keys: shared });
+            return Err(ConfigProblem::Heads { queries: heads, keys: shared }.into());
         }
         let hidden_size = keys.positive("hidden_size")?;
         let head_dim = keys.head_dim(hidden_size / heads)?;
@@ -162,7 +126,7 @@ impl Keys<'_> {
         own.or_else(|| self.whole.get(key)).unwrap_or(&Value::Null)
     }
 
-    fn is_on(&self, key: &'static str) -> Result<bool, LanguageConfigError> {
+    fn is_on(&self, key: &'static str) -> Result<bool, ConfigProblem> {
         match self.get(key) {
             Value::Null => Ok(false),
             Value::Bool(on) => Ok(*on),
@@ -170,7 +134,7 @@ impl Keys<'_> {
         }
     }
 
-    fn epsilon(&self) -> Result<f64, LanguageConfigError> {
+    fn epsilon(&self) -> Result<f64, ConfigProblem> {
         let key = "rms_norm_eps";
         match (self.get(key), self.get(key).as_f64()) {
             (Value::Null, _) => Ok(EPSILON),
@@ -180,40 +144,40 @@ impl Keys<'_> {
     }
 
     /// Channels are rotated in pairs.
-    fn head_dim(&self, usual: usize) -> Result<usize, LanguageConfigError> {
+    fn head_dim(&self, usual: usize) -> Result<usize, ConfigProblem> {
         let (key, expected) = ("head_dim", "an even number from 2");
         match self.positive_or(key, usual)? {
             width if width > 0 && width.is_multiple_of(2) => Ok(width),
-            found => Err(LanguageConfigError::Key { key, found: found.into(), expected }),
+            found => Err(ConfigProblem::Key { key, found: found.into(), expected }),
         }
     }
 
-    fn positive(&self, key: &'static str) -> Result<usize, LanguageConfigError> {
+    fn positive(&self, key: &'static str) -> Result<usize, ConfigProblem> {
         match self.get(key).as_u64() {
             Some(number @ 1..=SIZE_MAX) => Ok(number as usize),
             _ => Err(self.unlike(key, "a number from 1 to 16777216")),
         }
     }
 
-    fn layers(&self) -> Result<usize, LanguageConfigError> {
+    fn layers(&self) -> Result<usize, ConfigProblem> {
         match self.positive("num_hidden_layers")? {
             count if count <= LAYERS_MAX => Ok(count),
             _ => Err(self.unlike("num_hidden_layers", "a number from 1 to 1024")),
         }
     }
 
-    fn positive_or(&self, key: &'static str, usual: usize) -> Result<usize, LanguageConfigError> {
+    fn positive_or(&self, key: &'static str, usual: usize) -> Result<usize, ConfigProblem> {
         if self.get(key).is_null() { Ok(usual) } else { self.positive(key) }
     }
 
-    fn family(&self) -> Result<Family, LanguageConfigError> {
+    fn family(&self) -> Result<Family, ConfigProblem> {
         // Not the language model's own, which is called otherwise in a part.
         let found = self.whole.get("model_type").unwrap_or(&Value::Null);
         match found.as_str().unwrap_or_default() {
             "llama" => Ok(Family::Llama),
             "qwen2" | "qwen2_5_vl" | "blip3o_qwen" => Ok(Family::Qwen2),
             "qwen3" => Ok(Family::Qwen3),
-            _ => Err(LanguageConfigError::Key {
+            _ => Err(ConfigProblem::Key {
                 key: "model_type",
                 found: found.clone(),
                 expected: "llama, qwen2, qwen2_5_vl, qwen3 or blip3o_qwen",
@@ -222,7 +186,7 @@ impl Keys<'_> {
     }
 
     /// What one of the two keys of rotary positions says.
-    fn rope(&self, key: &'static str, inner: &str) -> Result<&Value, LanguageConfigError> {
+    fn rope(&self, key: &'static str, inner: &str) -> Result<&Value, ConfigProblem> {
         match self.get(key) {
             Value::Null => Ok(&Value::Null),
             Value::Object(own) => Ok(own.get(inner).unwrap_or(&Value::Null)),
@@ -230,7 +194,7 @@ impl Keys<'_> {
         }
     }
 
-    fn rope_theta(&self) -> Result<u32, LanguageConfigError> {
+    fn rope_theta(&self) -> Result<u32, ConfigProblem> {
         let nested = self.rope("rope_parameters", "rope_theta")?;
         let theta = if nested.is_null() { self.get("rope_theta") } else { nested };
         match theta.as_f64() {
@@ -240,7 +204,7 @@ impl Keys<'_> {
             {
                 Ok(number as u32)
             }
-            _ => Err(LanguageConfigError::Key {
+            _ => Err(ConfigProblem::Key {
                 key: "rope_theta",
                 found: theta.clone(),
                 expected: "a whole number from 1",
@@ -248,7 +212,7 @@ impl Keys<'_> {
         }
     }
 
-    fn mrope_section(&self, head_dim: usize) -> Result<Option<[usize; 3]>, LanguageConfigError> {
+    fn mrope_section(&self, head_dim: usize) -> Result<Option<[usize; 3]>, ConfigProblem> {
         let half = head_dim / 2;
         for key in ROPE {
             let section = self.rope(key, "mrope_section")?;
@@ -267,7 +231,7 @@ impl Keys<'_> {
         Ok(None)
     }
 
-    fn refuse_what_is_not_computed(&self, family: Family) -> Result<(), LanguageConfigError> {
+    fn refuse_what_is_not_computed(&self, family: Family) -> Result<(), ConfigProblem> {
         let act = self.get("hidden_act");
         if !act.is_null() && act != "silu" {
             return Err(self.unlike("hidden_act", "silu"));
@@ -294,8 +258,8 @@ impl Keys<'_> {
         Ok(())
     }
 
-    fn unlike(&self, key: &'static str, expected: &'static str) -> LanguageConfigError {
-        LanguageConfigError::Key { key, found: self.get(key).clone(), expected }
+    fn unlike(&self, key: &'static str, expected: &'static str) -> ConfigProblem {
+        ConfigProblem::Key { key, found: self.get(key).clone(), expected }
     }
 }
 
@@ -303,13 +267,13 @@ impl Keys<'_> {
 pub(crate) fn part<'a>(
     whole: &'a Map<String, Value>,
     key: &'static str,
-) -> Result<Option<&'a Map<String, Value>>, LanguageConfigError> {
+) -> Result<Option<&'a Map<String, Value>>, ConfigProblem> {
     match whole.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Object(part)) => Ok(Some(part)),
         Some(found) => {
             let found = found.clone();
-            Err(LanguageConfigError::Key { key, found, expected: "an object" })
+            Err(ConfigProblem::Key { key, found, expected: "an object" })
         }
     }
 }

@@ -1,5 +1,4 @@
-//! The losses of what the language model says; [`crate::families::trunk::flow`] has that of what is
-//! drawn.
+//! The losses of what the language model says; [`crate::families::trunk::flow`] has drawings'.
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
@@ -27,9 +26,8 @@ pub fn answers_loss(language: &Language, hidden: Tensor<3>, answers: &[&[u32]]) 
 
 /// The mean cross-entropy of the answers, and that of the words of their questions.
 ///
-/// Pre-training alone uses it. A question speaks of what the picture shows, so that every word of
-/// it teaches the language model to read pictures, where the answer's one token does so only
-/// rarely.
+/// Pre-training alone uses it. A question speaks of what the picture shows, so every word of it
+/// teaches the language model to read pictures; the answer's one token rarely does.
 ///
 /// # Shapes
 /// - logits: `[batch, longest question, vocabulary]`, after each of the last positions

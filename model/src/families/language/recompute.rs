@@ -23,8 +23,7 @@ pub enum Activations {
 }
 
 impl Activations {
-    /// How weights are best kept beside it: what is cast for one layer is gone with the layer, or
-    /// kept anyway.
+    /// How weights are best kept beside it: a cast for one layer is gone with it, or kept anyway.
     pub fn weight_format(self) -> WeightFormat {
         match self {
             Activations::Kept => WeightFormat::Float32,
@@ -46,8 +45,7 @@ pub struct Task<'a> {
 }
 
 impl Language {
-    /// The value of a loss of the states that [`Language::read`] gives; its gradients go to
-    /// `accumulate`, in parts.
+    /// The loss of the states that [`Language::read`] gives; gradients go to `accumulate` in parts.
     pub fn backward(
         &self,
         task: Task<'_>,

@@ -1,11 +1,9 @@
 //! Batches for the language model.
 
-/// Where a position stands: in time, and in the rows and columns of a picture; text has the same
-/// number thrice.
+/// Where a position stands: time, row and column of a picture; of text all three are equal.
 pub type Place = [u32; 3];
 
-/// Rows of tokens, some of which stand for pictures or image queries, padded on the left to one
-/// length.
+/// Rows of tokens, pictures and image queries, padded on the left to one length.
 pub struct Rows {
     /// Tokens below the vocabulary's size, numbers of other rows above.
     pub(super) slots: Vec<i32>,

@@ -19,7 +19,7 @@ use crate::layers::frozen::Frozen;
 use crate::layers::loader::Loader;
 use crate::layers::transformer::{Heads, LayerNorm, normalised};
 use block::Block;
-use rotary::Rotary2d;
+use rotary::grid_angles;
 
 /// Sizes of a [`Diffusion`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,8 +86,7 @@ impl Condition {
 }
 
 impl DiffusionConfig {
-    /// Whether heads are of one even width, and groups of them share a key head; nothing can be
-    /// computed otherwise.
+    /// Whether heads are of one even width and groups of them share a key head, as they must.
     pub fn shares_out(&self) -> bool {
         let Heads { count, shared, width } = self.attention();
         width.is_multiple_of(2)
@@ -183,16 +182,16 @@ impl Diffusion {
         let time = self.time.forward(silu(self.time_inner.forward(time)));
         let signal = silu(time.add(condition.pooled.clone()));
         let mut x = self.patch.forward(noised);
-        let rotary = match &self.position {
+        let angles = match &self.position {
             Some(position) => {
                 x = x.add(position.val().unsqueeze());
                 None
             }
-            None => Some(Rotary2d::new(places.isqrt(), config.attention().width, &device)),
+            None => Some(grid_angles(places.isqrt(), config.attention().width, &device)),
         };
         for block in &self.blocks {
             let heads = config.attention();
-            x = block.forward(x, &condition.tokens, signal.clone(), (rotary.as_ref(), heads));
+            x = block.forward(x, &condition.tokens, signal.clone(), (angles.as_ref(), heads));
         }
         let scale = self.final_scale.forward(signal).add_scalar(1.0);
         let scale = scale.reshape([batch, 1, config.hidden_size]);

@@ -1,8 +1,7 @@
 //! Flow matching: the loss of drawings, and the steps from noise to a drawing.
 //!
 //! A grid is noised along the straight path (1 - level) clean + level noise. The released form
-//! predicts the velocity, noise - clean; the plain one the clean grid, from which the velocity
-//! follows.
+//! predicts the velocity, noise - clean; the plain one the clean grid, which gives the velocity.
 
 use burn::tensor::{Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
@@ -12,8 +11,7 @@ use rand_distr::StandardNormal;
 use crate::families::trunk::variant::FlowRule;
 use crate::families::trunk::{Trunk, TrunkConfig};
 
-/// The random part of one flow-matching step: a noise level and a noise grid per target, and whose
-/// condition is dropped.
+/// The random part of a flow-matching step: a noise level and grid a target, dropped conditions.
 pub struct Noise {
     /// Noise levels in 0..1, one a target.
     pub levels: Vec<f32>,
@@ -108,8 +106,7 @@ impl Trunk {
     }
 }
 
-/// Share of captions whose condition is dropped, so that guidance has an unconditional model
-/// (BLIP3o: 0.1).
+/// Share of captions whose condition is dropped, for guidance's unconditional model (BLIP3o: 0.1).
 const DROPPED: f32 = 0.1;
 /// How far a drawing is pushed towards its caption; BLIP3o's.
 const GUIDANCE: f32 = 3.0;

@@ -1,5 +1,4 @@
-//! What differs between the models built on a trunk. A family gives one of these; the rest is
-//! shared.
+//! What differs between the models built on a trunk; a family gives one of these.
 
 use burn::tensor::Tensor;
 use witan_adapter::fresh::Init;
@@ -28,8 +27,7 @@ pub struct Blocks {
     pub time_channels: usize,
     /// Whether places have a learned embedding; otherwise a 2-D rotary one.
     pub learns_positions: bool,
-    /// Whether there are norms of queries and keys, of the pooled condition, and after each
-    /// sub-layer.
+    /// Whether queries, keys and the pooled condition have norms, and each sub-layer one after it.
     pub has_all_norms: bool,
     /// The path of the map after both attentions.
     pub out: &'static str,

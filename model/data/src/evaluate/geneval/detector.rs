@@ -113,8 +113,7 @@ fn recognise(picture: &Picture, background: [f32; 3], component: &[Pixel]) -> Op
     })
 }
 
-/// The mean of the half of the component that differs most from the background: its inside, not its
-/// edge.
+/// The mean of the half of the component that differs most from the background: not its edge.
 fn core_colour(picture: &Picture, background: [f32; 3], component: &[Pixel]) -> [f32; 3] {
     let rgb = |at: Pixel| picture.pixel(at % SIDE, at / SIDE).map(f32::from);
     let mut inside: Vec<(usize, Pixel)> = component
@@ -197,8 +196,7 @@ fn distance(one: [f32; 3], other: [f32; 3]) -> f32 {
     (square(0) + square(1) + square(2)).sqrt()
 }
 
-/// How far from the background a pixel must be to be foreground; hot pink is 150 from the darkest
-/// canvas.
+/// How far from the background foreground is at least; hot pink is 150 from the darkest canvas.
 const FOREGROUND: f32 = 56.0;
 /// Fewer pixels are noise; the smallest object, a star of 8 pixels, covers 23.
 const SPECK: usize = 10;

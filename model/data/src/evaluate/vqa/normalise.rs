@@ -6,8 +6,7 @@
 //!    its flags argument is passed as the count, so at most 32 are removed.
 //! 3. Lower-case; number words to digits; articles dropped; contractions given their apostrophe.
 
-/// An answer as the official evaluation compares it. The caller has turned newlines and tabs to
-/// spaces.
+/// An answer as the official evaluation compares it. It has no newlines and no tabs any more.
 pub fn normalise(text: &str) -> String {
     let text = without_periods(&without_punctuation(text));
     let text = text.to_lowercase();
@@ -92,8 +91,7 @@ const PERIODS_REMOVED_MAX: usize = 32;
 /// The one entry of the official table that takes an apostrophe away.
 const ODD: (&str, &str) = ("somebody'd", "somebodyd");
 /// The official table maps each of these from every spelling that lacks one apostrophe. Its entries
-/// with capitals never match lower-case words, and those that map to themselves change nothing:
-/// left out.
+/// with capitals, which match no lower-case word, and those that map to themselves are left out.
 const CONTRACTIONS: &str = "ain't aren't can't could've couldn't couldn't've didn't doesn't don't \
     hadn't hadn't've hasn't haven't he'd he'd've he's how'd how'll how's isn't it'd it'd've it'll \
     ma'am mightn't mightn't've might've mustn't must've needn't not've o'clock oughtn't 'ow's'at \

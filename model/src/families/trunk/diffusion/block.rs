@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use witan_adapter::tensors::WeightError;
 
 use super::DiffusionConfig;
-use super::rotary::Rotary2d;
+use super::rotary::rotate;
 use crate::families::trunk::variant::Blocks;
 use crate::kernels::attention;
 use crate::layers::frozen::Frozen;
@@ -75,13 +75,13 @@ impl Block {
         x: Tensor<3>,
         context: &Tensor<3>,
         signal: Tensor<2>,
-        (rotary, heads): (Option<&Rotary2d>, Heads),
+        (angles, heads): (Option<&[Tensor<4>; 2]>, Heads),
     ) -> Tensor<3> {
         let [batch, places, width] = x.dims();
         let modulation = self.modulation.forward(signal).reshape([batch, 4, width]);
         let part = |index: usize| modulation.clone().narrow(1, index, 1);
-        let rotated = |vectors: Tensor<3>| match rotary {
-            Some(rotary) => rotary.rotate(vectors, heads.width),
+        let rotated = |vectors: Tensor<3>| match angles {
+            Some(angles) => rotate(vectors, angles, heads.width),
             None => vectors,
         };
         let after = |at: usize, x: Tensor<3>| match &self.after {
