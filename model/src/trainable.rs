@@ -18,8 +18,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use witan_adapter::{Adaptable, Adapter, Committed, LoraConfig, Strategy, peft, strategy};
+use witan_data::Part;
 use witan_data::fault::Fault;
-use witan_data::partition::Part;
 use witan_data::source::{DataSource, Teachable};
 use witan_data::tokenizer::Tokenizer;
 use witan_data::{Dataset, Picture};

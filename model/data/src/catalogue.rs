@@ -12,6 +12,8 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 
+use rayon::prelude::*;
+
 use super::error::Problem;
 use super::picture::FILE_BYTES_MAX;
 use super::select::{Selection, sample, select};
@@ -52,35 +54,17 @@ impl Catalogue {
 
     /// Tries every image, so that a bad one is known before anything depends on it: decodes all
     /// where that takes seconds, else reads their headers only.
-    ///
-    /// # Errors
-    /// An image that cannot be read.
     pub fn check_images(&self) -> Result<(), DataError> {
-        let check: fn(&Image) -> Result<(), DataError> =
-            match self.images.len() <= IMAGES_DECODED_MAX {
-                true => |image: &Image| image.decode().map(drop),
-                false => Image::check_header,
-            };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = self.images.len().div_ceil(threads).max(1);
-        let first_bad = move |images: &[Image]| images.iter().find_map(|image| check(image).err());
-        let bad = std::thread::scope(|scope| {
-            let shares = self.images.chunks(share);
-            let workers: Vec<_> =
-                shares.map(|images| scope.spawn(move || first_bad(images))).collect();
-            let found = workers.into_iter().map(|worker| {
-                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
-            found.collect::<Vec<_>>()
-        });
-        bad.into_iter().flatten().next().map_or(Ok(()), Err)
+        let check = match self.images.len() <= IMAGES_DECODED_MAX {
+            true => |image: &Image| image.decode().map(drop),
+            false => Image::check_header,
+        };
+        let bad = self.images.par_iter().find_map_first(|image| check(image).err());
+        bad.map_or(Ok(()), Err)
     }
 
     /// The questions and captions at these indices, with the pictures they refer to decoded to
     /// 64×64 (12 KiB each). Panics where an index is out of range.
-    ///
-    /// # Errors
-    /// An image that cannot be read.
     pub fn subset(&self, questions: &[usize], captions: &[usize]) -> Result<Dataset, DataError> {
         let Selection { questions, captions, pictures } =
             select((&self.questions, questions), (&self.captions, captions));
@@ -89,9 +73,6 @@ impl Catalogue {
     }
 
     /// All of it.
-    ///
-    /// # Errors
-    /// An image that cannot be read.
     pub fn whole(&self) -> Result<Dataset, DataError> {
         let questions: Vec<usize> = (0..self.questions.len()).collect();
         let captions: Vec<usize> = (0..self.captions.len()).collect();
@@ -99,9 +80,6 @@ impl Catalogue {
     }
 
     /// At most so many questions and captions, chosen by the seed alone.
-    ///
-    /// # Errors
-    /// An image that cannot be read.
     pub fn sample(
         &self,
         questions_max: usize,

@@ -39,32 +39,16 @@ pub enum Partition {
 /// Why a dataset cannot be shared out.
 #[derive(Clone, Copy, Debug, PartialEq, Error)]
 pub enum PartitionError {
-    /// Nobody to share with.
     #[error("a partition needs at least one member")]
     NoMembers,
-    /// The Dirichlet parameter is no positive number.
     #[error("alpha must be a positive number, found {found}")]
-    Alpha {
-        /// What was given.
-        found: f64,
-    },
-    /// Members that want a kind of data, and none of it.
+    Alpha { found: f64 },
     #[error("a partition by modality needs questions and captions, found no {found_no}")]
-    NoModality {
-        /// "questions" or "captions".
-        found_no: &'static str,
-    },
-    /// One member, where one has questions and another captions.
+    NoModality { found_no: &'static str },
     #[error("a partition by modality needs at least two members")]
     Alone,
-    /// Fewer examples than members.
     #[error("{examples} examples are too few for {members} members")]
-    TooFew {
-        /// How many there are.
-        examples: usize,
-        /// How many members want at least one each.
-        members: usize,
-    },
+    TooFew { examples: usize, members: usize },
 }
 
 /// One member's part of a dataset, as indices into its questions and captions.

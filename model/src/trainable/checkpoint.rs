@@ -12,8 +12,8 @@ use std::sync::{Arc, OnceLock};
 
 use witan_adapter::tensor_files::TensorFiles;
 use witan_adapter::{Adaptable, Committed, LoraConfig, Strategy};
+use witan_data::Part;
 use witan_data::fault::Fault;
-use witan_data::partition::Part;
 use witan_data::tokenizer::Tokenizer;
 use witan_data::{Dataset, image_file};
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use witan_adapter::{Adaptable, Committed, LoraConfig, Strategy};
+use witan_data::Part;
 use witan_data::fault::Fault;
-use witan_data::partition::Part;
 use witan_data::tokenizer::{Tokenizer, WordError};
 use witan_data::{Dataset, Picture};
 

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use witan_data::partition::Part;
+use witan_data::Part;
 use witan_data::tokenizer::{ANS, IMG, Tokenizer, WordError};
 use witan_data::{Dataset, Picture};
 
