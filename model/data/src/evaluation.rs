@@ -65,8 +65,7 @@ impl EvaluationSet {
         Self { dataset, prompts }
     }
 
-    /// Takes the prompts of a file in GenEval's form in place of its own. All must be drawn, or the
-    /// score would be of other prompts.
+    /// Takes the prompts of a file in GenEval's form in place of its own, which all must be drawn.
     ///
     /// # Errors
     /// If the file is none, or a prompt holds a word that is none of `words`.

@@ -1,9 +1,11 @@
 //! Data and evaluation: pictures, questions with ten answers, captions, and the metrics on them.
 //!
 //! Three sources make a [`Dataset`]: [`scenes`] draws one from a seed, [`vqa_v2`] reads VQA v2's
-//! own file layout, `captions` pairs of image and caption. Everything downstream (tokenizer,
+//! own file layout, [`captions`] pairs of image and caption. Everything downstream (tokenizer,
 //! partition, training, evaluation) sees only this form. Nothing here knows tensors or devices.
 
+pub mod captions;
+pub mod catalogue;
 pub mod compute;
 pub mod evaluate;
 pub mod evaluation;
@@ -22,8 +24,6 @@ pub mod vocabulary;
 pub mod vqa_v2;
 
 mod bounded;
-mod captions;
-mod catalogue;
 mod error;
 mod partition;
 mod select;

@@ -21,8 +21,7 @@ pub struct Summary {
     pub questions: Sides,
     /// Captions likewise.
     pub captions: Sides,
-    /// How many of the questions and captions it trains on can be taught: of the embedded model,
-    /// those whose words it knows.
+    /// Questions and captions it trains on whose words the model knows.
     pub taught: usize,
     /// Questions by VQA v2's kinds of answer.
     pub answer_types: Vec<Label>,

@@ -87,8 +87,7 @@ impl ModelShape<'_> {
     /// On a GPU matrices are kept in bf16. On a processor they are f32, or, with layers computed
     /// again, as they are stored: what is cast of them is that of one layer at a time, but of the
     /// whole diffusion transformer, which is not computed again. The tasks of a checkpoint take
-    /// turns, and what one keeps is gone before the next; those of the embedded model have one
-    /// backward pass.
+    /// turns, and what one keeps is gone before the next; the embedded model's share a backward.
     pub fn training(&self, lora: &LoraConfig, step: StepShape) -> Memory {
         let adapter = |(name, shape): &(String, Vec<usize>)| adapter_numbers(name, shape, lora);
         let adapter: usize = self.tensors.iter().map(adapter).sum();

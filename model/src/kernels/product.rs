@@ -145,8 +145,7 @@ pub fn product_into(pair: (Rows, &Panels), rows: usize, out: &mut [f32], stride:
     product_within(pair, [rows, depth, columns], out, stride);
 }
 
-/// The same of the first `depth` and `columns` of the right-hand matrix alone; columns that share a
-/// panel with them are written too.
+/// The same of the right-hand matrix's first `depth` and `columns`, to the end of the last panel.
 pub fn product_within(
     pair: (Rows, &Panels),
     [rows, depth, columns]: [usize; 3],

@@ -19,8 +19,7 @@ struct Slot {
 }
 
 impl Names {
-    /// The id of the parameter that has this name, the same in every process: an optimizer's
-    /// moments are kept under it. FNV-1a.
+    /// The id of a parameter's name, the same in every process, for an optimizer's moments. FNV-1a.
     pub(super) fn id(name: &str) -> ParamId {
         let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         ParamId::from(name.bytes().fold(0xcbf2_9ce4_8422_2325, mix))

@@ -4,8 +4,7 @@
 //! published code). For each annotator the answer wins min(1, matches among the other nine / 3);
 //! the question's accuracy is the mean of the ten, which is always a whole number of tenths.
 //! Answers are normalised only where the ten references differ; see [`normalise()`] for its quirks,
-//! kept on purpose so that figures compare. `model/data/tests/vqa_official.rs` holds all of it to
-//! the official scorer's verdicts.
+//! kept on purpose so that figures compare. `tests/vqa_official.rs` has the official verdicts.
 
 mod normalise;
 

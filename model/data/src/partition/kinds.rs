@@ -7,8 +7,7 @@ use crate::{AnswerType, VqaExample};
 
 /// Questions of one answer type for each member; with fewer members than types, of several.
 ///
-/// Types go round the roster in VQA v2's order, those that nobody asks left out; the members of a
-/// type share its questions evenly.
+/// Types that are asked go round the roster in VQA v2's order; a type's members share it evenly.
 pub(super) fn by_answer_type(
     questions: &[VqaExample],
     members: usize,

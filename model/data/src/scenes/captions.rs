@@ -1,5 +1,7 @@
 //! Captions of GenEval's six kinds, each with a scene made to satisfy it.
 
+use std::iter::repeat_n;
+
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
@@ -22,16 +24,10 @@ pub(super) fn training(
     vocabulary: Vocabulary,
     concepts: &Concepts,
 ) -> Captioned {
-    let total: u32 = TAG_WEIGHTS.iter().sum();
-    let mut ticket = rng.random_range(0..total);
-    let mut tag = Tag::SingleObject;
-    for (kind, weight) in Tag::ALL.into_iter().zip(TAG_WEIGHTS) {
-        tag = kind;
-        if ticket < weight {
-            break;
-        }
-        ticket -= weight;
-    }
+    let ticket = rng.random_range(0..TAG_WEIGHTS.iter().sum::<u32>());
+    let weighted = Tag::ALL.into_iter().zip(TAG_WEIGHTS);
+    let mut tickets = weighted.flat_map(|(tag, weight)| repeat_n(tag, weight as usize));
+    let tag = tickets.nth(ticket as usize).expect("the ticket is below the sum of the weights");
     let anonymous = if vocabulary == Vocabulary::Base { ANONYMOUS_SHARE } else { 0.0 };
     let with_colours = tag == Tag::Position && rng.random_bool(0.5);
     let style = Style { tag, anonymous, with_colours };

@@ -1,7 +1,6 @@
 //! Dense labels: what each of the 8×8 cells of a picture shows, to pre-train the vision encoder.
 //!
-//! These labels come from the renderer and are only ever a training target for an encoder that sees
-//! pixels. No score reads them.
+//! They come from the renderer and only train an encoder that sees pixels. No score reads them.
 
 use super::Scene;
 use super::render::coverage;

@@ -52,8 +52,7 @@ impl TextTokenizer {
         }
     }
 
-    /// The tokens of a user's text, in which `<|im_end|>` and the like are letters; none of an
-    /// empty text.
+    /// The tokens of a user's text, in which `<|im_end|>` and the like are letters; maybe none.
     pub fn encode_said(&self, text: &str) -> Result<Vec<u32>, TextError> {
         let encoding = self.plain.encode(text, false).map_err(TextError::Tokenizer)?;
         Ok(encoding.get_ids().to_vec())

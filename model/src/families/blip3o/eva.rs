@@ -16,7 +16,7 @@ use witan_adapter::tensors::WeightError;
 use crate::kernels::attention;
 use crate::layers::frozen::Frozen;
 use crate::layers::loader::Loader;
-use crate::layers::transformer::{AttentionMask, Heads, LayerNorm};
+use crate::layers::transformer::{AttentionMask, EPSILON, Heads, LayerNorm};
 
 /// Pictures to features.
 #[derive(Module, Debug)]
@@ -147,6 +147,3 @@ impl Block {
         x.add(self.after_feed.forward(fed))
     }
 }
-
-/// Keeps the norms' division away from zero.
-const EPSILON: f64 = 1e-6;

@@ -1,7 +1,6 @@
 //! A language model alone, of the Llama and Qwen families: logits, greedy text, LoRA steps.
 //!
-//! The same modules as the language model inside [`crate::Umm`]; only what is asked of them
-//! differs.
+//! The modules are those of the language model inside the embedded model.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -69,8 +68,7 @@ impl Causal {
 
     /// The logits after the last `last` positions of every row, row after row.
     ///
-    /// Panics unless every row has a token, and tokens of the vocabulary. Shorter rows are padded
-    /// on the left.
+    /// Panics unless every row has tokens, all of the vocabulary. Short rows are left-padded.
     pub fn logits(&self, rows: &[Vec<u32>], last: usize) -> Vec<f32> {
         floats(logits(&self.adapted.network.valid(), &self.config, rows, last))
     }

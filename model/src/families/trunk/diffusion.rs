@@ -2,8 +2,7 @@
 //!
 //! Follows Lumina-Next (Zhuo et al., arXiv 2406.18583) as diffusers has it, with BLIP3o's
 //! projection of the condition in front: self- and cross-attention side by side, scale and gate of
-//! every sub-layer modulated by time and the pooled condition. [`Blocks`](super::variant::Blocks)
-//! is what families differ in.
+//! every sub-layer modulated by time and the pooled condition. Families differ in `Blocks`.
 
 mod block;
 mod rotary;

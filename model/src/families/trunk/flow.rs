@@ -51,8 +51,7 @@ impl Trunk {
     ///
     /// # Shapes
     /// - states: `[captions, queries, hidden]`
-    /// - targets: `[captions, places, channels]`; each caption's target is noised `levels /
-    ///   captions` times
+    /// - targets: `[captions, places, channels]`; each target is noised `levels / captions` times
     pub fn flow_loss(
         &self,
         states: Tensor<3>,

@@ -1,5 +1,4 @@
-//! 2-D rotary positions as Lumina-Next has them: neighbouring channels are rotated, by a place's
-//! row and its column in turn.
+//! 2-D rotary positions as Lumina-Next has them: neighbouring channels rotate by row or column.
 
 use burn::tensor::{Device, Tensor};
 
