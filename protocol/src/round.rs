@@ -306,7 +306,8 @@ impl Round {
         }
     }
 
-    /// Takes evidence in, found here or sent by a member; checks it in full. Returns whether it is new.
+    /// Takes evidence in, found here or sent by a member; checks it in full. Returns whether it is
+    /// new.
     pub fn on_evidence(&mut self, outbox: &mut Outbox, evidence: &Evidence) -> Result<bool, Flaw> {
         let what = evidence.check(&self.tip.roster)?;
         let is_new = self.pending.accuse(&self.tip, evidence.clone());
