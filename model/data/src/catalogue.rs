@@ -21,7 +21,7 @@ use super::{
     CaptionExample, DataError, Dataset, Picture, PictureError, VqaExample, bounded, image_file,
 };
 
-/// One split of a data source.
+/// One split of a data source. What decodes its images fails on one that cannot be read.
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
     /// Every question with its answers; `picture` counts the images in the order they are met.
