@@ -83,7 +83,7 @@ impl Roster {
 
     /// This node and one other member, without a federation file.
     #[cfg(test)]
-    pub fn of_two(me: PeerId, other: PeerId, addresses: Vec<Multiaddr>) -> Self {
+    pub(crate) fn of_two(me: PeerId, other: PeerId, addresses: Vec<Multiaddr>) -> Self {
         let member = identity::member_of(&other).expect("tests use ed25519 keys");
         let mut roster = Self::alone(me, BTreeMap::new());
         roster.members.insert(other, member);

@@ -11,7 +11,7 @@ use witan_home::Home;
 use witan_home::aggregation::Aggregation;
 use witan_home::audit::aggregate_of;
 use witan_home::store::Store;
-use witan_protocol::digest::Digest;
+use witan_protocol::digest::{BlobRef, Digest};
 use witan_protocol::federation::{
     Compression, Council, Document, FaultModel, Lora, Member, Strategy, Training,
 };
@@ -98,11 +98,14 @@ fn delta(aggregation: &Aggregation, number: u8, round: Round) -> Vec<u8> {
 
 /// Makes one.
 pub fn filled() -> Filled {
-    filled_with(|_| {})
+    filled_with(|_, _| {})
 }
 
+/// Alters an aggregate, given the adapter that its round started from.
+pub type Alter = fn(&mut Aggregate, BlobRef);
+
 /// Makes one whose members agreed on aggregates that were altered.
-pub fn filled_with(alter: fn(&mut Aggregate)) -> Filled {
+pub fn filled_with(alter: Alter) -> Filled {
     let dir = tempfile::tempdir().unwrap();
     let home = Home::at(dir.path());
     let federation = federation();
@@ -123,7 +126,7 @@ pub fn filled_with(alter: fn(&mut Aggregate)) -> Filled {
 
 fn committed(
     federation: &Federation,
-    (aggregation, alter): (&Aggregation, fn(&mut Aggregate)),
+    (aggregation, alter): (&Aggregation, Alter),
     tip: &Tip,
     blobs: &Blobs,
 ) -> RoundRecord {
@@ -161,7 +164,7 @@ fn committed(
     };
     let check = aggregate_of(federation, &record, federation.founders());
     let mut aggregate = aggregation.recompute(blobs, &check).unwrap();
-    alter(&mut aggregate);
+    alter(&mut aggregate, tip.adapter);
     record.proposal.result = aggregate.result;
     record.proposal.naive_error = aggregate.naive_error;
     record.certificate.signatures =
