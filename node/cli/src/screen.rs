@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use witan_lab::candidate::Candidate;
 use witan_lab::event::{Event, Listener, Work};
 use witan_lab::tables::{DRAWINGS, VQA, percent};
 use witan_lab::testnet::watch::{NodeView, Watch};
-use witan_lab::trainer::{Candidate, Step};
+use witan_lab::trainer::Step;
 use witan_node::events::{NodeEvent, TimedEvent};
 use witan_protocol::io::Notice;
 

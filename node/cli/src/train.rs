@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use witan_home::{Failure, shell};
+use witan_lab::spec::TrainSpec;
 use witan_lab::spec::{Cohort, Exchange, Learning, Spec};
-use witan_lab::train::{self, Request, TrainReport, TrainSpec};
+use witan_lab::train::{self, Request, TrainReport};
 use witan_model::trainable;
 use witan_node::interrupt::Interrupt;
 use witan_node::jobs::selected;

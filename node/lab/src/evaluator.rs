@@ -2,6 +2,8 @@
 //! trained that the federation is compared with. One thread; it waits for a free core like any
 //! node.
 
+mod compare;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,10 +19,9 @@ use witan_node::jobs::core_slots::CoreSlots;
 use witan_node::jobs::{FederatedModel, spawn};
 use witan_protocol::federation::Federation;
 
-use crate::compare::compare;
-use crate::event::{Event, Observer};
+use crate::event::{Event, Heard, Observer};
 use crate::tables::Ceiling;
-use crate::testnet::Heard;
+use compare::compare;
 
 /// What is evaluated, and on what.
 #[derive(Clone)]

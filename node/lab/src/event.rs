@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use witan_data::evaluation::Skipped;
 use witan_data::metrics::Metrics;
+use witan_home::Failure;
+use witan_model::Step;
 use witan_node::events::TimedEvent;
 use witan_node::jobs::goes_on;
 use witan_protocol::member::MemberId;
 use witan_protocol::wire::RoundRecord;
 
-use crate::compare::Comparison;
+use crate::candidate::{Candidate, Comparison, TrainedRow};
 use crate::tables::Ceiling;
-use crate::train::TrainedRow;
-use crate::trainer::{Candidate, Step};
 
 /// One event.
 #[derive(Clone, Debug)]
@@ -116,6 +116,9 @@ pub enum Work {
     /// The evaluation set's questions are answered.
     Answers,
 }
+
+/// An event, or why there are no more.
+pub type Heard = Result<Event, Failure>;
 
 /// Hears every event, from several threads.
 pub type Listener = Arc<dyn Fn(&Event) + Send + Sync>;

@@ -1,7 +1,7 @@
 //! Experiments: a spec, a folder, events while they run, a report. Testnets, trainings without a
 //! federation and grids of both differ in their spec alone.
 
-mod compare;
+pub mod candidate;
 mod evaluator;
 pub mod event;
 mod folder;

@@ -3,6 +3,7 @@
 //! limits, and one line of [`Spec::training`].
 
 mod flags;
+mod train;
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use witan_home::settings::{By, Compute, DataSource, Share};
 use witan_protocol::federation::{Compression, Strategy, Training};
 
 pub use flags::flags;
+pub use train::TrainSpec;
 
 /// What a federation is asked to be; a training without one takes its data and its steps from it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]

@@ -26,7 +26,7 @@ use witan_protocol::ledger::Audited;
 use witan_protocol::member::Round;
 
 use crate::evaluator::{self, EvaluatorConfig};
-use crate::event::{Event, Listener};
+use crate::event::{Event, Heard, Listener};
 use crate::opened::Opened;
 use crate::spec::Spec;
 use fault::Fault;
@@ -35,9 +35,6 @@ use in_process::Attack;
 use report::{Checked, Cost, TestnetReport};
 use spawn::NodeProcess;
 use watch::Watch;
-
-/// What a node or the evaluator says; a failure ends the testnet.
-pub type Heard = Result<Event, Failure>;
 
 /// What is asked for.
 #[derive(Clone, Debug)]

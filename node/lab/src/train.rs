@@ -17,7 +17,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use serde::{Deserialize, Serialize};
 use witan_data::source::Extent;
 use witan_home::{Failure, FailureKind};
 use witan_model::device;
@@ -27,25 +26,14 @@ use witan_node::jobs::FederatedModel;
 use witan_node::jobs::core_slots::CoreSlots;
 use witan_protocol::digest::Digest;
 
+use crate::candidate::Candidate;
 use crate::event::{Event, Listener, Observer};
 use crate::folder::{Folder, Kind};
 use crate::opened::Opened;
-use crate::spec::{Spec, expect};
+use crate::spec::{Spec, TrainSpec};
 use crate::tables::Ceiling;
-use crate::trainer::{Candidate, Identity, Store, Trainer, TrainerConfig};
-pub use report::{TrainReport, TrainedRow};
-
-/// What to train; kept in the folder.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrainSpec {
-    /// The federation whose data, steps and batch are meant.
-    #[serde(rename = "plan")]
-    pub spec: Spec,
-    /// Each member's part alone instead of all data in one place.
-    pub is_local_only: bool,
-    /// Threads of one training.
-    pub threads: usize,
-}
+use crate::trainer::{Identity, Store, Trainer, TrainerConfig};
+pub use report::TrainReport;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -157,17 +145,4 @@ fn begin(request: &Request, spec: &TrainSpec, observer: &Observer) -> Result<Fol
         observer.say(Event::Said(left_out));
     }
     Folder::new(&request.dir, Kind::Train)?.claim(spec)
-}
-
-impl TrainSpec {
-    /// The same with absolute paths and every default filled in.
-    ///
-    /// # Errors
-    /// The first setting that is out of range.
-    pub fn checked(self) -> Result<Self, Failure> {
-        let hint = "1 is the default, and what a testnet's comparison takes";
-        let is_right = (1..=256).contains(&self.threads);
-        expect(is_right, ("threads", self.threads), "1 to 256", hint)?;
-        Ok(Self { spec: self.spec.checked()?, ..self })
-    }
 }

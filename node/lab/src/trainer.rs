@@ -6,7 +6,6 @@
 pub mod state;
 mod store;
 
-use std::fmt;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -29,9 +28,9 @@ use witan_node::jobs::core_slots::CoreSlots;
 use witan_node::jobs::train::plan_of;
 use witan_protocol::federation::Training;
 
+use crate::candidate::{Candidate, TrainedRow};
 use crate::event::{Event, Observer, Work};
 use crate::spec::rate_factor;
-use crate::train::TrainedRow;
 pub use store::{Identity, Store};
 pub use witan_model::{Step, Trained, TrainingState};
 
@@ -56,15 +55,6 @@ pub struct TrainerConfig {
     pub targets: PathBuf,
 }
 
-/// One adapter to train.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Candidate {
-    /// On all data, for the same number of samples as all members together.
-    Centralized,
-    /// On one member's part, for the same number of samples as that member, by roster number.
-    Alone(usize),
-}
-
 /// A model and all members' data, read once.
 pub struct Trainer {
     config: TrainerConfig,
@@ -73,33 +63,6 @@ pub struct Trainer {
     read: TrainingData,
     /// One that was loaded and nobody uses.
     loaded: Mutex<Option<Box<dyn Trainable>>>,
-}
-
-impl Candidate {
-    /// Whose part it is of, by roster number; none: all data.
-    pub fn member(self) -> Option<usize> {
-        match self {
-            Self::Centralized => None,
-            Self::Alone(index) => Some(index),
-        }
-    }
-
-    /// Its name in a folder.
-    pub fn name(self) -> String {
-        match self {
-            Self::Centralized => "central".to_owned(),
-            Self::Alone(index) => format!("member-{index:02}"),
-        }
-    }
-}
-
-impl fmt::Display for Candidate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Centralized => f.write_str("all data in one place"),
-            Self::Alone(index) => write!(f, "member {index:02} alone"),
-        }
-    }
 }
 
 impl Trainer {

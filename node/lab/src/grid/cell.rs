@@ -15,8 +15,8 @@ use witan_protocol::digest::Digest;
 
 use crate::folder::{Folder, Kind};
 use crate::opened::Opened;
+use crate::spec::TrainSpec;
 use crate::spec::{Cohort, Spec};
-use crate::train::TrainSpec;
 
 /// What all cells have in common; kept in the folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

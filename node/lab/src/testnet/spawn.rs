@@ -12,8 +12,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 use witan_home::Failure;
 
-use super::Heard;
-use crate::event::Event;
+use crate::event::{Event, Heard};
 
 /// A running node process.
 #[derive(Debug)]

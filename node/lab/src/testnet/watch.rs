@@ -9,7 +9,7 @@ use witan_protocol::io::Notice;
 use witan_protocol::member::{MemberId, Round, View};
 use witan_protocol::wire::{Kind, RoundRecord};
 
-use crate::compare::Comparison;
+use crate::candidate::Comparison;
 use crate::event::Event;
 use crate::tables::Ceiling;
 

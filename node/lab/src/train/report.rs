@@ -6,43 +6,9 @@ use comfy_table::Table;
 use serde::{Deserialize, Serialize};
 use witan_data::metrics::Metrics;
 
-use super::TrainSpec;
-use crate::tables::{self, Ceiling, DRAWINGS, METRICS, Mean, VQA, percent, table, values};
-use crate::trainer::Candidate;
-
-/// One trained adapter.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct TrainedRow {
-    /// Its name in the folder.
-    pub name: String,
-    /// The member whose part it is of, by roster number; `null`: all data.
-    pub member: Option<usize>,
-    /// Steps taken.
-    pub steps: u64,
-    /// Questions and captions drawn, counted each time.
-    pub examples: u64,
-    /// The mean of the losses of all steps.
-    pub loss: f32,
-    /// On held-out data.
-    #[serde(flatten)]
-    pub metrics: Metrics,
-}
-
-impl TrainedRow {
-    /// What it is, in words.
-    pub fn title(&self) -> String {
-        self.member.map_or(Candidate::Centralized, Candidate::Alone).to_string()
-    }
-
-    /// What it is, with its metrics.
-    pub fn sentence(&self) -> String {
-        let share = |metric: tables::Metric| {
-            let value = (metric.of)(&self.metrics);
-            value.map_or(String::new(), |it| format!(" {} {}", metric.name, percent(Some(it))))
-        };
-        format!("{}:{}{}", self.title(), share(VQA), share(DRAWINGS))
-    }
-}
+use crate::candidate::TrainedRow;
+use crate::spec::TrainSpec;
+use crate::tables::{self, Ceiling, METRICS, Mean, percent, table, values};
 
 /// A finished `witan train`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

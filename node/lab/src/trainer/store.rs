@@ -7,9 +7,10 @@ use witan_home::Failure;
 use witan_node::jobs::FederatedModel;
 use witan_protocol::digest::Digest;
 
-use super::{Candidate, Trained, TrainingState, state};
+use super::{Trained, TrainingState, state};
+use crate::candidate::{Candidate, TrainedRow};
 use crate::folder::Folder;
-use crate::train::{TrainSpec, TrainedRow};
+use crate::spec::TrainSpec;
 
 /// What everything in the folder must be a part of.
 pub struct Identity<'a> {

@@ -1,25 +1,13 @@
 //! What a federation is compared with: each member alone, and all data in one place, on the same
 //! evaluation set.
 
-use serde::{Deserialize, Serialize};
-use witan_data::metrics::Metrics;
 use witan_home::Failure;
 use witan_model::trainable::{EvaluationData, TOWER_FOLDER};
 
-use crate::evaluator::EvaluatorConfig;
+use super::EvaluatorConfig;
+use crate::candidate::{Candidate, Comparison};
 use crate::event::Observer;
-use crate::trainer::{Candidate, Trainer, TrainerConfig};
-
-/// The federation's peers in the table.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Comparison {
-    /// The best member that trains alone, on its own part, for the same number of its own samples.
-    pub local_only_best: Metrics,
-    /// Which member that is, by roster number.
-    pub local_only_best_member: usize,
-    /// One trainer with all data, for the same number of samples as all members together.
-    pub centralized: Metrics,
-}
+use crate::trainer::{Trainer, TrainerConfig};
 
 /// Trains and evaluates them.
 ///
