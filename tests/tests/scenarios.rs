@@ -130,9 +130,9 @@ fn a_vote_for_a_distant_view_does_not_hide_those_of_the_view_under_way() {
     assert!(!stage.gave(stage.leader, &vote(9)), "nobody is known to be that far");
 }
 
-/// From the eleventh view on, whoever is bound to a proposal repeats it for those who may have missed
-/// it. It was repeated in the name of who repeated it, under its leader's signature, so that nobody
-/// could open it. Noticed as a message that does not open, seed 2305 of 16 members.
+/// From the eleventh view on, whoever is bound to a proposal repeats it for those who may have
+/// missed it. It was repeated in the name of who repeated it, under its leader's signature, so that
+/// nobody could open it. Noticed as a message that does not open, seed 2305 of 16 members.
 #[test]
 fn a_proposal_repeated_after_many_views_is_its_leaders() {
     let mut document = world::document(7, 1);
@@ -265,7 +265,8 @@ impl Stage {
         self.outputs.iter().any(|output| match output {
             Output::Gossip(bytes) => {
                 let said = envelope::open(bytes, self.federation.founders()).unwrap().message;
-                matches!(said, Message::Vote(vote) if vote.step == step && vote.value == Some(value))
+                let Message::Vote(vote) = said else { return false };
+                vote.step == step && vote.value == Some(value)
             }
             Output::Persist(Entry::Record { .. }) => panic!("nothing can be decided here"),
             _ => false,

@@ -200,7 +200,7 @@ impl StoreError {
                     .into(),
             ),
             Self::Index { path, .. } | Self::IndexRow { path, .. } => Some(format!(
-                "stop the node and remove {}: it is rebuilt from the journal, except the gossip log",
+                "stop the node and remove {}: the journal rebuilds it, except the gossip log",
                 path.display()
             )),
             Self::Federation { .. } => {

@@ -125,7 +125,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("node.toml");
         let text = "listen = [\"/ip4/127.0.0.1/tcp/0\"]\nturns = \"../turns\"\n\
-                    [data]\nkind = \"vqa\"\npath = \"../vqa\"\nshare = { index = 0, of = 2, seed = 7 }\n";
+                    [data]\nkind = \"vqa\"\npath = \"../vqa\"\n\
+                    share = { index = 0, of = 2, seed = 7 }\n";
         std::fs::write(&path, text).unwrap();
         let share = Share { index: 0, of: 2, alpha: None, by: None, seed: 7 };
         let data = DataSource::Vqa { path: folder.path().join("../vqa"), captions: None, share };

@@ -31,8 +31,8 @@ impl Results {
             self.steps()
         );
         text += &self.scores();
-        text += "\n\"kept\" is the share of the gain over the base that all data in one place bring \
-                 (± is the sample standard deviation over seeds; without it there is one seed). \
+        text += "\n\"kept\" is the share of the gain over the base that all data in one place \
+                 bring (± is the sample standard deviation over seeds; without it there is one seed). \
                  \"alone\" is the mean over the members, each trained on its own part for as many \
                  samples as it takes in the federation; \"best\" is the best of them, by both \
                  tasks together, chosen on these very data.\n\n";
