@@ -5,8 +5,6 @@
 //! that lists its members' addresses runs without it; several may run at once. Losing one costs
 //! discovery, never a round.
 
-#![warn(missing_docs, unreachable_pub)]
-
 mod key;
 
 use std::io;

@@ -35,10 +35,11 @@ use crate::precision::{Precision, computed};
 use attention::Attention;
 pub(crate) use attention::KEPT_COLUMNS;
 use cross_entropy::CrossEntropy;
-pub use head::HeadLayout;
+pub(crate) use head::HeadLayout;
 use head::HeadLoss;
 use linear::LowRank;
-pub use mask::{AttentionMask, Heads, angle_tables, frequency, rotate, rotate_pairs};
+pub use mask::{AttentionMask, Heads};
+pub(crate) use mask::{angle_tables, frequency, rotate, rotate_pairs};
 use norm::Norm;
 use swiglu::SwiGlu;
 
@@ -84,7 +85,11 @@ fn fused<O: Operator<N>, const N: usize, const D: usize>(
 /// # Shapes
 /// - input and output: `[..., width]`
 /// - gain: `[width]`
-pub fn rms_norm<const D: usize>(input: Tensor<D>, gain: Tensor<1>, epsilon: f32) -> Tensor<D> {
+pub(crate) fn rms_norm<const D: usize>(
+    input: Tensor<D>,
+    gain: Tensor<1>,
+    epsilon: f32,
+) -> Tensor<D> {
     match runs_on_flex(&input, Precision::Float32) {
         true => {
             let inputs = Inputs::Two(input.into_dispatch(), gain.into_dispatch());
@@ -98,7 +103,7 @@ pub fn rms_norm<const D: usize>(input: Tensor<D>, gain: Tensor<1>, epsilon: f32)
 ///
 /// # Shapes
 /// - inputs and output: equal
-pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+pub(crate) fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     match runs_on_flex(&gate, Precision::Float32) {
         true => fused(SwiGlu, Inputs::Two(gate.into_dispatch(), up.into_dispatch())),
         false => swiglu::plain(gate, up),
@@ -111,7 +116,7 @@ pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
 /// - input: `[..., inputs]`
 /// - weight: `[inputs, outputs]`, a: `[inputs, rank]`, b: `[rank, outputs]`
 /// - output: `[..., outputs]`
-pub fn lora_linear<const D: usize>(
+pub(crate) fn lora_linear<const D: usize>(
     input: Tensor<D>,
     weight: Tensor<2>,
     [a, b]: [Tensor<2>; 2],
@@ -134,7 +139,7 @@ pub fn lora_linear<const D: usize>(
 /// - query: `[batch, rows, heads * width]`, the last `rows` positions
 /// - key and value: `[batch, columns, shared * width]`
 /// - output: as query
-pub fn attention(
+pub(crate) fn attention(
     [query, key, value]: [Tensor<3>; 3],
     heads: Heads,
     mask: &AttentionMask,
@@ -155,7 +160,7 @@ pub fn attention(
 /// # Shapes
 /// - logits: `[rows, classes]`
 /// - targets: one class a row
-pub fn cross_entropy(logits: Tensor<2>, targets: &[u32]) -> Tensor<1> {
+pub(crate) fn cross_entropy(logits: Tensor<2>, targets: &[u32]) -> Tensor<1> {
     match runs_on_flex(&logits, Precision::Float32) {
         true => {
             let operator = CrossEntropy { targets: targets.into() };
@@ -171,7 +176,7 @@ pub fn cross_entropy(logits: Tensor<2>, targets: &[u32]) -> Tensor<1> {
 /// - hidden: `[rows, width]`
 /// - head: `[classes, width]` or `[width, classes]`, as its layout says
 /// - targets: one class a row
-pub fn head_loss(
+pub(crate) fn head_loss(
     hidden: Tensor<2>,
     head: Tensor<2>,
     layout: HeadLayout,

@@ -32,12 +32,12 @@ use crate::wire::{
 };
 use context::{Context, CoreProposal, CoreVote, Voter, Voters, round_of};
 use handler::EffectHandler;
-pub use log::LoggedInput;
-pub use tally::Tally;
+pub(crate) use log::LoggedInput;
+pub(crate) use tally::Tally;
 
 /// What the round must do for the vote, in order.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Make this durable first.
     Persist(Vec<LoggedInput>),
     /// Send this message to every member.
@@ -56,7 +56,7 @@ pub enum Action {
 }
 
 /// The vote of one round.
-pub struct Consensus {
+pub(crate) struct Consensus {
     state: State<Context>,
     handler: EffectHandler,
 }
@@ -64,11 +64,11 @@ pub struct Consensus {
 /// Replaying the log led to another vote than the one in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("replaying the vote gave another vote than the one cast")]
-pub struct Diverged;
+pub(crate) struct Diverged;
 
 impl Consensus {
     /// The vote of the round after `tip`; not open yet.
-    pub fn new(federation: &Federation, identity: &Identity, tip: &Tip) -> Self {
+    pub(crate) fn new(federation: &Federation, identity: &Identity, tip: &Tip) -> Self {
         let context = Context::new(tip.leaders());
         let members = tip.roster.members().iter().map(|member| Voter(member.id())).collect();
         let voters = Voters(Arc::new(members));
@@ -85,37 +85,37 @@ impl Consensus {
     }
 
     /// Whether this member has begun to vote.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.handler.open
     }
 
     /// The view under way; 0 before the vote.
-    pub fn view(&self) -> View {
+    pub(crate) fn view(&self) -> View {
         self.handler.view
     }
 
     /// Who leads `view`.
-    pub fn aggregator(&self, view: View) -> MemberId {
+    pub(crate) fn aggregator(&self, view: View) -> MemberId {
         self.handler.context.aggregator(view)
     }
 
     /// The view this member is to propose in, until it has.
-    pub fn wants_proposal(&self) -> Option<View> {
+    pub(crate) fn wants_proposal(&self) -> Option<View> {
         self.handler.wanted
     }
 
     /// The votes and proposals held.
-    pub fn tally(&self) -> &Tally {
+    pub(crate) fn tally(&self) -> &Tally {
         &self.handler.tally
     }
 
     /// A proposal by its digest.
-    pub fn proposal(&self, value: &Digest) -> Option<&Proposal> {
+    pub(crate) fn proposal(&self, value: &Digest) -> Option<&Proposal> {
         self.handler.proposals.get(value)
     }
 
     /// Begins to vote, with view 0. Later calls change nothing.
-    pub fn open(&mut self, now: Time) {
+    pub(crate) fn open(&mut self, now: Time) {
         if self.handler.open {
             return;
         }
@@ -126,7 +126,7 @@ impl Consensus {
     }
 
     /// Replays the log of an earlier run. Broadcasts nothing; peers ask for what they lack.
-    pub fn replay(&mut self, now: Time, log: &[LoggedInput]) -> Result<(), Diverged> {
+    pub(crate) fn replay(&mut self, now: Time, log: &[LoggedInput]) -> Result<(), Diverged> {
         if log.is_empty() {
             return Ok(());
         }
@@ -149,7 +149,7 @@ impl Consensus {
     }
 
     /// A checked vote. Returns whether it was new.
-    pub fn on_vote(&mut self, now: Time, vote: Verified<Vote>) -> bool {
+    pub(crate) fn on_vote(&mut self, now: Time, vote: Verified<Vote>) -> bool {
         if !self.handler.take_vote(&vote) {
             return false;
         }
@@ -159,7 +159,7 @@ impl Consensus {
     }
 
     /// A proposal signed by the elected aggregator of its view. Returns whether it was new.
-    pub fn on_proposal(&mut self, now: Time, proposed: Verified<ProposalMessage>) -> bool {
+    pub(crate) fn on_proposal(&mut self, now: Time, proposed: Verified<ProposalMessage>) -> bool {
         let core_proposal = CoreProposal {
             round: self.handler.round,
             view: proposed.message.view,
@@ -180,7 +180,7 @@ impl Consensus {
     }
 
     /// A checked quorum of prevotes that another member saw. Returns whether it was new.
-    pub fn on_polka(&mut self, now: Time, polka: &Polka) -> bool {
+    pub(crate) fn on_polka(&mut self, now: Time, polka: &Polka) -> bool {
         if !self.handler.open || !self.handler.take_polka(polka) {
             return false;
         }
@@ -189,7 +189,7 @@ impl Consensus {
     }
 
     /// This member's verdict on a proposal held. A verdict may change to valid, never back.
-    pub fn on_verdict(&mut self, now: Time, value: Digest, valid: bool) {
+    pub(crate) fn on_verdict(&mut self, now: Time, value: Digest, valid: bool) {
         let known = self.handler.verdicts.insert(value, valid);
         if known == Some(valid) {
             return;
@@ -200,12 +200,12 @@ impl Consensus {
     }
 
     /// Whether there is a verdict on this proposal.
-    pub fn has_verdict(&self, value: &Digest) -> bool {
+    pub(crate) fn has_verdict(&self, value: &Digest) -> bool {
         self.handler.verdicts.contains_key(value)
     }
 
     /// Puts this member's own proposal to the vote in `view`.
-    pub fn propose(&mut self, now: Time, view: View, proposal: Proposal) {
+    pub(crate) fn propose(&mut self, now: Time, view: View, proposal: Proposal) {
         let value = proposal.digest();
         self.handler.wanted = None;
         self.handler.proposals.insert(value, proposal);
@@ -215,29 +215,29 @@ impl Consensus {
     }
 
     /// How long this member's own aggregation took; later timeouts allow for it.
-    pub fn allow_for_work(&mut self, work_ms: u64) {
+    pub(crate) fn allow_for_work(&mut self, work_ms: u64) {
         self.handler.timers.allow_for_work(work_ms);
     }
 
     /// Fires the timeouts that are due.
-    pub fn on_tick(&mut self, now: Time) {
+    pub(crate) fn on_tick(&mut self, now: Time) {
         while let Some(timeout) = self.handler.timers.pop(now) {
             self.process(now, Input::TimeoutElapsed(timeout));
         }
     }
 
     /// When the next timeout is due.
-    pub fn next_timeout(&self) -> Option<Time> {
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
         self.handler.timers.next()
     }
 
     /// The next action.
-    pub fn next_action(&mut self) -> Option<Action> {
+    pub(crate) fn next_action(&mut self) -> Option<Action> {
         self.handler.actions.pop_front()
     }
 
     /// How much it holds.
-    pub fn load(&self) -> Load {
+    pub(crate) fn load(&self) -> Load {
         let handler = &self.handler;
         Load {
             views_proposed: handler.tally.proposals().count(),

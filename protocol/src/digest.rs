@@ -60,7 +60,7 @@ pub(crate) mod bytes32 {
     use serde::de::{Error, Unexpected, Visitor};
     use serde::{Deserializer, Serializer};
 
-    pub fn serialize<S: Serializer>(bytes: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
         if to.is_human_readable() {
             to.serialize_str(&data_encoding::HEXLOWER.encode(bytes))
         } else {
@@ -68,7 +68,7 @@ pub(crate) mod bytes32 {
         }
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
         if from.is_human_readable() {
             from.deserialize_str(Bytes)
         } else {

@@ -11,7 +11,7 @@ use crate::wire::{Kind, Message, Verified, envelope};
 
 /// The output queue of one member, with what it needs to sign and address messages.
 #[derive(Debug)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     /// The federation.
     pub federation: Arc<Federation>,
     /// The members of the current round.
@@ -24,87 +24,91 @@ pub struct Outbox {
 
 impl Outbox {
     /// An empty queue.
-    pub fn new(federation: Arc<Federation>, roster: Arc<Roster>, identity: Identity) -> Self {
+    pub(crate) fn new(
+        federation: Arc<Federation>,
+        roster: Arc<Roster>,
+        identity: Identity,
+    ) -> Self {
         Self { federation, roster, identity, outputs: VecDeque::new(), jobs: 0 }
     }
 
     /// This member.
-    pub fn member(&self) -> MemberId {
+    pub(crate) fn member(&self) -> MemberId {
         self.identity.member()
     }
 
     /// This member's place in the roster; none while it only watches.
-    pub fn place(&self) -> Option<usize> {
+    pub(crate) fn place(&self) -> Option<usize> {
         self.roster.place_of(&self.member())
     }
 
     /// The next output.
-    pub fn pop(&mut self) -> Option<Output> {
+    pub(crate) fn pop(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
     /// How many outputs are queued.
-    pub fn queued(&self) -> usize {
+    pub(crate) fn queued(&self) -> usize {
         self.outputs.len()
     }
 
     /// A number for a new job.
-    pub fn job(&mut self) -> JobId {
+    pub(crate) fn job(&mut self) -> JobId {
         self.jobs += 1;
         JobId(self.jobs)
     }
 
     /// Queues any output.
-    pub fn push(&mut self, output: Output) {
+    pub(crate) fn push(&mut self, output: Output) {
         self.outputs.push_back(output);
     }
 
     /// Queues an event for people.
-    pub fn notice(&mut self, notice: Notice) {
+    pub(crate) fn notice(&mut self, notice: Notice) {
         self.push(Output::Notice(notice));
     }
 
     /// Queues an entry to be made durable before anything queued later.
-    pub fn persist(&mut self, entry: Entry) {
+    pub(crate) fn persist(&mut self, entry: Entry) {
         self.push(Output::Persist(entry));
     }
 
     /// Signs a message.
-    pub fn seal(&self, message: &Message) -> Vec<u8> {
+    pub(crate) fn seal(&self, message: &Message) -> Vec<u8> {
         envelope::seal(&self.identity, self.federation.id(), message)
     }
 
     /// The signature alone.
-    pub fn sign(&self, message: &Message) -> [u8; 64] {
+    pub(crate) fn sign(&self, message: &Message) -> [u8; 64] {
         envelope::sign(&self.identity, self.federation.id(), message)
     }
 
     /// Signs a message and sends it to every member.
-    pub fn gossip(&mut self, message: &Message) {
+    pub(crate) fn gossip(&mut self, message: &Message) {
         let bytes = self.seal(message);
         self.gossip_sealed(message.kind(), message.round(), bytes);
     }
 
     /// Sends a signed message to every member.
-    pub fn gossip_signed(&mut self, signed: &Verified<Message>) {
+    pub(crate) fn gossip_signed(&mut self, signed: &Verified<Message>) {
         let bytes = envelope::reseal(signed.signer, &signed.message, &signed.signature);
         self.gossip_sealed(signed.message.kind(), signed.message.round(), bytes);
     }
 
     /// Sends an envelope to every member.
-    pub fn gossip_sealed(&mut self, kind: Kind, round: Round, bytes: Vec<u8>) {
+    pub(crate) fn gossip_sealed(&mut self, kind: Kind, round: Round, bytes: Vec<u8>) {
         self.notice_sent(kind, round, None, &bytes);
         self.push(Output::Gossip(bytes));
     }
 
     /// Signs a message and sends it to one member.
-    pub fn send(&mut self, to: MemberId, message: &Message) {
+    pub(crate) fn send(&mut self, to: MemberId, message: &Message) {
         let bytes = self.seal(message);
         self.send_sealed(to, message.kind(), message.round(), bytes);
     }
 
     /// Sends an envelope to one member.
-    pub fn send_sealed(&mut self, to: MemberId, kind: Kind, round: Round, bytes: Vec<u8>) {
+    pub(crate) fn send_sealed(&mut self, to: MemberId, kind: Kind, round: Round, bytes: Vec<u8>) {
         self.notice_sent(kind, round, Some(to), &bytes);
         self.push(Output::Send { to, bytes });
     }

@@ -8,7 +8,7 @@ use crate::member::MemberId;
 
 /// Which other members are connected, and when each was last heard from.
 #[derive(Clone, Debug)]
-pub struct Peers {
+pub(crate) struct Peers {
     connected: BTreeSet<MemberId>,
     heard: BTreeMap<MemberId, Time>,
     since: Time,
@@ -17,35 +17,35 @@ pub struct Peers {
 
 impl Peers {
     /// No member yet.
-    pub fn new(now: Time) -> Self {
+    pub(crate) fn new(now: Time) -> Self {
         Self { connected: BTreeSet::new(), heard: BTreeMap::new(), since: now, next: 0 }
     }
 
     /// A member was connected.
-    pub fn on_connected(&mut self, member: MemberId, now: Time) {
+    pub(crate) fn on_connected(&mut self, member: MemberId, now: Time) {
         self.connected.insert(member);
         self.heard.insert(member, now);
     }
 
     /// A member's last connection closed; the grace starts now.
-    pub fn on_disconnected(&mut self, member: MemberId, now: Time) {
+    pub(crate) fn on_disconnected(&mut self, member: MemberId, now: Time) {
         self.connected.remove(&member);
         self.heard.insert(member, now);
     }
 
     /// A message arrived that only this member can have sent just now.
-    pub fn on_heard(&mut self, member: MemberId, now: Time) {
+    pub(crate) fn on_heard(&mut self, member: MemberId, now: Time) {
         self.heard.insert(member, now);
     }
 
     /// Members connected directly.
-    pub fn connected(&self) -> &BTreeSet<MemberId> {
+    pub(crate) fn connected(&self) -> &BTreeSet<MemberId> {
         &self.connected
     }
 
     /// Whether a member is worth waiting for: connected, heard from a moment ago, or not met yet by
     /// a node that has only just started.
-    pub fn is_live(&self, member: &MemberId, now: Time) -> bool {
+    pub(crate) fn is_live(&self, member: &MemberId, now: Time) -> bool {
         let within = |from: Time, ms: u64| now.0.saturating_sub(from.0) < ms;
         self.connected.contains(member)
             || self.heard.get(member).is_some_and(|at| within(*at, GRACE_MS))
@@ -53,7 +53,7 @@ impl Peers {
     }
 
     /// The next few connected members, round robin.
-    pub fn next_round_robin(&mut self, count: usize) -> Vec<MemberId> {
+    pub(crate) fn next_round_robin(&mut self, count: usize) -> Vec<MemberId> {
         let size = self.connected.len();
         if size == 0 {
             return Vec::new();

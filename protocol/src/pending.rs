@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use crate::ledger::Tip;
 use crate::member::MemberId;
 use crate::wire::{EVIDENCE_MAX, Evidence};
-pub use petitions::{OpenPetition, Petitions};
+pub(crate) use petitions::{OpenPetition, Petitions};
 
 /// Everything that waits for a record beside the aggregate.
 #[derive(Clone, Debug, Default)]
-pub struct Pending {
+pub(crate) struct Pending {
     /// The open petitions.
     pub petitions: Petitions,
     evidence: BTreeMap<MemberId, Evidence>,
@@ -19,7 +19,7 @@ pub struct Pending {
 
 impl Pending {
     /// Adds checked evidence against a member. False if there is some already: one proof is enough.
-    pub fn accuse(&mut self, tip: &Tip, evidence: Evidence) -> bool {
+    pub(crate) fn accuse(&mut self, tip: &Tip, evidence: Evidence) -> bool {
         let member = evidence.member;
         if self.evidence.contains_key(&member) || tip.standing.equivocators.contains(&member) {
             return false;
@@ -29,19 +29,19 @@ impl Pending {
     }
 
     /// How many proofs wait, one a member.
-    pub fn evidence_count(&self) -> usize {
+    pub(crate) fn evidence_count(&self) -> usize {
         self.evidence.len()
     }
 
     /// The evidence for the next proposal.
-    pub fn evidence_due(&self, tip: &Tip) -> Vec<Evidence> {
+    pub(crate) fn evidence_due(&self, tip: &Tip) -> Vec<Evidence> {
         let members = tip.roster.members().iter();
         let due = members.filter_map(|member| self.evidence.get(&member.id()));
         due.filter(|evidence| evidence.round <= tip.round).take(EVIDENCE_MAX).cloned().collect()
     }
 
     /// Drops what the records before `tip` contain, and former members.
-    pub fn prune(&mut self, tip: &Tip) {
+    pub(crate) fn prune(&mut self, tip: &Tip) {
         self.petitions.prune(tip);
         self.evidence.retain(|member, _| {
             tip.roster.contains(member) && !tip.standing.equivocators.contains(member)

@@ -10,7 +10,7 @@ mod blobs;
 mod collecting;
 mod late;
 mod objections;
-pub mod training;
+pub(crate) mod training;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ use verdict::Verification;
 
 /// Everything about the first round without a record.
 #[derive(Debug)]
-pub struct Round {
+pub(crate) struct Round {
     /// The ledger state it follows from.
     pub tip: Tip,
     /// The vote.
@@ -64,7 +64,7 @@ pub struct Round {
 
 /// An update and its envelope.
 #[derive(Clone, Debug, PartialEq)]
-pub struct HeldUpdate {
+pub(crate) struct HeldUpdate {
     /// The update.
     pub update: Update,
     /// The envelope as signed.
@@ -73,7 +73,7 @@ pub struct HeldUpdate {
 
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub(crate) enum Admission {
     /// New and accepted.
     New,
     /// Known already.
@@ -98,7 +98,7 @@ impl From<Flaw> for Admission {
 
 /// One entry of the write-ahead log. The names on disk are those of its first version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum WalEntry {
+pub(crate) enum WalEntry {
     /// This member's update, in its envelope: a restart does not train again.
     Update(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Inputs of the vote.
@@ -119,7 +119,7 @@ enum Adoption {
 
 impl Round {
     /// The round after `tip`. `holders` have its adapter; it is fetched from time `fetch_from` on.
-    pub fn new(outbox: &Outbox, tip: Tip, holders: &[MemberId], fetch_from: Time) -> Self {
+    pub(crate) fn new(outbox: &Outbox, tip: Tip, holders: &[MemberId], fetch_from: Time) -> Self {
         let consensus = Consensus::new(&outbox.federation, &outbox.identity, &tip);
         let mut blobs = Blobs::default();
         let first = tip.round.0 == 1;
@@ -152,7 +152,7 @@ impl Round {
     }
 
     /// Takes in the write-ahead log of this round.
-    pub fn restore(
+    pub(crate) fn restore(
         &mut self,
         now: Time,
         outbox: &mut Outbox,
@@ -170,17 +170,17 @@ impl Round {
     }
 
     /// Whether every round is committed and the last adapter loaded.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.last && matches!(self.adoption, Adoption::Done)
     }
 
     /// Whether every round is committed.
-    pub fn is_last(&self) -> bool {
+    pub(crate) fn is_last(&self) -> bool {
         self.last
     }
 
     /// How much it holds.
-    pub fn load(&self) -> Load {
+    pub(crate) fn load(&self) -> Load {
         Load {
             updates: self.updates.len(),
             late: self.late.len(),
@@ -195,7 +195,7 @@ impl Round {
     }
 
     /// The phase of the round.
-    pub fn phase(&self, outbox: &Outbox) -> PhaseName {
+    pub(crate) fn phase(&self, outbox: &Outbox) -> PhaseName {
         if outbox.place().is_none() {
             PhaseName::Watching
         } else if !matches!(self.adoption, Adoption::Done) {
@@ -212,12 +212,12 @@ impl Round {
     }
 
     /// A blob is stored.
-    pub fn on_blob_stored(&mut self, blob: &BlobRef) {
+    pub(crate) fn on_blob_stored(&mut self, blob: &BlobRef) {
         self.blobs.on_stored(blob);
     }
 
     /// The adapter is loaded.
-    pub fn on_adopted(&mut self, job: JobId) {
+    pub(crate) fn on_adopted(&mut self, job: JobId) {
         if matches!(self.adoption, Adoption::Loading(loading) if loading == job) {
             self.adoption = Adoption::Done;
         }
@@ -225,7 +225,7 @@ impl Round {
 
     /// Takes every step that is due; returns the record once the round is decided. A node that is
     /// not a member takes none.
-    pub fn advance(
+    pub(crate) fn advance(
         &mut self,
         now: Time,
         outbox: &mut Outbox,
@@ -308,7 +308,11 @@ impl Round {
 
     /// Takes evidence in, found here or sent by a member; checks it in full. Returns whether it is
     /// new.
-    pub fn on_evidence(&mut self, outbox: &mut Outbox, evidence: &Evidence) -> Result<bool, Flaw> {
+    pub(crate) fn on_evidence(
+        &mut self,
+        outbox: &mut Outbox,
+        evidence: &Evidence,
+    ) -> Result<bool, Flaw> {
         let what = evidence.check(&self.tip.roster)?;
         let is_new = self.pending.accuse(&self.tip, evidence.clone());
         if is_new {

@@ -17,7 +17,7 @@ use crate::wire::{
 
 /// When to send holdings, the ones last sent, and whether too few members are reachable.
 #[derive(Debug)]
-pub struct Sync {
+pub(crate) struct Sync {
     next: Time,
     answered: Option<Time>,
     short_since: Option<Time>,
@@ -28,7 +28,7 @@ pub struct Sync {
 
 impl Sync {
     /// Sends holdings at the first tick.
-    pub fn new(now: Time) -> Self {
+    pub(crate) fn new(now: Time) -> Self {
         Self {
             next: now,
             answered: None,
@@ -40,13 +40,19 @@ impl Sync {
     }
 
     /// Members missing while nothing can be decided; empty otherwise.
-    pub fn stalled(&self) -> &[MemberId] {
+    pub(crate) fn stalled(&self) -> &[MemberId] {
         &self.stalled
     }
 
     /// Sends holdings to a few peers, once a second, while there is something to decide or to
     /// fetch.
-    pub fn on_tick(&mut self, now: Time, outbox: &mut Outbox, round: &Round, peers: &mut Peers) {
+    pub(crate) fn on_tick(
+        &mut self,
+        now: Time,
+        outbox: &mut Outbox,
+        round: &Round,
+        peers: &mut Peers,
+    ) {
         if now < self.next || round.is_finished() {
             return;
         }
@@ -58,12 +64,12 @@ impl Sync {
     }
 
     /// A peer connected: it is sent the holdings at once.
-    pub fn on_connected(&mut self, outbox: &mut Outbox, round: &Round, peer: MemberId) {
+    pub(crate) fn on_connected(&mut self, outbox: &mut Outbox, round: &Round, peer: MemberId) {
         self.send_holdings(outbox, round, peer);
     }
 
     /// The records a peer sent are used up: it is asked for more at once, if it has more.
-    pub fn on_records_used(
+    pub(crate) fn on_records_used(
         &mut self,
         outbox: &mut Outbox,
         round: &Round,
@@ -78,7 +84,7 @@ impl Sync {
     }
 
     /// A peer's holdings: it is sent what it lacks.
-    pub fn on_holdings(
+    pub(crate) fn on_holdings(
         &mut self,
         now: Time,
         outbox: &mut Outbox,
@@ -235,7 +241,7 @@ const HOLDINGS_PEERS: usize = 3;
 const ANSWER_EVERY_MS: u64 = 200;
 
 /// Records sent in one answer; they may arrive in any order.
-pub const RECORDS_SENT_MAX: u64 = 16;
+pub(crate) const RECORDS_SENT_MAX: u64 = 16;
 
 /// Proposals of so many newest views are sent.
 const VIEWS_SENT: u32 = 4;

@@ -24,7 +24,7 @@ use kinds::{by_answer_type, by_modality};
 
 /// How examples are shared out.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Partition {
+pub(crate) enum Partition {
     /// Each class by its own Dirichlet draw; smaller is less even. FedUMM reports 0.1, 0.5 and 1.
     Dirichlet(f64),
     /// Every member alike: shuffled, then dealt in turn.
@@ -38,7 +38,7 @@ pub enum Partition {
 
 /// Why a dataset cannot be shared out.
 #[derive(Clone, Copy, Debug, PartialEq, Error)]
-pub enum PartitionError {
+pub(crate) enum PartitionError {
     #[error("a partition needs at least one member")]
     NoMembers,
     #[error("alpha must be a positive number, found {found}")]
@@ -62,7 +62,7 @@ pub struct Part {
 
 /// Shares questions and captions out, each on their own; no picture is needed for it. Without
 /// captions, the parts have none. The Dirichlet partition goes by answer, and by [`subject`].
-pub fn parts(
+pub(crate) fn parts(
     questions: &[VqaExample],
     captions: &[CaptionExample],
     members: usize,
@@ -94,7 +94,7 @@ pub fn parts(
 }
 
 /// The Dirichlet partition of labelled examples: for each member the sorted indices of its share.
-pub fn dirichlet(
+pub(crate) fn dirichlet(
     labels: &[String],
     members: usize,
     alpha: f64,
@@ -133,7 +133,11 @@ pub fn dirichlet(
 }
 
 /// An even partition: indices shuffled, then dealt in turn, each share sorted.
-pub fn iid(examples: usize, members: usize, seed: u64) -> Result<Vec<Vec<usize>>, PartitionError> {
+pub(crate) fn iid(
+    examples: usize,
+    members: usize,
+    seed: u64,
+) -> Result<Vec<Vec<usize>>, PartitionError> {
     check(examples, members)?;
     let mut indices: Vec<usize> = (0..examples).collect();
     indices.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
@@ -187,7 +191,7 @@ fn check(examples: usize, members: usize) -> Result<(), PartitionError> {
 
 /// "red circle" of the caption's first object; what the caption does not say is left open. Captions
 /// without a rule, of which nobody said what they show, are one class together.
-pub fn subject(caption: &CaptionExample) -> String {
+pub(crate) fn subject(caption: &CaptionExample) -> String {
     let Some(first) = caption.prompt.as_ref().and_then(|prompt| prompt.include.first()) else {
         return NO_RULE.to_owned();
     };

@@ -6,9 +6,9 @@
 //! base vocabulary alone: words held out keep the embedding they started with, and are left to the
 //! federation.
 
-pub mod joint;
-pub mod painting;
-pub mod vision;
+pub(crate) mod joint;
+pub(crate) mod painting;
+pub(crate) mod vision;
 
 use std::ops::ControlFlow;
 
@@ -27,7 +27,7 @@ use witan_model::layers::names::Names;
 /// Sizes and lengths of the three stages.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PretrainPlan {
+pub(crate) struct PretrainPlan {
     /// Decides weights, scenes, order and noise.
     pub seed: u64,
     /// Threads to compute with.
@@ -51,7 +51,7 @@ pub struct PretrainPlan {
 /// Length and pace of one stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct StagePlan {
+pub(crate) struct StagePlan {
     /// Optimiser steps; zero leaves the stage out.
     pub steps: usize,
     /// Pictures, or captions, a step.
@@ -78,7 +78,7 @@ impl Default for PretrainPlan {
 
 /// What pre-training reports.
 #[derive(Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// A step was done.
     Step(StageStep),
     /// A base that can be used, if not yet a good one.
@@ -87,7 +87,7 @@ pub enum Event {
 
 /// One step of one stage.
 #[derive(Clone, Debug, PartialEq)]
-pub struct StageStep {
+pub(crate) struct StageStep {
     /// Name of the stage.
     pub stage: &'static str,
     /// Steps done, this one included.
@@ -102,7 +102,7 @@ pub struct StageStep {
 
 /// Why pre-training ended without a base.
 #[derive(Debug, thiserror::Error)]
-pub enum PretrainError {
+pub(crate) enum PretrainError {
     /// The start lacks a tensor.
     #[error(transparent)]
     Weight(#[from] WeightError),
@@ -137,10 +137,10 @@ pub enum PretrainError {
 }
 
 /// The callback that hears of every step and may stop the run.
-pub type Progress<'a> = &'a mut (dyn FnMut(Event) -> ControlFlow<()> + Send);
+pub(crate) type Progress<'a> = &'a mut (dyn FnMut(Event) -> ControlFlow<()> + Send);
 
 /// Runs the stages of a plan, from fresh weights or from those of an earlier run.
-pub fn run(
+pub(crate) fn run(
     plan: &PretrainPlan,
     start: Option<&Weights>,
     device: &Device,
@@ -174,7 +174,7 @@ fn run_here(
 }
 
 /// What all stages are told.
-pub struct Setup<'a> {
+pub(crate) struct Setup<'a> {
     /// Sizes and lengths.
     pub plan: &'a PretrainPlan,
     /// Sizes of the model.

@@ -16,7 +16,7 @@ use crate::precision::Precision;
 
 /// How the head's matrix lies.
 #[derive(Clone, Copy, Debug)]
-pub enum HeadLayout {
+pub(crate) enum HeadLayout {
     /// One row a class: a table of token embeddings.
     Rows,
     /// One column a class: a linear layer's.

@@ -94,7 +94,7 @@ impl AttentionMask {
 }
 
 /// The angle by which one position rotates pair `pair` of `half` pairs.
-pub fn frequency(theta: f64, pair: usize, half: usize) -> f64 {
+pub(crate) fn frequency(theta: f64, pair: usize, half: usize) -> f64 {
     theta.powf(-(pair as f64) / half as f64)
 }
 
@@ -184,7 +184,7 @@ pub(super) fn plain(
 /// # Shapes
 /// - vectors and output: `[batch, rows, heads, width]`
 /// - angles: cosines and sines, `[batch or 1, positions, 1, width / 2]`
-pub fn rotate(vectors: Tensor<4>, angles: &[Tensor<4>; 2]) -> Tensor<4> {
+pub(crate) fn rotate(vectors: Tensor<4>, angles: &[Tensor<4>; 2]) -> Tensor<4> {
     let [_, rows, _, width] = vectors.dims();
     let [_, length, _, half] = angles[0].dims();
     let [cosine, sine] =
@@ -195,7 +195,7 @@ pub fn rotate(vectors: Tensor<4>, angles: &[Tensor<4>; 2]) -> Tensor<4> {
 }
 
 /// Rotates pairs of channels, of which these are all first and all second ones.
-pub fn rotate_pairs(
+pub(crate) fn rotate_pairs(
     [first, second]: [Tensor<4>; 2],
     [cosine, sine]: [Tensor<4>; 2],
 ) -> [Tensor<4>; 2] {
@@ -205,7 +205,7 @@ pub fn rotate_pairs(
 
 /// The cosines and sines of the angles of `half` pairs of channels at each place:
 /// `[1, places, 1, half]` each.
-pub fn angle_tables(angles: &[f64], half: usize, device: &Device) -> [Tensor<4>; 2] {
+pub(crate) fn angle_tables(angles: &[f64], half: usize, device: &Device) -> [Tensor<4>; 2] {
     [f64::cos as fn(f64) -> f64, f64::sin].map(|of| {
         let values: Vec<f32> = angles.iter().map(|angle| of(*angle) as f32).collect();
         Tensor::from_data(TensorData::new(values, [1, angles.len() / half, 1, half]), device)

@@ -13,7 +13,7 @@ use super::product::{Rows, panels};
 /// # Shapes
 /// - left: `[depth, rows]`, right: `[depth, columns]`
 /// - out: `[rows, columns]`
-pub fn add_outer(left: Rows, right: Rows, depth: usize, out: &mut [f32], columns: usize) {
+pub(crate) fn add_outer(left: Rows, right: Rows, depth: usize, out: &mut [f32], columns: usize) {
     if depth * out.len() < PARALLEL || rayon::current_num_threads() == 1 {
         widest(Outer { left, right, depth, out, columns });
         return;

@@ -6,7 +6,11 @@ use rayon::prelude::*;
 ///
 /// `part` is the length of each part but the last. On one thread no value is written before its
 /// time: zeroing large outputs first took a tenth of a training step.
-pub fn assembled(length: usize, part: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
+pub(crate) fn assembled(
+    length: usize,
+    part: usize,
+    fill: impl Fn(usize, &mut [f32]) + Sync,
+) -> Vec<f32> {
     if length > part && rayon::current_num_threads() > 1 {
         let mut out = vec![0.0; length];
         let parts = out.par_chunks_mut(part).enumerate();
@@ -24,7 +28,7 @@ pub fn assembled(length: usize, part: usize, fill: impl Fn(usize, &mut [f32]) + 
 }
 
 /// Multiplications below which threads cost more than they bring.
-pub const PARALLEL: usize = 1 << 20;
+pub(crate) const PARALLEL: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

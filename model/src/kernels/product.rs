@@ -13,37 +13,37 @@ use super::scratch::Scratch;
 
 /// A row-major matrix, or some columns of one.
 #[derive(Clone, Copy)]
-pub struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     values: &'a [f32],
     stride: usize,
 }
 
 impl<'a> Rows<'a> {
     /// Rows that begin `stride` values apart, the first at the start of `values`.
-    pub fn new(values: &'a [f32], stride: usize) -> Rows<'a> {
+    pub(crate) fn new(values: &'a [f32], stride: usize) -> Rows<'a> {
         Rows { values, stride }
     }
 
     /// The rows from `start` on.
     #[inline(always)]
-    pub fn from(self, start: usize) -> Rows<'a> {
+    pub(crate) fn from(self, start: usize) -> Rows<'a> {
         Rows { values: &self.values[start * self.stride..], ..self }
     }
 
     /// The columns from `start` on.
-    pub fn columns_from(self, start: usize) -> Rows<'a> {
+    pub(crate) fn columns_from(self, start: usize) -> Rows<'a> {
         Rows { values: &self.values[start..], ..self }
     }
 
     /// The row at `index`, and what follows it.
     #[inline(always)]
-    pub fn row(self, index: usize) -> &'a [f32] {
+    pub(crate) fn row(self, index: usize) -> &'a [f32] {
         &self.values[index * self.stride..]
     }
 }
 
 /// The right-hand matrix of a product, cut into panels of columns that are read in order.
-pub struct Panels {
+pub(crate) struct Panels {
     depth: usize,
     columns: usize,
     values: Scratch,
@@ -51,7 +51,7 @@ pub struct Panels {
 
 impl Panels {
     /// Packs `[depth, columns]`, given row by row.
-    pub fn of(matrix: Rows, [depth, columns]: [usize; 2]) -> Panels {
+    pub(crate) fn of(matrix: Rows, [depth, columns]: [usize; 2]) -> Panels {
         Panels::packed([depth, columns], |panel, [start, end], width| {
             for (index, place) in panel.chunks_exact_mut(width).enumerate() {
                 place[..end - start].copy_from_slice(&matrix.row(index)[start..end]);
@@ -60,7 +60,7 @@ impl Panels {
     }
 
     /// Packs the transpose of `[columns, depth]`, given row by row.
-    pub fn of_transposed(matrix: Rows, [columns, depth]: [usize; 2]) -> Panels {
+    pub(crate) fn of_transposed(matrix: Rows, [columns, depth]: [usize; 2]) -> Panels {
         Panels::packed([depth, columns], |panel, [start, end], width| {
             // Few places at a time, so that all columns find them in the nearest cache.
             for (block, panel) in panel.chunks_mut(PACKED_DEPTH * width).enumerate() {
@@ -124,7 +124,11 @@ pub(super) fn panels(columns: usize, lanes: usize) -> impl Iterator<Item = (usiz
 /// # Shapes
 /// - left: `[rows, depth]` each, right: `[depth, columns]` each, with equal columns
 /// - output: `[rows, columns]`
-pub fn product(first: (Rows, &Panels), second: Option<(Rows, &Panels)>, rows: usize) -> Vec<f32> {
+pub(crate) fn product(
+    first: (Rows, &Panels),
+    second: Option<(Rows, &Panels)>,
+    rows: usize,
+) -> Vec<f32> {
     let columns = first.1.columns;
     assembled(rows * columns, PART_ROWS * columns, |part, out| {
         let start = part * PART_ROWS;
@@ -140,13 +144,13 @@ pub fn product(first: (Rows, &Panels), second: Option<(Rows, &Panels)>, rows: us
 /// # Shapes
 /// - left: `[rows, depth]`, right: `[depth, columns]`
 /// - out: `[rows, columns]`
-pub fn product_into(pair: (Rows, &Panels), rows: usize, out: &mut [f32], stride: usize) {
+pub(crate) fn product_into(pair: (Rows, &Panels), rows: usize, out: &mut [f32], stride: usize) {
     let (depth, columns) = (pair.1.depth, pair.1.columns);
     product_within(pair, [rows, depth, columns], out, stride);
 }
 
 /// The same of the right-hand matrix's first `depth` and `columns`, to the end of the last panel.
-pub fn product_within(
+pub(crate) fn product_within(
     pair: (Rows, &Panels),
     [rows, depth, columns]: [usize; 3],
     out: &mut [f32],

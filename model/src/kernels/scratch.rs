@@ -9,11 +9,11 @@ use std::mem;
 use std::ops::{Deref, DerefMut};
 
 /// Values that go back to their thread when they are dropped.
-pub struct Scratch(Vec<f32>);
+pub(crate) struct Scratch(Vec<f32>);
 
 impl Scratch {
     /// `length` values: whatever they held before.
-    pub fn of_any(length: usize) -> Scratch {
+    pub(crate) fn of_any(length: usize) -> Scratch {
         let mut values = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
         values.resize(length, 0.0);
         Scratch(values)

@@ -15,7 +15,7 @@ use crate::layers::adapted::Adapted;
 use crate::layers::names::Names;
 
 /// The gradients with the frozen factor's removed and the proximal term's added.
-pub fn constrained<M: Module>(
+pub(crate) fn constrained<M: Module>(
     gradients: GradientsParams,
     adapted: &Adapted<M>,
     start: &Adapter,

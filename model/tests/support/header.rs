@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Writes the header anew as `change` makes it; the tensors stay where they are.
-pub fn rewrite(file: &Path, change: impl FnOnce(&str) -> String) {
+pub(crate) fn rewrite(file: &Path, change: impl FnOnce(&str) -> String) {
     let bytes = std::fs::read(file).unwrap();
     let (length, rest) = bytes.split_at(8);
     let length = u64::from_le_bytes(length.try_into().unwrap()) as usize;

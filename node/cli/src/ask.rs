@@ -12,7 +12,7 @@ use super::source::{ModelArgs, check_text};
 
 /// Ask a model about a picture: a home's, a checkpoint, or the one in this program.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// A PNG or JPEG file of at most 4096 pixels a side.
@@ -38,7 +38,7 @@ pub struct Args {
 }
 
 /// Prints the answer.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let (Some(image), Some(question)) = (&args.image, &args.question) else {
         let words = Tokenizer::new();
         return output::print(|out| words.words().iter().try_for_each(|it| writeln!(out, "{it}")));

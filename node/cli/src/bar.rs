@@ -6,19 +6,19 @@ use indicatif::{ProgressBar, ProgressStyle};
 use witan_model::trainable::Progress;
 
 /// A bar for each stage; a plain line at the end of each where there is no terminal.
-pub struct Bar {
+pub(crate) struct Bar {
     is_silent: bool,
     bar: Option<(&'static str, ProgressBar)>,
 }
 
 impl Bar {
     /// Shown on standard error unless silent.
-    pub fn new(is_silent: bool) -> Self {
+    pub(crate) fn new(is_silent: bool) -> Self {
         Self { is_silent, bar: None }
     }
 
     /// Work went on.
-    pub fn tell(&mut self, progress: Progress) {
+    pub(crate) fn tell(&mut self, progress: Progress) {
         let Progress { stage, done, total } = progress;
         if self.is_silent {
             return;
@@ -42,7 +42,7 @@ impl Bar {
     }
 
     /// The last stage is over.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if let Some((_, bar)) = self.bar.take() {
             bar.finish_and_clear();
         }

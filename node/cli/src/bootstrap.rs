@@ -10,7 +10,7 @@ use super::{block_on, output, stop_requested};
 
 /// Run a bootstrap peer, through which nodes find each other. It sees no update and has no vote.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The folder of its key; both are created if they do not exist.
     #[arg(long, value_name = "FOLDER")]
     home: PathBuf,
@@ -23,7 +23,7 @@ pub struct Args {
 }
 
 /// Prints each address members can be given, one a line, and answers until stopped.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
     std::fs::create_dir_all(&args.home).map_err(|error| {
         Failure::environment(format!("cannot make {}: {error}", args.home.display()))
     })?;

@@ -12,7 +12,7 @@ use super::output;
 
 /// Look at what members train on.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -78,7 +78,7 @@ struct Show {
 }
 
 /// Shows it.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let Command::Show(show) = args.command;
     let (source, model) = source(&show)?;
     let shown = Summary::read(&source, trainable::open(model.as_deref())?.words())?;

@@ -22,7 +22,7 @@ use super::source::{ModelArgs, check_text};
 /// files of a tensor `features`; BLIP3o's own decoder, an SDXL in `diffusion-decoder/` that is no
 /// part of this program, makes pixels of them as its prompt's embeddings.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// What to draw, such as "a red circle left of a blue square"; the model in this program knows
@@ -57,7 +57,7 @@ pub struct Args {
 }
 
 /// Writes the drawing, the sheet or the folder.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     match (&args.prompts, &args.sheet, &args.caption, &args.out) {
         (Some(prompts), Some(sheet), ..) => draw_sheet(args, prompts, sheet),
         (Some(prompts), _, _, Some(out)) => draw_folder(args, prompts, out),

@@ -27,7 +27,7 @@ use super::source::ModelArgs;
 /// Of a home, by the held-out part of its own data; else by the embedded scenes, or the validation
 /// split of a folder given with --vqa.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// A folder of VQA v2's own files to ask about.
@@ -66,7 +66,7 @@ pub struct Args {
 }
 
 /// Evaluates and prints.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let images = args.images.unwrap_or(if args.geneval_export.is_some() { 4 } else { 1 });
     if !(1..=IMAGES_MAX).contains(&images) {
         return Err(Failure::usage(format!("--images {images}: expected 1 to {IMAGES_MAX}"))

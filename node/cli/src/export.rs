@@ -13,7 +13,7 @@ use super::source::ModelArgs;
 /// `PeftModel.from_pretrained(base, DIR)` reads it; `witan ask`, `draw` and `eval` do with
 /// --adapter DIR, of a checkpoint beside --model.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The folder to write adapter_config.json and adapter_model.safetensors into.
     #[arg(long, value_name = "DIR")]
     peft: PathBuf,
@@ -22,7 +22,7 @@ pub struct Args {
 }
 
 /// Writes the folder.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if args.model.home.is_none() && args.model.adapter.is_none() {
         return Err(Failure::usage("no adapter to export").hint("name it with --home or --adapter"));
     }

@@ -16,7 +16,7 @@ use super::{block_on, output, screen};
 /// plots of all that is finished lie in --dir after every run. Ctrl-C stops; the same command goes
 /// on, and a command with other members, alphas or seeds adds to the same folder.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Numbers of members, 2 to 64 each.
     #[arg(long, value_name = "COUNTS", value_delimiter = ',', default_values_t = [2, 4, 8, 16])]
     clients: Vec<usize>,
@@ -56,7 +56,7 @@ pub struct Args {
 }
 
 /// Runs the grid and prints its tables.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let cells = cells(&args)?;
     let is_default = args.learning.vqa.is_none() && args.learning.captions.is_none();
     let scenes = args.learning.scenes.or(is_default.then_some(SCENES));

@@ -9,7 +9,7 @@ use super::output;
 
 /// Show a member's public key; make the key first if there is none.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The node's home folder; created if it does not exist.
     #[arg(long, value_name = "FOLDER")]
     pub home: PathBuf,
@@ -22,7 +22,7 @@ pub struct Args {
 }
 
 /// Prints the public key.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let home = Home::at(&args.home);
     let is_new = !home.key_file().exists();
     let member = match is_new {

@@ -16,7 +16,7 @@ use super::output;
 
 /// Show the gossip log: what was sent, received, accepted and refused, when and from whom.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The node's home folder.
     #[arg(long, value_name = "FOLDER")]
     pub home: PathBuf,
@@ -40,7 +40,7 @@ pub struct Args {
 }
 
 /// Prints the log.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let home = Home::existing(&args.home)?;
     let federation = home.read_federation()?;
     let roster = output::roster_of(&home, &federation)?;
@@ -118,7 +118,7 @@ fn parse_kind(text: &str) -> Result<Kind, String> {
 }
 
 /// The one member of this name, or whose key begins with these digits.
-pub fn find_member(roster: &Roster, text: &str) -> Result<MemberId, Failure> {
+pub(crate) fn find_member(roster: &Roster, text: &str) -> Result<MemberId, Failure> {
     let members = roster.members();
     if let Some(member) = members.iter().find(|member| member.name == text) {
         return Ok(member.id());

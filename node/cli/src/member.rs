@@ -18,7 +18,7 @@ use super::{log, output};
 
 /// List the members, propose a change of membership, or vote on one.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The node's home folder; to propose and to vote, the node must run.
     #[arg(long, value_name = "FOLDER", global = true, default_value = ".")]
     home: PathBuf,
@@ -91,7 +91,7 @@ struct Listing {
 }
 
 /// Lists, puts or votes.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let home = Home::existing(&args.home)?;
     let federation = home.read_federation()?;
     let roster = output::roster_of(&home, &federation)?;

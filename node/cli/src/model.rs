@@ -8,7 +8,7 @@ use witan_home::Failure;
 
 /// Check a checkpoint, have it continue texts, or compare the sizes of adapters.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
 }
@@ -21,7 +21,7 @@ enum What {
 }
 
 /// Does what was asked.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
     match args.what {
         What::Check(args) => check::run(&args),
         What::Say(args) => say::run(&args),

@@ -19,7 +19,7 @@ use witan_protocol::wire::{Change, RoundRecord};
 use witan_protocol::{Federation, Roster};
 
 /// Runs `write` on standard output. A reader that has seen enough (`| head`) is no failure.
-pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+pub(crate) fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     match write(&mut out).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -30,19 +30,19 @@ pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(),
 }
 
 /// Writes one JSON value on a line of its own.
-pub fn json_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+pub(crate) fn json_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     writeln!(out)
 }
 
 /// Prints a report as its file has it.
-pub fn json_report(report: &impl Serialize) -> Result<(), Failure> {
+pub(crate) fn json_report(report: &impl Serialize) -> Result<(), Failure> {
     let json = serde_json::to_string_pretty(report).expect("a report is plain JSON");
     print(|out| writeln!(out, "{json}"))
 }
 
 /// A table without lines and without blanks at line ends, which survives copying into a mail.
-pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.to_vec());
     for row in rows {
@@ -52,7 +52,7 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> St
 }
 
 /// Names with commas, or a word for none.
-pub fn names<'a>(
+pub(crate) fn names<'a>(
     roster: &Roster,
     members: impl IntoIterator<Item = &'a MemberId>,
     none: &str,
@@ -62,7 +62,7 @@ pub fn names<'a>(
 }
 
 /// The rosters of stored rounds, and last the one in force after them; believed, not checked.
-pub fn rosters(federation: &Federation, records: &[StoredRecord]) -> Vec<Arc<Roster>> {
+pub(crate) fn rosters(federation: &Federation, records: &[StoredRecord]) -> Vec<Arc<Roster>> {
     let mut rosters = vec![Arc::clone(federation.founders())];
     for stored in records {
         let roster = &rosters[rosters.len() - 1];
@@ -78,7 +78,7 @@ pub fn rosters(federation: &Federation, records: &[StoredRecord]) -> Vec<Arc<Ros
 }
 
 /// A change of the roster, with names for keys.
-pub fn change(roster: &Roster, change: &Change) -> String {
+pub(crate) fn change(roster: &Roster, change: &Change) -> String {
     match change {
         Change::Add(member) => format!("add {} with key {}", member.name, member.key),
         Change::Remove(key) => format!("remove {}", roster.name_of(key)),
@@ -87,19 +87,19 @@ pub fn change(roster: &Roster, change: &Change) -> String {
 }
 
 /// The roster in force in a home.
-pub fn roster_of(home: &Home, federation: &Federation) -> Result<Arc<Roster>, Failure> {
+pub(crate) fn roster_of(home: &Home, federation: &Federation) -> Result<Arc<Roster>, Failure> {
     let records = store::read_records(home)?.records;
     Ok(Arc::clone(&rosters(federation, &records)[records.len()]))
 }
 
 /// A moment as `2026-03-01 09:05:07.250` in UTC.
-pub fn moment(unix_ms: u64) -> String {
+pub(crate) fn moment(unix_ms: u64) -> String {
     let moment = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     moment.unwrap_or(Timestamp::MAX).strftime("%F %T%.3f").to_string()
 }
 
 /// A span of time such as `850ms`, `12s` or `3m 20s`.
-pub fn span(ms: u64) -> String {
+pub(crate) fn span(ms: u64) -> String {
     let shown = if ms < 1_000 { ms } else { ms / 1_000 * 1_000 };
     SpanPrinter::new().unsigned_duration_to_string(&Duration::from_millis(shown))
 }

@@ -3,7 +3,7 @@
 
 /// What was seen of a training since somebody began to look.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// How long that is.
     pub seconds: f64,
     /// Steps done in it.
@@ -14,12 +14,12 @@ pub struct Pace {
 
 impl Pace {
     /// Samples a second.
-    pub fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         self.examples as f64 / self.seconds.max(SECONDS_MIN)
     }
 
     /// Seconds that so many more steps take; none before a step was seen.
-    pub fn left_s(&self, steps: u64) -> Option<f64> {
+    pub(crate) fn left_s(&self, steps: u64) -> Option<f64> {
         (self.steps > 0).then(|| self.seconds / self.steps as f64 * steps as f64)
     }
 }

@@ -15,11 +15,11 @@ use witan_protocol::member::Round;
 
 use super::output;
 use rows::{DecisionRow, EvidenceRow, FailedRow, LayerRow, RefutedRow};
-pub use rows::{RoundRow, row};
+pub(crate) use rows::{RoundRow, row};
 
 /// Show the ledger: every committed round, who led it, who is in it, and who is not and why.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The node's home folder.
     #[arg(long, value_name = "FOLDER")]
     pub home: PathBuf,
@@ -35,7 +35,7 @@ pub struct Args {
 }
 
 /// Prints the ledger.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let home = Home::existing(&args.home)?;
     let federation = home.read_federation()?;
     let file = store::read_records(&home)?;
@@ -133,8 +133,11 @@ fn of_roster(row: &RoundRow, members: usize) -> String {
     format!("{members}/{}", row.expected.len())
 }
 
+/// A column: its header, and what it says of a round.
+type Column = (&'static str, fn(&RoundRow) -> String);
+
 /// What the table says of a round.
-const COLUMNS: [(&str, fn(&RoundRow) -> String); 12] = [
+const COLUMNS: [Column; 12] = [
     ("round", |row| row.round.to_string()),
     ("view", |row| row.view.to_string()),
     ("aggregator", |row| row.aggregator.clone()),

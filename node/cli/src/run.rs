@@ -16,7 +16,7 @@ use super::{block_on, output, stop_requested};
 
 /// Run one node from its home folder until stopped.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The node's home folder, with key.pem, federation.toml and node.toml.
     #[arg(long, value_name = "FOLDER")]
     home: PathBuf,
@@ -41,7 +41,7 @@ pub struct Args {
 }
 
 /// Opens the home and runs the node.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let home = Home::existing(&args.home)?;
     let start = Start { join: args.join, device: args.device, bootstrap: args.bootstrap };
     block_on(async move {
@@ -85,7 +85,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 ///
 /// # Errors
 /// Names whom it lost.
-pub fn complete(lost: &[String]) -> Result<(), Failure> {
+pub(crate) fn complete(lost: &[String]) -> Result<(), Failure> {
     if lost.is_empty() {
         return Ok(());
     }

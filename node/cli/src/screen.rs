@@ -19,7 +19,7 @@ use super::output::span;
 use super::pace::Pace;
 
 /// Shows what is heard on standard error; nothing if the output is for a program.
-pub fn listener(is_silent: bool) -> Listener {
+pub(crate) fn listener(is_silent: bool) -> Listener {
     let target = match is_silent {
         true => ProgressDrawTarget::hidden(),
         false => ProgressDrawTarget::stderr(),

@@ -7,7 +7,7 @@ use witan_node::jobs::selected::{AdaptedModel, Source};
 
 /// A home's model, or a base model with an adapter.
 #[derive(Clone, Debug, clap::Args)]
-pub struct ModelArgs {
+pub(crate) struct ModelArgs {
     /// A node's home folder, running or not.
     #[arg(long, value_name = "FOLDER")]
     pub home: Option<PathBuf>,
@@ -27,7 +27,7 @@ impl ModelArgs {
     ///
     /// # Errors
     /// If there is no such home, round, checkpoint or adapter.
-    pub fn open(&self) -> Result<AdaptedModel, Failure> {
+    pub(crate) fn open(&self) -> Result<AdaptedModel, Failure> {
         match &self.home {
             Some(home) => AdaptedModel::open(Source::Home(&Home::existing(home)?, self.round)),
             None => AdaptedModel::open(Source::Model {
@@ -38,7 +38,7 @@ impl ModelArgs {
     }
 
     /// What the flags name, in words.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let Self { home, round, model, adapter } = self;
         if let Some(home) = home {
             let home = home.display();
@@ -62,7 +62,7 @@ impl ModelArgs {
 ///
 /// # Errors
 /// If it is empty.
-pub fn check_text(text: &str) -> Result<(), Failure> {
+pub(crate) fn check_text(text: &str) -> Result<(), Failure> {
     match text.trim().is_empty() {
         true => Err(Failure::usage("the text is empty")
             .hint("such as \"what colour is the circle?\" or \"a red circle\"")),

@@ -17,7 +17,7 @@ use super::rounds::{self, RoundRow};
 
 /// Show what a node is doing, with whom, what it waits for and until when.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The node's home folder.
     #[arg(long, value_name = "FOLDER")]
     pub home: PathBuf,
@@ -37,7 +37,7 @@ struct Answer {
 }
 
 /// Prints the status.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let home = Home::existing(&args.home)?;
     let federation = home.read_federation()?;
     let report = Client::connect(&home).map(Client::status).transpose()?;

@@ -18,7 +18,7 @@ use super::{block_on, output, screen};
 /// Shows its progress, checks every ledger at the end, and prints tables. Ctrl-C stops every
 /// process and leaves a folder that --resume continues.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     spec: Spec,
     /// The testnet's folder, to be made; 16 nodes write about 135 MB a round into it.
@@ -54,7 +54,7 @@ pub struct Args {
 }
 
 /// Runs the testnet and prints its report.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let fault = args.kill_aggregator.map(|round| Fault::Aggregator(AggregatorKill::new(round)));
     let fault = fault.or(args.kill.clone().map(Fault::Members));
     let request = Request {

@@ -20,7 +20,7 @@ use super::{block_on, output, screen};
 /// the same bytes on one machine. Ctrl-C keeps what is trained; --resume continues it to the same
 /// bytes.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     cohort: Cohort,
     #[command(flatten)]
@@ -51,7 +51,7 @@ struct How {
 }
 
 /// Trains and prints the metrics.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let Args { cohort, learning, how, dir, .. } = args;
     let spec = TrainSpec {
         spec: Spec { cohort, exchange: Exchange::default(), learning },

@@ -14,7 +14,7 @@ use super::output;
 ///
 /// Exits with 6 and names the first bad record or blob if anything was altered.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The node's home folder.
     #[arg(long, value_name = "FOLDER")]
     pub home: PathBuf,
@@ -27,7 +27,7 @@ pub struct Args {
 ///
 /// # Errors
 /// The first thing that is not as it was written.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let home = Home::existing(&args.home)?;
     let report = check::home(&home)?;
     output::print(|out| match args.json {

@@ -1,8 +1,6 @@
 //! What every part of a node writes to disk with: files that appear as a whole or not at all, and
 //! content-addressed blobs.
 
-#![warn(missing_docs, unreachable_pub)]
-
 mod atomic;
 mod blobs;
 mod secret;

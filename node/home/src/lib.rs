@@ -1,8 +1,6 @@
 //! The home folder of one node: its files, its history, its settings, and the audit of all of them.
 //! Knows neither the network nor how a model is computed.
 
-#![warn(missing_docs, unreachable_pub)]
-
 pub mod aggregation;
 pub mod audit;
 mod error;

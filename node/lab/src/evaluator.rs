@@ -25,7 +25,7 @@ use compare::compare;
 
 /// What is evaluated, and on what.
 #[derive(Clone)]
-pub struct EvaluatorConfig {
+pub(crate) struct EvaluatorConfig {
     /// The federation's model.
     pub model: FederatedModel,
     /// The federation's training settings.
@@ -42,7 +42,7 @@ pub struct EvaluatorConfig {
 
 /// The testnet's end of the evaluator.
 #[derive(Debug)]
-pub struct Handle {
+pub(crate) struct Handle {
     requests: mpsc::Sender<Request>,
     stopping: Arc<AtomicBool>,
 }
@@ -57,17 +57,17 @@ enum Request {
 
 impl Handle {
     /// Asks for the metrics of a committed adapter. An evaluator that is far behind skips it.
-    pub fn evaluate(&self, round: u64, adapter: Vec<u8>) {
+    pub(crate) fn evaluate(&self, round: u64, adapter: Vec<u8>) {
         let _ = self.requests.try_send(Request::Round { round, adapter });
     }
 
     /// Asks for the comparison.
-    pub fn compare(&self) {
+    pub(crate) fn compare(&self) {
         let _ = self.requests.try_send(Request::Comparison);
     }
 
     /// Ends running work early.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 }
@@ -76,7 +76,10 @@ impl Handle {
 ///
 /// # Errors
 /// If its thread cannot be started.
-pub fn start(config: EvaluatorConfig, events: mpsc::Sender<Heard>) -> Result<Handle, Failure> {
+pub(crate) fn start(
+    config: EvaluatorConfig,
+    events: mpsc::Sender<Heard>,
+) -> Result<Handle, Failure> {
     let (requests, asked) = mpsc::channel(REQUESTS_MAX);
     let (sender, if_panics) = (events.clone(), events.clone());
     let observer = Observer::new(Arc::new(move |event: &Event| {

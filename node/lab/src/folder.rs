@@ -187,7 +187,7 @@ impl Folder {
 }
 
 /// Writes a file as a whole or not at all, and the folders it lies in.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)
         .and_then(|()| write_atomically(path, bytes, 0o644))

@@ -11,7 +11,7 @@ use witan_model::trainable::{self, BaseModel, TOWER_FOLDER};
 use crate::spec::Spec;
 
 /// A model, and what of a spec's data it cannot learn.
-pub struct Opened {
+pub(crate) struct Opened {
     /// The model; it is not loaded.
     pub base: Arc<dyn BaseModel>,
     /// Members that have nothing to train on.
@@ -22,7 +22,7 @@ pub struct Opened {
 
 impl Opened {
     /// Checks all of a spec that only model and data can say.
-    pub fn of(spec: &Spec) -> Result<Self, Failure> {
+    pub(crate) fn of(spec: &Spec) -> Result<Self, Failure> {
         let learning = &spec.learning;
         device::open(learning.device)?;
         let base = trainable::open(learning.model.as_deref())?;

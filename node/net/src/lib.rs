@@ -7,8 +7,6 @@
 //! up for it; a blob is fetched until it is there or no holder is. Everything is bounded, in
 //! [`limits`].
 
-#![warn(missing_docs, unreachable_pub)]
-
 mod behaviour;
 mod chunk;
 mod dial;

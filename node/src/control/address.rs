@@ -7,14 +7,14 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 /// A path to a socket that is short enough; valid while this value lives.
-pub struct Address {
+pub(super) struct Address {
     /// What to bind or connect to.
     pub path: PathBuf,
     _folder: Option<File>,
 }
 
 /// The address of the socket at `path`.
-pub fn of(path: &Path) -> io::Result<Address> {
+pub(super) fn of(path: &Path) -> io::Result<Address> {
     let parts = path.parent().zip(path.file_name());
     let Some((folder, name)) = parts.filter(|_| path.as_os_str().len() > PATH_MAX_BYTES) else {
         return Ok(Address { path: path.to_owned(), _folder: None });

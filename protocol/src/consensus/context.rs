@@ -16,21 +16,21 @@ use crate::wire::{Vote, VoteStep};
 
 /// Who leads which view of one round.
 #[derive(Clone, Debug)]
-pub struct Context {
+pub(crate) struct Context {
     leaders: Arc<Leaders>,
 }
 
 /// A member as the library's validator. Every member has one vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Voter(pub MemberId);
+pub(crate) struct Voter(pub MemberId);
 
 /// All voters, in roster order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Voters(pub Arc<Vec<Voter>>);
+pub(crate) struct Voters(pub Arc<Vec<Voter>>);
 
 /// A vote as the library has it: with its voter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CoreVote {
+pub(crate) struct CoreVote {
     /// The vote as it is signed.
     pub vote: Vote,
     /// Who cast it.
@@ -40,7 +40,7 @@ pub struct CoreVote {
 
 /// A proposal as the library has it: its digest, and who proposed it in which view.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CoreProposal {
+pub(crate) struct CoreProposal {
     /// The round.
     pub round: Round,
     /// The view it is proposed in.
@@ -55,47 +55,47 @@ pub struct CoreProposal {
 
 /// Signatures as envelopes hold them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signing;
+pub(crate) struct Signing;
 
 /// Proposals are not streamed in parts: the library's parameter for it has no values.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoProposalPart {}
+pub(crate) enum NoProposalPart {}
 
 /// The library may carry a table of timeouts; ours are in `timers`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unused;
+pub(crate) struct Unused;
 
 /// A signature that is not 64 bytes, or a key that is not 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("wrong length")]
-pub struct WrongLength;
+pub(crate) struct WrongLength;
 
 impl Context {
     /// A round whose views these members lead.
-    pub fn new(leaders: Leaders) -> Self {
+    pub(crate) fn new(leaders: Leaders) -> Self {
         Self { leaders: Arc::new(leaders) }
     }
 
     /// Who leads `view`.
-    pub fn aggregator(&self, view: View) -> MemberId {
+    pub(crate) fn aggregator(&self, view: View) -> MemberId {
         self.leaders.of(view)
     }
 }
 
 impl CoreVote {
     /// `member`'s vote.
-    pub fn new(vote: Vote, member: MemberId) -> Self {
+    pub(crate) fn new(vote: Vote, member: MemberId) -> Self {
         Self { vote, member, value: vote.value.map_or(NilOrVal::Nil, NilOrVal::Val) }
     }
 }
 
 /// The library's round as our view; its `Nil` (before the first view) is view 0.
-pub fn view_of(round: core::Round) -> View {
+pub(super) fn view_of(round: core::Round) -> View {
     View(round.as_u32().unwrap_or(0))
 }
 
 /// Our view as the library's round.
-pub fn round_of(view: View) -> core::Round {
+pub(super) fn round_of(view: View) -> core::Round {
     core::Round::new(view.0)
 }
 

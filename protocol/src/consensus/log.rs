@@ -18,7 +18,7 @@ use crate::wire::{MemberSignature, Polka, ProposalMessage, Vote, VoteStep};
 /// One input, in the order taken. The names on disk are those of its first version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum LoggedInput {
+pub(crate) enum LoggedInput {
     /// The vote began.
     Opened,
     /// A vote, own or another's.
@@ -67,7 +67,7 @@ pub enum LoggedInput {
 
 impl LoggedInput {
     /// The library's input; `None` for [`LoggedInput::Opened`], which starts it.
-    pub fn input(&self, round: Round) -> Option<Input<Context>> {
+    pub(crate) fn input(&self, round: Round) -> Option<Input<Context>> {
         Some(match self {
             Self::Opened => return None,
             Self::Vote { member, vote, signature } => {
@@ -100,7 +100,7 @@ impl LoggedInput {
     }
 
     /// What to log of an input; `message` completes a proposal of the library.
-    pub fn of(
+    pub(crate) fn of(
         input: &Input<Context>,
         message: impl FnOnce(&CoreProposal) -> ProposalMessage,
     ) -> Option<Self> {
@@ -146,7 +146,7 @@ impl LoggedInput {
 }
 
 /// A quorum of prevotes as the library has it.
-pub fn certificate(polka: &Polka) -> PolkaCertificate<Context> {
+pub(super) fn certificate(polka: &Polka) -> PolkaCertificate<Context> {
     let signature = |s: &MemberSignature| PolkaSignature::new(s.member, s.signature);
     PolkaCertificate {
         height: polka.round,
@@ -157,7 +157,7 @@ pub fn certificate(polka: &Polka) -> PolkaCertificate<Context> {
 }
 
 /// A verdict as the library has it.
-pub fn verdict(
+pub(super) fn verdict(
     round: Round,
     view: View,
     member: MemberId,

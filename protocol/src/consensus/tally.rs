@@ -12,7 +12,7 @@ use crate::wire::{
 
 /// The signed votes and proposals of the newest views.
 #[derive(Clone, Debug)]
-pub struct Tally {
+pub(crate) struct Tally {
     view: View,
     honest: usize,
     pub(super) votes: BTreeMap<(View, VoteStep), BTreeMap<usize, Verified<Vote>>>,
@@ -22,7 +22,7 @@ pub struct Tally {
 
 /// A proposal with its digest, which is too costly to compute each time.
 #[derive(Clone, Debug)]
-pub struct HeldProposal {
+pub(crate) struct HeldProposal {
     /// The message with its signature.
     pub signed: Verified<ProposalMessage>,
     /// The proposal's digest.
@@ -37,52 +37,52 @@ impl Tally {
     }
 
     /// Whose votes are held for a step of a view.
-    pub fn voters(&self, view: View, step: VoteStep) -> MemberSet {
+    pub(crate) fn voters(&self, view: View, step: VoteStep) -> MemberSet {
         self.votes.get(&(view, step)).map(|v| v.keys().copied().collect()).unwrap_or_default()
     }
 
     /// All members of whom a vote is held.
-    pub fn all_voters(&self) -> MemberSet {
+    pub(crate) fn all_voters(&self) -> MemberSet {
         self.votes.values().flat_map(|votes| votes.keys().copied()).collect()
     }
 
     /// The proposals held, newest view last.
-    pub fn proposals(&self) -> impl Iterator<Item = &HeldProposal> {
+    pub(crate) fn proposals(&self) -> impl Iterator<Item = &HeldProposal> {
         self.proposals.values()
     }
 
     /// The newest quorums of prevotes seen, newest last.
-    pub fn polkas(&self) -> impl Iterator<Item = &Polka> {
+    pub(crate) fn polkas(&self) -> impl Iterator<Item = &Polka> {
         self.polkas.values()
     }
 
     /// Who prevoted for `value` in any view.
-    pub fn backers(&self, value: Digest) -> impl Iterator<Item = MemberId> {
+    pub(crate) fn backers(&self, value: Digest) -> impl Iterator<Item = MemberId> {
         let prevotes = self.votes.iter().filter(|((_, step), _)| *step == VoteStep::Prevote);
         let votes = prevotes.flat_map(|(_, votes)| votes.values());
         votes.filter(move |vote| vote.message.value == Some(value)).map(|vote| vote.signer)
     }
 
     /// Whether a held proposal or quorum of prevotes is about `value`.
-    pub fn is_about(&self, value: &Digest) -> bool {
+    pub(crate) fn is_about(&self, value: &Digest) -> bool {
         self.proposals.values().any(|held| held.value == *value)
             || self.polkas.values().any(|polka| polka.value == *value)
     }
 
     /// How many votes are held.
-    pub fn votes_count(&self) -> usize {
+    pub(crate) fn votes_count(&self) -> usize {
         self.votes.values().map(BTreeMap::len).sum()
     }
 
     /// Of how many views votes are held.
-    pub fn views_count(&self) -> usize {
+    pub(crate) fn views_count(&self) -> usize {
         let mut views: Vec<_> = self.votes.keys().map(|(view, _)| view).collect();
         views.dedup();
         views.len()
     }
 
     /// What is held of the recent views, for [`Holdings`](crate::wire::Holdings).
-    pub fn held(&self) -> (Vec<ProposalHeld>, Vec<VotesHeld>, Vec<ProposalHeld>) {
+    pub(crate) fn held(&self) -> (Vec<ProposalHeld>, Vec<VotesHeld>, Vec<ProposalHeld>) {
         let recent = self.recent_views();
         let proposals = self.proposals.iter().filter(|(view, _)| recent.contains(view));
         let proposals =
@@ -95,7 +95,7 @@ impl Tally {
     }
 
     /// Votes of the recent views that are not in `held`.
-    pub fn votes_missing(&self, held: &[VotesHeld]) -> Vec<Verified<Vote>> {
+    pub(crate) fn votes_missing(&self, held: &[VotesHeld]) -> Vec<Verified<Vote>> {
         let recent = self.recent_views();
         let holds = |place: usize, vote: &Vote| {
             held.iter().any(|held| {

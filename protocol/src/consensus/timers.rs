@@ -11,7 +11,7 @@ use crate::io::Time;
 
 /// The timeouts of one round.
 #[derive(Clone, Debug)]
-pub struct Timers {
+pub(super) struct Timers {
     view_timeout_ms: u64,
     work_ms: u64,
     running: Vec<(Time, Timeout)>,
@@ -19,17 +19,17 @@ pub struct Timers {
 
 impl Timers {
     /// None running.
-    pub fn new(view_timeout_ms: u64) -> Self {
+    pub(super) fn new(view_timeout_ms: u64) -> Self {
         Self { view_timeout_ms, work_ms: 0, running: Vec::new() }
     }
 
     /// How long one aggregation takes here; timeouts that start from now on allow for two.
-    pub fn allow_for_work(&mut self, work_ms: u64) {
+    pub(super) fn allow_for_work(&mut self, work_ms: u64) {
         self.work_ms = self.work_ms.max(work_ms.min(WORK_MS_MAX));
     }
 
     /// Starts a timeout, unless it is of a kind that is not used here.
-    pub fn start(&mut self, now: Time, timeout: Timeout) {
+    pub(super) fn start(&mut self, now: Time, timeout: Timeout) {
         let (base, view) = (self.view_timeout_ms, u64::from(view_of(timeout.round).0));
         let wait = match timeout.kind {
             TimeoutKind::Propose => base + 2 * self.work_ms,
@@ -42,17 +42,17 @@ impl Timers {
     }
 
     /// Stops a timeout.
-    pub fn cancel(&mut self, timeout: Timeout) {
+    pub(super) fn cancel(&mut self, timeout: Timeout) {
         self.running.retain(|(_, running)| *running != timeout);
     }
 
     /// Stops all timeouts.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.running.clear();
     }
 
     /// The earliest timeout that is due, if one is.
-    pub fn pop(&mut self, now: Time) -> Option<Timeout> {
+    pub(super) fn pop(&mut self, now: Time) -> Option<Timeout> {
         let (index, _) = self
             .running
             .iter()
@@ -63,12 +63,12 @@ impl Timers {
     }
 
     /// How many are running.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.running.len()
     }
 
     /// When the next timeout is due.
-    pub fn next(&self) -> Option<Time> {
+    pub(super) fn next(&self) -> Option<Time> {
         self.running.iter().map(|(at, _)| *at).min()
     }
 }

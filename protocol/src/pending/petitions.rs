@@ -14,7 +14,7 @@ use crate::wire::{
 
 /// Every open petition.
 #[derive(Clone, Debug, Default)]
-pub struct Petitions {
+pub(crate) struct Petitions {
     by_id: BTreeMap<(Round, Digest), OpenPetition>,
 }
 
@@ -35,7 +35,7 @@ struct Cast {
 impl Petitions {
     /// Takes a ballot in; true if it is new. A ballot on a petition whose author's own has not
     /// arrived is not taken; it is sent again.
-    pub fn on_ballot(&mut self, tip: &Tip, ballot: &Verified<Ballot>) -> Result<bool, Flaw> {
+    pub(crate) fn on_ballot(&mut self, tip: &Tip, ballot: &Verified<Ballot>) -> Result<bool, Flaw> {
         let Ballot { petition, approve } = &ballot.message;
         petition.check(tip)?;
         let key = (petition.opened, petition.id());
@@ -57,12 +57,12 @@ impl Petitions {
     }
 
     /// Every petition, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &OpenPetition> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &OpenPetition> {
         self.by_id.values()
     }
 
     /// The first petition that a quorum of `tip`'s members approves.
-    pub fn decision(&self, tip: &Tip) -> Option<Decision> {
+    pub(crate) fn decision(&self, tip: &Tip) -> Option<Decision> {
         let quorum = tip.roster.quorum();
         let open = self.iter().find(|open| {
             open.cast(&tip.roster, true).count() >= quorum && open.petition.check(tip).is_ok()
@@ -76,12 +76,12 @@ impl Petitions {
     }
 
     /// Drops petitions that are decided, have expired or are no longer possible.
-    pub fn prune(&mut self, tip: &Tip) {
+    pub(crate) fn prune(&mut self, tip: &Tip) {
         self.by_id.retain(|_, open| open.petition.check(tip).is_ok());
     }
 
     /// The envelopes from which a member that voted can restore its ballots.
-    pub fn envelopes_of(&self, member: &MemberId) -> Vec<Vec<u8>> {
+    pub(crate) fn envelopes_of(&self, member: &MemberId) -> Vec<Vec<u8>> {
         let voted = self.iter().filter(|open| open.ballots.contains_key(member));
         voted
             .flat_map(|open| [open.petition.by, *member].map(|who| open.envelope_of(&who)))
@@ -90,7 +90,7 @@ impl Petitions {
     }
 
     /// What is held, for [`Holdings`](crate::wire::Holdings).
-    pub fn held(&self, roster: &Roster) -> Vec<BallotsHeld> {
+    pub(crate) fn held(&self, roster: &Roster) -> Vec<BallotsHeld> {
         let held = |((_, petition), open): (&(Round, Digest), &OpenPetition)| BallotsHeld {
             petition: *petition,
             yes: open.cast(roster, true),
@@ -100,7 +100,7 @@ impl Petitions {
     }
 
     /// The envelopes of ballots that are not in `held`, those that open a petition first.
-    pub fn missing(&self, roster: &Roster, held: &[BallotsHeld]) -> Vec<(Round, Vec<u8>)> {
+    pub(crate) fn missing(&self, roster: &Roster, held: &[BallotsHeld]) -> Vec<(Round, Vec<u8>)> {
         let mut missing = Vec::new();
         for ((opened, id), open) in &self.by_id {
             let theirs = held.iter().find(|held| held.petition == *id);

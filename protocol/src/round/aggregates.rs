@@ -6,11 +6,11 @@ use crate::member::MemberId;
 use crate::outbox::Outbox;
 
 /// The result of an aggregation: its stored aggregate, or whose deltas are unusable, and why.
-pub type Outcome = Result<Aggregate, Vec<(MemberId, String)>>;
+pub(super) type Outcome = Result<Aggregate, Vec<(MemberId, String)>>;
 
 /// The aggregations of a round.
 #[derive(Debug, Default)]
-pub struct Aggregates {
+pub(super) struct Aggregates {
     running: Vec<Running>,
     done: Vec<(Vec<AggregateInput>, Outcome)>,
 }
@@ -24,7 +24,13 @@ struct Running {
 
 impl Aggregates {
     /// Asks for an aggregation, unless it runs or is done.
-    pub fn ask(&mut self, now: Time, outbox: &mut Outbox, tip: &Tip, inputs: Vec<AggregateInput>) {
+    pub(super) fn ask(
+        &mut self,
+        now: Time,
+        outbox: &mut Outbox,
+        tip: &Tip,
+        inputs: Vec<AggregateInput>,
+    ) {
         let runs = self.running.iter().any(|running| running.inputs == inputs);
         if runs || self.is_done(&inputs) || self.running.len() >= RUNNING_MAX {
             return;
@@ -35,7 +41,7 @@ impl Aggregates {
     }
 
     /// An aggregation is done; returns how long it took, in milliseconds.
-    pub fn on_done(&mut self, now: Time, job: JobId, outcome: Outcome) -> Option<u64> {
+    pub(super) fn on_done(&mut self, now: Time, job: JobId, outcome: Outcome) -> Option<u64> {
         let index = self.running.iter().position(|running| running.job == job)?;
         let running = self.running.remove(index);
         if self.done.len() >= DONE_MAX {
@@ -46,23 +52,23 @@ impl Aggregates {
     }
 
     /// The inputs of an aggregation that runs.
-    pub fn inputs(&self, job: JobId) -> Option<&[AggregateInput]> {
+    pub(super) fn inputs(&self, job: JobId) -> Option<&[AggregateInput]> {
         let running = self.running.iter().find(|running| running.job == job);
         running.map(|running| running.inputs.as_slice())
     }
 
     /// How many are running or done.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.running.len() + self.done.len()
     }
 
     /// Whether the outcome is known.
-    pub fn is_done(&self, inputs: &[AggregateInput]) -> bool {
+    pub(super) fn is_done(&self, inputs: &[AggregateInput]) -> bool {
         self.outcome(inputs).is_some()
     }
 
     /// The outcome, once known.
-    pub fn outcome(&self, inputs: &[AggregateInput]) -> Option<&Outcome> {
+    pub(super) fn outcome(&self, inputs: &[AggregateInput]) -> Option<&Outcome> {
         self.done.iter().find(|(done, _)| done == inputs).map(|(_, outcome)| outcome)
     }
 }

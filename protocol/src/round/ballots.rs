@@ -7,7 +7,7 @@ use crate::wire::{Ballot, Kind, Message, Verified, envelope};
 
 impl Round {
     /// This member's own ballot: made durable, then published.
-    pub fn cast(&mut self, outbox: &mut Outbox, ballot: Ballot) -> Result<(), Flaw> {
+    pub(crate) fn cast(&mut self, outbox: &mut Outbox, ballot: Ballot) -> Result<(), Flaw> {
         let opened = ballot.petition.opened;
         let message = Message::Ballot(ballot.clone());
         let signature = outbox.sign(&message);
@@ -22,12 +22,12 @@ impl Round {
     }
 
     /// A verified ballot. Returns whether it was new.
-    pub fn on_ballot(&mut self, ballot: &Verified<Ballot>) -> Result<bool, Flaw> {
+    pub(crate) fn on_ballot(&mut self, ballot: &Verified<Ballot>) -> Result<bool, Flaw> {
         self.pending.petitions.on_ballot(&self.tip, ballot)
     }
 
     /// Logs this member's ballots on petitions that are open in this round.
-    pub fn log_ballots(&self, outbox: &mut Outbox) {
+    pub(crate) fn log_ballots(&self, outbox: &mut Outbox) {
         for envelope in self.pending.petitions.envelopes_of(&outbox.member()) {
             self.log(outbox, &WalEntry::Ballot(envelope));
         }

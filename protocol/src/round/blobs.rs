@@ -12,7 +12,7 @@ use crate::outbox::Outbox;
 
 /// The blobs of the current round.
 #[derive(Clone, Debug, Default)]
-pub struct Blobs {
+pub(crate) struct Blobs {
     blobs: BTreeMap<BlobRef, Wanted>,
 }
 
@@ -25,23 +25,23 @@ struct Wanted {
 
 impl Blobs {
     /// Whether a blob is stored.
-    pub fn has(&self, blob: &BlobRef) -> bool {
+    pub(crate) fn has(&self, blob: &BlobRef) -> bool {
         self.blobs.get(blob).is_some_and(|wanted| wanted.stored)
     }
 
     /// How many blobs are stored or wanted.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.blobs.len()
     }
 
     /// A blob is stored.
-    pub fn put(&mut self, blob: BlobRef) {
+    pub(crate) fn put(&mut self, blob: BlobRef) {
         let holders = Vec::new();
         self.blobs.insert(blob, Wanted { stored: true, holders, asked: None });
     }
 
     /// A wanted blob is stored.
-    pub fn on_stored(&mut self, blob: &BlobRef) -> bool {
+    pub(crate) fn on_stored(&mut self, blob: &BlobRef) -> bool {
         let Some(wanted) = self.blobs.get_mut(blob) else {
             return false;
         };
@@ -49,7 +49,7 @@ impl Blobs {
     }
 
     /// Wants a blob that `holder` is believed to have; asks at the next [`Blobs::ask`].
-    pub fn want(&mut self, blob: BlobRef, holder: MemberId) {
+    pub(crate) fn want(&mut self, blob: BlobRef, holder: MemberId) {
         if self.blobs.len() >= BLOBS_MAX && !self.blobs.contains_key(&blob) {
             return;
         }
@@ -61,7 +61,7 @@ impl Blobs {
     }
 
     /// Asks for blobs that are missing and were not asked for recently.
-    pub fn ask(&mut self, now: Time, outbox: &mut Outbox) {
+    pub(crate) fn ask(&mut self, now: Time, outbox: &mut Outbox) {
         for (blob, wanted) in self.blobs.iter_mut().filter(|(_, wanted)| !wanted.stored) {
             if wanted.asked.is_some_and(|at| now.0 < at.0 + ASK_AGAIN_MS) {
                 continue;

@@ -14,7 +14,7 @@ use crate::wire::{Evidence, HEARD_BYTES_MAX, Heartbeat, REASON_BYTES_MAX, Update
 
 impl Round {
     /// A verified update of this round.
-    pub fn on_update(
+    pub(crate) fn on_update(
         &mut self,
         outbox: &mut Outbox,
         member: MemberId,
@@ -53,7 +53,7 @@ impl Round {
     }
 
     /// A verified heartbeat of this round.
-    pub fn on_heartbeat(
+    pub(crate) fn on_heartbeat(
         &mut self,
         outbox: &Outbox,
         member: &MemberId,
@@ -70,7 +70,7 @@ impl Round {
     }
 
     /// `holder` reports that it has the deltas of these members.
-    pub fn on_holder(&mut self, holder: MemberId, places: impl Iterator<Item = usize>) {
+    pub(crate) fn on_holder(&mut self, holder: MemberId, places: impl Iterator<Item = usize>) {
         for place in places {
             if let Some(held) = self.updates.get(&place) {
                 self.blobs.want(held.update.delta, holder);
@@ -79,12 +79,12 @@ impl Round {
     }
 
     /// Whether the delta of the member at `place` is stored.
-    pub fn has_delta(&self, place: usize) -> bool {
+    pub(crate) fn has_delta(&self, place: usize) -> bool {
         self.updates.get(&place).is_some_and(|held| self.blobs.has(&held.update.delta))
     }
 
     /// Members whose update or delta is still waited for.
-    pub fn waiting_for(&self, now: Time, outbox: &Outbox, peers: &Peers) -> Vec<MemberId> {
+    pub(crate) fn waiting_for(&self, now: Time, outbox: &Outbox, peers: &Peers) -> Vec<MemberId> {
         let members = outbox.roster.members().iter().enumerate();
         let settled = |place| {
             self.has_delta(place)
@@ -103,7 +103,7 @@ impl Round {
     }
 
     /// When the round stops waiting.
-    pub fn deadline(&self, outbox: &Outbox) -> Option<Time> {
+    pub(crate) fn deadline(&self, outbox: &Outbox) -> Option<Time> {
         let ms = outbox.federation.document().council.round_deadline_s.saturating_mul(1000);
         self.began.map(|began| Time(began.0.saturating_add(ms)))
     }

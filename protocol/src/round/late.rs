@@ -19,7 +19,7 @@ pub(super) struct Late {
 
 impl Round {
     /// A verified update of a round that is closed.
-    pub fn on_late_update(
+    pub(crate) fn on_late_update(
         &mut self,
         outbox: &mut Outbox,
         member: MemberId,
@@ -81,7 +81,7 @@ impl Round {
 
     /// Takes over from the round before what may still count, and this member's running training,
     /// and publishes its update again: few may have received it.
-    pub fn inherit(&mut self, outbox: &mut Outbox, before: Round) {
+    pub(crate) fn inherit(&mut self, outbox: &mut Outbox, before: Round) {
         let Round { own, updates, late, blobs, tip, .. } = before;
         self.carry_over(own, &tip);
         let older = late.into_iter().map(|(place, late)| (place, late.held));

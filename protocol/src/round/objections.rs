@@ -8,20 +8,20 @@ use crate::wire::{AGGREGATE, MemberSignature, Objection, Refutation};
 
 /// The first objection of each member that is about an aggregate.
 #[derive(Debug, Default)]
-pub struct Objections {
+pub(super) struct Objections {
     by_place: BTreeMap<usize, (Objection, MemberSignature)>,
 }
 
 impl Objections {
     /// Takes an objection in.
-    pub fn add(&mut self, place: usize, objection: Objection, signed: MemberSignature) {
+    pub(super) fn add(&mut self, place: usize, objection: Objection, signed: MemberSignature) {
         if objection.field == AGGREGATE {
             self.by_place.entry(place).or_insert((objection, signed));
         }
     }
 
     /// The refutation that a proposal of `view` can show: of the earliest wrong aggregate.
-    pub fn refutation(&self, tip: &Tip, view: View) -> Option<Refutation> {
+    pub(super) fn refutation(&self, tip: &Tip, view: View) -> Option<Refutation> {
         let all = self.by_place.values().map(|(objection, _)| self.refutation_of(tip, objection));
         let sound = all.filter(|refutation| check_refutation(tip, view, refutation).is_ok());
         sound.min_by_key(|refutation| refutation.objection.view)

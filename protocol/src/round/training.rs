@@ -34,7 +34,7 @@ pub(super) struct Overrun {
 
 /// The result of a training job.
 #[derive(Clone, Copy, Debug)]
-pub struct Trained {
+pub(crate) struct Trained {
     /// The stored delta.
     pub delta: BlobRef,
     /// Samples seen.
@@ -57,7 +57,13 @@ impl Round {
     }
 
     /// The job is under way: publishes a heartbeat.
-    pub fn on_progress(&mut self, outbox: &mut Outbox, job: JobId, done: (u64, u64), loss: f32) {
+    pub(crate) fn on_progress(
+        &mut self,
+        outbox: &mut Outbox,
+        job: JobId,
+        done: (u64, u64),
+        loss: f32,
+    ) {
         if let Some((round, _)) = self.trains(job) {
             let (step, steps) = done;
             let progress = Heartbeat { round, step, steps, loss, sits_out: None };
@@ -66,7 +72,7 @@ impl Round {
     }
 
     /// The job is done: the update is made durable, then published.
-    pub fn on_trained(&mut self, outbox: &mut Outbox, job: JobId, trained: Trained) {
+    pub(crate) fn on_trained(&mut self, outbox: &mut Outbox, job: JobId, trained: Trained) {
         let (Some((round, start)), Some(place)) = (self.trains(job), outbox.place()) else {
             return;
         };
@@ -118,7 +124,7 @@ impl Round {
     }
 
     /// The job failed: publishes that there will be no update.
-    pub fn on_train_failed(&mut self, outbox: &mut Outbox, job: JobId, reason: &str) {
+    pub(crate) fn on_train_failed(&mut self, outbox: &mut Outbox, job: JobId, reason: &str) {
         let Some((of, _)) = self.trains(job) else {
             return;
         };
@@ -154,7 +160,7 @@ impl Round {
     }
 
     /// The signed heartbeat by which this member sits the round out.
-    pub fn excuse(&self) -> Option<&[u8]> {
+    pub(crate) fn excuse(&self) -> Option<&[u8]> {
         match &self.own {
             OwnTraining::SitsOut(envelope) => Some(envelope),
             _ => None,

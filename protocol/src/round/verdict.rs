@@ -28,7 +28,7 @@ pub(super) struct Verification {
 
 impl Round {
     /// A proposal of this round; refused unless the elected aggregator signed it.
-    pub fn on_proposal(
+    pub(crate) fn on_proposal(
         &mut self,
         now: Time,
         outbox: &Outbox,
@@ -51,7 +51,13 @@ impl Round {
 
     /// An aggregation is done: its result serves proposing and every verification with these
     /// inputs.
-    pub fn on_aggregated(&mut self, now: Time, outbox: &Outbox, job: JobId, outcome: Outcome) {
+    pub(crate) fn on_aggregated(
+        &mut self,
+        now: Time,
+        outbox: &Outbox,
+        job: JobId,
+        outcome: Outcome,
+    ) {
         let unusable = outcome.as_ref().err().cloned().unwrap_or_default();
         let inputs = self.aggregates.inputs(job).unwrap_or_default().to_vec();
         if let Some(work_ms) = self.aggregates.on_done(now, job, outcome) {
@@ -304,7 +310,7 @@ impl Round {
     }
 
     /// A verified objection of this round.
-    pub fn on_objection(&mut self, outbox: &Outbox, objection: Verified<Objection>) {
+    pub(crate) fn on_objection(&mut self, outbox: &Outbox, objection: Verified<Objection>) {
         let (place, signed) = (self.place_of(outbox, &objection.signer), objection.signed());
         self.objections.add(place, objection.message, signed);
     }

@@ -176,13 +176,18 @@ mod layer_bytes {
 
     use super::LayerError;
 
-    pub fn serialize<S: Serializer>(layers: &[LayerError], to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        layers: &[LayerError],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         let numbers = layers.iter().flat_map(|layer| [layer.error, layer.norm]);
         let bytes: Vec<u8> = numbers.flat_map(f32::to_le_bytes).collect();
         serde_bytes::serialize(&bytes, to)
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<LayerError>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<LayerError>, D::Error> {
         let bytes: Vec<u8> = serde_bytes::deserialize(from)?;
         if !bytes.len().is_multiple_of(8) {
             return Err(D::Error::custom("naive_error is not 8 bytes a layer"));

@@ -11,7 +11,7 @@ use super::{Liar, Workshop};
 
 /// A proof that another member signed twice, made of what this liar heard of it; false unless that
 /// member lies as well.
-pub fn accusation(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Evidence> {
+pub(super) fn accusation(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Evidence> {
     let me = shop.identity.member();
     let claims: Vec<_> = liar
         .heard
@@ -50,7 +50,7 @@ pub fn accusation(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Evidence> {
 
 /// What is wrong with the newest proposal received: nothing. Every liar finds the same in it, as if
 /// agreed.
-pub fn objection(liar: &Liar) -> Option<Objection> {
+pub(super) fn objection(liar: &Liar) -> Option<Objection> {
     liar.heard.iter().rev().find_map(|envelope| {
         let said = envelope.message().ok()?;
         let Message::Proposal(proposed) = &said.message else { return None };
@@ -69,7 +69,7 @@ pub fn objection(liar: &Liar) -> Option<Objection> {
 
 /// The newest objection this liar heard to another's aggregate, with every true signature under it
 /// that it has and its own; where that is too few, sometimes its own again in others' names.
-pub fn refutation(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Refutation> {
+pub(super) fn refutation(liar: &Liar, shop: &mut Workshop<'_>) -> Option<Refutation> {
     let me = shop.identity.member();
     let heard = || {
         liar.heard.iter().rev().filter_map(|envelope| match envelope.message().ok()? {

@@ -11,7 +11,7 @@ use crate::model;
 use witan_protocol::wire::envelope::Opened;
 
 /// What a liar makes of its proposal.
-pub fn rewrite(
+pub(super) fn rewrite(
     liar: &Liar,
     shop: &mut Workshop<'_>,
     proposed: &ProposalMessage,

@@ -14,7 +14,7 @@ use super::{Liar, Mail, Workshop};
 use crate::lies::Lie;
 
 /// What a liar sends besides, each time its participant sends something to these members.
-pub fn strays(liar: &Liar, shop: &mut Workshop<'_>, to: &[usize]) -> Mail {
+pub(super) fn strays(liar: &Liar, shop: &mut Workshop<'_>, to: &[usize]) -> Mail {
     let mut mail = Vec::new();
     for lie in STRAYS {
         if !liar.tells(lie) || !shop.random.random_bool(0.3) {

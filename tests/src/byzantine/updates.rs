@@ -9,7 +9,7 @@ use crate::lies::Lie;
 use witan_protocol::wire::envelope::Opened;
 
 /// What becomes of an update.
-pub fn rewrite(
+pub(super) fn rewrite(
     liar: &Liar,
     shop: &mut Workshop<'_>,
     update: &Update,

@@ -18,7 +18,7 @@ use crate::{model, world};
 
 /// What was said so far, to be built upon.
 #[derive(Default)]
-pub struct Words {
+pub(super) struct Words {
     /// Envelopes, of anyone.
     pub heard: Vec<Vec<u8>>,
     updates: Vec<(MemberId, Round, Vec<u8>)>,
@@ -26,7 +26,7 @@ pub struct Words {
 }
 
 /// Where the listener stands.
-pub struct Moment<'a> {
+pub(super) struct Moment<'a> {
     /// Its ledger.
     pub tip: &'a Tip,
     /// The view it is in.
@@ -37,7 +37,7 @@ pub struct Moment<'a> {
 
 impl Words {
     /// Keeps an envelope that the listener said or was told.
-    pub fn keep(&mut self, tip: &Tip, bytes: &[u8]) {
+    pub(super) fn keep(&mut self, tip: &Tip, bytes: &[u8]) {
         if self.heard.len() >= KEPT_MAX {
             return;
         }
@@ -55,7 +55,7 @@ impl Words {
     }
 
     /// Something that a member other than the listener, which has place 0, signs.
-    pub fn say(&mut self, script: &mut Script<'_>, moment: &Moment<'_>) -> Vec<u8> {
+    pub(super) fn say(&mut self, script: &mut Script<'_>, moment: &Moment<'_>) -> Vec<u8> {
         let mut signer = world::identity(1 + script.below(MEMBERS - 1));
         let round = self.round(script, moment);
         let message = match script.below(16) {
@@ -272,7 +272,7 @@ fn signatures(moment: &Moment<'_>, vote: &Message, count: usize) -> Vec<MemberSi
 }
 
 /// Members of the federation; the listener is the first.
-pub const MEMBERS: usize = 4;
+pub(super) const MEMBERS: usize = 4;
 
 /// Envelopes kept.
 const KEPT_MAX: usize = 400;

@@ -9,7 +9,7 @@ use super::{Invariant, Observation, Scene};
 
 /// The keys of honest members.
 #[derive(Default)]
-pub struct AccusedLied {
+pub(super) struct AccusedLied {
     honest: HashSet<MemberId>,
 }
 

@@ -12,7 +12,7 @@ use crate::model;
 
 /// The results each member persisted.
 #[derive(Default)]
-pub struct AdoptedWasCertified {
+pub(super) struct AdoptedWasCertified {
     results: HashMap<(usize, Round), BlobRef>,
 }
 

@@ -9,7 +9,7 @@ use crate::model;
 
 /// The records looked at.
 #[derive(Default)]
-pub struct AggregateReproducible {
+pub(super) struct AggregateReproducible {
     checked: HashSet<Digest>,
 }
 

@@ -10,7 +10,7 @@ use super::{Invariant, Observation, Scene};
 
 /// The round of the newest update that counted of each member.
 #[derive(Default)]
-pub struct CountedOnce {
+pub(super) struct CountedOnce {
     newest: HashMap<MemberId, Round>,
     checked: HashSet<Digest>,
 }

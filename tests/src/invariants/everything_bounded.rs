@@ -6,7 +6,7 @@ use witan_protocol::status::Load;
 
 /// Stateless: each observation is checked by itself.
 #[derive(Default)]
-pub struct EverythingBounded;
+pub(super) struct EverythingBounded;
 
 impl Invariant for EverythingBounded {
     fn name(&self) -> &'static str {

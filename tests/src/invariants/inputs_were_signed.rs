@@ -13,7 +13,7 @@ use super::{Invariant, Observation, Scene};
 
 /// The updates that were really published.
 #[derive(Default)]
-pub struct InputsWereSigned {
+pub(super) struct InputsWereSigned {
     published: HashMap<Digest, MemberId>,
     honest: HashSet<MemberId>,
     checked: HashSet<Digest>,

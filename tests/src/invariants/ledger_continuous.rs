@@ -12,7 +12,7 @@ use crate::model;
 
 /// The newest link of each member's chain.
 #[derive(Default)]
-pub struct LedgerContinuous {
+pub(super) struct LedgerContinuous {
     links: BTreeMap<usize, Link>,
 }
 

@@ -10,7 +10,7 @@ use witan_protocol::member::Round;
 use super::{Broken, Observation, Scene};
 
 /// When each honest member was last seen to move on.
-pub struct Liveness {
+pub(super) struct Liveness {
     within_ms: u64,
     rounds: u64,
     healed: Option<Time>,
@@ -20,7 +20,7 @@ pub struct Liveness {
 
 impl Liveness {
     /// Nothing is expected yet.
-    pub fn new(federation: &Federation) -> Self {
+    pub(super) fn new(federation: &Federation) -> Self {
         Self {
             within_ms: progress_within_ms(federation),
             rounds: federation.document().training.rounds,
@@ -31,7 +31,7 @@ impl Liveness {
     }
 
     /// From now on it is.
-    pub fn expect(&mut self, now: Time) {
+    pub(super) fn expect(&mut self, now: Time) {
         self.healed = Some(now);
         for (_, at) in self.moved.values_mut() {
             *at = now;
@@ -39,7 +39,7 @@ impl Liveness {
     }
 
     /// An honest member did something.
-    pub fn observe(&mut self, scene: &Scene<'_>, observation: &Observation<'_>) {
+    pub(super) fn observe(&mut self, scene: &Scene<'_>, observation: &Observation<'_>) {
         if let Observation::Settled { status, .. } = observation {
             let now = (status.round, scene.now);
             let (round, at) = self.moved.entry(scene.node).or_insert(now);
@@ -53,12 +53,12 @@ impl Liveness {
     }
 
     /// The longest an honest member took for a round after healing.
-    pub fn slowest_ms(&self) -> u64 {
+    pub(super) fn slowest_ms(&self) -> u64 {
         self.slowest_ms
     }
 
     /// Who should have moved on by now and has not.
-    pub fn late(&self, now: Time) -> Option<Broken> {
+    pub(super) fn late(&self, now: Time) -> Option<Broken> {
         self.healed?;
         let (node, (round, at)) = self
             .moved

@@ -11,7 +11,7 @@ use super::{Invariant, Observation, Scene};
 
 /// What was committed, by round, and who committed it first.
 #[derive(Default)]
-pub struct OneRecordPerRound {
+pub(super) struct OneRecordPerRound {
     committed: BTreeMap<Round, (usize, Digest)>,
 }
 

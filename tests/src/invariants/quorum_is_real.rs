@@ -11,7 +11,7 @@ use super::{Invariant, Observation, Scene};
 
 /// The precommits that were really sent.
 #[derive(Default)]
-pub struct QuorumIsReal {
+pub(super) struct QuorumIsReal {
     said: HashMap<(MemberId, [u8; 64]), Vote>,
     honest: HashSet<MemberId>,
     checked: HashSet<(MemberId, [u8; 64])>,

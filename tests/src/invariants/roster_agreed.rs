@@ -9,7 +9,7 @@ use super::{Invariant, Observation, Scene};
 
 /// Who leads, as it was first seen.
 #[derive(Default)]
-pub struct RosterAgreed {
+pub(super) struct RosterAgreed {
     leads: BTreeMap<(Round, View), MemberId>,
 }
 

@@ -9,7 +9,7 @@ use super::{Invariant, Observation, Scene};
 
 /// Where each member is.
 #[derive(Default)]
-pub struct RoundMonotonic {
+pub(super) struct RoundMonotonic {
     at: HashMap<usize, (Round, View)>,
 }
 

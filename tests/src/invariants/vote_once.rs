@@ -12,7 +12,7 @@ use super::{Invariant, Observation, Scene};
 
 /// What each member signed.
 #[derive(Default)]
-pub struct VoteOnce {
+pub(super) struct VoteOnce {
     signed: HashMap<(MemberId, Once), Digest>,
 }
 

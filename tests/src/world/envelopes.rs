@@ -10,13 +10,13 @@ use witan_protocol::wire::envelope::Opened;
 
 /// Every envelope opened so far.
 #[derive(Default)]
-pub struct Envelopes {
+pub(super) struct Envelopes {
     known: HashMap<Digest, Rc<Opened>>,
 }
 
 impl Envelopes {
     /// The envelope with these bytes.
-    pub fn open(&mut self, bytes: Vec<u8>, federation: FederationId) -> Rc<Opened> {
+    pub(super) fn open(&mut self, bytes: Vec<u8>, federation: FederationId) -> Rc<Opened> {
         let digest = Digest::of(&bytes);
         self.known.entry(digest).or_insert_with(|| Rc::new(Opened::new(bytes, federation))).clone()
     }

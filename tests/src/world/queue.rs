@@ -12,7 +12,7 @@ use crate::faults::Fault;
 use witan_protocol::wire::envelope::Opened;
 
 /// Something that happens.
-pub enum Event {
+pub(super) enum Event {
     /// To a member: an input.
     Input(Input),
     /// To a member: a message arrives.
@@ -33,7 +33,7 @@ pub enum Event {
 }
 
 /// An event whose time has come.
-pub struct Due {
+pub(super) struct Due {
     /// When.
     pub at: Time,
     /// To whom, and in which of its lives.
@@ -45,20 +45,20 @@ pub struct Due {
 
 /// Everything that is going to happen.
 #[derive(Default)]
-pub struct EventQueue {
+pub(super) struct EventQueue {
     queue: BinaryHeap<Reverse<Due>>,
     planned: u64,
 }
 
 impl EventQueue {
     /// Plans an event.
-    pub fn push(&mut self, at: Time, whose: Option<(usize, u64)>, event: Event) {
+    pub(super) fn push(&mut self, at: Time, whose: Option<(usize, u64)>, event: Event) {
         self.planned += 1;
         self.queue.push(Reverse(Due { at, whose, event, order: self.planned }));
     }
 
     /// The next event, if its time is not after `until`.
-    pub fn pop(&mut self, until: Time) -> Option<Due> {
+    pub(super) fn pop(&mut self, until: Time) -> Option<Due> {
         if self.queue.peek().is_none_or(|Reverse(due)| due.at > until) {
             return None;
         }

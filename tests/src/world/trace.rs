@@ -7,7 +7,7 @@ use witan_protocol::member::MemberId;
 use witan_protocol::wire::envelope::Opened;
 
 /// Prints, for one moment and one member.
-pub struct Trace<'a> {
+pub(super) struct Trace<'a> {
     /// When.
     pub now: Time,
     /// Who, by its place in the roster.
@@ -18,7 +18,7 @@ pub struct Trace<'a> {
 
 impl Trace<'_> {
     /// It is given an input.
-    pub fn input(&self, input: &Input) {
+    pub(super) fn input(&self, input: &Input) {
         match input {
             Input::Tick => {}
             Input::Message { via, opened } => {
@@ -35,7 +35,7 @@ impl Trace<'_> {
     }
 
     /// It asks for something.
-    pub fn output(&self, output: &Output) {
+    pub(super) fn output(&self, output: &Output) {
         match output {
             Output::Gossip(_) | Output::Send { .. } => {}
             Output::Notice(Notice::Sent { .. } | Notice::Accepted { .. }) => {}
@@ -50,7 +50,7 @@ impl Trace<'_> {
     }
 
     /// It sends a message.
-    pub fn sent(&self, envelope: &Opened, to: &[usize]) {
+    pub(super) fn sent(&self, envelope: &Opened, to: &[usize]) {
         if let Ok(said) = envelope.message() {
             let (kind, gist) = (said.message.kind(), said.message.gist());
             let signer = self.name(&said.signer);

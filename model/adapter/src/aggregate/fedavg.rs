@@ -3,6 +3,6 @@
 use super::rule::Rule;
 
 /// All defaults.
-pub struct FedAvg;
+pub(super) struct FedAvg;
 
 impl Rule for FedAvg {}

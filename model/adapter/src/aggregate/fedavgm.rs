@@ -14,7 +14,7 @@ use crate::committed::Committed;
 use crate::tensors::Weights;
 
 /// See the module.
-pub struct FedAvgM {
+pub(super) struct FedAvgM {
     /// How much of the last round's step is taken again.
     pub momentum: f64,
 }

@@ -17,7 +17,7 @@ use crate::strategy::{LayerNames, layers};
 use crate::tensors::Weights;
 
 /// See the module.
-pub struct FedEx;
+pub(super) struct FedEx;
 
 impl Rule for FedEx {
     fn extras(&self, adapter: &Adapter) -> Weights {

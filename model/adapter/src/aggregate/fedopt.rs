@@ -14,7 +14,7 @@ use crate::strategy::Server;
 use crate::tensors::Weights;
 
 /// See the module.
-pub struct FedOpt {
+pub(super) struct FedOpt {
     /// Which second moment.
     pub server: Server,
     /// The server's step size.

@@ -4,7 +4,7 @@
 use super::rule::Rule;
 
 /// See the module.
-pub struct FedProx {
+pub(super) struct FedProx {
     /// Strength of the proximal term.
     pub mu: f64,
 }

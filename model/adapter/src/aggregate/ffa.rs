@@ -7,7 +7,7 @@ use super::rule::Rule;
 use crate::strategy::starts_at_zero;
 
 /// See the module.
-pub struct Ffa;
+pub(super) struct Ffa;
 
 impl Rule for Ffa {
     fn trains(&self, _round: u64, tensor: &str) -> bool {

@@ -11,7 +11,7 @@ use crate::adapter::Adapter;
 use crate::committed::Committed;
 
 /// See the module.
-pub struct FlexLora;
+pub(super) struct FlexLora;
 
 impl Rule for FlexLora {
     fn keeps_factors(&self) -> bool {

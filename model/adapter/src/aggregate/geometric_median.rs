@@ -9,7 +9,7 @@ use super::Matrix;
 use super::rule::ProductRule;
 
 /// See the module.
-pub struct GeometricMedian;
+pub(super) struct GeometricMedian;
 
 impl ProductRule for GeometricMedian {
     /// Each member's share of the median; they sum to one.

@@ -7,7 +7,10 @@ use crate::tensors::{HostTensor, Weights};
 /// start + Σ w·delta / Σ w, element by element.
 ///
 /// `inputs` are (weight, delta) in an order all members agree on; the weight is the steps taken.
-pub fn fedavg(start: &Adapter, inputs: &[(u64, &Adapter)]) -> Result<Adapter, AggregateError> {
+pub(super) fn fedavg(
+    start: &Adapter,
+    inputs: &[(u64, &Adapter)],
+) -> Result<Adapter, AggregateError> {
     let tensors = mean_change(start, inputs)?.into_iter().map(|(name, change)| {
         let before = &start.tensors()[&name];
         let moved = before.values.iter().zip(&change);

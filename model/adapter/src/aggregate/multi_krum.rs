@@ -11,7 +11,7 @@ use super::products::square_distance;
 use super::rule::ProductRule;
 
 /// See the module.
-pub struct MultiKrum {
+pub(super) struct MultiKrum {
     /// How many members may be hostile.
     pub f: usize,
 }

@@ -7,7 +7,7 @@ use super::Matrix;
 use super::rule::ProductRule;
 
 /// See the module.
-pub struct NormClip {
+pub(super) struct NormClip {
     /// Times the median norm: what no change exceeds.
     pub factor: f64,
 }

@@ -6,7 +6,7 @@ use crate::adapter::Adapter;
 use crate::strategy::{LayerNames, layers};
 
 /// A layer's factors at the start and each member's changes of them.
-pub struct Changes {
+pub(super) struct Changes {
     /// A at the start: `[rank, inputs]`.
     pub start_a: Matrix,
     /// B at the start: `[outputs, rank]`.
@@ -17,7 +17,7 @@ pub struct Changes {
 
 impl Changes {
     /// The factors of `layer`.
-    pub fn of(start: &Adapter, inputs: &[(u64, &Adapter)], layer: &LayerNames) -> Changes {
+    pub(super) fn of(start: &Adapter, inputs: &[(u64, &Adapter)], layer: &LayerNames) -> Changes {
         let all = |name: &str| {
             inputs.iter().map(|(_, delta)| Matrix::of(&delta.tensors()[name])).collect()
         };
@@ -30,23 +30,23 @@ impl Changes {
     }
 
     /// How many members there are.
-    pub fn members(&self) -> usize {
+    pub(super) fn members(&self) -> usize {
         self.a.len()
     }
 
     /// A member's own A.
-    pub fn a(&self, member: usize) -> Matrix {
+    pub(super) fn a(&self, member: usize) -> Matrix {
         self.a[member].clone().plus(1.0, &self.start_a)
     }
 
     /// A member's own B.
-    pub fn b(&self, member: usize) -> Matrix {
+    pub(super) fn b(&self, member: usize) -> Matrix {
         self.b[member].clone().plus(1.0, &self.start_b)
     }
 
     /// Factors whose product is Σ share·B·A: the members' B side by side, each times its share, and
     /// their A on top of each other.
-    pub fn factors(&self, shares: &[f64]) -> (Matrix, Matrix) {
+    pub(super) fn factors(&self, shares: &[f64]) -> (Matrix, Matrix) {
         let nothing = Matrix::zeros(self.start_b.rows, self.start_b.columns);
         let left: Vec<_> = (0..self.members())
             .map(|member| nothing.clone().plus(shares[member], &self.b(member)))
@@ -56,7 +56,7 @@ impl Changes {
     }
 
     /// Factors whose product is Σ share·(B − mean B)·(A − mean A).
-    pub fn deviations(&self, shares: &[f64]) -> (Matrix, Matrix) {
+    pub(super) fn deviations(&self, shares: &[f64]) -> (Matrix, Matrix) {
         let (mean_a, mean_b) = (mean(&self.a, shares), mean(&self.b, shares));
         let nothing = Matrix::zeros(self.start_b.rows, self.start_b.columns);
         let left: Vec<_> = (self.b.iter().zip(shares))
@@ -70,7 +70,7 @@ impl Changes {
     ///
     /// With shares p that sum to one, mean(BA) − mean(B)·mean(A) = Σ p (B − mean B)(A − mean A):
     /// nothing cancels, and a factor all members share gives exactly zero.
-    pub fn naive_error(&self, shares: &[f64]) -> LayerError {
+    pub(super) fn naive_error(&self, shares: &[f64]) -> LayerError {
         let (left, right) = self.deviations(shares);
         let mean_a = mean(&self.a, shares).plus(1.0, &self.start_a);
         let mean_b = mean(&self.b, shares).plus(1.0, &self.start_b);
@@ -91,7 +91,7 @@ impl Changes {
 /// together.
 ///
 /// ⟨BA, B'A'⟩ = Σ (BᵀB')∘(AA'ᵀ): matrices of the rank's size only.
-pub fn gram(start: &Adapter, inputs: &[(u64, &Adapter)]) -> Matrix {
+pub(super) fn gram(start: &Adapter, inputs: &[(u64, &Adapter)]) -> Matrix {
     let members = inputs.len();
     let mut gram = Matrix::zeros(members, members);
     for layer in layers(start) {
@@ -120,7 +120,7 @@ pub fn gram(start: &Adapter, inputs: &[(u64, &Adapter)]) -> Matrix {
 }
 
 /// ‖P − Q‖² of two members, from the inner products; rounding never makes it negative.
-pub fn square_distance(gram: &Matrix, i: usize, j: usize) -> f64 {
+pub(super) fn square_distance(gram: &Matrix, i: usize, j: usize) -> f64 {
     (gram.row(i)[i] + gram.row(j)[j] - 2.0 * gram.row(i)[j]).max(0.0)
 }
 

@@ -5,7 +5,7 @@ use super::rule::Rule;
 use crate::strategy::starts_at_zero;
 
 /// See the module.
-pub struct RoLora;
+pub(super) struct RoLora;
 
 impl Rule for RoLora {
     fn trains(&self, round: u64, tensor: &str) -> bool {

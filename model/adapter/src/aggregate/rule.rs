@@ -13,7 +13,7 @@ use crate::tensors::{HostTensor, Weights};
 use crate::strategy::Strategy;
 
 /// One strategy with its numbers. The defaults are FedAvg's.
-pub trait Rule {
+pub(super) trait Rule {
     /// Whether members train, and send, this adapter tensor in this round.
     fn trains(&self, _round: u64, _tensor: &str) -> bool {
         true
@@ -53,7 +53,7 @@ pub trait Rule {
 }
 
 /// A strategy that weighs the members' products BA by their geometry.
-pub trait ProductRule {
+pub(super) trait ProductRule {
     /// Each member's share, of the inner products of all members' changes of the product.
     fn shares(&self, gram: &Matrix) -> Vec<f64>;
 }
@@ -75,7 +75,7 @@ impl<T: ProductRule> Rule for T {
 }
 
 /// Zeros in the shape of every tensor of the adapter, named with each of the prefixes.
-pub fn moments(adapter: &Adapter, prefixes: &[&str]) -> Weights {
+pub(super) fn moments(adapter: &Adapter, prefixes: &[&str]) -> Weights {
     let named = adapter.tensors().iter().flat_map(|(name, tensor)| {
         let zero = move |prefix| (format!("{prefix}{name}"), zeros(tensor.shape.clone()));
         prefixes.iter().map(zero)
@@ -84,12 +84,12 @@ pub fn moments(adapter: &Adapter, prefixes: &[&str]) -> Weights {
 }
 
 /// A tensor of zeros.
-pub fn zeros(shape: Vec<usize>) -> HostTensor {
+pub(super) fn zeros(shape: Vec<usize>) -> HostTensor {
     let values = vec![0.0; shape.iter().product()];
     HostTensor { shape, values }
 }
 
 /// First part of the name of a decaying sum or mean of changes.
-pub const FIRST_MOMENT: &str = "moment1.";
+pub(super) const FIRST_MOMENT: &str = "moment1.";
 /// First part of the name of a server's mean of squares.
-pub const SECOND_MOMENT: &str = "moment2.";
+pub(super) const SECOND_MOMENT: &str = "moment2.";

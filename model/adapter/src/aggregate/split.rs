@@ -14,7 +14,11 @@ use crate::strategy::layers;
 use crate::tensors::Weights;
 
 /// B₀A₀ + Σ share·(BA − B₀A₀), split again. Shares need not sum to one.
-pub fn split_again(start: &Adapter, inputs: &[(u64, &Adapter)], shares: &[f64]) -> Committed {
+pub(super) fn split_again(
+    start: &Adapter,
+    inputs: &[(u64, &Adapter)],
+    shares: &[f64],
+) -> Committed {
     let kept = 1.0 - shares.iter().sum::<f64>();
     let mut tensors = Weights::new();
     for layer in layers(start) {
@@ -36,7 +40,7 @@ pub fn split_again(start: &Adapter, inputs: &[(u64, &Adapter)], shares: &[f64]) 
 }
 
 /// A basis of the rows of a stack; the whole space, if the stack is as high as that is wide.
-pub fn span(stack: Matrix) -> Matrix {
+pub(super) fn span(stack: Matrix) -> Matrix {
     if stack.rows < stack.columns {
         return stack.row_basis();
     }
@@ -51,7 +55,11 @@ pub fn span(stack: Matrix) -> Matrix {
 ///
 /// Where the core has a lower rank, A keeps the start's rows and B has zeros: nothing changes, and
 /// the row can learn.
-pub fn split(core: &Matrix, [rows, columns]: [&Matrix; 2], start_a: &Matrix) -> (Matrix, Matrix) {
+pub(super) fn split(
+    core: &Matrix,
+    [rows, columns]: [&Matrix; 2],
+    start_a: &Matrix,
+) -> (Matrix, Matrix) {
     let rank = start_a.rows;
     let svd = core.svd(rank);
     let (left, right) = (svd.left.times(rows), svd.right.times(columns));

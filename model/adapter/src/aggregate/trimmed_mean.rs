@@ -14,7 +14,7 @@ use crate::strategy::layers;
 use crate::tensors::Weights;
 
 /// See the module.
-pub struct TrimmedMean {
+pub(super) struct TrimmedMean {
     /// How many are left out at each end.
     pub trim: usize,
 }

@@ -24,7 +24,7 @@ use witan_model::train::ShuffledSampler;
 use super::{Event, PretrainError, PretrainPlan, Progress, Setup, Stage};
 
 /// Trains everything but the encoder and the painter.
-pub fn train(
+pub(crate) fn train(
     setup: &Setup<'_>,
     weights: Weights,
     progress: Progress<'_>,

@@ -21,7 +21,7 @@ use witan_model::host::floats;
 use super::{PretrainError, Progress, Setup, Stage};
 
 /// Trains the painter; everything else stays.
-pub fn train(
+pub(crate) fn train(
     setup: &Setup<'_>,
     weights: Weights,
     progress: Progress<'_>,

@@ -22,7 +22,7 @@ use witan_model::layers::loader::Loader;
 use super::{PretrainError, Progress, Setup, Stage};
 
 /// Trains the encoder and its head; everything else stays.
-pub fn train(
+pub(crate) fn train(
     setup: &Setup<'_>,
     weights: Weights,
     progress: Progress<'_>,

@@ -9,7 +9,7 @@ use super::cells::{GRID_SIDE, MERGE};
 /// # Shapes
 /// - cells: `[batch, 64, channels]`
 /// - output: `[batch, 16, 4 * channels]`
-pub fn to_patches(cells: Tensor<3>) -> Tensor<3> {
+pub(crate) fn to_patches(cells: Tensor<3>) -> Tensor<3> {
     let [batch, _, channels] = cells.dims();
     let side = GRID_SIDE / MERGE;
     cells.reshape([batch, side, MERGE, side, MERGE * channels]).permute([0, 1, 3, 2, 4]).reshape([
@@ -20,7 +20,7 @@ pub fn to_patches(cells: Tensor<3>) -> Tensor<3> {
 }
 
 /// The inverse of [`to_patches`].
-pub fn to_cells(patches: Tensor<3>) -> Tensor<3> {
+pub(crate) fn to_cells(patches: Tensor<3>) -> Tensor<3> {
     let [batch, _, patch] = patches.dims();
     let channels = patch / (MERGE * MERGE);
     let side = GRID_SIDE / MERGE;

@@ -26,7 +26,7 @@ use crate::output;
 /// number that is not finite. With --preset the sizes and the memory of a model known by name are
 /// estimated, without any file.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The checkpoint's folder: config.json beside model.safetensors, or files with their index.
     #[arg(required_unless_present = "preset", conflicts_with = "preset")]
     folder: Option<PathBuf>,
@@ -81,7 +81,7 @@ pub struct Args {
 }
 
 /// Prints what was found.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     match (&args.folder, args.preset) {
         (Some(folder), _) => check(folder, args),
         (None, Some(preset)) => estimate(preset, args),

@@ -11,7 +11,7 @@ use crate::output;
 
 /// Go on with texts as a checkpoint's language model finds likeliest.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The checkpoint's folder, with its tokenizer.json.
     folder: PathBuf,
     /// The beginnings of the texts.
@@ -37,7 +37,7 @@ pub struct Args {
 }
 
 /// Prints what follows each prompt.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let Args { folder, prompts, adapter, tokens, device, json } = args;
     let (device, texts) = (device::open(*device)?, (&prompts[..], usize::from(*tokens)));
     let said = probe::continue_texts(folder, adapter.as_deref(), texts, &device)?;

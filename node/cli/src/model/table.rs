@@ -12,14 +12,14 @@ use crate::output;
 
 /// Compare the size of every preset's adapters with its model's, from the configurations alone.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Every part of the models, layer by layer, too.
     #[arg(long)]
     layers: bool,
 }
 
 /// Prints the tables.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     output::print(|out| {
         if args.layers {
             for preset in Preset::ALL {

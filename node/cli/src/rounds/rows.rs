@@ -14,7 +14,7 @@ use crate::output;
 
 /// One committed round.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RoundRow {
+pub(crate) struct RoundRow {
     pub round: Round,
     /// The view that closed it.
     pub view: View,
@@ -57,7 +57,7 @@ pub struct RoundRow {
 
 /// One adapted layer: ‖mean(BA) − mean(B)·mean(A)‖ and ‖mean(BA)‖.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LayerRow {
+pub(crate) struct LayerRow {
     /// Its path in the base; its number if this program has another base.
     pub layer: String,
     pub error: f32,
@@ -66,7 +66,7 @@ pub struct LayerRow {
 
 /// A view that closed nothing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct FailedRow {
+pub(crate) struct FailedRow {
     pub view: View,
     /// Who led it.
     pub aggregator: String,
@@ -76,7 +76,7 @@ pub struct FailedRow {
 
 /// A wrong aggregate, by the signed word of members among whom one is honest.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RefutedRow {
+pub(crate) struct RefutedRow {
     /// The digest that was proposed.
     pub proposed: String,
     /// The digest that the others computed.
@@ -87,7 +87,7 @@ pub struct RefutedRow {
 
 /// A member that signed twice.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct EvidenceRow {
+pub(crate) struct EvidenceRow {
     pub member: String,
     /// What it signed; empty if the proof does not hold.
     pub signed: String,
@@ -95,7 +95,7 @@ pub struct EvidenceRow {
 
 /// A change of the roster.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct DecisionRow {
+pub(crate) struct DecisionRow {
     pub change: String,
     /// Who put it.
     pub by: String,
@@ -105,7 +105,7 @@ pub struct DecisionRow {
 
 /// One member's update.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct UpdateRow {
+pub(crate) struct UpdateRow {
     pub member: String,
     /// The signed claim; absent if the envelope in the record cannot be opened.
     pub update: Option<Update>,
@@ -113,7 +113,7 @@ pub struct UpdateRow {
 
 /// One member that is not in the round.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct AbsentRow {
+pub(crate) struct AbsentRow {
     pub member: String,
     pub why: String,
     /// Whether it signed anything that the record shows.
@@ -122,7 +122,7 @@ pub struct AbsentRow {
 
 /// Reads a stored record into what is shown, by the roster of its round and the base's layers; if
 /// there are not as many, they have numbers.
-pub fn row(
+pub(crate) fn row(
     home: &Home,
     roster: &Roster,
     stored: &StoredRecord,

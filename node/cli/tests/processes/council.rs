@@ -13,7 +13,7 @@ use witan_model::trainable;
 use crate::support::{Running, edit, finished, path, witan};
 
 /// Four homes, and the bootstrap peer their members find each other through.
-pub struct Council {
+pub(crate) struct Council {
     _folder: TempDir,
     homes: Homes,
     _bootstrap: Running,
@@ -21,7 +21,7 @@ pub struct Council {
 
 impl Council {
     /// Founds a federation of so many rounds of one step.
-    pub fn of_rounds(rounds: u64) -> Self {
+    pub(crate) fn of_rounds(rounds: u64) -> Self {
         // The other testnet first: two at once on two cores let views time out that should not.
         finished();
         let folder = tempfile::tempdir().unwrap();
@@ -42,12 +42,12 @@ impl Council {
     }
 
     /// The home of a member, or of one to come.
-    pub fn home(&self, index: usize) -> PathBuf {
+    pub(crate) fn home(&self, index: usize) -> PathBuf {
         self.homes.home(index)
     }
 
     /// A home with everything but a key and a history; the data are those of node 0.
-    pub fn newcomer(&self, index: usize) -> PathBuf {
+    pub(crate) fn newcomer(&self, index: usize) -> PathBuf {
         let home = self.home(index);
         fs::create_dir_all(&home).unwrap();
         for file in ["federation.toml", "node.toml"] {
@@ -57,19 +57,19 @@ impl Council {
     }
 
     /// Starts these members.
-    pub fn start(&self, members: impl IntoIterator<Item = usize>) -> Vec<Running> {
+    pub(crate) fn start(&self, members: impl IntoIterator<Item = usize>) -> Vec<Running> {
         members.into_iter().map(|index| Running::node(&self.home(index))).collect()
     }
 
     /// The rounds in the ledger of a home, as `witan rounds` tells them.
-    pub fn rounds(&self, index: usize) -> Vec<Value> {
+    pub(crate) fn rounds(&self, index: usize) -> Vec<Value> {
         let ended = witan(&["rounds", "--json", "--home", path(&self.home(index))]);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         ended.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Checks that the whole history of these homes holds.
-    pub fn verify(&self, members: impl IntoIterator<Item = usize>) {
+    pub(crate) fn verify(&self, members: impl IntoIterator<Item = usize>) {
         for index in members {
             let ended = witan(&["verify", "--home", path(&self.home(index))]);
             assert_eq!(ended.code, Some(0), "{ended:?}");

@@ -12,7 +12,7 @@ use crate::support::{path, witan};
 const IMAGES: u64 = 24;
 
 /// A folder of VQA v2's files with one question an image, known to the model for the first `known`.
-pub fn folder(known: u64) -> TempDir {
+pub(crate) fn folder(known: u64) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for split in ["train2014", "val2014"] {
         fs::create_dir(folder.path().join(split)).unwrap();

@@ -13,35 +13,35 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// No wait of these tests is longer; a testnet of four takes a tenth of it.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a program that ended left.
 #[derive(Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     pub code: Option<i32>,
     pub out: String,
     pub err: String,
 }
 
 /// A running `witan`; killed when dropped.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
     heard: Vec<String>,
 }
 
 /// A pinned checkpoint of this family.
-pub fn pinned(family: &str) -> PathBuf {
+pub(crate) fn pinned(family: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../model/tests/parity").join(family)
 }
 
 /// Runs `witan` with these arguments to its end.
-pub fn witan(args: &[&str]) -> Ended {
+pub(crate) fn witan(args: &[&str]) -> Ended {
     finish(Command::new(env!("CARGO_BIN_EXE_witan")).args(args))
 }
 
 /// Runs a command to its end, or kills it and fails when it takes too long.
-pub fn finish(command: &mut Command) -> Ended {
+pub(crate) fn finish(command: &mut Command) -> Ended {
     let mut child = spawn(command.stdin(Stdio::null()));
     let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let (out, err) = (read_all(out), read_all(err));
@@ -54,7 +54,7 @@ pub fn finish(command: &mut Command) -> Ended {
 impl Ended {
     /// The program refused: this exit code, one line that holds `what`, one hint that holds `hint`.
     #[track_caller]
-    pub fn refused(&self, code: i32, what: &str, hint: &str) {
+    pub(crate) fn refused(&self, code: i32, what: &str, hint: &str) {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert!(!self.err.contains("panicked"), "{self:?}");
         let lines: Vec<_> = self.err.lines().collect();
@@ -66,12 +66,12 @@ impl Ended {
 
 impl Running {
     /// Starts `witan`; standard input stays open, standard output and error are listened to.
-    pub fn start(args: &[&str]) -> Self {
+    pub(crate) fn start(args: &[&str]) -> Self {
         Self::of(Command::new(env!("CARGO_BIN_EXE_witan")).args(args))
     }
 
     /// Starts another program likewise.
-    pub fn of(command: &mut Command) -> Self {
+    pub(crate) fn of(command: &mut Command) -> Self {
         let mut child = spawn(command.stdin(Stdio::piped()));
         let (sender, lines) = mpsc::channel();
         let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
@@ -86,7 +86,7 @@ impl Running {
     }
 
     /// Starts the node of a home, and waits until it listens.
-    pub fn node(home: &Path) -> Self {
+    pub(crate) fn node(home: &Path) -> Self {
         let mut node = Self::start(&["run", "--stop-on-eof", "--home", path(home)]);
         node.until("listening on /ip4/127.0.0.1/udp");
         node
@@ -94,7 +94,7 @@ impl Running {
 
     /// The first line, from the start on, that holds `what`.
     #[track_caller]
-    pub fn until(&mut self, what: &str) -> String {
+    pub(crate) fn until(&mut self, what: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         if let Some(line) = self.heard.iter().find(|line| line.contains(what)) {
             return line.clone();
@@ -112,30 +112,30 @@ impl Running {
     }
 
     /// The port of its first TCP listener.
-    pub fn port(&mut self) -> u16 {
+    pub(crate) fn port(&mut self) -> u16 {
         let line = self.until("listening on /ip4/127.0.0.1/tcp/");
         line.split('/').nth(4).unwrap().parse().unwrap()
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Sends a signal, as `kill` names it.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 
     /// Stops it by the end of its standard input.
-    pub fn stopped(mut self) -> (ExitStatus, Vec<String>) {
+    pub(crate) fn stopped(mut self) -> (ExitStatus, Vec<String>) {
         drop(self.child.stdin.take());
         self.ended()
     }
 
     /// Waits until it has closed its outputs and ended.
-    pub fn ended(mut self) -> (ExitStatus, Vec<String>) {
+    pub(crate) fn ended(mut self) -> (ExitStatus, Vec<String>) {
         let deadline = Instant::now() + PATIENCE;
         while let Ok(line) =
             self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()))
@@ -155,7 +155,7 @@ impl Drop for Running {
 }
 
 /// A finished federation of four in two rounds, whose aggregator of round 2 was killed.
-pub struct Finished {
+pub(crate) struct Finished {
     _folder: TempDir,
     dir: PathBuf,
     /// What the launcher printed: the report.
@@ -164,17 +164,17 @@ pub struct Finished {
 
 impl Finished {
     /// The testnet's folder.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.dir
     }
 
     /// The home of a node.
-    pub fn home(&self, index: usize) -> PathBuf {
+    pub(crate) fn home(&self, index: usize) -> PathBuf {
         home(&self.dir, index)
     }
 
     /// A copy of that home to harm.
-    pub fn copy(&self, index: usize) -> (TempDir, PathBuf) {
+    pub(crate) fn copy(&self, index: usize) -> (TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let copy = folder.path().join("home");
         copy_folder(&self.home(index), &copy);
@@ -183,7 +183,7 @@ impl Finished {
     }
 
     /// A copy without history: the home of a member that begins.
-    pub fn fresh(&self, index: usize) -> (TempDir, PathBuf) {
+    pub(crate) fn fresh(&self, index: usize) -> (TempDir, PathBuf) {
         let (folder, home) = self.copy(index);
         for part in ["journal", "db", "blobs"] {
             fs::remove_dir_all(home.join(part)).unwrap();
@@ -193,7 +193,7 @@ impl Finished {
 }
 
 /// The one finished federation of this test process, made on first use.
-pub fn finished() -> &'static Finished {
+pub(crate) fn finished() -> &'static Finished {
     static FINISHED: OnceLock<Finished> = OnceLock::new();
     FINISHED.get_or_init(|| {
         // Deeper than a socket's address can say, and with a name that a shell would split.
@@ -209,7 +209,7 @@ pub fn finished() -> &'static Finished {
 
 /// Waits, for a bounded time, until it is so.
 #[track_caller]
-pub fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "never: {what}");
@@ -218,35 +218,36 @@ pub fn eventually(what: &str, is_so: impl Fn() -> bool) {
 }
 
 /// The public key of a home; made if there is none.
-pub fn key_of(home: &Path) -> String {
+pub(crate) fn key_of(home: &Path) -> String {
     let shown = witan(&["keys", "--json", "--home", path(home)]);
     let value: Value = serde_json::from_str(&shown.out).unwrap();
     value["key"].as_str().unwrap().to_owned()
 }
 
 /// A small testnet; rounds and folder are still to be said.
-pub const TESTNET: &[&str] = &["testnet", "--nodes", "4", "--local-steps", "2", "--no-compare"];
+pub(crate) const TESTNET: &[&str] =
+    &["testnet", "--nodes", "4", "--local-steps", "2", "--no-compare"];
 
 /// The home of a node in a testnet's folder.
-pub fn home(dir: &Path, index: usize) -> PathBuf {
+pub(crate) fn home(dir: &Path, index: usize) -> PathBuf {
     dir.join("nodes").join(format!("{index:02}"))
 }
 
 /// A path as an argument.
-pub fn path(path: &Path) -> &str {
+pub(crate) fn path(path: &Path) -> &str {
     path.to_str().expect("temporary folders have plain names")
 }
 
 /// Replaces the first `from` in a file, which must be there.
 #[track_caller]
-pub fn edit(file: &Path, from: &str, to: &str) {
+pub(crate) fn edit(file: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(file).unwrap();
     assert!(text.contains(from), "{from:?} in {text}");
     fs::write(file, text.replacen(from, to, 1)).unwrap();
 }
 
 /// Flips one bit of the byte at `offset`.
-pub fn flip(file: &Path, offset: usize) {
+pub(crate) fn flip(file: &Path, offset: usize) {
     let mut bytes = fs::read(file).unwrap();
     bytes[offset] ^= 1;
     fs::write(file, bytes).unwrap();

@@ -26,10 +26,10 @@ use witan_protocol::wire::{
 use witan_protocol::{Federation, Identity};
 
 /// Rounds in it.
-pub const ROUNDS: u64 = 3;
+pub(crate) const ROUNDS: u64 = 3;
 
 /// A home after three rounds of four members, the last of whom never sent an update.
-pub struct Filled {
+pub(crate) struct Filled {
     _dir: TempDir,
     /// The home.
     pub home: Home,
@@ -82,7 +82,7 @@ fn federation() -> Federation {
 }
 
 /// The arithmetic its members agreed on: plain averages over one small layer.
-pub fn aggregation(federation: &Federation) -> Aggregation {
+pub(crate) fn aggregation(federation: &Federation) -> Aggregation {
     let layers: Adaptable = [("layers.0.q".to_owned(), [4, 6])].into_iter().collect();
     let Lora { rank, alpha, dropout, targets } = federation.document().lora.clone();
     let lora = LoraConfig { rank: rank as usize, alpha, dropout, targets };
@@ -97,15 +97,15 @@ fn delta(aggregation: &Aggregation, number: u8, round: Round) -> Vec<u8> {
 }
 
 /// Makes one.
-pub fn filled() -> Filled {
+pub(crate) fn filled() -> Filled {
     filled_with(|_, _| {})
 }
 
 /// Alters an aggregate, given the adapter that its round started from.
-pub type Alter = fn(&mut Aggregate, BlobRef);
+pub(crate) type Alter = fn(&mut Aggregate, BlobRef);
 
 /// Makes one whose members agreed on aggregates that were altered.
-pub fn filled_with(alter: Alter) -> Filled {
+pub(crate) fn filled_with(alter: Alter) -> Filled {
     let dir = tempfile::tempdir().unwrap();
     let home = Home::at(dir.path());
     let federation = federation();

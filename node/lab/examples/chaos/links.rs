@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 /// The state of a member's line to the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
+pub(crate) enum Line {
     /// All passes.
     Open,
     /// Nothing passes and nobody is told: bytes wait, as when a cable is pulled for a while.
@@ -23,7 +23,7 @@ pub enum Line {
 }
 
 /// All ways between the members.
-pub struct Links {
+pub(crate) struct Links {
     lines: Vec<watch::Sender<Line>>,
     ports: Vec<Arc<AtomicU16>>,
     addresses: Vec<Vec<String>>,
@@ -34,7 +34,7 @@ type Ends = [watch::Receiver<Line>; 2];
 
 impl Links {
     /// Opens a way for each ordered pair of `nodes` members.
-    pub async fn between(nodes: usize) -> io::Result<Self> {
+    pub(crate) async fn between(nodes: usize) -> io::Result<Self> {
         let lines: Vec<_> = (0..nodes).map(|_| watch::Sender::new(Line::Open)).collect();
         let ports: Vec<_> = (0..nodes).map(|_| Arc::<AtomicU16>::default()).collect();
         let mut addresses = vec![Vec::new(); nodes];
@@ -53,17 +53,17 @@ impl Links {
     }
 
     /// Where member `from` reaches member `to`.
-    pub fn address(&self, from: usize, to: usize) -> &str {
+    pub(crate) fn address(&self, from: usize, to: usize) -> &str {
         &self.addresses[from][to]
     }
 
     /// Where member `node` really listens now.
-    pub fn leads_to(&self, node: usize, port: u16) {
+    pub(crate) fn leads_to(&self, node: usize, port: u16) {
         self.ports[node].store(port, Ordering::Relaxed);
     }
 
     /// Changes the line of a member.
-    pub fn set(&self, node: usize, line: Line) {
+    pub(crate) fn set(&self, node: usize, line: Line) {
         self.lines[node].send_replace(line);
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// What is done to a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blow {
+pub(crate) enum Blow {
     /// SIGKILL; started again after.
     Kill,
     /// The elected aggregator of the round, whoever it is: SIGKILL; started again after.
@@ -19,7 +19,7 @@ pub enum Blow {
 
 /// One blow.
 #[derive(Clone, Debug)]
-pub struct Act {
+pub(crate) struct Act {
     /// The round in which it comes.
     pub round: u64,
     /// So long after somebody began the round.
@@ -33,7 +33,7 @@ pub struct Act {
 }
 
 /// Every act in order; the member that lies is not hit.
-pub fn plan(liar: usize, nodes: usize, rounds: u64, seed: u64) -> Vec<Act> {
+pub(crate) fn plan(liar: usize, nodes: usize, rounds: u64, seed: u64) -> Vec<Act> {
     let mut dice = Dice::of(seed);
     let mut acts = Vec::new();
     for round in 1..=rounds {

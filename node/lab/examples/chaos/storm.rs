@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use witan_home::Failure;
 use witan_lab::event::Event;
-use witan_lab::testnet::Heard;
+use witan_lab::event::Heard;
 use witan_lab::testnet::homes::Homes;
 use witan_lab::testnet::spawn::NodeProcess;
 use witan_lab::testnet::watch::Watch;
@@ -21,7 +21,7 @@ use super::plan::{Act, Blow};
 
 /// One member that was hit.
 #[derive(Clone, Debug)]
-pub struct Hit {
+pub(crate) struct Hit {
     /// The round in which it was.
     pub round: u64,
     /// By what.
@@ -40,7 +40,7 @@ pub struct Hit {
 }
 
 /// The federation in the storm.
-pub struct Storm {
+pub(crate) struct Storm {
     /// Everything seen.
     pub watch: Watch,
     /// Who was hit.
@@ -58,7 +58,7 @@ pub struct Storm {
 
 impl Storm {
     /// Starts every node.
-    pub fn start(
+    pub(crate) fn start(
         homes: Homes,
         links: Links,
         (liar, acts): (usize, Vec<Act>),
@@ -82,7 +82,7 @@ impl Storm {
     }
 
     /// Until every round is committed everywhere and every member that was hit has recovered.
-    pub async fn rage(&mut self, patience: Duration) -> Result<(), Failure> {
+    pub(crate) async fn rage(&mut self, patience: Duration) -> Result<(), Failure> {
         let deadline = Instant::now() + patience;
         let mut ticks = tokio::time::interval(Duration::from_millis(20));
         while !self.is_over() {
@@ -101,7 +101,7 @@ impl Storm {
     }
 
     /// Stops every node and waits for it.
-    pub async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         self.nodes.iter_mut().flatten().for_each(NodeProcess::stop);
         let patience = tokio::time::Instant::now() + Duration::from_secs(15);
         while self.nodes.iter().any(Option::is_some) {

@@ -13,7 +13,7 @@ use crate::trainer::{Trainer, TrainerConfig};
 ///
 /// # Errors
 /// If the data cannot be read, a training fails, or the work was stopped.
-pub fn compare(
+pub(super) fn compare(
     config: &EvaluatorConfig,
     evaluation: &EvaluationData,
     observer: Observer,

@@ -224,7 +224,7 @@ impl fmt::Display for Run {
 }
 
 /// Every run of these cells, the federations first.
-pub fn runs(cells: &[Cell]) -> Vec<Run> {
+pub(super) fn runs(cells: &[Cell]) -> Vec<Run> {
     let seeds: BTreeSet<u64> = cells.iter().map(|cell| cell.seed).collect();
     let federated = cells.iter().copied().map(Run::Federated);
     let central = seeds.into_iter().map(Run::Central);

@@ -196,7 +196,7 @@ fn name_of((clients, alpha): (usize, Option<f64>)) -> String {
 }
 
 /// The two tasks' overall scores.
-pub const TASKS: [fn(&Metrics) -> Option<f64>; 2] = [VQA.of, DRAWINGS.of];
+pub(super) const TASKS: [fn(&Metrics) -> Option<f64>; 2] = [VQA.of, DRAWINGS.of];
 
 fn percent(values: impl IntoIterator<Item = f64>) -> String {
     mean(values.into_iter().map(|value| 100.0 * value), 1, "%")

@@ -148,7 +148,7 @@ impl Results {
 }
 
 /// What somebody wrote above the line of a page; a heading where there is no page yet.
-pub fn own_words(file: &Path) -> Result<String, Failure> {
+pub(super) fn own_words(file: &Path) -> Result<String, Failure> {
     let other =
         || format!("name another file, or add the line {LINE} to it: what follows is replaced");
     match std::fs::read_to_string(file) {
@@ -168,14 +168,14 @@ pub fn own_words(file: &Path) -> Result<String, Failure> {
 }
 
 /// Questions and captions that the members of a federation drew, by their own signed updates.
-pub fn drawn(report: &TestnetReport) -> u64 {
+pub(super) fn drawn(report: &TestnetReport) -> u64 {
     report.rounds.iter().map(|round| round.examples).sum()
 }
 
 /// What a round cost, in the mean over the rounds this run has seen: megabytes that the busiest
 /// member received and sent, seconds until the last update, seconds from it to the commit; then
 /// megabytes of memory.
-pub fn costs(report: &TestnetReport) -> [Option<f64>; 5] {
+pub(super) fn costs(report: &TestnetReport) -> [Option<f64>; 5] {
     let rounds = || report.rounds.iter().filter(|round| round.train_s.is_some());
     let mean = |value: fn(&crate::testnet::report::RoundRow) -> f64| {
         Mean::over(rounds().map(value)).map(|mean| mean.value)

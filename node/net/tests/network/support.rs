@@ -15,16 +15,16 @@ use witan_protocol::identity::Identity;
 use witan_protocol::member::MemberId;
 
 /// No wait of these tests is longer.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The member with this seed.
-pub fn member(seed: u8) -> MemberId {
+pub(crate) fn member(seed: u8) -> MemberId {
     Identity::from_seed([seed; 32]).member()
 }
 
 /// What tests vary in a federation file.
 #[derive(Clone, Default)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Seeds of the members; each is called `member-<seed>`.
     pub members: Vec<u8>,
     /// Listed addresses, by seed.
@@ -37,7 +37,7 @@ pub struct Plan {
 
 impl Plan {
     /// The federation it describes.
-    pub fn federation(&self) -> Arc<Federation> {
+    pub(crate) fn federation(&self) -> Arc<Federation> {
         let rank = if self.rank == 0 { 8 } else { self.rank };
         let mut text = format!(
             "name = \"test\"\nseed = 1\nbase = \"{}\"\nbootstrap = {:?}\n\
@@ -64,12 +64,12 @@ impl Plan {
     }
 
     /// Starts the member with this seed.
-    pub async fn start(&self, seed: u8) -> Node {
+    pub(crate) async fn start(&self, seed: u8) -> Node {
         self.start_on(seed, "/ip4/127.0.0.1/tcp/0").await
     }
 
     /// Starts the member with this seed on an address.
-    pub async fn start_on(&self, seed: u8, listen: &str) -> Node {
+    pub(crate) async fn start_on(&self, seed: u8, listen: &str) -> Node {
         let dir = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(dir.path()).unwrap();
         let settings = NetSettings {
@@ -94,7 +94,7 @@ impl Plan {
 }
 
 /// One running member.
-pub struct Node {
+pub(crate) struct Node {
     /// Who it is.
     pub id: MemberId,
     /// Its network.
@@ -110,7 +110,7 @@ pub struct Node {
 
 impl Node {
     /// The first event, seen before or to come, of which `pick` makes something.
-    pub async fn until<T>(&mut self, what: &str, pick: impl Fn(&Event) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&mut self, what: &str, pick: impl Fn(&Event) -> Option<T>) -> T {
         for index in 0..self.seen.len() {
             if let Some(picked) = pick(&self.seen[index]) {
                 self.seen.remove(index);
@@ -135,7 +135,7 @@ impl Node {
     }
 
     /// Waits until `count` other members are connected.
-    pub async fn connected(&mut self, count: usize) {
+    pub(crate) async fn connected(&mut self, count: usize) {
         while self.net.traffic().peers < count {
             let next = timeout(PATIENCE, self.events.recv()).await;
             let Ok(Some(event)) = next else {
@@ -146,7 +146,7 @@ impl Node {
     }
 
     /// Waits for a message with these bytes; returns who handed it over.
-    pub async fn message(&mut self, expected: &[u8]) -> MemberId {
+    pub(crate) async fn message(&mut self, expected: &[u8]) -> MemberId {
         let what = format!("a message of {} bytes", expected.len());
         self.until(&what, |event| match event {
             Event::Message { via, opened } if opened.bytes() == expected => Some(*via),
@@ -156,7 +156,7 @@ impl Node {
     }
 
     /// Waits for a refusal whose reason holds `part`; returns who was refused, and why.
-    pub async fn refusal(&mut self, part: &str) -> Refusal {
+    pub(crate) async fn refusal(&mut self, part: &str) -> Refusal {
         self.until(&format!("a refusal with {part:?}"), |event| match event {
             Event::PeerRefused { peer, reason } if reason.contains(part) => {
                 Some(Refusal { peer: peer.clone(), reason: reason.clone() })
@@ -167,7 +167,7 @@ impl Node {
     }
 
     /// Ends the network; gives back the folder, so that it outlives the node.
-    pub async fn stop(self) -> tempfile::TempDir {
+    pub(crate) async fn stop(self) -> tempfile::TempDir {
         self.net.shutdown().await;
         self.dir
     }
@@ -175,7 +175,7 @@ impl Node {
 
 /// What [`Event::PeerRefused`] said.
 #[derive(Debug)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// Who.
     pub peer: String,
     /// Why.
@@ -183,7 +183,7 @@ pub struct Refusal {
 }
 
 /// A bootstrap peer that runs until it is dropped.
-pub struct Bootstrap {
+pub(crate) struct Bootstrap {
     /// Where it listens.
     pub address: String,
     _stop: oneshot::Sender<()>,
@@ -191,7 +191,7 @@ pub struct Bootstrap {
 
 impl Bootstrap {
     /// Starts one.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listen = ["/ip4/127.0.0.1/tcp/0".to_owned()];
         let server = Server::start([200; 32], &listen).await.unwrap();
         let address = server.addresses().remove(0);
@@ -204,7 +204,7 @@ impl Bootstrap {
 }
 
 /// Starts these members with one bootstrap peer and waits until all are connected to all.
-pub async fn mesh(seeds: impl IntoIterator<Item = u8>) -> Mesh {
+pub(crate) async fn mesh(seeds: impl IntoIterator<Item = u8>) -> Mesh {
     let bootstrap = Bootstrap::start().await;
     let plan = Plan {
         members: seeds.into_iter().collect(),
@@ -222,7 +222,7 @@ pub async fn mesh(seeds: impl IntoIterator<Item = u8>) -> Mesh {
 }
 
 /// Members that are all connected.
-pub struct Mesh {
+pub(crate) struct Mesh {
     /// In order of their seeds.
     pub nodes: Vec<Node>,
     _bootstrap: Bootstrap,

@@ -155,7 +155,7 @@ fn soft_edges_and_slight_noise_are_tolerated() {
 fn an_empty_or_random_picture_holds_nothing_asked_for() {
     assert!(detect(&Picture::plain([240; 3])).is_empty());
     let mut rng = ChaCha8Rng::seed_from_u64(4);
-    let cases = crate::scenes::prompts(crate::vocabulary::Vocabulary::Domain, 1, 10);
+    let cases = scenes::prompts(Vocabulary::Domain, 1, 10);
     let drawings: Vec<Picture> = cases
         .iter()
         .map(|_| Picture::new((0..64 * 64 * 3).map(|_| rng.random()).collect()))
