@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use witan_home::Failure;
 use witan_home::settings::Compute;
+use witan_home::{Failure, kibibytes};
 use witan_model::device;
 use witan_model::families::blip3o::Blip3oConfig;
 use witan_model::families::language::Activations;
@@ -321,13 +321,6 @@ fn took(out: &mut dyn Write, (seconds, loss): (f64, f32), tokens: u64) -> io::Re
         Some(peak) => writeln!(out, ", peak {}", bytes(peak)),
         None => writeln!(out),
     }
-}
-
-/// The value of a line such as `MemAvailable:  123 kB`, in bytes.
-fn kibibytes(file: &str, key: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 /// Names listed of tensors that nobody asks for.

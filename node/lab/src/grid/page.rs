@@ -32,10 +32,10 @@ impl Results {
         );
         text += &self.scores();
         text += "\n\"kept\" is the share of the gain over the base that all data in one place \
-                 bring (± is the sample standard deviation over seeds; without it there is one seed). \
-                 \"alone\" is the mean over the members, each trained on its own part for as many \
-                 samples as it takes in the federation; \"best\" is the best of them, by both \
-                 tasks together, chosen on these very data.\n\n";
+                 bring (± is the sample standard deviation over seeds; without it there is one \
+                 seed). \"alone\" is the mean over the members, each trained on its own part for \
+                 as many samples as it takes in the federation; \"best\" is the best of them, by \
+                 both tasks together, chosen on these very data.\n\n";
         text += &format!("![score against members]({prefix}score.svg)\n\n");
         text += "By type of answer, and by task of drawing:\n\n";
         text += &self.by_kind(|metrics| &metrics.vqa_accuracy_by_answer_type, None);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
-use witan_home::Failure;
+use witan_home::{Failure, kibibytes};
 
 use crate::event::{Event, Heard};
 
@@ -66,9 +66,7 @@ impl NodeProcess {
 
     /// The most memory it has held, while it runs; none where the system does not say.
     pub fn peak_bytes(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+        kibibytes(&format!("/proc/{}/status", self.pid), "VmHWM:")
     }
 
     /// Asks for a clean stop; the process answers by ending.
