@@ -155,7 +155,16 @@ const COLUMNS: [Column; 12] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filled::filled;
+    use witan_protocol::wire::LayerError;
+
+    use crate::filled::{Filled, filled_with};
+
+    /// A home whose aggregates miss a quarter of the only layer's product.
+    fn filled() -> Filled {
+        filled_with(|aggregate, _| {
+            aggregate.naive_error = vec![LayerError { error: 0.5, norm: 2.0 }];
+        })
+    }
 
     #[test]
     fn people_see_who_was_in_each_round_who_was_not_and_what_to_type_next() {

@@ -85,6 +85,7 @@ pub struct Exchange {
 
 /// Which model learns from which data, and what one step is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, clap::Args)]
+#[group(args = LEARNING)]
 pub struct Learning {
     /// Adapt the BLIP3o checkpoint in this folder instead of the embedded model.
     #[arg(long, value_name = "FOLDER")]
@@ -154,6 +155,20 @@ pub struct Lora {
     #[serde(rename = "targets")]
     pub lora_targets: Option<Vec<String>>,
 }
+
+/// The flags of [`Learning`]: clap leaves a group empty whose struct has another in it.
+const LEARNING: [&str; 10] = [
+    "model",
+    "device",
+    "vqa",
+    "captions",
+    "scenes",
+    "batch_questions",
+    "batch_captions",
+    "accumulation",
+    "clip",
+    "learning_rate",
+];
 
 /// The groups of flags that say what a new experiment is; one that is resumed knows.
 pub const FLAGS: [&str; 4] = ["Cohort", "Exchange", "Learning", "Lora"];

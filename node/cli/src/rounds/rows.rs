@@ -8,7 +8,9 @@ use witan_protocol::codec;
 use witan_protocol::digest::Digest;
 use witan_protocol::member::{MemberId, Round, View};
 use witan_protocol::wire::envelope::{self, RECORD_BYTES_MAX};
-use witan_protocol::wire::{Absence, Absent, Heartbeat, LayerError, RoundRecord, Scores, Update};
+use witan_protocol::wire::{
+    Absence, Absent, FailedView, Heartbeat, LayerError, Refutation, RoundRecord, Scores, Update,
+};
 
 use crate::output;
 
@@ -143,15 +145,8 @@ pub(crate) fn row(
         update: envelope::open_update(&part.envelope, roster),
     });
     let included: Vec<_> = included.collect();
-    let failed = proposal.failed_views.iter().map(|failed| {
-        let refuted = proposal.refutation.as_deref();
-        let refuted = refuted.filter(|it| it.objection.view == failed.view).map(|it| RefutedRow {
-            proposed: it.objection.found.clone(),
-            computed: it.objection.expected.clone(),
-            by: it.signatures.iter().map(|signed| name(&signed.member)).collect(),
-        });
-        FailedRow { view: failed.view, aggregator: name(&failed.aggregator), refuted }
-    });
+    let refutation = proposal.refutation.as_deref();
+    let failed = proposal.failed_views.iter().map(|failed| failed_row(failed, refutation, roster));
     let absent = proposal.absent.iter().map(|absent| AbsentRow {
         member: name(&absent.member),
         why: reason(absent, roster),
@@ -187,6 +182,16 @@ pub(crate) fn row(
         result_digest: proposal.result.digest,
         strategy: proposal.strategy,
     })
+}
+
+fn failed_row(failed: &FailedView, refutation: Option<&Refutation>, roster: &Roster) -> FailedRow {
+    let refutation = refutation.filter(|it| it.objection.view == failed.view);
+    let refuted = refutation.map(|it| RefutedRow {
+        proposed: it.objection.found.clone(),
+        computed: it.objection.expected.clone(),
+        by: it.signatures.iter().map(|signed| roster.name_of(&signed.member)).collect(),
+    });
+    FailedRow { view: failed.view, aggregator: roster.name_of(&failed.aggregator), refuted }
 }
 
 fn reason(absent: &Absent, roster: &Roster) -> String {

@@ -1,6 +1,6 @@
 //! What flags and files say of a spec.
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use super::*;
 
@@ -24,6 +24,11 @@ fn no_flags_say_the_defaults_and_resume_takes_no_other() {
     parsed("--resume").unwrap();
     for flag in ["--nodes 4", "--strategy fedavg", "--clip 1", "--lora-rank 4", "--iid"] {
         assert!(parsed(&format!("--resume {flag}")).is_err(), "{flag}");
+    }
+    let command = Command::command();
+    let grouped: Vec<_> = command.get_groups().flat_map(|group| group.get_args()).collect();
+    for flag in command.get_arguments().filter(|flag| flag.get_id() != "resume") {
+        assert!(grouped.contains(&flag.get_id()), "{flag} is in no group");
     }
     assert_eq!(parsed("--iid").unwrap().checked().unwrap().cohort.alpha, None);
 }
