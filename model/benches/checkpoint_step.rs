@@ -59,34 +59,34 @@ fn main() {
     }
     // `cargo test --benches` names no folder, and there is nothing to measure.
     let Some(folder) = folder else { return };
-    let survey = CheckpointInfo::read(&folder).expect("the folder holds a checkpoint");
+    let info = CheckpointInfo::read(&folder).expect("the folder holds a checkpoint");
     let targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
     let targets = targets.map(str::to_owned).to_vec();
     let lora = LoraConfig { rank: 16, alpha: 32.0, dropout: 0.0, targets };
     match dump {
-        Some(dump) => write(&dump, &survey, &lora),
+        Some(dump) => write(&dump, &info, &lora),
         None => {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
             let pool = pool.expect("the threads start");
-            pool.install(|| measure(&survey, &lora, (compute, kept, activations), [tokens, steps]));
+            pool.install(|| measure(&info, &lora, (compute, kept, activations), [tokens, steps]));
         }
     }
 }
 
-fn write(dump: &Path, survey: &CheckpointInfo, lora: &LoraConfig) {
-    let fresh = Adapter::init(&Causal::adaptable(&survey.language), lora, 5);
+fn write(dump: &Path, info: &CheckpointInfo, lora: &LoraConfig) {
+    let fresh = Adapter::init(&Causal::adaptable(&info.language), lora, 5);
     peft::export(dump, &fresh, lora).expect("the adapter is written");
 }
 
 fn measure(
-    survey: &CheckpointInfo,
+    info: &CheckpointInfo,
     lora: &LoraConfig,
     (compute, kept, activations): (Compute, WeightFormat, Activations),
     [tokens, steps]: [usize; 2],
 ) {
     let device = witan_model::device::open(compute).expect("the device is there");
-    let language = &survey.language;
-    let causal = Causal::load(&survey.files, language, Some(lora), kept, &device);
+    let language = &info.language;
+    let causal = Causal::load(&info.files, language, Some(lora), kept, &device);
     let mut causal = causal.expect("the checkpoint loads");
     causal
         .set_adapter(&Adapter::init(&Causal::adaptable(language), lora, 5))

@@ -1,4 +1,4 @@
-//! A checkpoint's folder is looked over without loading it, and what is wrong with it is named.
+//! A checkpoint's folder is inspected without loading it, and what is wrong with it is named.
 
 #[path = "support/header.rs"]
 mod header;
@@ -16,30 +16,30 @@ use witan_model::{Causal, Compute, Device};
 
 #[test]
 fn a_whole_checkpoint_is_counted_and_lacks_nothing() {
-    let survey = CheckpointInfo::read(&pinned("qwen3")).unwrap();
-    assert_eq!((survey.kind.as_str(), survey.files.paths().len()), ("qwen3", 3));
-    assert_eq!(survey.parameter_count() * 2, survey.bytes()["bf16"]);
-    assert!(survey.missing().is_empty() && survey.misshapen().is_empty());
-    assert!(survey.extra().is_empty());
-    survey.read_all().unwrap();
+    let info = CheckpointInfo::read(&pinned("qwen3")).unwrap();
+    assert_eq!((info.kind.as_str(), info.files.paths().len()), ("qwen3", 3));
+    assert_eq!(info.parameter_count() * 2, info.bytes()["bf16"]);
+    assert!(info.missing().is_empty() && info.misshapen().is_empty());
+    assert!(info.extra().is_empty());
+    info.read_all().unwrap();
     let lora = LoraConfig::default();
     let [kept, recomputed] = [Activations::Kept, Activations::Recomputed].map(|activations| {
         let step =
             StepShape { questions: 1, captions: 1, tokens: 64, activations, compute: Compute::Cpu };
-        survey.training(&lora, step)
+        info.training(&lora, step)
     });
-    assert_eq!(kept.weights, survey.parameter_count() * 4);
-    assert_eq!(recomputed.weights, survey.parameter_count() * 2);
+    assert_eq!(kept.weights, info.parameter_count() * 4);
+    assert_eq!(recomputed.weights, info.parameter_count() * 2);
     assert_eq!(kept.total(), kept.weights + kept.adapter + kept.activations + kept.rest);
     assert!(recomputed.activations < kept.activations);
 }
 
 #[test]
 fn what_a_larger_model_has_besides_its_language_model_is_tolerated() {
-    let survey = CheckpointInfo::read(&pinned("qwen2_5_vl")).unwrap();
-    assert!(survey.missing().is_empty());
-    assert!(survey.extra().iter().all(|name| name.starts_with("visual.")));
-    assert!(!survey.extra().is_empty());
+    let info = CheckpointInfo::read(&pinned("qwen2_5_vl")).unwrap();
+    assert!(info.missing().is_empty());
+    assert!(info.extra().iter().all(|name| name.starts_with("visual.")));
+    assert!(!info.extra().is_empty());
 }
 
 #[test]
@@ -51,12 +51,11 @@ fn a_missing_file_and_missing_tensors_are_named() {
     let index = folder.path().join("model.safetensors.index.json");
     let text = std::fs::read_to_string(&index).unwrap();
     std::fs::write(&index, text.replace("model-00002", "model-00001")).unwrap();
-    let survey = CheckpointInfo::read(folder.path()).unwrap();
-    let missing = survey.missing();
+    let info = CheckpointInfo::read(folder.path()).unwrap();
+    let missing = info.missing();
     assert!(missing.contains(&"model.layers.0.mlp.down_proj.weight"), "{missing:?}");
     let files = TensorFiles::open(folder.path()).unwrap();
-    let error =
-        Causal::load(&files, &survey.language, None, WeightFormat::AsStored, &Device::flex());
+    let error = Causal::load(&files, &info.language, None, WeightFormat::AsStored, &Device::flex());
     assert!(error.unwrap_err().to_string().contains("is missing"));
 }
 
@@ -67,8 +66,8 @@ fn of_blip3o_its_encoder_queries_and_diffusion_transformer_are_asked_for_too() {
     let text = std::fs::read_to_string(&config).unwrap();
     let whole = "\"blip3o_qwen\", \"image_token_id\": 63";
     std::fs::write(&config, text.replace("\"qwen2\"", whole)).unwrap();
-    let survey = CheckpointInfo::read(folder.path()).unwrap();
-    let missing = survey.missing();
+    let info = CheckpointInfo::read(folder.path()).unwrap();
+    let missing = info.missing();
     for name in
         ["model.latent_queries", "visual.blocks.31.attn.qkv.bias", "model.dit.model.layers.23.gate"]
     {
@@ -79,22 +78,22 @@ fn of_blip3o_its_encoder_queries_and_diffusion_transformer_are_asked_for_too() {
 
 #[test]
 fn a_whole_blip3o_lacks_nothing_and_a_part_of_it_is_missed_by_name() {
-    let survey = CheckpointInfo::read(&pinned("blip3o")).unwrap();
-    assert_eq!((survey.kind.as_str(), survey.files.paths().len()), ("blip3o_qwen", 2));
-    assert!(survey.missing().is_empty() && survey.misshapen().is_empty());
+    let info = CheckpointInfo::read(&pinned("blip3o")).unwrap();
+    assert_eq!((info.kind.as_str(), info.files.paths().len()), ("blip3o_qwen", 2));
+    assert!(info.missing().is_empty() && info.misshapen().is_empty());
     assert_eq!(
-        survey.extra(),
+        info.extra(),
         ["model.dit.model.pad_token"],
         "diffusers makes it and never reads it"
     );
-    survey.read_all().unwrap();
+    info.read_all().unwrap();
     let folder = copy("blip3o");
     let index = folder.path().join("model.safetensors.index.json");
     let text = std::fs::read_to_string(&index).unwrap();
     std::fs::write(&index, text.replace("model-00002", "model-00001")).unwrap();
-    let survey = CheckpointInfo::read(folder.path()).unwrap();
-    assert!(survey.missing().iter().all(|name| name.starts_with("model.dit.model.")));
-    assert!(survey.missing().contains(&"model.dit.model.layers.23.gate"), "as released");
+    let info = CheckpointInfo::read(folder.path()).unwrap();
+    assert!(info.missing().iter().all(|name| name.starts_with("model.dit.model.")));
+    assert!(info.missing().contains(&"model.dit.model.layers.23.gate"), "as released");
 }
 
 #[test]
