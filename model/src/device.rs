@@ -68,7 +68,7 @@ mod toolkit {
     use std::path::Path;
 
     /// `named` is the environment's `CUDA_PATH`; if it is set, only that folder counts.
-    pub fn has_mathematics(named: Option<&OsStr>) -> bool {
+    pub(crate) fn has_mathematics(named: Option<&OsStr>) -> bool {
         let holds = |root: &Path| root.join("nvvm/libdevice/libdevice.10.bc").is_file();
         match named {
             Some(root) => holds(Path::new(root)),
