@@ -94,7 +94,7 @@ pub(crate) fn complete(lost: &[String]) -> Result<(), Failure> {
         .hint("start them again: they catch up; --allow-absent accepts a run that lost members"))
 }
 
-/// The first step heard of in a round's training, from which its pace is reckoned: before it,
+/// The first step heard of in a round's training, from which its pace is computed: before it,
 /// pictures may have been encoded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Began {

@@ -8,7 +8,7 @@ use crate::support::{path, witan};
 
 #[test]
 fn two_cells_draw_the_same_number_of_samples_and_are_run_once() {
-    // Without captions: of the four of a usual step none is drawn, and none may be reckoned.
+    // Without captions: of the four of a usual step none is drawn, and none may be counted.
     let (vqa, out) = (folder(24), tempfile::tempdir().unwrap());
     let dir = out.path().join("new");
     let flags = "grid --clients 2,4 --alpha iid --seeds 1 --batch-questions 2 --lora-rank 4";

@@ -1,4 +1,4 @@
-//! `witan model check` reckons the memory that a step of training then takes, with files and from
+//! `witan model check` estimates the memory that a step of training then takes, with files and from
 //! configurations alone.
 
 use std::fs::{self, File};
@@ -14,7 +14,7 @@ use witan_model::families::trunk::diffusion::DiffusionConfig;
 use crate::support::{path, pinned, witan};
 
 #[test]
-fn what_is_reckoned_is_what_a_step_of_a_batch_takes() {
+fn the_estimate_is_what_a_step_of_a_batch_takes() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     let peak = |flags: &[&str]| {
